@@ -1,0 +1,59 @@
+"""The framework-neutral core: configuration, parameter table, checkpoint files, tokenizer, outputs, command line.
+
+Importing it imports no deep-learning framework.
+"""
+
+from distilbert_core.backends import BACKENDS, Backend, available_backends, load_backend
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import (
+    BackendNotInstalledError,
+    CheckpointError,
+    CheckpointWarning,
+    ConfigError,
+    DistilBertError,
+    InputError,
+)
+from distilbert_core.hub import DEFAULT_MODEL
+from distilbert_core.inputs import IGNORE_INDEX
+from distilbert_core.outputs import (
+    BaseModelOutput,
+    MaskedLMOutput,
+    ModelOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from distilbert_core.parameters import Head, Kind, Parameter, parameter_table
+from distilbert_core.tokenization import BatchEncoding, DistilBertTokenizerFast
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BACKENDS",
+    "DEFAULT_MODEL",
+    "IGNORE_INDEX",
+    "Backend",
+    "BackendNotInstalledError",
+    "BaseModelOutput",
+    "BatchEncoding",
+    "CheckpointError",
+    "CheckpointWarning",
+    "ConfigError",
+    "DistilBertConfig",
+    "DistilBertError",
+    "DistilBertTokenizerFast",
+    "Head",
+    "InputError",
+    "Kind",
+    "MaskedLMOutput",
+    "ModelOutput",
+    "MultipleChoiceModelOutput",
+    "Parameter",
+    "QuestionAnsweringModelOutput",
+    "SequenceClassifierOutput",
+    "TokenClassifierOutput",
+    "available_backends",
+    "load_backend",
+    "parameter_table",
+]

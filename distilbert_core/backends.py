@@ -1,0 +1,67 @@
+"""The one place where the core reaches a backend: by name, and not before it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from types import ModuleType
+
+from distilbert_core.errors import BackendNotInstalledError
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A backend: its short name, its title, its package, the modules it needs, and the prefix of its classes."""
+
+    name: str
+    title: str
+    package: str
+    requires: tuple[str, ...]
+    class_prefix: str
+
+    @property
+    def install_command(self) -> str:
+        """The command that installs this backend."""
+        return f'pip install "distilbert[{self.name}]"'
+
+    @property
+    def missing(self) -> list[str]:
+        """The modules it needs that are not installed."""
+        return [module for module in self.requires if importlib.util.find_spec(module) is None]
+
+
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend("pt", "PyTorch", "distilbert_pt", ("torch",), "DistilBert"),
+        Backend("tf", "Keras 3 / TensorFlow", "distilbert_tf", ("tensorflow", "keras"), "TFDistilBert"),
+        Backend("flax", "JAX / Flax NNX", "distilbert_flax", ("jax", "flax"), "FlaxDistilBert"),
+    )
+}
+
+
+def available_backends() -> list[str]:
+    """Return the names of the backends whose framework is installed."""
+    return [name for name, backend in BACKENDS.items() if not backend.missing]
+
+
+def load_backend(name: str) -> ModuleType:
+    """Import a backend's package.
+
+    Args:
+        name: 'pt', 'tf' or 'flax'.
+
+    Raises:
+        BackendNotInstalledError: Its framework is not installed; the message gives the pip command.
+        ValueError: There is no such backend.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {name!r}.")
+    backend = BACKENDS[name]
+    if backend.missing:
+        raise BackendNotInstalledError(
+            f"The {backend.title} backend needs {' and '.join(backend.missing)}; install it with "
+            f"{backend.install_command}"
+        )
+    return importlib.import_module(backend.package)

@@ -1,0 +1,25 @@
+"""The exceptions of this package: each says what was expected, what came, and what to do."""
+
+
+class DistilBertError(Exception):
+    """Base class of every error that this package raises on its own account."""
+
+
+class ConfigError(DistilBertError, ValueError):
+    """A configuration with an impossible value; the message names the field."""
+
+
+class InputError(DistilBertError, ValueError):
+    """A model or tokenizer argument with an impossible shape or value; the message names it."""
+
+
+class CheckpointError(DistilBertError, OSError):
+    """A checkpoint that is not there, is damaged, or does not fit; the message names file and entries."""
+
+
+class BackendNotInstalledError(DistilBertError, ImportError):
+    """A backend whose framework is not installed; the message gives the command that installs it."""
+
+
+class CheckpointWarning(UserWarning):
+    """Entries of a checkpoint that were left out, or parameters that were freshly initialised, by name."""

@@ -1,0 +1,105 @@
+"""What a model may be given, decided once: shapes, ranges, problem types. No framework, only sizes and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import InputError
+
+IGNORE_INDEX = -100  # a label that takes no part in the loss
+
+Shape = Sequence[int | None]  # None: not known while a graph is being traced
+
+
+def check_shapes(config: DistilBertConfig, shapes: Mapping[str, Shape | None]) -> None:
+    """Raise InputError, naming the argument, if the model's inputs do not fit together.
+
+    Args:
+        config: The model's configuration.
+        shapes: Shape, or None for an argument that is not given, of 'input_ids', 'inputs_embeds', 'attention_mask',
+            'position_ids' and 'head_mask'. A size of None is not checked.
+    """
+    ids, embeds = shapes["input_ids"], shapes["inputs_embeds"]
+    if ids is None and embeds is None:
+        raise InputError("Give input_ids or inputs_embeds; got neither.")
+    if ids is not None and embeds is not None:
+        raise InputError("Give input_ids or inputs_embeds, not both.")
+    if ids is not None:
+        _check_shape("input_ids", ids, (None, None), "[batch, tokens]")
+        batch, tokens = ids
+    else:
+        assert embeds is not None
+        _check_shape("inputs_embeds", embeds, (None, None, config.dim), f"[batch, tokens, dim={config.dim}]")
+        batch, tokens = embeds[:2]
+    _check_shape("attention_mask", shapes["attention_mask"], (batch, tokens), "[batch, tokens] like the input")
+    positions = shapes["position_ids"]
+    if positions is None:
+        _check_length(tokens, config.max_position_embeddings, "input_ids" if ids is not None else "inputs_embeds")
+    elif len(positions) != 1:
+        first = 1 if positions[0] == 1 else batch
+        _check_shape("position_ids", positions, (first, tokens), "[tokens], [1, tokens] or [batch, tokens]")
+    else:
+        _check_shape("position_ids", positions, (tokens,), "[tokens], [1, tokens] or [batch, tokens]")
+    head_mask = shapes["head_mask"]
+    if head_mask is not None:
+        expected = (config.n_heads,) if len(head_mask) == 1 else (config.n_layers, config.n_heads)
+        _check_shape("head_mask", head_mask, expected, "[heads] or [layers, heads]")
+
+
+def _check_shape(name: str, shape: Shape | None, expected: Shape, meaning: str) -> None:
+    if shape is None:
+        return
+    fits = len(shape) == len(expected) and all(
+        size is None or want is None or size == want for size, want in zip(shape, expected, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("?" if size is None else str(size) for size in expected)
+        raise InputError(f"{name} must have shape {meaning} = ({wanted}), got {tuple(shape)}.")
+
+
+def _check_length(tokens: int | None, longest: int, name: str) -> None:
+    if tokens is not None and tokens > longest:
+        raise InputError(
+            f"{name} has {tokens} tokens, more than max_position_embeddings={longest}; truncate the text "
+            "(truncation=True in the tokenizer) or enlarge the table with resize_position_embeddings."
+        )
+
+
+def check_range(name: str, lowest: int, highest: int, size: int, meaning: str) -> None:
+    """Raise InputError if ids from `lowest` to `highest` do not all lie in [0, size).
+
+    Args:
+        name: The argument.
+        lowest: Smallest value found in it.
+        highest: Largest value found in it.
+        size: First value that is too large.
+        meaning: What `size` is, e.g. 'vocab_size'.
+    """
+    if lowest < 0 or highest >= size:
+        wrong = lowest if lowest < 0 else highest
+        raise InputError(f"{name} must lie in [0, {meaning}={size}), got {wrong}.")
+
+
+def problem_type(config: DistilBertConfig, labels_are_integers: bool) -> str:
+    """Return what sequence-classification labels mean: the config's word, else inferred from size and dtype."""
+    if config.problem_type is not None:
+        return config.problem_type
+    if config.num_labels == 1:
+        return "regression"
+    return "single_label_classification" if labels_are_integers else "multi_label_classification"
+
+
+def check_label_shape(labels: Shape, logits: Shape, name: str = "labels") -> None:
+    """Raise InputError if `labels` do not have as many entries, in the same order, as the `logits` they judge.
+
+    A size of 1 may be missing or extra (labels [B, 1] for logits [B], and the other way round).
+    """
+    wanted, got = ([size for size in shape if size != 1] for shape in (logits, labels))
+    _check_shape(name, got, wanted, "like what the model predicts")
+
+
+def choose(value: Any, default: Any) -> Any:
+    """Return the argument of a call if it was given, else the configuration's default."""
+    return default if value is None else value

@@ -1,0 +1,115 @@
+"""What a model returns: one set of output types for the three frameworks, with the field names users know.
+
+An output is a dict of the fields that are not None, in a fixed order. It can be read as an object (`out.logits`), a
+dict (`out["logits"]`) and, by index or slice, a tuple (`out[0]`, `out[:2]`, `out.to_tuple()`). Each backend registers
+the types with its own tree library, by `tree_flatten` and `tree_unflatten`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+
+class ModelOutput(dict[str, Any]):
+    """Base of all outputs; a field that is None is left out of the dict and reads as None.
+
+    Raises:
+        TypeError: A keyword is no field of this output.
+    """
+
+    fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, **values: Any):
+        unknown = sorted(values.keys() - set(self.fields))
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(unknown)}; it has {self.fields}.")
+        super().__init__((name, values[name]) for name in self.fields if values.get(name) is not None)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.fields:
+            return self.get(name)
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}; it has {self.fields}.")
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        if isinstance(key, str):
+            return super().__getitem__(key)
+        return self.to_tuple()[key]
+
+    def __reduce__(self):
+        return _rebuild, (type(self), dict(self))
+
+    def to_tuple(self) -> tuple:
+        """Return the fields that are not None, in order."""
+        return tuple(self.values())
+
+    def tree_flatten(self) -> tuple[tuple, tuple[str, ...]]:
+        """Return the values and the names that go with them, as tree libraries ask for them."""
+        return self.to_tuple(), tuple(self)
+
+    @classmethod
+    def tree_unflatten(cls, names: tuple[str, ...], values: Any) -> Self:
+        """Put values back under their names.
+
+        Values are not looked at: a tree library may carry anything in them, None included.
+        """
+        output = cls()
+        output.update(zip(names, values, strict=True))
+        return output
+
+
+def _rebuild(cls: type[ModelOutput], values: dict[str, Any]) -> ModelOutput:
+    return cls.tree_unflatten(tuple(values), values.values())
+
+
+class BaseModelOutput(ModelOutput):
+    """Output of the bare model.
+
+    Fields:
+        last_hidden_state: [B, T, D].
+        hidden_states: Tuple of [B, T, D]: the embeddings, then each block's output.
+        attentions: Tuple of [B, N, T, T], one per block.
+    """
+
+    fields = ("last_hidden_state", "hidden_states", "attentions")
+
+
+class _LossAndLogits(ModelOutput):
+    fields = ("loss", "logits", "hidden_states", "attentions")
+
+
+class MaskedLMOutput(_LossAndLogits):
+    """Output of the masked-LM model: `loss` [] and `logits` [B, T, V], `hidden_states`, `attentions`."""
+
+
+class SequenceClassifierOutput(_LossAndLogits):
+    """Output of the sequence classifier: `loss` [] and `logits` [B, L], `hidden_states`, `attentions`."""
+
+
+class MultipleChoiceModelOutput(_LossAndLogits):
+    """Output of the multiple-choice model: `loss` [] and `logits` [B, C], `hidden_states`, `attentions`.
+
+    The hidden states and attentions are those of the B * C flattened sequences.
+    """
+
+
+class TokenClassifierOutput(_LossAndLogits):
+    """Output of the token classifier: `loss` [] and `logits` [B, T, L], `hidden_states`, `attentions`."""
+
+
+class QuestionAnsweringModelOutput(ModelOutput):
+    """Output of the question-answering model.
+
+    Fields: `loss` [], `start_logits` and `end_logits` [B, T], `hidden_states`, `attentions`.
+    """
+
+    fields = ("loss", "start_logits", "end_logits", "hidden_states", "attentions")
+
+
+OUTPUT_TYPES: tuple[type[ModelOutput], ...] = (
+    BaseModelOutput,
+    MaskedLMOutput,
+    SequenceClassifierOutput,
+    MultipleChoiceModelOutput,
+    TokenClassifierOutput,
+    QuestionAnsweringModelOutput,
+)

@@ -1,0 +1,341 @@
+"""Loading, saving, resizing and pruning, decided once for the three backends.
+
+A backend's models inherit `PretrainedModel` and add only how their framework makes a model from arrays, and how it
+gives an array out or takes one in.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from distilbert_core.checkpoint import Checkpoint, save_checkpoint
+from distilbert_core.config import CONFIG_FILE, DistilBertConfig
+from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
+from distilbert_core.hub import split_hub_options
+from distilbert_core.parameters import BODY, Head, Parameter, parameter_table, sinusoidal_table
+
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # as safetensors spells them
+
+# What old files call the scale and shift of a LayerNorm.
+_OLD_LEAVES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+# Entries that some files hold beside the parameters, and that say nothing.
+_IGNORED_ENTRIES = ("embeddings.position_ids",)
+
+
+def dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype given as a name or as an object of NumPy, PyTorch, TensorFlow or JAX.
+
+    Example:
+        >>> import numpy as np
+        >>> from distilbert_core.pretrained import dtype_name
+        >>> dtype_name("bfloat16"), dtype_name(np.float32)
+        ('bfloat16', 'float32')
+    """
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", str(dtype))
+    name = name.removeprefix("torch.")
+    if name not in DTYPES.values():
+        raise InputError(f"dtype must be 'auto' or one of {', '.join(DTYPES.values())}, got {dtype!r}.")
+    return name
+
+
+@dataclass
+class LoadingReport:
+    """How the entries of a checkpoint meet the parameters of a model.
+
+    Attributes:
+        entries: The entry that each parameter is read from.
+        missing: Parameters that no entry is there for.
+        unexpected: Entries that no parameter takes.
+        mismatched: (parameter, shape in the checkpoint, shape in the model).
+    """
+
+    entries: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, table: Iterable[Parameter], checkpoint: Checkpoint) -> LoadingReport:
+        """Match a parameter table with a checkpoint, whether either of them is a bare body or has a head."""
+        report = cls()
+        shapes = {name: entry.shape for name, entry in checkpoint.entries.items()}
+        used = set()
+        for parameter in table:
+            entry = next((name for name in _entry_names(parameter.name) if name in shapes), None)
+            if entry is not None:
+                used.add(entry)
+            if parameter.tied_to is not None:
+                continue
+            if entry is None:
+                report.missing.append(parameter.name)
+            elif shapes[entry] != parameter.shape:
+                report.mismatched.append((parameter.name, shapes[entry], parameter.shape))
+            else:
+                report.entries[parameter.name] = entry
+        report.unexpected = sorted(
+            name for name in shapes.keys() - used if not name.endswith(_IGNORED_ENTRIES)
+        )
+        return report
+
+
+def _entry_names(name: str) -> Iterable[str]:
+    """Yield the names a parameter may have in a checkpoint: with or without body prefix, old or new leaf."""
+    for prefixed in (name, name.removeprefix(f"{BODY}."), f"{BODY}.{name}"):
+        yield prefixed
+        for new, old in _OLD_LEAVES.items():
+            if prefixed.endswith(new):
+                yield prefixed.removesuffix(new) + old
+
+
+class PretrainedModel:
+    """What all models of all backends can do with checkpoints, vocabularies and heads."""
+
+    head: ClassVar[Head]
+    config: DistilBertConfig
+
+    # A backend sets these two and defines the four methods below them.
+    _reader: ClassVar[str] = "np"  # framework of the arrays that a checkpoint gives to `_from_arrays`
+    _options: ClassVar[frozenset[str]] = frozenset()  # further keywords of `from_pretrained`, for the constructor
+
+    @classmethod
+    def _from_arrays(
+        cls,
+        config: DistilBertConfig,
+        read: Callable[[Parameter], Any | None],
+        dtype: str,
+        device: Any,
+        **options: Any,
+    ) -> Self:
+        """Make a model with each parameter from `read`, or freshly initialised where that returns None."""
+        raise NotImplementedError
+
+    def _get_array(self, parameter: Parameter) -> np.ndarray:
+        """Return a parameter in the layout of a checkpoint."""
+        raise NotImplementedError
+
+    def _set_array(self, parameter: Parameter, array: np.ndarray) -> None:
+        """Replace a parameter by an array in the layout of a checkpoint; its shape may be another one."""
+        raise NotImplementedError
+
+    def _fresh_array(self, parameter: Parameter) -> np.ndarray:
+        """Return a freshly initialised parameter in the layout of a checkpoint, drawn by the framework."""
+        raise NotImplementedError
+
+    @property
+    def parameter_table(self) -> tuple[Parameter, ...]:
+        """Every parameter of this model: canonical name, shape and kind."""
+        return parameter_table(self.config, self.head)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        config: DistilBertConfig | None = None,
+        dtype: Any = None,
+        device: Any = None,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a model from a local folder, an embedded model or the Hugging Face Hub.
+
+        Args:
+            source: A folder with config.json and model.safetensors (or shards with an index), the name of an embedded
+                model ('sst2-tiny'), or a Hub id.
+            config: Configuration to use in place of the checkpoint's.
+            dtype: Dtype of the parameters, 'float64', 'float32', 'bfloat16', 'float16', or 'auto' for the
+                checkpoint's; float32 if left out.
+            device: Where to put them, as the framework names it.
+            ignore_mismatched_sizes: Freshly initialise parameters whose shape differs from the checkpoint's, such
+                as a classifier for another number of labels.
+            output_loading_info: Also return a dict with 'missing_keys', 'unexpected_keys' and 'mismatched_keys'.
+            **kwargs: Where to look (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
+                `subfolder`), fields of the configuration to replace (`num_labels=5`), and options of the backend.
+
+        Returns:
+            The model, ready for inference; with `output_loading_info` (model, info).
+
+        Raises:
+            CheckpointError: The checkpoint is not there, is damaged, lacks a parameter of the body, or has one of
+                another shape.
+            ConfigError: The configuration is impossible.
+            TypeError: A keyword is unknown.
+
+        Warns:
+            CheckpointWarning: Names the parameters that are new, and the entries that were not used.
+        """
+        where, kwargs = split_hub_options(kwargs)
+        options = {name: kwargs.pop(name) for name in cls._options & kwargs.keys()}
+        config = (config or DistilBertConfig.from_pretrained(source, **where)).updated(**kwargs)
+        config.name_or_path = str(source)
+        checkpoint = Checkpoint(source, cls._reader, **where)
+        table = parameter_table(config, cls.head)
+        report = LoadingReport.of(table, checkpoint)
+        fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
+
+        def read(parameter: Parameter) -> Any | None:
+            entry = report.entries.get(parameter.name)
+            if entry is not None:
+                return checkpoint.read(entry)
+            return sinusoidal_table(*parameter.shape) if parameter.computed else None
+
+        stored = {parameter.name: checkpoint.entries[report.entries[parameter.name]] for parameter in table
+                  if parameter.name in report.entries}
+        model = cls._from_arrays(config, read, _wanted_dtype(dtype, stored), device, **options)
+        _warn(cls, source, fresh, report.unexpected)
+        if not output_loading_info:
+            return model
+        return model, {
+            "missing_keys": report.missing,
+            "unexpected_keys": report.unexpected,
+            "mismatched_keys": report.mismatched,
+        }
+
+    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str = "5GB") -> None:
+        """Write config.json and model.safetensors, as the Hub has them and every backend reads them.
+
+        The files appear whole or not at all; what was in the folder stays if writing fails.
+
+        Args:
+            folder: Destination; made if it is not there.
+            max_shard_size: Split weights that are larger than this, in bytes or as a text ('5GB').
+
+        Raises:
+            ConfigError: The configuration holds a function, which cannot be written.
+            OSError: The disk is full, or the folder may not be written to.
+        """
+        arrays = {p.name: self._get_array(p) for p in self.parameter_table if p.tied_to is None}
+        dtype = next(iter(arrays.values())).dtype.name
+        config = self.config.updated(architectures=[self.head.architecture], torch_dtype=dtype)
+        save_checkpoint(folder, arrays, {CONFIG_FILE: config.to_json_string().encode()}, max_shard_size)
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None) -> None:
+        """Give the vocabulary another size; the projector of a masked-LM head follows.
+
+        Rows that stay keep their values. New rows are drawn as at initialisation, new biases are zero. Make a new
+        optimizer afterwards: the parameters are new ones.
+
+        Args:
+            new_num_tokens: Size of the new vocabulary; the present one if left out.
+            pad_to_multiple_of: Round the size up to a multiple of this.
+
+        Raises:
+            ConfigError: The size is no positive number, or cuts off the padding token.
+        """
+        size = self.config.vocab_size if new_num_tokens is None else new_num_tokens
+        if pad_to_multiple_of is not None:
+            size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
+        self._resize(vocab_size=size)
+
+    def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
+        """Give the position table another length; kept rows keep their values, a sinusoidal table is extended.
+
+        Args:
+            new_num_position_embeddings: Longest input afterwards, in tokens.
+
+        Raises:
+            ConfigError: The length is no positive number.
+        """
+        self._resize(max_position_embeddings=new_num_position_embeddings)
+
+    def _resize(self, **sizes: int) -> None:
+        new_table = parameter_table(self.config.updated(**sizes), self.head)
+        changes = {}
+        for old, new in zip(self.parameter_table, new_table, strict=True):
+            if new.shape == old.shape or new.tied_to is not None:
+                continue
+            array = sinusoidal_table(*new.shape) if new.computed else self._fresh_array(new)
+            kept = min(old.shape[0], new.shape[0])
+            array[:kept] = self._get_array(old)[:kept]
+            changes[new] = array
+        self._apply(changes)
+        for name, size in sizes.items():
+            setattr(self.config, name, size)
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Remove attention heads for good; the result equals a head_mask of zeros for them.
+
+        The pruned heads are kept in the configuration, so that a saved model loads again. A head_mask still has one
+        entry per original head.
+
+        Args:
+            heads_to_prune: {layer: [head, ...]}, in the numbering of the unpruned model.
+
+        Raises:
+            ConfigError: There is no such layer or head, or a layer would be left without heads.
+        """
+        pruned = {layer: set(heads) for layer, heads in self.config.pruned_heads.items()}
+        for layer, heads in heads_to_prune.items():
+            pruned.setdefault(layer, set()).update(heads)
+        new_config = self.config.updated(pruned_heads={layer: sorted(heads) for layer, heads in pruned.items()})
+        changes = {}
+        for old, new in zip(self.parameter_table, parameter_table(new_config, self.head), strict=True):
+            if old.shape != new.shape:
+                layer = int(old.name.split("transformer.layer.")[1].split(".")[0])
+                rows = _kept_rows(self.config.kept_heads(layer), new_config.kept_heads(layer), self.config.head_size)
+                axis = 1 if ".out_lin." in old.name else 0
+                changes[new] = self._get_array(old).take(rows, axis=axis)
+        self._apply(changes)
+        self.config.pruned_heads = new_config.pruned_heads
+
+    def _apply(self, changes: Mapping[Parameter, np.ndarray]) -> None:
+        for parameter, array in changes.items():
+            self._set_array(parameter, array)
+
+
+def _kept_rows(old_heads: list[int], new_heads: list[int], head_size: int) -> np.ndarray:
+    """Return the rows of a projection that belong to `new_heads`, where it has those of `old_heads`."""
+    starts = np.array([old_heads.index(head) * head_size for head in new_heads])
+    return (starts[:, None] + np.arange(head_size)).ravel()
+
+
+def _wanted_dtype(dtype: Any, stored: Mapping[str, Any]) -> str:
+    """Return the name of the dtype asked for; every stored entry must be of a floating dtype."""
+    for name, entry in stored.items():
+        if entry.dtype not in DTYPES:
+            raise CheckpointError(f"{entry.path}: {name} must be of a floating dtype, got {entry.dtype}.")
+    if isinstance(dtype, str) and dtype == "auto":
+        return DTYPES[next(iter(stored.values())).dtype]
+    return "float32" if dtype is None else dtype_name(dtype)
+
+
+def _check_report(
+    report: LoadingReport, table: Iterable[Parameter], cls: type[PretrainedModel], source: Any, ignore_mismatched: bool
+) -> list[str]:
+    """Return the parameters to initialise afresh, or raise CheckpointError if the checkpoint does not fit."""
+    if report.mismatched and not ignore_mismatched:
+        lines = [f"{name}: {tuple(stored)} stored, {shape} in the model" for name, stored, shape in report.mismatched]
+        raise CheckpointError(
+            f"{source} does not fit {cls.__name__}: " + "; ".join(lines) + ". Give ignore_mismatched_sizes=True to "
+            "initialise these afresh, or a configuration of the checkpoint's sizes."
+        )
+    computed = {parameter.name for parameter in table if parameter.computed}
+    missing = [name for name in report.missing if name not in computed]
+    body = [name for name in missing if cls.head is Head.NONE or name.startswith(f"{BODY}.")]
+    if body:
+        raise CheckpointError(
+            f"{source} is no complete DistilBERT checkpoint: it lacks {len(body)} parameter(s) of the body: "
+            f"{_names(body)}. It holds: {_names(report.unexpected) or 'nothing else'}."
+        )
+    return missing + [name for name, _, _ in report.mismatched]
+
+
+def _warn(cls: type[PretrainedModel], source: Any, fresh: list[str], unused: list[str]) -> None:
+    parts = []
+    if fresh:
+        parts.append(f"freshly initialised, train before use: {', '.join(fresh)}")
+    if unused:
+        parts.append(f"in the checkpoint but not used: {', '.join(unused)}")
+    if parts:
+        warnings.warn(f"{cls.__name__} from {source}: " + "; ".join(parts) + ".", CheckpointWarning, stacklevel=3)
+
+
+def _names(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
