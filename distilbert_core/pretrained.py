@@ -255,7 +255,7 @@ class PretrainedModel:
             kept = min(old.shape[0], new.shape[0])
             array[:kept] = self._get_array(old)[:kept]
             changes[new] = array
-        self._apply(changes)
+        self._replace_parameters(changes)
         for name, size in sizes.items():
             setattr(self.config, name, size)
 
@@ -282,10 +282,10 @@ class PretrainedModel:
                 rows = _kept_rows(self.config.kept_heads(layer), new_config.kept_heads(layer), self.config.head_size)
                 axis = 1 if ".out_lin." in old.name else 0
                 changes[new] = self._get_array(old).take(rows, axis=axis)
-        self._apply(changes)
+        self._replace_parameters(changes)
         self.config.pruned_heads = new_config.pruned_heads
 
-    def _apply(self, changes: Mapping[Parameter, np.ndarray]) -> None:
+    def _replace_parameters(self, changes: Mapping[Parameter, np.ndarray]) -> None:
         for parameter, array in changes.items():
             self._set_array(parameter, array)
 

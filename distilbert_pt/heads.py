@@ -1,0 +1,308 @@
+"""The five task heads.
+
+Shapes: B batch, T tokens, D model size, V vocabulary, L labels, C choices.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import InputError
+from distilbert_core.inputs import choose
+from distilbert_core.outputs import (
+    BaseModelOutput,
+    MaskedLMOutput,
+    ModelOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from distilbert_core.parameters import Head
+from distilbert_pt.losses import cross_entropy, question_answering_loss, sequence_classification_loss
+from distilbert_pt.model import NORM_EPSILON, DistilBertModel, activation_function
+from distilbert_pt.pretrained import DistilBertPreTrainedModel
+
+
+class _ModelWithHead(DistilBertPreTrainedModel):
+    """A body, `predict` from its hidden states to logits, and `loss` from logits and labels to a number."""
+
+    output_type: ClassVar[type[ModelOutput]]
+
+    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+        super().__init__(config)
+        self.distilbert = DistilBertModel(config, attn_implementation)
+
+    @property
+    def attn_implementation(self) -> str:
+        """'sdpa' or 'eager'."""
+        return self.distilbert.attn_implementation
+
+    @attn_implementation.setter
+    def attn_implementation(self, name: str) -> None:
+        self.distilbert.attn_implementation = name
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """Return the logits of hidden states [B, T, D]."""
+        raise NotImplementedError
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss [] of logits against labels."""
+        return cross_entropy(logits, labels)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: Tensor | None = None,
+    ) -> ModelOutput | tuple:
+        """Compute the logits, and the loss if labels are given.
+
+        Args:
+            input_ids: As for `DistilBertModel`, as are all arguments but `labels`.
+            attention_mask: See there.
+            head_mask: See there.
+            inputs_embeds: See there.
+            labels: What the model should have predicted; the class says in what form.
+            output_attentions: See there.
+            output_hidden_states: See there.
+            return_dict: See there.
+            position_ids: See there.
+
+        Returns:
+            `loss` [] if labels are given, `logits`, and if asked for `hidden_states` and `attentions`.
+
+        Raises:
+            InputError: An argument has an impossible shape or value; the message names it.
+        """
+        body = self.distilbert(
+            input_ids,
+            attention_mask,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+            position_ids=position_ids,
+        )
+        logits = self.predict(body.last_hidden_state)
+        loss = None if labels is None else self.loss(logits, labels)
+        return self.output(body, return_dict, loss=loss, logits=logits)
+
+    def output(self, body: BaseModelOutput, return_dict: bool | None, **values: Tensor | None) -> ModelOutput | tuple:
+        """Put a head's values and what the body returns beside its last hidden state together."""
+        output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
+        return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
+
+
+class DistilBertForMaskedLM(_ModelWithHead):
+    """Predicts masked tokens; the projector is the word embeddings unless `tie_word_embeddings` is False.
+
+    Labels are [B, T] token ids, -100 where there is nothing to predict. Logits are [B, T, V].
+    """
+
+    head = Head.MASKED_LM
+    output_type = MaskedLMOutput
+
+    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+        super().__init__(config, attn_implementation)
+        self.activation = activation_function(config)
+        self.vocab_transform = nn.Linear(config.dim, config.dim)
+        self.vocab_layer_norm = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
+        self.vocab_projector = nn.Linear(config.dim, config.vocab_size)
+        self.initialise()
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, V]."""
+        return self.vocab_projector(self.vocab_layer_norm(self.activation(self.vocab_transform(hidden))))
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """Return the projector to the vocabulary."""
+        return self.vocab_projector
+
+
+class DistilBertForSequenceClassification(_ModelWithHead):
+    """Classifies or scores a whole text, from the first token.
+
+    Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label), as
+    `config.problem_type` says or, where that is None, `num_labels` and the labels' dtype. Logits are [B, L].
+    """
+
+    head = Head.SEQUENCE_CLASSIFICATION
+    output_type = SequenceClassifierOutput
+
+    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+        super().__init__(config, attn_implementation)
+        self.pre_classifier = nn.Linear(config.dim, config.dim)
+        self.classifier = nn.Linear(config.dim, config.num_labels)
+        self.dropout = nn.Dropout(config.seq_classif_dropout)
+        self.initialise()
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """[B, T, D] -> [B, L]."""
+        return self.classifier(self.dropout(self.pre_classifier(hidden[:, 0]).relu()))
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """[B, L] -> []."""
+        return sequence_classification_loss(self.config, logits, labels)
+
+
+class DistilBertForMultipleChoice(_ModelWithHead):
+    """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C]."""
+
+    head = Head.MULTIPLE_CHOICE
+    output_type = MultipleChoiceModelOutput
+
+    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+        super().__init__(config, attn_implementation)
+        self.pre_classifier = nn.Linear(config.dim, config.dim)
+        self.classifier = nn.Linear(config.dim, 1)
+        self.dropout = nn.Dropout(config.seq_classif_dropout)
+        self.initialise()
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """[B * C, T, D] -> [B * C, 1]."""
+        return self.classifier(self.dropout(self.pre_classifier(hidden[:, 0]).relu()))
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: Tensor | None = None,
+    ) -> ModelOutput | tuple:
+        """Compute the score of each choice, and the loss if labels are given.
+
+        The arguments are those of the other heads, with an axis C after the batch: input_ids [B, C, T],
+        inputs_embeds [B, C, T, D], attention_mask and position_ids [B, C, T].
+        """
+        choices = choice_axis(input_ids, inputs_embeds)
+        body = self.distilbert(
+            _flatten_choices(input_ids),
+            _flatten_choices(attention_mask),
+            head_mask,
+            _flatten_choices(inputs_embeds),
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+            position_ids=_flatten_choices(position_ids),
+        )
+        logits = self.predict(body.last_hidden_state).unflatten(0, (-1, choices)).squeeze(-1)  # [B, C]
+        loss = None if labels is None else self.loss(logits, labels)
+        return self.output(body, return_dict, loss=loss, logits=logits)
+
+
+def choice_axis(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> int:
+    """Return the number of choices C, or raise InputError if the input has no axis for them."""
+    for name, value, axes in (("input_ids", input_ids, 3), ("inputs_embeds", inputs_embeds, 4)):
+        if value is not None:
+            if value.ndim != axes:
+                meaning = "[batch, choices, tokens]" if axes == 3 else "[batch, choices, tokens, dim]"
+                raise InputError(f"{name} must have shape {meaning}, got {tuple(value.shape)}.")
+            return value.shape[1]
+    raise InputError("Give input_ids or inputs_embeds; got neither.")
+
+
+def _flatten_choices(x: Tensor | None) -> Tensor | None:
+    """[B, C, ...] -> [B * C, ...]."""
+    return None if x is None else x.flatten(0, 1)
+
+
+class DistilBertForTokenClassification(_ModelWithHead):
+    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits [B, T, L]."""
+
+    head = Head.TOKEN_CLASSIFICATION
+    output_type = TokenClassifierOutput
+
+    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+        super().__init__(config, attn_implementation)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(config.dim, config.num_labels)
+        self.initialise()
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, L]."""
+        return self.classifier(self.dropout(hidden))
+
+
+class DistilBertForQuestionAnswering(_ModelWithHead):
+    """Finds the span of a text that answers a question: a score for each token to be its start, and its end."""
+
+    head = Head.QUESTION_ANSWERING
+    output_type = QuestionAnsweringModelOutput
+
+    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+        super().__init__(config, attn_implementation)
+        self.dropout = nn.Dropout(config.qa_dropout)
+        self.qa_outputs = nn.Linear(config.dim, 2)
+        self.initialise()
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, 2]."""
+        return self.qa_outputs(self.dropout(hidden))
+
+    def forward(  # type: ignore[override]  # two kinds of labels in place of one
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: Tensor | None = None,
+    ) -> ModelOutput | tuple:
+        """Compute the start and end scores, and the loss if both positions are given.
+
+        Args:
+            input_ids: As for `DistilBertModel`, as are all arguments but the positions.
+            attention_mask: See there.
+            head_mask: See there.
+            inputs_embeds: See there.
+            start_positions: [B] index of the answer's first token. Negative ones count as 0, those from T on do not
+                count.
+            end_positions: [B] index of its last token, likewise.
+            output_attentions: See there.
+            output_hidden_states: See there.
+            return_dict: See there.
+            position_ids: See there.
+
+        Returns:
+            `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and if asked for
+            `hidden_states` and `attentions`. Padding is part of the loss's softmax, as in Transformers.
+
+        Raises:
+            InputError: An argument has an impossible shape or value; the message names it.
+        """
+        body = self.distilbert(
+            input_ids,
+            attention_mask,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+            position_ids=position_ids,
+        )
+        start_logits, end_logits = self.predict(body.last_hidden_state).unbind(-1)  # [B, T] each
+        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions)
+        return self.output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

@@ -1,0 +1,229 @@
+"""DistilBERT in PyTorch, in the order in which data flows: embeddings, attention, feed-forward, block, encoder, body.
+
+Shapes: B batch, T tokens, N heads, H head size, D model size, F feed-forward size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distilbert_core.config import ACTIVATIONS, DistilBertConfig
+from distilbert_core.inputs import check_range, check_shapes, choose
+from distilbert_core.outputs import BaseModelOutput
+from distilbert_core.parameters import Head
+from distilbert_pt.attention import ATTENTION, eager_attention
+from distilbert_pt.pretrained import DistilBertPreTrainedModel, values_known
+
+NORM_EPSILON = 1e-12
+
+ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+    "silu": F.silu,
+}
+
+
+def activation_function(config: DistilBertConfig) -> Callable[[Tensor], Tensor]:
+    """Return the function that `config.activation` names or is."""
+    if callable(config.activation):
+        return config.activation
+    return ACTIVATION_FUNCTIONS[ACTIVATIONS[config.activation]]
+
+
+class Embeddings(nn.Module):
+    """Word plus position embeddings, normalised."""
+
+    def __init__(self, config: DistilBertConfig):
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.dim, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.dim)
+        self.LayerNorm = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, position_ids: Tensor | None) -> Tensor:
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # [B, T, D]
+        if position_ids is None:
+            positions = self.position_embeddings.weight[: words.shape[1]]  # [T, D]
+        else:
+            positions = self.position_embeddings(position_ids)  # [B or 1, T, D]
+        return self.dropout(self.LayerNorm(words + positions))
+
+
+class MultiHeadSelfAttention(nn.Module):
+    """Self-attention with four plain dense layers."""
+
+    def __init__(self, config: DistilBertConfig, layer: int):
+        super().__init__()
+        self.head_size = config.head_size
+        self.attention_dropout = config.attention_dropout
+        size = len(config.kept_heads(layer)) * config.head_size
+        self.q_lin = nn.Linear(config.dim, size)
+        self.k_lin = nn.Linear(config.dim, size)
+        self.v_lin = nn.Linear(config.dim, size)
+        self.out_lin = nn.Linear(size, config.dim)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None, head_mask: Tensor | None, attend: Callable
+    ) -> tuple[Tensor, Tensor | None]:
+        dropout = self.attention_dropout if self.training else 0.0
+        query, key, value = (self.split_heads(project(x)) for project in (self.q_lin, self.k_lin, self.v_lin))
+        context, weights = attend(query, key, value, mask, head_mask, dropout)  # [B, N, T, H], [B, N, T, T]
+        return self.out_lin(context.transpose(1, 2).flatten(2)), weights  # [B, T, D]
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """[B, T, N * H] -> [B, N, T, H]."""
+        return x.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """Two dense layers with the activation between them."""
+
+    def __init__(self, config: DistilBertConfig):
+        super().__init__()
+        self.lin1 = nn.Linear(config.dim, config.hidden_dim)
+        self.lin2 = nn.Linear(config.hidden_dim, config.dim)
+        self.activation = activation_function(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.lin2(self.activation(self.lin1(x))))  # [B, T, D] -> [B, T, F] -> [B, T, D]
+
+
+class TransformerBlock(nn.Module):
+    """Attention and feed-forward, each added to its input and then normalised."""
+
+    def __init__(self, config: DistilBertConfig, layer: int):
+        super().__init__()
+        self.attention = MultiHeadSelfAttention(config, layer)
+        self.sa_layer_norm = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
+        self.ffn = FeedForward(config)
+        self.output_layer_norm = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None, head_mask: Tensor | None, attend: Callable
+    ) -> tuple[Tensor, Tensor | None]:
+        attended, weights = self.attention(x, mask, head_mask, attend)
+        x = self.sa_layer_norm(attended + x)
+        return self.output_layer_norm(self.ffn(x) + x), weights
+
+
+class Transformer(nn.Module):
+    """The stack of blocks."""
+
+    def __init__(self, config: DistilBertConfig):
+        super().__init__()
+        self.layer = nn.ModuleList(TransformerBlock(config, i) for i in range(config.n_layers))
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None, head_masks: list[Tensor | None], attend: Callable
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+        """Return the hidden states (the input, then each block's output) and each block's attention weights."""
+        hidden_states, attentions = [x], []
+        for block, head_mask in zip(self.layer, head_masks, strict=True):
+            x, weights = block(x, mask, head_mask, attend)
+            hidden_states.append(x)
+            attentions.append(weights)
+        return tuple(hidden_states), tuple(attentions)
+
+
+class DistilBertModel(DistilBertPreTrainedModel):
+    """The body: hidden states of every token.
+
+    Args:
+        config: The architecture.
+        attn_implementation: 'sdpa' (PyTorch's fused attention) or 'eager'; also an attribute that may be changed.
+
+    Example:
+        >>> import torch
+        >>> from distilbert_pt import DistilBertConfig, DistilBertModel
+        >>> model = DistilBertModel(DistilBertConfig(n_layers=2, dim=24, n_heads=4, hidden_dim=48)).eval()
+        >>> model(torch.tensor([[101, 7592, 102]])).last_hidden_state.shape
+        torch.Size([1, 3, 24])
+    """
+
+    head = Head.NONE
+
+    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+        super().__init__(config)
+        self.attn_implementation = attn_implementation
+        self.embeddings = Embeddings(config)
+        self.transformer = Transformer(config)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: Tensor | None = None,
+    ) -> BaseModelOutput | tuple:
+        """Compute the hidden states of every token.
+
+        Args:
+            input_ids: [B, T] integers below `vocab_size`. Give these or `inputs_embeds`.
+            attention_mask: [B, T], 1 for tokens to attend to and 0 for padding; any dtype. All ones if left out.
+            head_mask: [N] or [L, N] factors for the attention weights of each head, 0 switches a head off.
+            inputs_embeds: [B, T, D] word embeddings in place of ids.
+            output_attentions: Also return the attention weights; the configuration's default if left out.
+            output_hidden_states: Also return all hidden states; the configuration's default if left out.
+            return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
+            position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
+
+        Returns:
+            `last_hidden_state` [B, T, D], and if asked for `hidden_states` and `attentions`.
+
+        Raises:
+            InputError: An argument has an impossible shape or value; the message names it. Values are checked when
+                called eagerly; compiled or exported code leaves that to PyTorch's own kernels.
+        """
+        config = self.config
+        arguments = {
+            "input_ids": input_ids,
+            "inputs_embeds": inputs_embeds,
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "head_mask": head_mask,
+        }
+        check_shapes(config, {name: None if value is None else value.shape for name, value in arguments.items()})
+        check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
+        check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
+        output_attentions = choose(output_attentions, config.output_attentions)
+
+        x = self.embeddings(input_ids, inputs_embeds, position_ids)  # [B, T, D]
+        hidden_states, attentions = self.transformer(
+            x,
+            None if attention_mask is None else attention_mask != 0,
+            self.head_masks(head_mask),
+            eager_attention if output_attentions else ATTENTION[self.attn_implementation],
+        )
+        output = BaseModelOutput(
+            last_hidden_state=hidden_states[-1],
+            hidden_states=hidden_states if choose(output_hidden_states, config.output_hidden_states) else None,
+            attentions=attentions if output_attentions else None,
+        )
+        return output if choose(return_dict, config.return_dict) else output.to_tuple()
+
+    def head_masks(self, head_mask: Tensor | None) -> list[Tensor | None]:
+        """Split [N] or [L, N] into each block's factors [N], of the heads that it still has."""
+        layers = range(self.config.n_layers)
+        if head_mask is None:
+            return [None for _ in layers]
+        head_mask = head_mask.to(self.dtype).expand(len(layers), -1)
+        return [head_mask[layer, self.config.kept_heads(layer)] for layer in layers]
+
+
+def check_values(name: str, ids: Tensor | None, size: int, meaning: str) -> None:
+    """Raise InputError if ids do not lie in [0, size); does nothing while values are not known."""
+    if ids is not None and values_known(ids) and ids.numel():
+        lowest, highest = torch.aminmax(ids)
+        check_range(name, int(lowest), int(highest), size, meaning)

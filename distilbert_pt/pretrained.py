@@ -1,0 +1,167 @@
+"""How PyTorch models are made from arrays and give them out: what `PretrainedModel` needs, and the usual accessors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import ml_dtypes
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.parameters import BODY, Kind, Parameter, sinusoidal_table
+from distilbert_core.pretrained import PretrainedModel
+
+
+def to_tensor(array: np.ndarray) -> Tensor:
+    """Return a tensor that shares a NumPy array's memory, bfloat16 included."""
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def to_array(tensor: Tensor) -> np.ndarray:
+    """Return a NumPy array of a tensor, sharing its memory where it is on the CPU."""
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def values_known(tensor: Tensor) -> bool:
+    """Whether a tensor's values can be looked at: not while compiling, exporting, tracing, or under vmap."""
+    return (
+        type(tensor) in (Tensor, nn.Parameter)
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and tensor.device.type != "meta"
+    )
+
+
+class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
+    """Base of the six models; state_dict names are the canonical ones."""
+
+    base_model_prefix = BODY
+    _reader = "pt"
+    _options = frozenset({"attn_implementation"})
+
+    def __init__(self, config: DistilBertConfig):
+        nn.Module.__init__(self)
+        config.validate()
+        self.config = config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the parameters."""
+        return next(self.parameters()).dtype
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The body."""
+        return getattr(self, BODY, self)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Return the word embeddings."""
+        return self.base_model.embeddings.word_embeddings
+
+    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
+        """Use other word embeddings, of the vocabulary's size."""
+        self.base_model.embeddings.word_embeddings = embeddings
+        self.tie_weights()
+
+    def get_position_embeddings(self) -> nn.Embedding:
+        """Return the position embeddings."""
+        return self.base_model.embeddings.position_embeddings
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Return the number of parameters, tied ones counted once."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
+
+    def tie_weights(self) -> None:
+        """Let tied parameters be one and the same again."""
+        for parameter in self.parameter_table:
+            if parameter.tied_to is not None:
+                layer, leaf = self._place(parameter.name)
+                setattr(layer, leaf, self.get_parameter(parameter.tied_to))
+
+    def _place(self, name: str) -> tuple[nn.Module, str]:
+        layer, _, leaf = name.rpartition(".")
+        return self.get_submodule(layer), leaf
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Draw this model's own parameters anew (those of the body inside a model with a head stay)."""
+        own = [p for p in self.parameter_table if self.base_model is self or not p.name.startswith(f"{BODY}.")]
+        for parameter in own:
+            tensor = self.get_parameter(parameter.name)
+            if parameter.tied_to is None:
+                _fill(tensor, parameter, self.config)
+            tensor.requires_grad_(not parameter.computed)
+        self.tie_weights()
+
+    @classmethod
+    def _from_arrays(
+        cls,
+        config: DistilBertConfig,
+        read: Callable[[Parameter], Any | None],
+        dtype: str,
+        device: Any,
+        **options: Any,
+    ) -> Self:
+        with torch.device("meta"):
+            model = cls(config, **options)
+        wanted: dict[str, Any] = {"dtype": getattr(torch, dtype), "device": device or torch.get_default_device()}
+        for parameter in model.parameter_table:
+            if parameter.tied_to is None:
+                value = read(parameter)
+                if value is None:
+                    tensor = _fill(torch.empty(parameter.shape, **wanted), parameter, config)
+                else:
+                    tensor = torch.as_tensor(value).to(**wanted)
+                model._set_tensor(parameter, tensor)
+        model.tie_weights()
+        return model.eval()
+
+    def _set_tensor(self, parameter: Parameter, tensor: Tensor) -> None:
+        layer, leaf = self._place(parameter.name)
+        setattr(layer, leaf, nn.Parameter(tensor, requires_grad=not parameter.computed))
+        if isinstance(layer, nn.Linear):
+            layer.out_features, layer.in_features = layer.weight.shape
+        elif isinstance(layer, nn.Embedding):
+            layer.num_embeddings = layer.weight.shape[0]
+
+    def _get_array(self, parameter: Parameter) -> np.ndarray:
+        return to_array(self.get_parameter(parameter.name))
+
+    def _set_array(self, parameter: Parameter, array: np.ndarray) -> None:
+        old = self.get_parameter(parameter.name)
+        self._set_tensor(parameter, to_tensor(array).to(device=old.device, dtype=old.dtype))
+        self.tie_weights()
+
+    def _fresh_array(self, parameter: Parameter) -> np.ndarray:
+        return to_array(_fill(torch.empty(parameter.shape, dtype=self.dtype), parameter, self.config))
+
+
+@torch.no_grad()
+def _fill(tensor: Tensor, parameter: Parameter, config: DistilBertConfig) -> Tensor:
+    """Initialise a tensor in place: matrices from N(0, initializer_range), scales one, the rest zero."""
+    if parameter.computed:
+        return tensor.copy_(torch.from_numpy(sinusoidal_table(*parameter.shape)))
+    match parameter.kind:
+        case Kind.KERNEL | Kind.EMBEDDING:
+            tensor.normal_(0.0, config.initializer_range)
+            if parameter.pad_row is not None:
+                tensor[parameter.pad_row].zero_()
+        case Kind.NORM_SCALE:
+            tensor.fill_(1.0)
+        case Kind.BIAS | Kind.NORM_BIAS:
+            tensor.zero_()
+    return tensor
