@@ -324,9 +324,10 @@ class DistilBertConfig:
         replace_files(folder, {CONFIG_FILE: self.to_json_string().encode()})
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DistilBertConfig) and self.to_dict() == other.to_dict()
+        return isinstance(other, DistilBertConfig) and self.__dict__ == other.__dict__
 
-    __hash__ = None  # type: ignore[assignment]  # mutable
+    def __hash__(self) -> int:
+        return hash(repr(self.__dict__))  # by content: JAX compiles anew for a module whose configuration changed
 
     def __repr__(self) -> str:
         return f"DistilBertConfig({', '.join(f'{k}={v!r}' for k, v in self.to_dict().items())})"
@@ -357,7 +358,7 @@ def _label_maps(
     inverse = {label: index for index, label in names.items()}
     if len(inverse) != len(names):
         raise ConfigError(f"id2label must not use a label twice, got {list(names.values())}.")
-    if label2id is not None and {label: int(index) for label, index in label2id.items()} != inverse:
+    if label2id and {label: int(index) for label, index in label2id.items()} != inverse:
         raise ConfigError(f"label2id and id2label disagree: {dict(label2id)} against {names}.")
     return names, inverse
 

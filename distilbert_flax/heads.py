@@ -1,0 +1,346 @@
+"""The five task heads.
+
+Shapes: B batch, T tokens, D model size, V vocabulary, L labels, C choices.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import ArrayLike
+
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import InputError
+from distilbert_core.inputs import choose
+from distilbert_core.outputs import (
+    BaseModelOutput,
+    MaskedLMOutput,
+    ModelOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from distilbert_core.parameters import Head
+from distilbert_flax.losses import cross_entropy, question_answering_loss, sequence_classification_loss
+from distilbert_flax.model import FlaxDistilBertModel, activation_function
+from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, Numerics
+
+
+class _ModelWithHead(FlaxDistilBertPreTrainedModel):
+    """A body, `predict` from its hidden states to logits, and `loss` from logits and labels to a number."""
+
+    output_type: ClassVar[type[ModelOutput]]
+
+    def __init__(
+        self, config: DistilBertConfig, *, rngs: nnx.Rngs | None = None, dtype: Any = None, param_dtype: Any = None
+    ):
+        make = Numerics.of(config, rngs, dtype, param_dtype)
+        super().__init__(config, make)
+        self.distilbert = FlaxDistilBertModel(config, rngs=make.rngs, **make.dtypes)
+        self.make_head(config, make)
+        self.eval()
+
+    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+        """Make the layers above the body."""
+        raise NotImplementedError
+
+    def predict(self, hidden: Array, mode: dict[str, Any]) -> Array:
+        """Return the logits of hidden states [B, T, D]."""
+        raise NotImplementedError
+
+    def loss(self, logits: Array, labels: ArrayLike) -> Array:
+        """Return the loss [] of logits against labels."""
+        return cross_entropy(logits, labels)
+
+    def __call__(
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        inputs_embeds: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: ArrayLike | None = None,
+        train: bool | None = None,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | Array | None = None,
+    ) -> ModelOutput | tuple:
+        """Compute the logits, and the loss if labels are given.
+
+        Args:
+            input_ids: As for `FlaxDistilBertModel`, as are all arguments but `labels`.
+            attention_mask: See there.
+            head_mask: See there.
+            inputs_embeds: See there.
+            labels: What the model should have predicted; the class says in what form.
+            output_attentions: See there.
+            output_hidden_states: See there.
+            return_dict: See there.
+            position_ids: See there.
+            train: See there.
+            deterministic: See there.
+            rngs: See there.
+
+        Returns:
+            `loss` [] if labels are given, `logits`, and if asked for `hidden_states` and `attentions`.
+
+        Raises:
+            InputError: An argument has an impossible shape or value; the message names it.
+        """
+        mode = self.mode(train, deterministic, rngs)
+        body = self.distilbert(
+            input_ids,
+            attention_mask,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+            position_ids=position_ids,
+            **mode,
+        )
+        logits = self.predict(body.last_hidden_state, mode)
+        loss = None if labels is None else self.loss(logits, labels)
+        return self.output(body, return_dict, loss=loss, logits=logits)
+
+    def output(self, body: BaseModelOutput, return_dict: bool | None, **values: Array | None) -> ModelOutput | tuple:
+        """Put a head's values and what the body returns beside its last hidden state together."""
+        output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
+        return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
+
+
+class VocabProjector(nnx.Module):
+    """Logits of every token of the vocabulary: a bias, and a kernel of its own only if it is not tied."""
+
+    def __init__(self, config: DistilBertConfig, make: Numerics):
+        self.dtype = make.dtype
+        if not config.tie_word_embeddings:
+            self.kernel = make.dense(config.dim, config.vocab_size).kernel  # [D, V]
+        self.bias = nnx.Param(jnp.zeros(config.vocab_size, make.param_dtype))
+
+    def __call__(self, x: Array, word_embeddings: nnx.Embed) -> Array:
+        """[B, T, D] -> [B, T, V]."""
+        tied = not hasattr(self, "kernel")
+        logits = word_embeddings.attend(x) if tied else x @ self.kernel[...].astype(self.dtype)
+        return logits + self.bias[...].astype(self.dtype)
+
+
+class FlaxDistilBertForMaskedLM(_ModelWithHead):
+    """Predicts masked tokens; the projector is the word embeddings unless `tie_word_embeddings` is False.
+
+    Labels are [B, T] token ids, -100 where there is nothing to predict. Logits are [B, T, V].
+    """
+
+    head = Head.MASKED_LM
+    output_type = MaskedLMOutput
+
+    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+        """Make the layers above the body."""
+        self.activation = activation_function(config)
+        self.vocab_transform = make.dense(config.dim, config.dim)
+        self.vocab_layer_norm = make.layer_norm(config.dim)
+        self.vocab_projector = VocabProjector(config, make)
+
+    def predict(self, hidden: Array, mode: dict[str, Any]) -> Array:
+        """[B, T, D] -> [B, T, V]."""
+        hidden = self.vocab_layer_norm(self.activation(self.vocab_transform(hidden)))
+        return self.vocab_projector(hidden, self.get_input_embeddings())
+
+    def get_output_embeddings(self) -> VocabProjector:
+        """Return the projector to the vocabulary."""
+        return self.vocab_projector
+
+
+class FlaxDistilBertForSequenceClassification(_ModelWithHead):
+    """Classifies or scores a whole text, from the first token.
+
+    Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label), as
+    `config.problem_type` says or, where that is None, `num_labels` and the labels' dtype. Logits are [B, L].
+    """
+
+    head = Head.SEQUENCE_CLASSIFICATION
+    output_type = SequenceClassifierOutput
+
+    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+        """Make the layers above the body."""
+        self.pre_classifier = make.dense(config.dim, config.dim)
+        self.classifier = make.dense(config.dim, config.num_labels)
+        self.dropout = nnx.Dropout(config.seq_classif_dropout)
+
+    def predict(self, hidden: Array, mode: dict[str, Any]) -> Array:
+        """[B, T, D] -> [B, L]."""
+        return self.classifier(self.dropout(jax.nn.relu(self.pre_classifier(hidden[:, 0])), **mode))
+
+    def loss(self, logits: Array, labels: ArrayLike) -> Array:
+        """[B, L] -> []."""
+        return sequence_classification_loss(self.config, logits, labels)
+
+
+class FlaxDistilBertForMultipleChoice(_ModelWithHead):
+    """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C]."""
+
+    head = Head.MULTIPLE_CHOICE
+    output_type = MultipleChoiceModelOutput
+
+    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+        """Make the layers above the body."""
+        self.pre_classifier = make.dense(config.dim, config.dim)
+        self.classifier = make.dense(config.dim, 1)
+        self.dropout = nnx.Dropout(config.seq_classif_dropout)
+
+    def predict(self, hidden: Array, mode: dict[str, Any]) -> Array:
+        """[B * C, T, D] -> [B * C, 1]."""
+        return self.classifier(self.dropout(jax.nn.relu(self.pre_classifier(hidden[:, 0])), **mode))
+
+    def __call__(
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        inputs_embeds: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: ArrayLike | None = None,
+        train: bool | None = None,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | Array | None = None,
+    ) -> ModelOutput | tuple:
+        """Compute the score of each choice, and the loss if labels are given.
+
+        The arguments are those of the other heads, with an axis C after the batch: input_ids [B, C, T],
+        inputs_embeds [B, C, T, D], attention_mask and position_ids [B, C, T].
+        """
+        choices = choice_axis(input_ids, inputs_embeds)
+        mode = self.mode(train, deterministic, rngs)
+        body = self.distilbert(
+            _flatten_choices(input_ids),
+            _flatten_choices(attention_mask),
+            head_mask,
+            _flatten_choices(inputs_embeds),
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+            position_ids=_flatten_choices(position_ids),
+            **mode,
+        )
+        logits = self.predict(body.last_hidden_state, mode).reshape(-1, choices)  # [B, C]
+        loss = None if labels is None else self.loss(logits, labels)
+        return self.output(body, return_dict, loss=loss, logits=logits)
+
+
+def choice_axis(input_ids: ArrayLike | None, inputs_embeds: ArrayLike | None) -> int:
+    """Return the number of choices C, or raise InputError if the input has no axis for them."""
+    for name, value, axes in (("input_ids", input_ids, 3), ("inputs_embeds", inputs_embeds, 4)):
+        if value is not None:
+            shape = jnp.shape(value)
+            if len(shape) != axes:
+                meaning = "[batch, choices, tokens]" if axes == 3 else "[batch, choices, tokens, dim]"
+                raise InputError(f"{name} must have shape {meaning}, got {shape}.")
+            return shape[1]
+    raise InputError("Give input_ids or inputs_embeds; got neither.")
+
+
+def _flatten_choices(x: ArrayLike | None) -> Array | None:
+    """[B, C, ...] -> [B * C, ...]."""
+    return None if x is None else jnp.reshape(x, (-1, *jnp.shape(x)[2:]))
+
+
+class FlaxDistilBertForTokenClassification(_ModelWithHead):
+    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits [B, T, L]."""
+
+    head = Head.TOKEN_CLASSIFICATION
+    output_type = TokenClassifierOutput
+
+    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+        """Make the layers above the body."""
+        self.dropout = nnx.Dropout(config.dropout)
+        self.classifier = make.dense(config.dim, config.num_labels)
+
+    def predict(self, hidden: Array, mode: dict[str, Any]) -> Array:
+        """[B, T, D] -> [B, T, L]."""
+        return self.classifier(self.dropout(hidden, **mode))
+
+
+class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
+    """Finds the span of a text that answers a question: a score for each token to be its start, and its end."""
+
+    head = Head.QUESTION_ANSWERING
+    output_type = QuestionAnsweringModelOutput
+
+    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+        """Make the layers above the body."""
+        self.dropout = nnx.Dropout(config.qa_dropout)
+        self.qa_outputs = make.dense(config.dim, 2)
+
+    def predict(self, hidden: Array, mode: dict[str, Any]) -> Array:
+        """[B, T, D] -> [B, T, 2]."""
+        return self.qa_outputs(self.dropout(hidden, **mode))
+
+    def __call__(  # type: ignore[override]  # two kinds of labels in place of one
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        inputs_embeds: ArrayLike | None = None,
+        start_positions: ArrayLike | None = None,
+        end_positions: ArrayLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: ArrayLike | None = None,
+        train: bool | None = None,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | Array | None = None,
+    ) -> ModelOutput | tuple:
+        """Compute the start and end scores, and the loss if both positions are given.
+
+        Args:
+            input_ids: As for `FlaxDistilBertModel`, as are all arguments but the positions.
+            attention_mask: See there.
+            head_mask: See there.
+            inputs_embeds: See there.
+            start_positions: [B] index of the answer's first token. Negative ones count as 0, those from T on do not
+                count.
+            end_positions: [B] index of its last token, likewise.
+            output_attentions: See there.
+            output_hidden_states: See there.
+            return_dict: See there.
+            position_ids: See there.
+            train: See there.
+            deterministic: See there.
+            rngs: See there.
+
+        Returns:
+            `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and if asked for
+            `hidden_states` and `attentions`. Padding is part of the loss's softmax, as in Transformers.
+
+        Raises:
+            InputError: An argument has an impossible shape or value; the message names it.
+        """
+        mode = self.mode(train, deterministic, rngs)
+        body = self.distilbert(
+            input_ids,
+            attention_mask,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+            position_ids=position_ids,
+            **mode,
+        )
+        start_logits, end_logits = jnp.moveaxis(self.predict(body.last_hidden_state, mode), -1, 0)  # [B, T] each
+        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions)
+        return self.output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

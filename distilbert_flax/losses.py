@@ -1,0 +1,106 @@
+"""Task losses: scalars in at least float32, means over the labels that count, 0 where none does.
+
+Labels outside the classes are an error when called eagerly, and make the loss NaN under `jax.jit`.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import InputError
+from distilbert_core.inputs import IGNORE_INDEX, check_label_shape, check_range, problem_type
+from distilbert_flax.pretrained import values_known
+
+
+def _upcast(logits: Array) -> Array:
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
+def cross_entropy(logits: Array, labels: ArrayLike, name: str = "labels") -> Array:
+    """Return the mean cross-entropy over the labels that are not -100.
+
+    Args:
+        logits: [..., C] scores of the classes.
+        labels: [...] integers in [0, C), or -100 for positions that do not count.
+        name: The argument to name in errors.
+
+    Raises:
+        InputError: Labels do not fit the logits, or lie outside the classes.
+    """
+    labels = jnp.asarray(labels)
+    check_label_shape(labels.shape, logits.shape[:-1], name)
+    classes = logits.shape[-1]
+    labels = labels.reshape(logits.shape[:-1])
+    counted = labels != IGNORE_INDEX
+    if values_known(labels) and counted.any():
+        check_range(name, int(labels[counted].min()), int(labels[counted].max()), classes, "number of classes")
+    log_probabilities = jax.nn.log_softmax(_upcast(logits))  # [..., C]
+    chosen = jnp.where(counted, labels, 0)[..., None]
+    losses = -jnp.take_along_axis(log_probabilities, chosen, axis=-1, mode="fill")[..., 0]
+    losses = jnp.where(counted & (labels < 0), jnp.nan, losses)  # indexing would count these from the end
+    return jnp.where(counted, losses, 0).sum() / jnp.maximum(counted.sum(), 1)
+
+
+def mean_squared_error(predictions: Array, targets: ArrayLike) -> Array:
+    """Return the mean of the squared differences of two arrays with as many entries."""
+    targets = jnp.asarray(targets)
+    check_label_shape(targets.shape, predictions.shape)
+    return jnp.square(_upcast(predictions) - targets.reshape(predictions.shape)).mean()
+
+
+def binary_cross_entropy(logits: Array, targets: ArrayLike) -> Array:
+    """Return the mean binary cross-entropy of logits against targets in [0, 1] of the same shape."""
+    targets = jnp.asarray(targets)
+    check_label_shape(targets.shape, logits.shape)
+    logits = _upcast(logits)
+    return (jax.nn.softplus(logits) - targets.reshape(logits.shape) * logits).mean()
+
+
+def sequence_classification_loss(config: DistilBertConfig, logits: Array, labels: ArrayLike) -> Array:
+    """Return the loss that the labels mean: regression, single-label or multi-label.
+
+    Args:
+        config: Gives `problem_type`; if that is None it is inferred from `num_labels` and the labels' dtype.
+        logits: [B, L].
+        labels: [B] classes, [B] or [B, L] numbers, or [B, L] of 0 and 1.
+    """
+    labels = jnp.asarray(labels)
+    match problem_type(config, jnp.issubdtype(labels.dtype, jnp.integer)):
+        case "regression":
+            return mean_squared_error(logits, labels)
+        case "single_label_classification":
+            return cross_entropy(logits, labels)
+        case _:
+            return binary_cross_entropy(logits, labels)
+
+
+def question_answering_loss(
+    start_logits: Array, end_logits: Array, start_positions: ArrayLike | None, end_positions: ArrayLike | None
+) -> Array | None:
+    """Return the mean of the cross-entropies of start and end, or None if neither position is given.
+
+    Args:
+        start_logits: [B, T].
+        end_logits: [B, T].
+        start_positions: [B] or [B, 1] integers. Negative ones count as 0, those from T on do not count.
+        end_positions: Likewise.
+
+    Raises:
+        InputError: Only one of the positions is given, or one has the wrong shape.
+    """
+    if start_positions is None and end_positions is None:
+        return None
+    if start_positions is None or end_positions is None:
+        raise InputError("Give start_positions and end_positions, or neither; got only one of them.")
+    start = cross_entropy(start_logits, _inside(start_positions, start_logits.shape[1]), "start_positions")
+    end = cross_entropy(end_logits, _inside(end_positions, end_logits.shape[1]), "end_positions")
+    return (start + end) / 2
+
+
+def _inside(positions: ArrayLike, tokens: int) -> Array:
+    positions = jnp.asarray(positions)
+    return jnp.where(positions >= tokens, IGNORE_INDEX, jnp.maximum(positions, 0))

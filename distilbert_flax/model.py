@@ -1,0 +1,260 @@
+"""DistilBERT in Flax NNX, in the order in which data flows: embeddings, attention, feed-forward, block, encoder, body.
+
+Shapes: B batch, T tokens, N heads, H head size, D model size, F feed-forward size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import ArrayLike
+
+from distilbert_core.config import ACTIVATIONS, DistilBertConfig
+from distilbert_core.inputs import check_range, check_shapes, choose
+from distilbert_core.outputs import BaseModelOutput
+from distilbert_core.parameters import Head, sinusoidal_table
+from distilbert_flax.attention import attention
+from distilbert_flax.pretrained import FixedTable, FlaxDistilBertPreTrainedModel, Numerics, values_known
+
+ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_new": partial(jax.nn.gelu, approximate=True),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}
+
+
+def activation_function(config: DistilBertConfig) -> Callable[[Array], Array]:
+    """Return the function that `config.activation` names or is."""
+    if callable(config.activation):
+        return config.activation
+    return ACTIVATION_FUNCTIONS[ACTIVATIONS[config.activation]]
+
+
+class Embeddings(nnx.Module):
+    """Word plus position embeddings, normalised."""
+
+    def __init__(self, config: DistilBertConfig, make: Numerics):
+        self.pad_token_id = config.pad_token_id
+        self.word_embeddings = make.embedding(config.vocab_size, config.dim, pad_row=config.pad_token_id)
+        self.position_embeddings = make.embedding(config.max_position_embeddings, config.dim)
+        if config.sinusoidal_pos_embds:
+            table = sinusoidal_table(config.max_position_embeddings, config.dim)
+            self.position_embeddings.embedding = FixedTable(jnp.asarray(table, make.param_dtype))
+        self.LayerNorm = make.layer_norm(config.dim)
+        self.dropout = nnx.Dropout(config.dropout)
+
+    def __call__(
+        self, input_ids: Array | None, inputs_embeds: Array | None, position_ids: Array | None, mode: dict[str, Any]
+    ) -> Array:
+        if inputs_embeds is None:
+            words = look_up(self.word_embeddings, input_ids)  # [B, T, D]
+            if self.pad_token_id is not None:  # the padding row learns nothing from the look-up
+                is_pad = (input_ids == self.pad_token_id)[..., None]
+                words = jnp.where(is_pad, jax.lax.stop_gradient(words), words)
+        else:
+            words = jnp.asarray(inputs_embeds, self.word_embeddings.dtype)
+        if position_ids is None:
+            positions = self.position_embeddings.embedding[: words.shape[1]].astype(words.dtype)  # [T, D]
+        else:
+            positions = look_up(self.position_embeddings, position_ids)  # [B or 1, T, D]
+        return self.dropout(self.LayerNorm(words + positions), **mode)
+
+
+def look_up(table: nnx.Embed, ids: Array | None) -> Array:
+    """Return rows of a table; an id outside of it gives NaN, never another row."""
+    rows = table.embedding[...].at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    return rows.astype(table.dtype)
+
+
+class MultiHeadSelfAttention(nnx.Module):
+    """Self-attention with four plain dense layers."""
+
+    def __init__(self, config: DistilBertConfig, layer: int, make: Numerics):
+        self.head_size = config.head_size
+        size = len(config.kept_heads(layer)) * config.head_size
+        self.q_lin = make.dense(config.dim, size)
+        self.k_lin = make.dense(config.dim, size)
+        self.v_lin = make.dense(config.dim, size)
+        self.out_lin = make.dense(size, config.dim)
+        self.dropout = nnx.Dropout(config.attention_dropout)
+
+    def __call__(
+        self, x: Array, mask: Array | None, head_mask: Array | None, mode: dict[str, Any]
+    ) -> tuple[Array, Array]:
+        query, key, value = (self.split_heads(project(x)) for project in (self.q_lin, self.k_lin, self.v_lin))
+        dropout = partial(self.dropout, **mode)
+        context, weights = attention(query, key, value, mask, head_mask, dropout)  # [B, T, N, H], [B, N, T, T]
+        return self.out_lin(context.reshape(*x.shape[:2], -1)), weights  # [B, T, D]
+
+    def split_heads(self, x: Array) -> Array:
+        """[B, T, N * H] -> [B, T, N, H]."""
+        return x.reshape(*x.shape[:2], -1, self.head_size)
+
+
+class FeedForward(nnx.Module):
+    """Two dense layers with the activation between them."""
+
+    def __init__(self, config: DistilBertConfig, make: Numerics):
+        self.lin1 = make.dense(config.dim, config.hidden_dim)
+        self.lin2 = make.dense(config.hidden_dim, config.dim)
+        self.activation = activation_function(config)
+        self.dropout = nnx.Dropout(config.dropout)
+
+    def __call__(self, x: Array, mode: dict[str, Any]) -> Array:
+        x = self.lin2(self.activation(self.lin1(x)))  # [B, T, D] -> [B, T, F] -> [B, T, D]
+        return self.dropout(x, **mode)
+
+
+class TransformerBlock(nnx.Module):
+    """Attention and feed-forward, each added to its input and then normalised."""
+
+    def __init__(self, config: DistilBertConfig, layer: int, make: Numerics):
+        self.attention = MultiHeadSelfAttention(config, layer, make)
+        self.sa_layer_norm = make.layer_norm(config.dim)
+        self.ffn = FeedForward(config, make)
+        self.output_layer_norm = make.layer_norm(config.dim)
+
+    def __call__(
+        self, x: Array, mask: Array | None, head_mask: Array | None, mode: dict[str, Any]
+    ) -> tuple[Array, Array]:
+        attended, weights = self.attention(x, mask, head_mask, mode)
+        x = self.sa_layer_norm(attended + x)
+        return self.output_layer_norm(self.ffn(x, mode) + x), weights
+
+
+class Transformer(nnx.Module):
+    """The stack of blocks."""
+
+    def __init__(self, config: DistilBertConfig, make: Numerics):
+        self.layer = nnx.List([TransformerBlock(config, i, make) for i in range(config.n_layers)])
+
+    def __call__(
+        self, x: Array, mask: Array | None, head_masks: list[Array | None], mode: dict[str, Any]
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """Return the hidden states (the input, then each block's output) and each block's attention weights."""
+        hidden_states, attentions = [x], []
+        for block, head_mask in zip(self.layer, head_masks, strict=True):
+            x, weights = block(x, mask, head_mask, mode)
+            hidden_states.append(x)
+            attentions.append(weights)
+        return tuple(hidden_states), tuple(attentions)
+
+
+class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
+    """The body: hidden states of every token.
+
+    A new model does inference until `train=True` is given to a call, or `model.train()` is called.
+
+    Args:
+        config: The architecture.
+        rngs: Where initial parameters and dropout come from; `nnx.Rngs(0)` if left out.
+        dtype: Dtype of the computation; that of the parameters if left out.
+        param_dtype: Dtype of the parameters; `dtype` if left out, float32 if neither is given.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from distilbert_flax import DistilBertConfig, FlaxDistilBertModel
+        >>> config = DistilBertConfig(n_layers=2, dim=24, n_heads=4, hidden_dim=48)
+        >>> model = FlaxDistilBertModel(config, rngs=nnx.Rngs(0))
+        >>> model(jnp.array([[101, 7592, 102]])).last_hidden_state.shape
+        (1, 3, 24)
+    """
+
+    head = Head.NONE
+
+    def __init__(
+        self, config: DistilBertConfig, *, rngs: nnx.Rngs | None = None, dtype: Any = None, param_dtype: Any = None
+    ):
+        make = Numerics.of(config, rngs, dtype, param_dtype)
+        super().__init__(config, make)
+        self.embeddings = Embeddings(config, make)
+        self.transformer = Transformer(config, make)
+        self.rngs = make.stored_rngs()
+        self.eval()
+
+    def __call__(
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        inputs_embeds: ArrayLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: ArrayLike | None = None,
+        train: bool | None = None,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | Array | None = None,
+    ) -> BaseModelOutput | tuple:
+        """Compute the hidden states of every token.
+
+        Args:
+            input_ids: [B, T] integers below `vocab_size`. Give these or `inputs_embeds`.
+            attention_mask: [B, T], 1 for tokens to attend to and 0 for padding; any dtype. All ones if left out.
+            head_mask: [N] or [L, N] factors for the attention weights of each head, 0 switches a head off.
+            inputs_embeds: [B, T, D] word embeddings in place of ids.
+            output_attentions: Also return the attention weights; the configuration's default if left out.
+            output_hidden_states: Also return all hidden states; the configuration's default if left out.
+            return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
+            position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
+            train: Apply dropout; what `model.train()` or `model.eval()` said last if left out.
+            deterministic: The opposite of `train`, for those who think that way round.
+            rngs: Where dropout comes from, an `nnx.Rngs` or a key; the model's own if left out.
+
+        Returns:
+            `last_hidden_state` [B, T, D], and if asked for `hidden_states` and `attentions`.
+
+        Raises:
+            InputError: An argument has an impossible shape or value; the message names it. Values are checked when
+                called eagerly; under `jax.jit` an id out of range makes its row NaN.
+        """
+        config = self.config
+        input_ids, attention_mask, head_mask, inputs_embeds, position_ids = (
+            None if value is None else jnp.asarray(value)
+            for value in (input_ids, attention_mask, head_mask, inputs_embeds, position_ids)
+        )
+        arguments = {
+            "input_ids": input_ids,
+            "inputs_embeds": inputs_embeds,
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "head_mask": head_mask,
+        }
+        check_shapes(config, {name: None if value is None else value.shape for name, value in arguments.items()})
+        check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
+        check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
+        mode = self.mode(train, deterministic, rngs)
+
+        x = self.embeddings(input_ids, inputs_embeds, position_ids, mode)  # [B, T, D]
+        hidden_states, attentions = self.transformer(
+            x, None if attention_mask is None else attention_mask != 0, self.head_masks(head_mask), mode
+        )
+        output = BaseModelOutput(
+            last_hidden_state=hidden_states[-1],
+            hidden_states=hidden_states if choose(output_hidden_states, config.output_hidden_states) else None,
+            attentions=attentions if choose(output_attentions, config.output_attentions) else None,
+        )
+        return output if choose(return_dict, config.return_dict) else output.to_tuple()
+
+    def head_masks(self, head_mask: Array | None) -> list[Array | None]:
+        """Split [N] or [L, N] into each block's factors [N], of the heads that it still has."""
+        layers = range(self.config.n_layers)
+        if head_mask is None:
+            return [None for _ in layers]
+        head_mask = jnp.broadcast_to(head_mask.astype(self.dtype), (len(layers), self.config.n_heads))
+        return [head_mask[layer, jnp.array(self.config.kept_heads(layer))] for layer in layers]
+
+
+def check_values(name: str, ids: Array | None, size: int, meaning: str) -> None:
+    """Raise InputError if ids do not lie in [0, size); does nothing while values are not known."""
+    if ids is not None and values_known(ids) and ids.size:
+        check_range(name, int(ids.min()), int(ids.max()), size, meaning)

@@ -1,0 +1,194 @@
+"""How NNX models are made from arrays and give them out: what `PretrainedModel` needs, and the usual accessors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.nn.initializers import normal
+from jax.typing import ArrayLike
+
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import InputError
+from distilbert_core.parameters import BODY, Kind, Parameter
+from distilbert_core.pretrained import PretrainedModel
+from weight_conversion import LAYOUTS
+
+LAYOUT = LAYOUTS["flax"]
+NORM_EPSILON = 1e-12
+
+
+class FixedTable(nnx.Variable):
+    """A table that is stored and used but not trained: it is no `nnx.Param`."""
+
+
+def to_tensor(array: np.ndarray) -> Array:
+    """Return a JAX array of a NumPy array."""
+    return jnp.asarray(array)
+
+
+def values_known(array: Any) -> bool:
+    """Whether an array's values can be looked at: not under jit, grad of them, or vmap."""
+    return not isinstance(array, jax.core.Tracer)
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """Makes the layers of a model, all with the same numbers: initial values, dtypes, epsilon."""
+
+    config: DistilBertConfig
+    rngs: nnx.Rngs
+    dtype: Any
+    param_dtype: Any
+
+    @classmethod
+    def of(cls, config: DistilBertConfig, rngs: nnx.Rngs | None, dtype: Any, param_dtype: Any) -> Numerics:
+        """Settle what was left out; see the model's class for the defaults."""
+        param_dtype = jnp.dtype(param_dtype or dtype or jnp.float32)
+        return cls(config, rngs or nnx.Rngs(0), jnp.dtype(dtype or param_dtype), param_dtype)
+
+    @property
+    def dtypes(self) -> dict[str, Any]:
+        """Computation and parameter dtype, as NNX layers take them."""
+        return {"dtype": self.dtype, "param_dtype": self.param_dtype}
+
+    def dense(self, in_size: int, out_size: int) -> nnx.Linear:
+        """Make a dense layer."""
+        initial = normal(self.config.initializer_range)
+        return nnx.Linear(in_size, out_size, kernel_init=initial, rngs=self.rngs, **self.dtypes)
+
+    def embedding(self, rows: int, size: int, pad_row: int | None = None) -> nnx.Embed:
+        """Make an embedding table."""
+        initial = partial(initial_embedding, std=self.config.initializer_range, pad_row=pad_row)
+        return nnx.Embed(rows, size, embedding_init=initial, rngs=self.rngs, **self.dtypes)
+
+    def layer_norm(self, size: int) -> nnx.LayerNorm:
+        """Make a LayerNorm with two-pass variance."""
+        return nnx.LayerNorm(
+            size, epsilon=NORM_EPSILON, use_fast_variance=False, rngs=self.rngs, **self.dtypes
+        )
+
+    def stored_rngs(self) -> nnx.Rngs:
+        """Return generators for a model to keep, apart from the caller's."""
+        return nnx.Rngs(params=self.rngs.params(), dropout=self.rngs.dropout())
+
+
+def initial_embedding(key: Array, shape: tuple[int, ...], dtype: Any, *, std: float, pad_row: int | None) -> Array:
+    """Draw a table [rows, size] from N(0, std); the padding row is zero."""
+    table = normal(std)(key, shape, dtype)
+    return table if pad_row is None else table.at[pad_row].set(0)
+
+
+class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
+    """Base of the six models; attribute paths are the canonical names, with NNX's own leaf names."""
+
+    base_model_prefix = BODY
+    _options = frozenset({"rngs", "param_dtype"})
+
+    def __init__(self, config: DistilBertConfig, make: Numerics):
+        config.validate()
+        self.config = config
+        self.dtype = make.dtype
+        self.param_dtype = make.param_dtype
+
+    @property
+    def base_model(self) -> Any:
+        """The body."""
+        return getattr(self, BODY, self)
+
+    def get_input_embeddings(self) -> nnx.Embed:
+        """Return the word embeddings."""
+        return self.base_model.embeddings.word_embeddings
+
+    def get_position_embeddings(self) -> nnx.Embed:
+        """Return the position embeddings."""
+        return self.base_model.embeddings.position_embeddings
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Return the number of parameters."""
+        kinds = (nnx.Param,) if only_trainable else (nnx.Param, FixedTable)
+        return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self, nnx.Any(*kinds))))
+
+    def mode(
+        self, train: bool | None, deterministic: bool | None, rngs: nnx.Rngs | Array | None
+    ) -> dict[str, Any]:
+        """Return what each dropout is called with."""
+        if train is not None and deterministic is not None and train == deterministic:
+            raise InputError(f"train and deterministic contradict each other: both are {train}.")
+        if train is not None:
+            deterministic = not train
+        if rngs is None:
+            rngs = self.base_model.rngs
+        elif isinstance(rngs, jax.Array):  # one key for all would drop the same places everywhere
+            rngs = nnx.Rngs(dropout=rngs)
+        return {"deterministic": deterministic, "rngs": rngs}
+
+    def _place(self, parameter: Parameter) -> tuple[Any, str]:
+        path, leaf = LAYOUT.path(parameter)
+        layer: Any = self
+        for step in path:
+            layer = layer[int(step)] if step.isdigit() else getattr(layer, step)
+        return layer, leaf
+
+    @classmethod
+    def _from_arrays(
+        cls,
+        config: DistilBertConfig,
+        read: Callable[[Parameter], Any | None],
+        dtype: str,
+        device: Any,
+        *,
+        rngs: nnx.Rngs | None = None,
+        param_dtype: Any = None,
+    ) -> Self:
+        if jnp.zeros((), jnp.dtype(param_dtype or dtype)).dtype != jnp.dtype(param_dtype or dtype):
+            raise InputError('dtype float64 needs jax.config.update("jax_enable_x64", True) first.')
+        make = Numerics.of(config, rngs, dtype, param_dtype)
+        with jax.default_device(_device(device)):
+            model = nnx.eval_shape(lambda: cls(config, dtype=dtype, param_dtype=param_dtype))
+            model.base_model.rngs = make.stored_rngs()
+            for parameter in model.parameter_table:
+                if parameter.tied_to is None:
+                    value = read(parameter)
+                    model._set_array(parameter, model._fresh_array(parameter) if value is None else value)
+        return model
+
+    def _set_array(self, parameter: Parameter, array: np.ndarray) -> None:
+        layer, leaf = self._place(parameter)
+        value = np.asarray(LAYOUT.convert(parameter, array), dtype=self.param_dtype)
+        getattr(layer, leaf).set_value(jnp.asarray(value))
+        if isinstance(layer, nnx.Linear):
+            layer.in_features, layer.out_features = layer.kernel.shape
+        elif isinstance(layer, nnx.Embed):
+            layer.num_embeddings = layer.embedding.shape[0]
+
+    def _get_array(self, parameter: Parameter) -> np.ndarray:
+        layer, leaf = self._place(parameter)
+        return LAYOUT.convert(parameter, np.asarray(getattr(layer, leaf)[...]))
+
+    def _fresh_array(self, parameter: Parameter) -> np.ndarray:
+        std = self.config.initializer_range
+        match parameter.kind:
+            case Kind.KERNEL | Kind.EMBEDDING:
+                key = self.base_model.rngs.params()
+                array = initial_embedding(key, parameter.shape, jnp.float32, std=std, pad_row=parameter.pad_row)
+                return np.array(array)
+            case Kind.NORM_SCALE:
+                return np.ones(parameter.shape, np.float32)
+            case Kind.BIAS | Kind.NORM_BIAS:
+                return np.zeros(parameter.shape, np.float32)
+
+
+def _device(device: Any) -> Any:
+    """Return a JAX device given as one, or as 'cpu', 'gpu' or 'gpu:1'."""
+    if not isinstance(device, str):
+        return device
+    platform, _, index = device.partition(":")
+    return jax.devices(platform)[int(index or 0)]
