@@ -196,7 +196,10 @@ def save_checkpoint(
 def _weights_writer(arrays: dict[str, np.ndarray]) -> Callable[[Path], None]:
     from safetensors.numpy import save_file
 
-    return lambda path: save_file(arrays, path, metadata={"format": "pt"})
+    # safetensors writes an array's memory as it lies: one that is a transposed view must first be laid out anew.
+    return lambda path: save_file(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata={"format": "pt"}
+    )
 
 
 def _shards(arrays: Mapping[str, np.ndarray], limit: int) -> Iterator[list[str]]:

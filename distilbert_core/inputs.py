@@ -59,6 +59,27 @@ def _check_shape(name: str, shape: Shape | None, expected: Shape, meaning: str) 
         raise InputError(f"{name} must have shape {meaning} = ({wanted}), got {tuple(shape)}.")
 
 
+def choice_count(input_ids: Shape | None, inputs_embeds: Shape | None) -> int:
+    """Return the number of choices C of a multiple-choice input, from its shape.
+
+    Args:
+        input_ids: Shape [B, C, T], or None.
+        inputs_embeds: Shape [B, C, T, D], or None.
+
+    Raises:
+        InputError: The input has no axis for choices, or there is none.
+    """
+    shape = input_ids if inputs_embeds is None else inputs_embeds
+    if shape is None:
+        raise InputError("Give input_ids or inputs_embeds; got neither.")
+    _check_shape("input_ids", input_ids, (None, None, None), "[batch, choices, tokens]")
+    _check_shape("inputs_embeds", inputs_embeds, (None, None, None, None), "[batch, choices, tokens, dim]")
+    count = shape[1]
+    if count is None:
+        raise InputError("The number of choices must be known when the model is traced.")
+    return count
+
+
 def _check_length(tokens: int | None, longest: int, name: str) -> None:
     if tokens is not None and tokens > longest:
         raise InputError(

@@ -102,17 +102,21 @@ class PretrainedModel:
     # A backend sets these two and defines the four methods below them.
     _reader: ClassVar[str] = "np"  # framework of the arrays that a checkpoint gives to `_from_arrays`
     _options: ClassVar[frozenset[str]] = frozenset()  # further keywords of `from_pretrained`, for the constructor
+    _more_dtypes: ClassVar[frozenset[str]] = frozenset()  # names of dtypes that only this framework has
 
     @classmethod
     def _from_arrays(
         cls,
         config: DistilBertConfig,
         read: Callable[[Parameter], Any | None],
-        dtype: str,
+        dtype: str | None,
         device: Any,
         **options: Any,
     ) -> Self:
-        """Make a model with each parameter from `read`, or freshly initialised where that returns None."""
+        """Make a model with each parameter from `read`, or freshly initialised where that returns None.
+
+        `dtype` is None where the caller did not say: float32, or what the framework has been told to use.
+        """
         raise NotImplementedError
 
     def _get_array(self, parameter: Parameter) -> np.ndarray:
@@ -188,7 +192,9 @@ class PretrainedModel:
 
         stored = {parameter.name: checkpoint.entries[report.entries[parameter.name]] for parameter in table
                   if parameter.name in report.entries}
-        model = cls._from_arrays(config, read, _wanted_dtype(dtype, stored), device, **options)
+        if dtype not in cls._more_dtypes:
+            dtype = _wanted_dtype(dtype, stored)
+        model = cls._from_arrays(config, read, dtype, device, **options)
         _warn(cls, source, fresh, report.unexpected)
         if not output_loading_info:
             return model
@@ -296,14 +302,14 @@ def _kept_rows(old_heads: list[int], new_heads: list[int], head_size: int) -> np
     return (starts[:, None] + np.arange(head_size)).ravel()
 
 
-def _wanted_dtype(dtype: Any, stored: Mapping[str, Any]) -> str:
-    """Return the name of the dtype asked for; every stored entry must be of a floating dtype."""
+def _wanted_dtype(dtype: Any, stored: Mapping[str, Any]) -> str | None:
+    """Return the name of the dtype asked for, if any; every stored entry must be of a floating dtype."""
     for name, entry in stored.items():
         if entry.dtype not in DTYPES:
             raise CheckpointError(f"{entry.path}: {name} must be of a floating dtype, got {entry.dtype}.")
     if isinstance(dtype, str) and dtype == "auto":
         return DTYPES[next(iter(stored.values())).dtype]
-    return "float32" if dtype is None else dtype_name(dtype)
+    return None if dtype is None else dtype_name(dtype)
 
 
 def _check_report(

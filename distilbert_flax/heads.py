@@ -14,8 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.errors import InputError
-from distilbert_core.inputs import choose
+from distilbert_core.inputs import choice_count, choose
 from distilbert_core.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
@@ -28,11 +27,11 @@ from distilbert_core.outputs import (
 from distilbert_core.parameters import Head
 from distilbert_flax.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_flax.model import FlaxDistilBertModel, activation_function
-from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, Numerics
+from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, Numerics, shape_of
 
 
 class _ModelWithHead(FlaxDistilBertPreTrainedModel):
-    """A body, `predict` from its hidden states to logits, and `loss` from logits and labels to a number."""
+    """A body, `head_logits` from its hidden states, and `task_loss` from logits and labels."""
 
     output_type: ClassVar[type[ModelOutput]]
 
@@ -49,11 +48,11 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         """Make the layers above the body."""
         raise NotImplementedError
 
-    def predict(self, hidden: Array, mode: dict[str, Any]) -> Array:
+    def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
         """Return the logits of hidden states [B, T, D]."""
         raise NotImplementedError
 
-    def loss(self, logits: Array, labels: ArrayLike) -> Array:
+    def task_loss(self, logits: Array, labels: ArrayLike) -> Array:
         """Return the loss [] of logits against labels."""
         return cross_entropy(logits, labels)
 
@@ -101,17 +100,17 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             attention_mask,
             head_mask,
             inputs_embeds,
-            output_attentions,
-            output_hidden_states,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
             **mode,
         )
-        logits = self.predict(body.last_hidden_state, mode)
-        loss = None if labels is None else self.loss(logits, labels)
-        return self.output(body, return_dict, loss=loss, logits=logits)
+        logits = self.head_logits(body.last_hidden_state, mode)
+        loss = None if labels is None else self.task_loss(logits, labels)
+        return self.task_output(body, return_dict, loss=loss, logits=logits)
 
-    def output(self, body: BaseModelOutput, return_dict: bool | None, **values: Array | None) -> ModelOutput | tuple:
+    def task_output(self, body: BaseModelOutput, return_dict: bool | None, **values: Array | None) -> ModelOutput | tuple:
         """Put a head's values and what the body returns beside its last hidden state together."""
         output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
         return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
@@ -149,7 +148,7 @@ class FlaxDistilBertForMaskedLM(_ModelWithHead):
         self.vocab_layer_norm = make.layer_norm(config.dim)
         self.vocab_projector = VocabProjector(config, make)
 
-    def predict(self, hidden: Array, mode: dict[str, Any]) -> Array:
+    def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
         """[B, T, D] -> [B, T, V]."""
         hidden = self.vocab_layer_norm(self.activation(self.vocab_transform(hidden)))
         return self.vocab_projector(hidden, self.get_input_embeddings())
@@ -175,11 +174,11 @@ class FlaxDistilBertForSequenceClassification(_ModelWithHead):
         self.classifier = make.dense(config.dim, config.num_labels)
         self.dropout = nnx.Dropout(config.seq_classif_dropout)
 
-    def predict(self, hidden: Array, mode: dict[str, Any]) -> Array:
+    def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
         """[B, T, D] -> [B, L]."""
         return self.classifier(self.dropout(jax.nn.relu(self.pre_classifier(hidden[:, 0])), **mode))
 
-    def loss(self, logits: Array, labels: ArrayLike) -> Array:
+    def task_loss(self, logits: Array, labels: ArrayLike) -> Array:
         """[B, L] -> []."""
         return sequence_classification_loss(self.config, logits, labels)
 
@@ -196,7 +195,7 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
         self.classifier = make.dense(config.dim, 1)
         self.dropout = nnx.Dropout(config.seq_classif_dropout)
 
-    def predict(self, hidden: Array, mode: dict[str, Any]) -> Array:
+    def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
         """[B * C, T, D] -> [B * C, 1]."""
         return self.classifier(self.dropout(jax.nn.relu(self.pre_classifier(hidden[:, 0])), **mode))
 
@@ -221,34 +220,22 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
         The arguments are those of the other heads, with an axis C after the batch: input_ids [B, C, T],
         inputs_embeds [B, C, T, D], attention_mask and position_ids [B, C, T].
         """
-        choices = choice_axis(input_ids, inputs_embeds)
+        choices = choice_count(shape_of(input_ids), shape_of(inputs_embeds))
         mode = self.mode(train, deterministic, rngs)
         body = self.distilbert(
             _flatten_choices(input_ids),
             _flatten_choices(attention_mask),
             head_mask,
             _flatten_choices(inputs_embeds),
-            output_attentions,
-            output_hidden_states,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
             return_dict=True,
             position_ids=_flatten_choices(position_ids),
             **mode,
         )
-        logits = self.predict(body.last_hidden_state, mode).reshape(-1, choices)  # [B, C]
-        loss = None if labels is None else self.loss(logits, labels)
-        return self.output(body, return_dict, loss=loss, logits=logits)
-
-
-def choice_axis(input_ids: ArrayLike | None, inputs_embeds: ArrayLike | None) -> int:
-    """Return the number of choices C, or raise InputError if the input has no axis for them."""
-    for name, value, axes in (("input_ids", input_ids, 3), ("inputs_embeds", inputs_embeds, 4)):
-        if value is not None:
-            shape = jnp.shape(value)
-            if len(shape) != axes:
-                meaning = "[batch, choices, tokens]" if axes == 3 else "[batch, choices, tokens, dim]"
-                raise InputError(f"{name} must have shape {meaning}, got {shape}.")
-            return shape[1]
-    raise InputError("Give input_ids or inputs_embeds; got neither.")
+        logits = self.head_logits(body.last_hidden_state, mode).reshape(-1, choices)  # [B, C]
+        loss = None if labels is None else self.task_loss(logits, labels)
+        return self.task_output(body, return_dict, loss=loss, logits=logits)
 
 
 def _flatten_choices(x: ArrayLike | None) -> Array | None:
@@ -267,7 +254,7 @@ class FlaxDistilBertForTokenClassification(_ModelWithHead):
         self.dropout = nnx.Dropout(config.dropout)
         self.classifier = make.dense(config.dim, config.num_labels)
 
-    def predict(self, hidden: Array, mode: dict[str, Any]) -> Array:
+    def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
         """[B, T, D] -> [B, T, L]."""
         return self.classifier(self.dropout(hidden, **mode))
 
@@ -283,7 +270,7 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         self.dropout = nnx.Dropout(config.qa_dropout)
         self.qa_outputs = make.dense(config.dim, 2)
 
-    def predict(self, hidden: Array, mode: dict[str, Any]) -> Array:
+    def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
         """[B, T, D] -> [B, T, 2]."""
         return self.qa_outputs(self.dropout(hidden, **mode))
 
@@ -335,12 +322,12 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
             attention_mask,
             head_mask,
             inputs_embeds,
-            output_attentions,
-            output_hidden_states,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
             **mode,
         )
-        start_logits, end_logits = jnp.moveaxis(self.predict(body.last_hidden_state, mode), -1, 0)  # [B, T] each
+        start_logits, end_logits = jnp.moveaxis(self.head_logits(body.last_hidden_state, mode), -1, 0)  # [B, T] each
         loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions)
-        return self.output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)
+        return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

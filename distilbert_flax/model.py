@@ -20,7 +20,7 @@ from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import BaseModelOutput
 from distilbert_core.parameters import Head, sinusoidal_table
 from distilbert_flax.attention import attention
-from distilbert_flax.pretrained import FixedTable, FlaxDistilBertPreTrainedModel, Numerics, values_known
+from distilbert_flax.pretrained import FixedTable, FlaxDistilBertPreTrainedModel, Numerics, shape_of, values_known
 
 ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
@@ -229,7 +229,7 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
             "position_ids": position_ids,
             "head_mask": head_mask,
         }
-        check_shapes(config, {name: None if value is None else value.shape for name, value in arguments.items()})
+        check_shapes(config, {name: shape_of(value) for name, value in arguments.items()})
         check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
         check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
         mode = self.mode(train, deterministic, rngs)

@@ -34,6 +34,11 @@ def to_tensor(array: np.ndarray) -> Array:
     return jnp.asarray(array)
 
 
+def shape_of(array: ArrayLike | None) -> tuple[int, ...] | None:
+    """Return the shape of an array; None if there is no array."""
+    return None if array is None else jnp.shape(array)
+
+
 def values_known(array: Any) -> bool:
     """Whether an array's values can be looked at: not under jit, grad of them, or vmap."""
     return not isinstance(array, jax.core.Tracer)
@@ -52,6 +57,8 @@ class Numerics:
     def of(cls, config: DistilBertConfig, rngs: nnx.Rngs | None, dtype: Any, param_dtype: Any) -> Numerics:
         """Settle what was left out; see the model's class for the defaults."""
         param_dtype = jnp.dtype(param_dtype or dtype or jnp.float32)
+        if param_dtype == jnp.float64 and not jax.config.jax_enable_x64:
+            raise InputError('dtype float64 needs jax.config.update("jax_enable_x64", True) first.')
         return cls(config, rngs or nnx.Rngs(0), jnp.dtype(dtype or param_dtype), param_dtype)
 
     @property
@@ -142,14 +149,12 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
         cls,
         config: DistilBertConfig,
         read: Callable[[Parameter], Any | None],
-        dtype: str,
+        dtype: str | None,
         device: Any,
         *,
         rngs: nnx.Rngs | None = None,
         param_dtype: Any = None,
     ) -> Self:
-        if jnp.zeros((), jnp.dtype(param_dtype or dtype)).dtype != jnp.dtype(param_dtype or dtype):
-            raise InputError('dtype float64 needs jax.config.update("jax_enable_x64", True) first.')
         make = Numerics.of(config, rngs, dtype, param_dtype)
         with jax.default_device(_device(device)):
             model = nnx.eval_shape(lambda: cls(config, dtype=dtype, param_dtype=param_dtype))

@@ -10,8 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.errors import InputError
-from distilbert_core.inputs import choose
+from distilbert_core.inputs import choice_count, choose
 from distilbert_core.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
@@ -24,11 +23,11 @@ from distilbert_core.outputs import (
 from distilbert_core.parameters import Head
 from distilbert_pt.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_pt.model import NORM_EPSILON, DistilBertModel, activation_function
-from distilbert_pt.pretrained import DistilBertPreTrainedModel
+from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of
 
 
 class _ModelWithHead(DistilBertPreTrainedModel):
-    """A body, `predict` from its hidden states to logits, and `loss` from logits and labels to a number."""
+    """A body, `head_logits` from its hidden states, and `task_loss` from logits and labels."""
 
     output_type: ClassVar[type[ModelOutput]]
 
@@ -45,11 +44,11 @@ class _ModelWithHead(DistilBertPreTrainedModel):
     def attn_implementation(self, name: str) -> None:
         self.distilbert.attn_implementation = name
 
-    def predict(self, hidden: Tensor) -> Tensor:
+    def head_logits(self, hidden: Tensor) -> Tensor:
         """Return the logits of hidden states [B, T, D]."""
         raise NotImplementedError
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def task_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss [] of logits against labels."""
         return cross_entropy(logits, labels)
 
@@ -90,16 +89,16 @@ class _ModelWithHead(DistilBertPreTrainedModel):
             attention_mask,
             head_mask,
             inputs_embeds,
-            output_attentions,
-            output_hidden_states,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
         )
-        logits = self.predict(body.last_hidden_state)
-        loss = None if labels is None else self.loss(logits, labels)
-        return self.output(body, return_dict, loss=loss, logits=logits)
+        logits = self.head_logits(body.last_hidden_state)
+        loss = None if labels is None else self.task_loss(logits, labels)
+        return self.task_output(body, return_dict, loss=loss, logits=logits)
 
-    def output(self, body: BaseModelOutput, return_dict: bool | None, **values: Tensor | None) -> ModelOutput | tuple:
+    def task_output(self, body: BaseModelOutput, return_dict: bool | None, **values: Tensor | None) -> ModelOutput | tuple:
         """Put a head's values and what the body returns beside its last hidden state together."""
         output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
         return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
@@ -122,7 +121,7 @@ class DistilBertForMaskedLM(_ModelWithHead):
         self.vocab_projector = nn.Linear(config.dim, config.vocab_size)
         self.initialise()
 
-    def predict(self, hidden: Tensor) -> Tensor:
+    def head_logits(self, hidden: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, V]."""
         return self.vocab_projector(self.vocab_layer_norm(self.activation(self.vocab_transform(hidden))))
 
@@ -148,11 +147,11 @@ class DistilBertForSequenceClassification(_ModelWithHead):
         self.dropout = nn.Dropout(config.seq_classif_dropout)
         self.initialise()
 
-    def predict(self, hidden: Tensor) -> Tensor:
+    def head_logits(self, hidden: Tensor) -> Tensor:
         """[B, T, D] -> [B, L]."""
         return self.classifier(self.dropout(self.pre_classifier(hidden[:, 0]).relu()))
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def task_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """[B, L] -> []."""
         return sequence_classification_loss(self.config, logits, labels)
 
@@ -170,7 +169,7 @@ class DistilBertForMultipleChoice(_ModelWithHead):
         self.dropout = nn.Dropout(config.seq_classif_dropout)
         self.initialise()
 
-    def predict(self, hidden: Tensor) -> Tensor:
+    def head_logits(self, hidden: Tensor) -> Tensor:
         """[B * C, T, D] -> [B * C, 1]."""
         return self.classifier(self.dropout(self.pre_classifier(hidden[:, 0]).relu()))
 
@@ -192,31 +191,20 @@ class DistilBertForMultipleChoice(_ModelWithHead):
         The arguments are those of the other heads, with an axis C after the batch: input_ids [B, C, T],
         inputs_embeds [B, C, T, D], attention_mask and position_ids [B, C, T].
         """
-        choices = choice_axis(input_ids, inputs_embeds)
+        choices = choice_count(shape_of(input_ids), shape_of(inputs_embeds))
         body = self.distilbert(
             _flatten_choices(input_ids),
             _flatten_choices(attention_mask),
             head_mask,
             _flatten_choices(inputs_embeds),
-            output_attentions,
-            output_hidden_states,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
             return_dict=True,
             position_ids=_flatten_choices(position_ids),
         )
-        logits = self.predict(body.last_hidden_state).unflatten(0, (-1, choices)).squeeze(-1)  # [B, C]
-        loss = None if labels is None else self.loss(logits, labels)
-        return self.output(body, return_dict, loss=loss, logits=logits)
-
-
-def choice_axis(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> int:
-    """Return the number of choices C, or raise InputError if the input has no axis for them."""
-    for name, value, axes in (("input_ids", input_ids, 3), ("inputs_embeds", inputs_embeds, 4)):
-        if value is not None:
-            if value.ndim != axes:
-                meaning = "[batch, choices, tokens]" if axes == 3 else "[batch, choices, tokens, dim]"
-                raise InputError(f"{name} must have shape {meaning}, got {tuple(value.shape)}.")
-            return value.shape[1]
-    raise InputError("Give input_ids or inputs_embeds; got neither.")
+        logits = self.head_logits(body.last_hidden_state).unflatten(0, (-1, choices)).squeeze(-1)  # [B, C]
+        loss = None if labels is None else self.task_loss(logits, labels)
+        return self.task_output(body, return_dict, loss=loss, logits=logits)
 
 
 def _flatten_choices(x: Tensor | None) -> Tensor | None:
@@ -236,7 +224,7 @@ class DistilBertForTokenClassification(_ModelWithHead):
         self.classifier = nn.Linear(config.dim, config.num_labels)
         self.initialise()
 
-    def predict(self, hidden: Tensor) -> Tensor:
+    def head_logits(self, hidden: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, L]."""
         return self.classifier(self.dropout(hidden))
 
@@ -253,7 +241,7 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
         self.qa_outputs = nn.Linear(config.dim, 2)
         self.initialise()
 
-    def predict(self, hidden: Tensor) -> Tensor:
+    def head_logits(self, hidden: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, 2]."""
         return self.qa_outputs(self.dropout(hidden))
 
@@ -298,11 +286,11 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
             attention_mask,
             head_mask,
             inputs_embeds,
-            output_attentions,
-            output_hidden_states,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
         )
-        start_logits, end_logits = self.predict(body.last_hidden_state).unbind(-1)  # [B, T] each
+        start_logits, end_logits = self.head_logits(body.last_hidden_state).unbind(-1)  # [B, T] each
         loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions)
-        return self.output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)
+        return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

@@ -16,7 +16,7 @@ from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import BaseModelOutput
 from distilbert_core.parameters import Head
 from distilbert_pt.attention import ATTENTION, eager_attention
-from distilbert_pt.pretrained import DistilBertPreTrainedModel, values_known
+from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of, values_known
 
 NORM_EPSILON = 1e-12
 
@@ -194,7 +194,7 @@ class DistilBertModel(DistilBertPreTrainedModel):
             "position_ids": position_ids,
             "head_mask": head_mask,
         }
-        check_shapes(config, {name: None if value is None else value.shape for name, value in arguments.items()})
+        check_shapes(config, {name: shape_of(value) for name, value in arguments.items()})
         check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
         check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
         output_attentions = choose(output_attentions, config.output_attentions)

@@ -30,6 +30,11 @@ def to_array(tensor: Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
+def shape_of(tensor: Tensor | None) -> tuple[int, ...] | None:
+    """Return the shape of a tensor; None if there is no tensor."""
+    return None if tensor is None else tuple(tensor.shape)
+
+
 def values_known(tensor: Tensor) -> bool:
     """Whether a tensor's values can be looked at: not while compiling, exporting, tracing, or under vmap."""
     return (
@@ -112,13 +117,13 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         cls,
         config: DistilBertConfig,
         read: Callable[[Parameter], Any | None],
-        dtype: str,
+        dtype: str | None,
         device: Any,
         **options: Any,
     ) -> Self:
         with torch.device("meta"):
             model = cls(config, **options)
-        wanted: dict[str, Any] = {"dtype": getattr(torch, dtype), "device": device or torch.get_default_device()}
+        wanted: dict[str, Any] = {"dtype": getattr(torch, dtype or "float32"), "device": device or torch.get_default_device()}
         for parameter in model.parameter_table:
             if parameter.tied_to is None:
                 value = read(parameter)

@@ -1,0 +1,249 @@
+"""DistilBERT in Keras 3, in the order in which data flows: embeddings, attention, feed-forward, block, encoder, body.
+
+Shapes: B batch, T tokens, N heads, H head size, D model size, F feed-forward size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from distilbert_core.config import ACTIVATIONS, DistilBertConfig
+from distilbert_core.inputs import check_range, check_shapes, choose
+from distilbert_core.outputs import BaseModelOutput
+from distilbert_core.parameters import Head
+from distilbert_tf.attention import attention
+from distilbert_tf.pretrained import Numerics, TFDistilBertPreTrainedModel, shape_of, values_known
+
+ACTIVATION_FUNCTIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "gelu": partial(ops.gelu, approximate=False),
+    "gelu_new": partial(ops.gelu, approximate=True),
+    "relu": ops.relu,
+    "silu": ops.silu,
+}
+
+
+def activation_function(config: DistilBertConfig) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return the function that `config.activation` names or is."""
+    if callable(config.activation):
+        return config.activation
+    return ACTIVATION_FUNCTIONS[ACTIVATIONS[config.activation]]
+
+
+class Embeddings(keras.layers.Layer):
+    """Word plus position embeddings, normalised."""
+
+    def __init__(self, config: DistilBertConfig, make: Numerics):
+        super().__init__(name="embeddings", dtype=make.policy)
+        self.pad_token_id = config.pad_token_id
+        self.word_embeddings = make.word_embeddings(config)
+        self.position_embeddings = make.position_embeddings(config)
+        self.LayerNorm = make.layer_norm("LayerNorm", config.dim)
+        self.dropout = make.dropout(config.dropout)
+        self.built = True
+
+    def call(
+        self,
+        input_ids: tf.Tensor | None,
+        inputs_embeds: tf.Tensor | None,
+        position_ids: tf.Tensor | None,
+        training: bool | None = None,
+    ) -> tf.Tensor:
+        if inputs_embeds is None:
+            words = self.word_embeddings(input_ids)  # [B, T, D]
+            if self.pad_token_id is not None:  # the padding row learns nothing from the look-up
+                is_pad = ops.equal(input_ids, self.pad_token_id)[..., None]
+                words = ops.where(is_pad, ops.stop_gradient(words), words)
+        else:
+            words = inputs_embeds
+        if position_ids is None:
+            positions = ops.cast(self.position_embeddings.embeddings[: ops.shape(words)[1]], words.dtype)  # [T, D]
+        else:
+            positions = self.position_embeddings(position_ids)  # [B or 1, T, D]
+        return self.dropout(self.LayerNorm(words + positions), training=training)
+
+
+class MultiHeadSelfAttention(keras.layers.Layer):
+    """Self-attention with four plain dense layers."""
+
+    def __init__(self, config: DistilBertConfig, layer: int, make: Numerics):
+        super().__init__(name="attention", dtype=make.policy)
+        self.head_size = config.head_size
+        size = len(config.kept_heads(layer)) * config.head_size
+        self.q_lin = make.dense("q_lin", config.dim, size)
+        self.k_lin = make.dense("k_lin", config.dim, size)
+        self.v_lin = make.dense("v_lin", config.dim, size)
+        self.out_lin = make.dense("out_lin", size, config.dim)
+        self.dropout = make.dropout(config.attention_dropout)
+        self.built = True
+
+    def call(
+        self, x: tf.Tensor, mask: tf.Tensor | None, head_mask: tf.Tensor | None, training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        query, key, value = (self.split_heads(project(x)) for project in (self.q_lin, self.k_lin, self.v_lin))
+        dropout = partial(self.dropout, training=training)
+        context, weights = attention(query, key, value, mask, head_mask, dropout)  # [B, T, N, H], [B, N, T, T]
+        return self.out_lin(ops.reshape(context, (*ops.shape(x)[:2], -1))), weights  # [B, T, D]
+
+    def split_heads(self, x: tf.Tensor) -> tf.Tensor:
+        """[B, T, N * H] -> [B, T, N, H]."""
+        return ops.reshape(x, (*ops.shape(x)[:2], -1, self.head_size))
+
+
+class FeedForward(keras.layers.Layer):
+    """Two dense layers with the activation between them."""
+
+    def __init__(self, config: DistilBertConfig, make: Numerics):
+        super().__init__(name="ffn", dtype=make.policy)
+        self.lin1 = make.dense("lin1", config.dim, config.hidden_dim)
+        self.lin2 = make.dense("lin2", config.hidden_dim, config.dim)
+        self.activation = activation_function(config)
+        self.dropout = make.dropout(config.dropout)
+        self.built = True
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        x = self.lin2(self.activation(self.lin1(x)))  # [B, T, D] -> [B, T, F] -> [B, T, D]
+        return self.dropout(x, training=training)
+
+
+class TransformerBlock(keras.layers.Layer):
+    """Attention and feed-forward, each added to its input and then normalised."""
+
+    def __init__(self, config: DistilBertConfig, layer: int, make: Numerics):
+        super().__init__(name=f"layer_{layer}", dtype=make.policy)
+        self.attention = MultiHeadSelfAttention(config, layer, make)
+        self.sa_layer_norm = make.layer_norm("sa_layer_norm", config.dim)
+        self.ffn = FeedForward(config, make)
+        self.output_layer_norm = make.layer_norm("output_layer_norm", config.dim)
+        self.built = True
+
+    def call(
+        self, x: tf.Tensor, mask: tf.Tensor | None, head_mask: tf.Tensor | None, training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        attended, weights = self.attention(x, mask, head_mask, training=training)
+        x = self.sa_layer_norm(attended + x)
+        return self.output_layer_norm(self.ffn(x, training=training) + x), weights
+
+
+class Transformer(keras.layers.Layer):
+    """The stack of blocks."""
+
+    def __init__(self, config: DistilBertConfig, make: Numerics):
+        super().__init__(name="transformer", dtype=make.policy)
+        self.layer = [TransformerBlock(config, i, make) for i in range(config.n_layers)]
+        self.built = True
+
+    def call(
+        self, x: tf.Tensor, mask: tf.Tensor | None, head_masks: list[tf.Tensor | None], training: bool | None = None
+    ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
+        """Return the hidden states (the input, then each block's output) and each block's attention weights."""
+        hidden_states, attentions = [x], []
+        for block, head_mask in zip(self.layer, head_masks, strict=True):
+            x, weights = block(x, mask, head_mask, training=training)
+            hidden_states.append(x)
+            attentions.append(weights)
+        return tuple(hidden_states), tuple(attentions)
+
+
+@keras.saving.register_keras_serializable("distilbert")
+class TFDistilBertModel(TFDistilBertPreTrainedModel):
+    """The body: hidden states of every token.
+
+    Args:
+        config: The architecture.
+        dtype: Dtype policy, e.g. 'float32', 'bfloat16' or 'mixed_float16'; Keras' global policy if left out.
+        name: Name of the model.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from distilbert_tf import DistilBertConfig, TFDistilBertModel
+        >>> model = TFDistilBertModel(DistilBertConfig(n_layers=2, dim=24, n_heads=4, hidden_dim=48))
+        >>> model(tf.constant([[101, 7592, 102]])).last_hidden_state.shape
+        TensorShape([1, 3, 24])
+    """
+
+    head = Head.NONE
+
+    def __init__(self, config: DistilBertConfig, dtype: Any = None, name: str | None = None):
+        make = Numerics.of(config, dtype)
+        super().__init__(config, make, name)
+        self.embeddings = Embeddings(config, make)
+        self.transformer = Transformer(config, make)
+        self.built = True
+
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        head_mask: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool | None = None,
+        *,
+        position_ids: tf.Tensor | None = None,
+    ) -> BaseModelOutput | tuple:
+        """Compute the hidden states of every token.
+
+        Args:
+            input_ids: [B, T] integers below `vocab_size`, or a dict of all arguments, or a list of them in this
+                order. Give these or `inputs_embeds`.
+            attention_mask: [B, T], 1 for tokens to attend to and 0 for padding; any dtype. All ones if left out.
+            head_mask: [N] or [L, N] factors for the attention weights of each head, 0 switches a head off.
+            inputs_embeds: [B, T, D] word embeddings in place of ids.
+            output_attentions: Also return the attention weights; the configuration's default if left out.
+            output_hidden_states: Also return all hidden states; the configuration's default if left out.
+            return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
+            training: Apply dropout; False if left out, unless an outer layer or `fit` says otherwise.
+            position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
+
+        Returns:
+            `last_hidden_state` [B, T, D], and if asked for `hidden_states` and `attentions`.
+
+        Raises:
+            InputError: An argument has an impossible shape or value; the message names it. Values are checked when
+                called eagerly; in a tf.function TensorFlow itself raises on the CPU, and an accelerator (or XLA)
+                reads some row without a word.
+        """
+        config = self.config
+        arguments = {
+            "input_ids": input_ids,
+            "inputs_embeds": inputs_embeds,
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "head_mask": head_mask,
+        }
+        check_shapes(config, {name: shape_of(value) for name, value in arguments.items()})
+        check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
+        check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
+
+        x = self.embeddings(input_ids, inputs_embeds, position_ids, training=training)  # [B, T, D]
+        mask = None if attention_mask is None else ops.cast(attention_mask, "bool")
+        hidden_states, attentions = self.transformer(x, mask, self.head_masks(head_mask), training=training)
+        output = BaseModelOutput(
+            last_hidden_state=hidden_states[-1],
+            hidden_states=hidden_states if choose(output_hidden_states, config.output_hidden_states) else None,
+            attentions=attentions if choose(output_attentions, config.output_attentions) else None,
+        )
+        return output if choose(return_dict, config.return_dict) else output.to_tuple()
+
+    def head_masks(self, head_mask: tf.Tensor | None) -> list[tf.Tensor | None]:
+        """Split [N] or [L, N] into each block's factors [N], of the heads that it still has."""
+        layers = range(self.config.n_layers)
+        if head_mask is None:
+            return [None for _ in layers]
+        head_mask = ops.cast(head_mask, self.compute_dtype)
+        head_mask = ops.broadcast_to(head_mask, (len(layers), self.config.n_heads))
+        return [ops.take(head_mask[layer], self.config.kept_heads(layer)) for layer in layers]
+
+
+def check_values(name: str, ids: tf.Tensor | None, size: int, meaning: str) -> None:
+    """Raise InputError if ids do not lie in [0, size); does nothing while values are not known."""
+    if ids is not None and values_known(ids) and tf.size(ids):
+        check_range(name, int(ops.min(ids)), int(ops.max(ids)), size, meaning)

@@ -1,0 +1,255 @@
+"""How Keras models are made from arrays and give them out: what `PretrainedModel` needs, and the usual accessors."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.parameters import BODY, Kind, Parameter, sinusoidal_table
+from distilbert_core.pretrained import PretrainedModel
+from distilbert_tf.attention import upcast
+from weight_conversion import LAYOUTS
+
+LAYOUT = LAYOUTS["keras"]
+NORM_EPSILON = 1e-12
+
+_BLANK = ContextVar("blank", default=False)
+
+
+def to_tensor(array: np.ndarray) -> tf.Tensor:
+    """Return a TensorFlow tensor of a NumPy array."""
+    return tf.convert_to_tensor(array)
+
+
+def values_known(tensor: Any) -> bool:
+    """Whether a tensor's values can be looked at: not in a tf.function or a functional model's graph."""
+    return tf.executing_eagerly() and not isinstance(tensor, keras.KerasTensor)
+
+
+def shape_of(tensor: Any) -> tuple[int | None, ...] | None:
+    """Return the shape of a tensor, with None for sizes not known yet; None if there is no tensor."""
+    return None if tensor is None else tuple(tensor.shape)
+
+
+@contextlib.contextmanager
+def blank_variables() -> Iterator[None]:
+    """Within this, layers are made with zeros: their values are about to be loaded."""
+    token = _BLANK.set(True)
+    try:
+        yield
+    finally:
+        _BLANK.reset(token)
+
+
+class LayerNorm(keras.layers.LayerNormalization):
+    """LayerNorm with two-pass variance in at least float32."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """[..., D] -> [..., D]."""
+        x = upcast(inputs)
+        centred = x - ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+        gamma, beta = (ops.cast(variable, x.dtype) for variable in (self.gamma, self.beta))
+        return ops.cast(centred * ops.rsqrt(variance + self.epsilon) * gamma + beta, self.compute_dtype)
+
+
+class FixedEmbedding(keras.layers.Embedding):
+    """An embedding table that is stored and used but never trained, whatever `trainable` is set to."""
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the table."""
+        self._embeddings = self.add_weight(
+            shape=(self.input_dim, self.output_dim),
+            initializer=self.embeddings_initializer,
+            name="embeddings",
+            trainable=False,
+        )
+        self.built = True
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """Makes the layers of a model, all with the same numbers: initial values, dtypes, epsilon."""
+
+    policy: keras.DTypePolicy
+    std: float
+
+    @classmethod
+    def of(cls, config: DistilBertConfig, dtype: Any) -> Numerics:
+        """Settle what was left out: Keras' global policy."""
+        return cls(keras.dtype_policies.get(dtype), config.initializer_range)
+
+    def normal(self) -> Any:
+        """The initial values of a matrix."""
+        return "zeros" if _BLANK.get() else keras.initializers.RandomNormal(0.0, self.std)
+
+    def dense(self, name: str, in_size: int, out_size: int) -> keras.layers.Dense:
+        """Make a dense layer."""
+        layer = keras.layers.Dense(out_size, kernel_initializer=self.normal(), dtype=self.policy, name=name)
+        layer.build((None, in_size))
+        return layer
+
+    def word_embeddings(self, config: DistilBertConfig) -> keras.layers.Embedding:
+        """Make the word embeddings; the padding row is zero."""
+        initial = "zeros" if _BLANK.get() else partial(initial_embedding, std=self.std, pad_row=config.pad_token_id)
+        return self._embedding("word_embeddings", keras.layers.Embedding, config.vocab_size, config.dim, initial)
+
+    def position_embeddings(self, config: DistilBertConfig) -> keras.layers.Embedding:
+        """Make the position embeddings, learned or sinusoidal."""
+        rows, size = config.max_position_embeddings, config.dim
+        if config.sinusoidal_pos_embds:
+            table = keras.initializers.Constant(sinusoidal_table(rows, size))
+            return self._embedding("position_embeddings", FixedEmbedding, rows, size, table)
+        return self._embedding("position_embeddings", keras.layers.Embedding, rows, size, self.normal())
+
+    def _embedding(self, name: str, cls: type, rows: int, size: int, initial: Any) -> keras.layers.Embedding:
+        layer = cls(rows, size, embeddings_initializer=initial, dtype=self.policy, name=name)
+        layer.build()
+        return layer
+
+    def layer_norm(self, name: str, size: int) -> LayerNorm:
+        """Make a LayerNorm."""
+        layer = LayerNorm(epsilon=NORM_EPSILON, dtype=self.policy, name=name)
+        layer.build((None, size))
+        return layer
+
+    def dropout(self, rate: float) -> keras.layers.Dropout:
+        """Make a dropout layer."""
+        return keras.layers.Dropout(rate, dtype=self.policy)
+
+
+def initial_embedding(shape: tuple[int, ...], dtype: Any = None, *, std: float, pad_row: int | None) -> tf.Tensor:
+    """Draw a table [rows, size] from N(0, std); the padding row is zero."""
+    table = keras.random.normal(shape, 0.0, std, dtype=dtype)
+    if pad_row is None:
+        return table
+    return ops.where(ops.arange(shape[0])[:, None] == pad_row, ops.zeros_like(table), table)
+
+
+class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
+    """Base of the six models; attribute paths are the canonical names, with Keras' own leaf names."""
+
+    base_model_prefix = BODY
+    _options = frozenset({"name"})
+    _more_dtypes = frozenset({"mixed_float16", "mixed_bfloat16"})
+
+    def __init__(self, config: DistilBertConfig, make: Numerics, name: str | None):
+        # No autocast here: labels that are numbers stay as they are. Each layer casts what it is given.
+        keras.Model.__init__(self, name=name, dtype=make.policy, autocast=False)
+        config.validate()
+        self.config = config
+
+    def __call__(self, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Call the model with its arguments, a dict of them, or a list of them in order."""
+        if isinstance(input_ids, Mapping):
+            kwargs = {**input_ids, **kwargs}
+            input_ids = kwargs.pop("input_ids", None)
+        elif isinstance(input_ids, list | tuple):
+            input_ids, *args = (*input_ids, *args)
+        return super().__call__(input_ids, *args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` makes the same architecture from."""
+        return {
+            "config": json.loads(self.config.to_json_string()),
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Make a model with fresh parameters from what `get_config` returned."""
+        fields = {**config, "config": DistilBertConfig.from_dict(config["config"])}
+        fields["dtype"] = keras.dtype_policies.deserialize(config["dtype"])
+        return cls(**fields)
+
+    @property
+    def base_model(self) -> Any:
+        """The body."""
+        return getattr(self, BODY, self)
+
+    def get_input_embeddings(self) -> keras.layers.Embedding:
+        """Return the word embeddings."""
+        return self.base_model.embeddings.word_embeddings
+
+    def get_position_embeddings(self) -> keras.layers.Embedding:
+        """Return the position embeddings."""
+        return self.base_model.embeddings.position_embeddings
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Return the number of parameters."""
+        variables = self.trainable_variables if only_trainable else self.variables
+        return sum(int(np.prod(variable.shape)) for variable in variables if variable.dtype != "uint32")
+
+    def _place(self, parameter: Parameter) -> tuple[Any, str]:
+        path, leaf = LAYOUT.path(parameter)
+        layer: Any = self
+        for step in path:
+            layer = layer[int(step)] if step.isdigit() else getattr(layer, step)
+        return layer, leaf
+
+    @classmethod
+    def _from_arrays(
+        cls,
+        config: DistilBertConfig,
+        read: Callable[[Parameter], Any | None],
+        dtype: str | None,
+        device: Any,
+        **options: Any,
+    ) -> Self:
+        with tf.device(device), blank_variables():
+            model = cls(config, dtype=dtype, **options)
+        for parameter in model.parameter_table:
+            if parameter.tied_to is None:
+                value = read(parameter)
+                model._set_array(parameter, model._fresh_array(parameter) if value is None else value)
+        return model
+
+    def _set_array(self, parameter: Parameter, array: np.ndarray) -> None:
+        layer, leaf = self._place(parameter)
+        array = np.ascontiguousarray(LAYOUT.convert(parameter, array))
+        if getattr(layer, leaf).shape != array.shape:
+            _give_shape(layer, leaf, array.shape)
+        getattr(layer, leaf).assign(array)
+
+    def _get_array(self, parameter: Parameter) -> np.ndarray:
+        layer, leaf = self._place(parameter)
+        return LAYOUT.convert(parameter, ops.convert_to_numpy(getattr(layer, leaf)))
+
+    def _fresh_array(self, parameter: Parameter) -> np.ndarray:
+        match parameter.kind:
+            case Kind.KERNEL | Kind.EMBEDDING:
+                table = initial_embedding(
+                    parameter.shape, "float32", std=self.config.initializer_range, pad_row=parameter.pad_row
+                )
+                return np.array(table)
+            case Kind.NORM_SCALE:
+                return np.ones(parameter.shape, np.float32)
+            case Kind.BIAS | Kind.NORM_BIAS:
+                return np.zeros(parameter.shape, np.float32)
+
+
+def _give_shape(layer: keras.layers.Layer, leaf: str, shape: tuple[int, ...]) -> None:
+    """Replace a layer's variable by one of another shape. Keras has no public way: its own quantizers do this."""
+    old = getattr(layer, leaf)
+    attribute = f"_{leaf}" if hasattr(layer, f"_{leaf}") else leaf
+    layer._untrack_variable(old)
+    layer._tracker.unlock()
+    setattr(layer, attribute, layer.add_weight(shape=shape, initializer="zeros", name=leaf, trainable=old.trainable))
+    layer._tracker.lock()
+    if isinstance(layer, keras.layers.Dense) and leaf == "kernel":
+        layer.units = shape[1]
+        layer.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: shape[0]})
+    elif isinstance(layer, keras.layers.Embedding):
+        layer.input_dim = shape[0]
