@@ -19,7 +19,8 @@ class ModelOutput(dict[str, Any]):
 
     fields: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, **values: Any):
+    def __init__(self, *items: Any, **named: Any):
+        values = dict(*items, **named)  # as for any dict: TensorFlow's tf.nest rebuilds an output from pairs
         unknown = sorted(values.keys() - set(self.fields))
         if unknown:
             raise TypeError(f"{type(self).__name__} has no field {', '.join(unknown)}; it has {self.fields}.")
