@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,8 @@ class DistilBertConfig:
         self.architectures = architectures
         self.pruned_heads = _pruned_heads(pruned_heads or {})
         for name, value in {**COMMON_FIELDS, **kwargs}.items():
+            if name != "model_type" and hasattr(DistilBertConfig, name):
+                raise ConfigError(f"{name} cannot be a field: it is a method, or computed from other fields.")
             setattr(self, name, value)
         self.validate()
 
@@ -171,8 +174,10 @@ class DistilBertConfig:
         raise AttributeError(f"DistilBertConfig has no field {name!r}.")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "num_labels":
-            self.id2label, self.label2id = _label_maps(value, None, None)
+        if name in ("num_labels", "id2label", "label2id"):  # one thing under three names: they change together
+            if name != "num_labels" or value != self.num_labels:
+                maps = _label_maps(**{**dict.fromkeys(("num_labels", "id2label", "label2id")), name: value})
+                self.__dict__["id2label"], self.__dict__["label2id"] = maps
         elif name == "use_return_dict":
             self.return_dict = value
         elif name != "model_type":  # every config.json names it; it is the class's
@@ -209,17 +214,19 @@ class DistilBertConfig:
             raise ConfigError(f"dim must be even for sinusoidal_pos_embds, got {self.dim}.")
         for name in ("dropout", "attention_dropout", "qa_dropout", "seq_classif_dropout"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 <= value <= 1:
+            if not _is_number(value) or not 0 <= value <= 1:
                 raise ConfigError(f"{name} must be a probability in [0, 1], got {value!r}.")
-        if not isinstance(self.initializer_range, int | float) or self.initializer_range < 0:
-            raise ConfigError(f"initializer_range must not be negative, got {self.initializer_range!r}.")
-        if not callable(self.activation) and self.activation not in ACTIVATIONS:
+        if not _is_number(self.initializer_range) or not 0 <= self.initializer_range < math.inf:
+            raise ConfigError(f"initializer_range must be a number from 0 on, got {self.initializer_range!r}.")
+        for name in _FLAGS:
+            if getattr(self, name) not in (True, False):
+                raise ConfigError(f"{name} must be True or False, got {getattr(self, name)!r}.")
+        if not callable(self.activation) and self.activation not in tuple(ACTIVATIONS):
             known = ", ".join(ACTIVATIONS)
             raise ConfigError(f"activation must be one of {known}, or a function, got {self.activation!r}.")
-        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
-            raise ConfigError(
-                f"pad_token_id must be None or lie in [0, vocab_size={self.vocab_size}), got {self.pad_token_id!r}."
-            )
+        pad = self.pad_token_id
+        if pad is not None and not (_is_number(pad) and isinstance(pad, int) and 0 <= pad < self.vocab_size):
+            raise ConfigError(f"pad_token_id must be None or lie in [0, vocab_size={self.vocab_size}), got {pad!r}.")
         if self.problem_type is not None and self.problem_type not in PROBLEM_TYPES:
             known = ", ".join(PROBLEM_TYPES)
             raise ConfigError(f"problem_type must be None or one of {known}, got {self.problem_type!r}.")
@@ -233,7 +240,7 @@ class DistilBertConfig:
                 raise ConfigError(f"pruned_heads must leave a head in every layer, layer {layer} has none.")
 
     def updated(self, **overrides: Any) -> DistilBertConfig:
-        """Return a copy with some fields replaced; a new `num_labels` or `id2label` renews all label maps.
+        """Return a copy with some fields replaced; another `num_labels` or `id2label` renews all label maps.
 
         Raises:
             ConfigError: The result would be impossible.
@@ -244,7 +251,7 @@ class DistilBertConfig:
         unknown = sorted(overrides.keys() - known)
         if unknown:
             raise TypeError(f"Unknown keyword argument(s): {', '.join(unknown)}.")
-        if overrides.keys() & {"num_labels", "id2label", "label2id"}:
+        if overrides.keys() & {"id2label", "label2id"} or overrides.get("num_labels", self.num_labels) != self.num_labels:
             del fields["id2label"], fields["label2id"]
         overrides = {ALIASES.get(name, name): value for name, value in overrides.items()}
         return DistilBertConfig(**{**fields, **overrides})
@@ -287,9 +294,9 @@ class DistilBertConfig:
         """
         try:
             fields = json.loads(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise CheckpointError(f"{path} does not exist; a checkpoint needs its configuration.") from None
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read ({error}); a checkpoint needs its configuration.") from error
+        except ValueError as error:  # not UTF-8, or not JSON
             raise CheckpointError(f"{path} is not valid JSON ({error}).") from error
         if not isinstance(fields, dict):
             raise CheckpointError(f"{path} must hold a JSON object, got {type(fields).__name__}.")
@@ -327,13 +334,34 @@ class DistilBertConfig:
         return isinstance(other, DistilBertConfig) and self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
-        return hash(repr(self.__dict__))  # by content: JAX compiles anew for a module whose configuration changed
+        return hash(_frozen(self.__dict__))  # by content: JAX compiles anew for a module whose configuration changed
 
     def __repr__(self) -> str:
         return f"DistilBertConfig({', '.join(f'{k}={v!r}' for k, v in self.to_dict().items())})"
 
 
 _ABSENT = object()
+_FLAGS = (
+    "sinusoidal_pos_embds",
+    "tie_word_embeddings",
+    "tie_weights_",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _frozen(value: Any) -> Hashable:
+    """Return something hashable that is equal for equal values, whatever the order of a dict in them."""
+    if isinstance(value, Mapping):
+        return frozenset((name, _frozen(item)) for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_frozen, value))
+    return value if isinstance(value, Hashable) else repr(value)
 
 
 def _label_maps(
@@ -342,15 +370,20 @@ def _label_maps(
     """Return id2label and label2id from whichever of the three is given, or raise ConfigError."""
     if num_labels is not None and (isinstance(num_labels, bool) or not isinstance(num_labels, int) or num_labels < 1):
         raise ConfigError(f"num_labels must be a positive integer, got {num_labels!r}.")
-    if id2label is None:
-        if label2id:
-            id2label = {index: label for label, index in label2id.items()}
-        else:
-            id2label = {index: f"LABEL_{index}" for index in range(2 if num_labels is None else num_labels)}
     try:
-        names = {int(index): label for index, label in sorted(id2label.items(), key=lambda item: int(item[0]))}
-    except (TypeError, ValueError):
-        raise ConfigError(f"id2label must have integer keys, got {list(id2label)}.") from None
+        # A label is a text: JSON has made one of it where it is a key.
+        ids = {str(label): int(index) for label, index in (label2id or {}).items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(f"label2id must be a dict of labels to integers, got {label2id!r}.") from None
+    if id2label is None:
+        id2label = {index: label for label, index in ids.items()} or {
+            index: f"LABEL_{index}" for index in range(2 if num_labels is None else num_labels)
+        }
+    try:
+        names = {int(index): str(label) for index, label in id2label.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(f"id2label must be a dict of integers to labels, got {id2label!r}.") from None
+    names = dict(sorted(names.items()))
     if list(names) != list(range(len(names))) or not names:
         raise ConfigError(f"id2label must have the keys 0, 1, ... without gaps, got {list(id2label)}.")
     if num_labels is not None and num_labels != len(names):
@@ -358,8 +391,8 @@ def _label_maps(
     inverse = {label: index for index, label in names.items()}
     if len(inverse) != len(names):
         raise ConfigError(f"id2label must not use a label twice, got {list(names.values())}.")
-    if label2id and {label: int(index) for label, index in label2id.items()} != inverse:
-        raise ConfigError(f"label2id and id2label disagree: {dict(label2id)} against {names}.")
+    if label2id and ids != inverse:
+        raise ConfigError(f"label2id and id2label disagree: {ids} against {names}.")
     return names, inverse
 
 

@@ -86,11 +86,11 @@ class MultiHeadSelfAttention(nnx.Module):
         self.dropout = nnx.Dropout(config.attention_dropout)
 
     def __call__(
-        self, x: Array, mask: Array | None, head_mask: Array | None, mode: dict[str, Any]
+        self, x: Array, attention_mask: Array | None, head_mask: Array | None, mode: dict[str, Any]
     ) -> tuple[Array, Array]:
         query, key, value = (self.split_heads(project(x)) for project in (self.q_lin, self.k_lin, self.v_lin))
         dropout = partial(self.dropout, **mode)
-        context, weights = attention(query, key, value, mask, head_mask, dropout)  # [B, T, N, H], [B, N, T, T]
+        context, weights = attention(query, key, value, attention_mask, head_mask, dropout)  # [B, T, N, H], [B, N, T, T]
         return self.out_lin(context.reshape(*x.shape[:2], -1)), weights  # [B, T, D]
 
     def split_heads(self, x: Array) -> Array:
@@ -122,9 +122,9 @@ class TransformerBlock(nnx.Module):
         self.output_layer_norm = make.layer_norm(config.dim)
 
     def __call__(
-        self, x: Array, mask: Array | None, head_mask: Array | None, mode: dict[str, Any]
+        self, x: Array, attention_mask: Array | None, head_mask: Array | None, mode: dict[str, Any]
     ) -> tuple[Array, Array]:
-        attended, weights = self.attention(x, mask, head_mask, mode)
+        attended, weights = self.attention(x, attention_mask, head_mask, mode)
         x = self.sa_layer_norm(attended + x)
         return self.output_layer_norm(self.ffn(x, mode) + x), weights
 
@@ -136,12 +136,12 @@ class Transformer(nnx.Module):
         self.layer = nnx.List([TransformerBlock(config, i, make) for i in range(config.n_layers)])
 
     def __call__(
-        self, x: Array, mask: Array | None, head_masks: list[Array | None], mode: dict[str, Any]
+        self, x: Array, attention_mask: Array | None, head_masks: list[Array | None], mode: dict[str, Any]
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Return the hidden states (the input, then each block's output) and each block's attention weights."""
         hidden_states, attentions = [x], []
         for block, head_mask in zip(self.layer, head_masks, strict=True):
-            x, weights = block(x, mask, head_mask, mode)
+            x, weights = block(x, attention_mask, head_mask, mode)
             hidden_states.append(x)
             attentions.append(weights)
         return tuple(hidden_states), tuple(attentions)

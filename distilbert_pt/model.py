@@ -68,11 +68,11 @@ class MultiHeadSelfAttention(nn.Module):
         self.out_lin = nn.Linear(size, config.dim)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, head_mask: Tensor | None, attend: Callable
+        self, x: Tensor, attention_mask: Tensor | None, head_mask: Tensor | None, attend: Callable
     ) -> tuple[Tensor, Tensor | None]:
         dropout = self.attention_dropout if self.training else 0.0
         query, key, value = (self.split_heads(project(x)) for project in (self.q_lin, self.k_lin, self.v_lin))
-        context, weights = attend(query, key, value, mask, head_mask, dropout)  # [B, N, T, H], [B, N, T, T]
+        context, weights = attend(query, key, value, attention_mask, head_mask, dropout)  # [B, N, T, H], [B, N, T, T]
         return self.out_lin(context.transpose(1, 2).flatten(2)), weights  # [B, T, D]
 
     def split_heads(self, x: Tensor) -> Tensor:
@@ -105,9 +105,9 @@ class TransformerBlock(nn.Module):
         self.output_layer_norm = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, head_mask: Tensor | None, attend: Callable
+        self, x: Tensor, attention_mask: Tensor | None, head_mask: Tensor | None, attend: Callable
     ) -> tuple[Tensor, Tensor | None]:
-        attended, weights = self.attention(x, mask, head_mask, attend)
+        attended, weights = self.attention(x, attention_mask, head_mask, attend)
         x = self.sa_layer_norm(attended + x)
         return self.output_layer_norm(self.ffn(x) + x), weights
 
@@ -120,12 +120,12 @@ class Transformer(nn.Module):
         self.layer = nn.ModuleList(TransformerBlock(config, i) for i in range(config.n_layers))
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, head_masks: list[Tensor | None], attend: Callable
+        self, x: Tensor, attention_mask: Tensor | None, head_masks: list[Tensor | None], attend: Callable
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
         """Return the hidden states (the input, then each block's output) and each block's attention weights."""
         hidden_states, attentions = [x], []
         for block, head_mask in zip(self.layer, head_masks, strict=True):
-            x, weights = block(x, mask, head_mask, attend)
+            x, weights = block(x, attention_mask, head_mask, attend)
             hidden_states.append(x)
             attentions.append(weights)
         return tuple(hidden_states), tuple(attentions)

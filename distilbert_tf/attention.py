@@ -41,7 +41,7 @@ def attention(
         # The lowest number, not -inf: a row of nothing else is then uniform, not NaN.
         lowest = ops.convert_to_tensor(np.finfo(scores.dtype.name).min, scores.dtype)
         scores = ops.where(mask[:, None, None, :], scores, lowest)
-    weights = dropout(ops.cast(ops.softmax(scores, axis=-1), value.dtype))
+    weights = dropout(ops.cast(tf.nn.softmax(scores), value.dtype))
     if head_mask is not None:
         weights = weights * head_mask[:, None, None]
     return ops.einsum("bnts,bsnh->btnh", weights, value), weights

@@ -95,11 +95,11 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         self.built = True
 
     def call(
-        self, x: tf.Tensor, mask: tf.Tensor | None, head_mask: tf.Tensor | None, training: bool | None = None
+        self, x: tf.Tensor, attention_mask: tf.Tensor | None, head_mask: tf.Tensor | None, training: bool | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         query, key, value = (self.split_heads(project(x)) for project in (self.q_lin, self.k_lin, self.v_lin))
         dropout = partial(self.dropout, training=training)
-        context, weights = attention(query, key, value, mask, head_mask, dropout)  # [B, T, N, H], [B, N, T, T]
+        context, weights = attention(query, key, value, attention_mask, head_mask, dropout)  # [B, T, N, H], [B, N, T, T]
         return self.out_lin(ops.reshape(context, (*ops.shape(x)[:2], -1))), weights  # [B, T, D]
 
     def split_heads(self, x: tf.Tensor) -> tf.Tensor:
@@ -135,9 +135,9 @@ class TransformerBlock(keras.layers.Layer):
         self.built = True
 
     def call(
-        self, x: tf.Tensor, mask: tf.Tensor | None, head_mask: tf.Tensor | None, training: bool | None = None
+        self, x: tf.Tensor, attention_mask: tf.Tensor | None, head_mask: tf.Tensor | None, training: bool | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        attended, weights = self.attention(x, mask, head_mask, training=training)
+        attended, weights = self.attention(x, attention_mask, head_mask, training=training)
         x = self.sa_layer_norm(attended + x)
         return self.output_layer_norm(self.ffn(x, training=training) + x), weights
 
@@ -151,12 +151,12 @@ class Transformer(keras.layers.Layer):
         self.built = True
 
     def call(
-        self, x: tf.Tensor, mask: tf.Tensor | None, head_masks: list[tf.Tensor | None], training: bool | None = None
+        self, x: tf.Tensor, attention_mask: tf.Tensor | None, head_masks: list[tf.Tensor | None], training: bool | None = None
     ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
         """Return the hidden states (the input, then each block's output) and each block's attention weights."""
         hidden_states, attentions = [x], []
         for block, head_mask in zip(self.layer, head_masks, strict=True):
-            x, weights = block(x, mask, head_mask, training=training)
+            x, weights = block(x, attention_mask, head_mask, training=training)
             hidden_states.append(x)
             attentions.append(weights)
         return tuple(hidden_states), tuple(attentions)
@@ -236,8 +236,8 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
         check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
 
         x = self.embeddings(input_ids, inputs_embeds, position_ids, training=training)  # [B, T, D]
-        mask = None if attention_mask is None else ops.cast(attention_mask, "bool")
-        hidden_states, attentions = self.transformer(x, mask, self.head_masks(head_mask), training=training)
+        attention_mask = None if attention_mask is None else ops.cast(attention_mask, "bool")
+        hidden_states, attentions = self.transformer(x, attention_mask, self.head_masks(head_mask), training=training)
         output = BaseModelOutput(
             last_hidden_state=hidden_states[-1],
             hidden_states=hidden_states if choose(output_hidden_states, config.output_hidden_states) else None,

@@ -1,0 +1,43 @@
+"""Options and fixtures of all tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backends",
+        help="comma-separated backends to test, each of which must be installed (default: those that are)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from distilbert_core import BACKENDS, available_backends, load_backend
+
+    wanted = config.getoption("--backends")
+    names = available_backends() if wanted is None else [name for name in wanted.split(",") if name]
+    for name in names:
+        if name in BACKENDS and wanted is not None:
+            load_backend(name)  # raises if it is not there
+    config.tested_backends = names  # type: ignore[attr-defined]
+    if "flax" in names:
+        import jax
+
+        jax.config.update("jax_enable_x64", True)  # float64 is the truth
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test with an argument `framework` once for each backend."""
+    if "framework" in metafunc.fixturenames:
+        from frameworks import FRAMEWORKS
+
+        names = metafunc.config.tested_backends  # type: ignore[attr-defined]
+        metafunc.parametrize("framework", [FRAMEWORKS[name] for name in names], ids=names)

@@ -1,0 +1,223 @@
+"""One harness over the three backends: the same few verbs, NumPy in and NumPy out.
+
+A backend that was asked for (`--backends`) and is missing is an error, not a skip.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from distilbert_core import BACKENDS, DistilBertConfig, Head, Parameter, parameter_table
+
+Arrays = dict[str, np.ndarray]
+
+
+class Framework:
+    """What tests do with a backend."""
+
+    name: ClassVar[str]
+
+    @cached_property
+    def package(self) -> Any:
+        return importlib.import_module(BACKENDS[self.name].package)
+
+    def module(self, name: str) -> Any:
+        return importlib.import_module(f"{self.package.__name__}.{name}")
+
+    def cls(self, head: Head) -> Any:
+        return getattr(self.package, BACKENDS[self.name].class_prefix + head.value)
+
+    def load(self, head: Head, folder: Path | str, **kwargs: Any) -> Any:
+        return self.cls(head).from_pretrained(folder, **kwargs)
+
+    def parameters(self, model: Any) -> Arrays:
+        """Every stored parameter in the layout of a checkpoint."""
+        return {p.name: np.array(model._get_array(p)) for p in model.parameter_table if p.tied_to is None}
+
+    # Each backend says how.
+    def new(self, head: Head, config: DistilBertConfig, seed: int = 0) -> Any:
+        """A freshly initialised model."""
+        raise NotImplementedError
+
+    def call(self, model: Any, train: bool = False, **inputs: Any) -> Any:
+        """The model's output, as NumPy, in whatever container it came in."""
+        raise NotImplementedError
+
+    def gradients(self, model: Any, cotangent: np.ndarray | None = None, **inputs: Any) -> Arrays:
+        """Gradients of the loss (or of the sum of last_hidden_state * cotangent) in the layout of a checkpoint.
+
+        A parameter that is not trained is left out; one that the loss does not reach has zeros.
+        """
+        raise NotImplementedError
+
+    def sgd_step(self, model: Any, rate: float, **inputs: Any) -> None:
+        """One step of plain gradient descent on everything that is trained, in inference mode (no dropout)."""
+        raise NotImplementedError
+
+    def seed(self, seed: int) -> None:
+        """Seed whatever global generator the backend draws from."""
+
+
+class PyTorch(Framework):
+    name = "pt"
+
+    def seed(self, seed: int) -> None:
+        import torch
+
+        torch.manual_seed(seed)
+
+    def new(self, head: Head, config: DistilBertConfig, seed: int = 0) -> Any:
+        self.seed(seed)
+        return self.cls(head)(config).eval()
+
+    def _tensors(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        from distilbert_pt import to_tensor
+
+        return {k: to_tensor(v) if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
+
+    def call(self, model: Any, train: bool = False, **inputs: Any) -> Any:
+        import torch
+
+        from distilbert_pt.pretrained import to_array
+
+        model.train(train)
+        with torch.no_grad():
+            output = model(**self._tensors(inputs))
+        model.eval()
+        return _map(to_array, output)
+
+    def _loss(self, model: Any, cotangent: np.ndarray | None, inputs: dict[str, Any]) -> Any:
+        output = model(**self._tensors(inputs))
+        if cotangent is None:
+            return output.loss
+        return (output.last_hidden_state * self._tensors({"c": cotangent})["c"]).sum()
+
+    def gradients(self, model: Any, cotangent: np.ndarray | None = None, **inputs: Any) -> Arrays:
+        from distilbert_pt.pretrained import to_array
+
+        model.zero_grad()
+        self._loss(model, cotangent, inputs).backward()
+        return {
+            name: np.zeros(tuple(p.shape)) if p.grad is None else np.array(to_array(p.grad))
+            for name, p in model.named_parameters()
+            if p.requires_grad
+        }
+
+    def sgd_step(self, model: Any, rate: float, **inputs: Any) -> None:
+        import torch
+
+        model.zero_grad()
+        self._loss(model, None, inputs).backward()
+        torch.optim.SGD((p for p in model.parameters() if p.requires_grad), rate).step()
+
+
+class Keras(Framework):
+    name = "tf"
+
+    def seed(self, seed: int) -> None:
+        import keras
+
+        keras.utils.set_random_seed(seed)
+
+    def new(self, head: Head, config: DistilBertConfig, seed: int = 0) -> Any:
+        self.seed(seed)
+        return self.cls(head)(config)
+
+    def call(self, model: Any, train: bool = False, **inputs: Any) -> Any:
+        return _map(lambda x: x.numpy(), model(**inputs, training=train))
+
+    def _taped(self, model: Any, cotangent: np.ndarray | None, inputs: dict[str, Any]) -> list[Any]:
+        import tensorflow as tf
+
+        variables = [variable.value for variable in model.trainable_variables]
+        with tf.GradientTape() as tape:
+            output = model(**inputs)
+            loss = output.loss if cotangent is None else tf.reduce_sum(output.last_hidden_state * cotangent)
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+        return [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    def gradients(self, model: Any, cotangent: np.ndarray | None = None, **inputs: Any) -> Arrays:
+        from distilbert_tf.pretrained import LAYOUT
+
+        by_id = {
+            id(variable): gradient.numpy()
+            for variable, gradient in zip(
+                model.trainable_variables, self._taped(model, cotangent, inputs), strict=True
+            )
+        }
+        found = {}
+        for parameter in _stored(model):
+            layer, leaf = model._place(parameter)
+            gradient = by_id.get(id(getattr(layer, leaf)))
+            if gradient is not None:
+                found[parameter.name] = LAYOUT.convert(parameter, gradient)
+        return found
+
+    def sgd_step(self, model: Any, rate: float, **inputs: Any) -> None:
+        for variable, gradient in zip(model.trainable_variables, self._taped(model, None, inputs), strict=True):
+            variable.assign_sub(rate * gradient)
+
+
+class Flax(Framework):
+    name = "flax"
+
+    def new(self, head: Head, config: DistilBertConfig, seed: int = 0) -> Any:
+        from flax import nnx
+
+        return self.cls(head)(config, rngs=nnx.Rngs(seed))
+
+    def call(self, model: Any, train: bool = False, **inputs: Any) -> Any:
+        return _map(np.asarray, model(**inputs, train=train))
+
+    def _gradient_state(self, model: Any, cotangent: np.ndarray | None, inputs: dict[str, Any]) -> Any:
+        from flax import nnx
+
+        def loss(model: Any) -> Any:
+            output = model(**inputs)
+            return output.loss if cotangent is None else (output.last_hidden_state * cotangent).sum()
+
+        return nnx.grad(loss)(model)
+
+    def gradients(self, model: Any, cotangent: np.ndarray | None = None, **inputs: Any) -> Arrays:
+        from flax import nnx
+
+        from distilbert_flax.pretrained import LAYOUT
+
+        state = nnx.to_flat_state(self._gradient_state(model, cotangent, inputs))
+        by_path = {".".join(map(str, path)): np.asarray(variable[...]) for path, variable in state}
+        found = {}
+        for parameter in _stored(model):
+            path, leaf = LAYOUT.path(parameter)
+            gradient = by_path.get(".".join([*path, leaf]))
+            if gradient is not None:
+                found[parameter.name] = LAYOUT.convert(parameter, gradient)
+        return found
+
+    def sgd_step(self, model: Any, rate: float, **inputs: Any) -> None:
+        import jax
+        from flax import nnx
+
+        gradients = self._gradient_state(model, None, inputs)
+        parameters = nnx.state(model, nnx.Param)
+        nnx.update(model, jax.tree.map(lambda p, g: p - rate * g, parameters, gradients))
+
+
+FRAMEWORKS: dict[str, Framework] = {framework.name: framework for framework in (PyTorch(), Keras(), Flax())}
+
+
+def _stored(model: Any) -> list[Parameter]:
+    return [p for p in parameter_table(model.config, model.head) if p.tied_to is None]
+
+
+def _map(function: Any, output: Any) -> Any:
+    """Apply a function to every tensor of an output, keeping its containers."""
+    if isinstance(output, dict):
+        return type(output)({name: _map(function, value) for name, value in output.items()})
+    if isinstance(output, tuple):
+        return tuple(_map(function, value) for value in output)
+    return function(output)
