@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import CheckpointError
-from distilbert_core.hub import find_file, resolve_file
+from distilbert_core.hub import find_file, offline_note, resolve_file
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -78,13 +78,15 @@ def _weight_files(source: str | Path, where: Mapping[str, Any]) -> dict[Path, se
     index = find_file(source, INDEX_FILE, **where)
     if index is None:
         raise CheckpointError(
-            f"{source} has neither {WEIGHTS_FILE} nor {INDEX_FILE}. Weights in another format must be converted "
-            "to safetensors first."
+            f"{source} has neither {WEIGHTS_FILE} nor {INDEX_FILE}{offline_note(source, where)}. Weights in another "
+            "format must be converted to safetensors first."
         )
     try:
         weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards: dict[str, set[str]] = {}
         for name, file in weight_map.items():
+            if Path(file).name != file:
+                raise ValueError(f"{file!r} is no name of a file beside it")
             shards.setdefault(file, set()).add(name)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index} is no valid index of shards ({error!r}).") from error
@@ -147,15 +149,16 @@ def parse_size(size: int | str) -> int:
         >>> parse_size("300MB"), parse_size("1KiB")
         (300000000, 1024)
     """
-    if isinstance(size, int):
-        return size
-    units = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-    number = size.upper().rstrip("BGIKM")
-    unit = size.upper()[len(number) :]
+    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+    number = str(size).upper().rstrip("BGIKM")
+    unit = str(size).upper()[len(number) :]
     try:
-        return int(float(number) * units["" if unit == "B" else unit])
-    except (ValueError, KeyError):
-        raise ValueError(f"A size must be a number of bytes or a text such as '5GB', got {size!r}.") from None
+        count = int(float(number) * units[unit])
+    except (ValueError, KeyError, OverflowError):
+        count = 0
+    if count < 1:
+        raise ValueError(f"A size must be a number of bytes or a text such as '5GB', got {size!r}.")
+    return count
 
 
 def save_checkpoint(
@@ -198,7 +201,7 @@ def _weights_writer(arrays: dict[str, np.ndarray]) -> Callable[[Path], None]:
 
     # safetensors writes an array's memory as it lies: one that is a transposed view must first be laid out anew.
     return lambda path: save_file(
-        {name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata={"format": "pt"}
+        {name: np.asarray(array, order="C") for name, array in arrays.items()}, path, metadata={"format": "pt"}
     )
 
 

@@ -174,9 +174,9 @@ class DistilBertConfig:
         raise AttributeError(f"DistilBertConfig has no field {name!r}.")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("num_labels", "id2label", "label2id"):  # one thing under three names: they change together
+        if name in _LABEL_FIELDS:  # one thing under three names: they change together
             if name != "num_labels" or value != self.num_labels:
-                maps = _label_maps(**{**dict.fromkeys(("num_labels", "id2label", "label2id")), name: value})
+                maps = _label_maps(**{**dict.fromkeys(_LABEL_FIELDS), name: value})
                 self.__dict__["id2label"], self.__dict__["label2id"] = maps
         elif name == "use_return_dict":
             self.return_dict = value
@@ -206,7 +206,7 @@ class DistilBertConfig:
         """Raise ConfigError, naming the field, if a value is impossible."""
         for name in ("vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not _is_integer(value) or value < 1:
                 raise ConfigError(f"{name} must be a positive integer, got {value!r}.")
         if self.dim % self.n_heads:
             raise ConfigError(f"n_heads must divide dim, got n_heads={self.n_heads} and dim={self.dim}.")
@@ -217,7 +217,7 @@ class DistilBertConfig:
             if not _is_number(value) or not 0 <= value <= 1:
                 raise ConfigError(f"{name} must be a probability in [0, 1], got {value!r}.")
         if not _is_number(self.initializer_range) or not 0 <= self.initializer_range < math.inf:
-            raise ConfigError(f"initializer_range must be a number from 0 on, got {self.initializer_range!r}.")
+            raise ConfigError(f"initializer_range must be a number >= 0, got {self.initializer_range!r}.")
         for name in _FLAGS:
             if getattr(self, name) not in (True, False):
                 raise ConfigError(f"{name} must be True or False, got {getattr(self, name)!r}.")
@@ -225,8 +225,10 @@ class DistilBertConfig:
             known = ", ".join(ACTIVATIONS)
             raise ConfigError(f"activation must be one of {known}, or a function, got {self.activation!r}.")
         pad = self.pad_token_id
-        if pad is not None and not (_is_number(pad) and isinstance(pad, int) and 0 <= pad < self.vocab_size):
-            raise ConfigError(f"pad_token_id must be None or lie in [0, vocab_size={self.vocab_size}), got {pad!r}.")
+        if pad is not None and not (_is_integer(pad) and 0 <= pad < self.vocab_size):
+            raise ConfigError(
+                f"pad_token_id must be None or lie in [0, vocab_size={self.vocab_size}), got {pad!r}."
+            )
         if self.problem_type is not None and self.problem_type not in PROBLEM_TYPES:
             known = ", ".join(PROBLEM_TYPES)
             raise ConfigError(f"problem_type must be None or one of {known}, got {self.problem_type!r}.")
@@ -251,7 +253,8 @@ class DistilBertConfig:
         unknown = sorted(overrides.keys() - known)
         if unknown:
             raise TypeError(f"Unknown keyword argument(s): {', '.join(unknown)}.")
-        if overrides.keys() & {"id2label", "label2id"} or overrides.get("num_labels", self.num_labels) != self.num_labels:
+        resized = overrides.get("num_labels", self.num_labels) != self.num_labels
+        if resized or overrides.keys() & {"id2label", "label2id"}:
             del fields["id2label"], fields["label2id"]
         overrides = {ALIASES.get(name, name): value for name, value in overrides.items()}
         return DistilBertConfig(**{**fields, **overrides})
@@ -264,10 +267,8 @@ class DistilBertConfig:
         """Return the text of config.json: DistilBERT's fields, and others where they differ from their default.
 
         Raises:
-            ConfigError: `activation` is a function, which JSON cannot hold.
+            ConfigError: A field is something that JSON cannot hold, such as a function for `activation`.
         """
-        if callable(self.activation):
-            raise ConfigError("activation must be a name to be written to config.json, got a function.")
         plain = DistilBertConfig()
         always = set(DistilBertConfig.__init__.__code__.co_varnames[1:15]) | {"tie_weights_", "architectures"}
         fields = {
@@ -276,7 +277,12 @@ class DistilBertConfig:
             if name in always or name == "model_type" or value != getattr(plain, name, _ABSENT)
         }
         fields.pop("name_or_path", None)  # where it was loaded from, not what it is
-        return json.dumps(fields, indent=2, sort_keys=True, default=str) + "\n"
+        for name, value in fields.items():
+            try:
+                json.dumps(value, sort_keys=True)
+            except (TypeError, ValueError):
+                raise ConfigError(f"{name} cannot be written to config.json, got {value!r}.") from None
+        return json.dumps(fields, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], **overrides: Any) -> DistilBertConfig:
@@ -295,7 +301,7 @@ class DistilBertConfig:
         try:
             fields = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
-            raise CheckpointError(f"{path} cannot be read ({error}); a checkpoint needs its configuration.") from error
+            raise CheckpointError(f"{path} cannot be read ({error}); a model needs its configuration.") from error
         except ValueError as error:  # not UTF-8, or not JSON
             raise CheckpointError(f"{path} is not valid JSON ({error}).") from error
         if not isinstance(fields, dict):
@@ -334,13 +340,15 @@ class DistilBertConfig:
         return isinstance(other, DistilBertConfig) and self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
-        return hash(_frozen(self.__dict__))  # by content: JAX compiles anew for a module whose configuration changed
+        # By content: JAX compiles anew for a module whose configuration changed.
+        return hash(_frozen(self.__dict__))
 
     def __repr__(self) -> str:
         return f"DistilBertConfig({', '.join(f'{k}={v!r}' for k, v in self.to_dict().items())})"
 
 
 _ABSENT = object()
+_LABEL_FIELDS = ("num_labels", "id2label", "label2id")
 _FLAGS = (
     "sinusoidal_pos_embds",
     "tie_word_embeddings",
@@ -351,8 +359,12 @@ _FLAGS = (
 )
 
 
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, float) or _is_integer(value)
 
 
 def _frozen(value: Any) -> Hashable:
@@ -368,7 +380,7 @@ def _label_maps(
     num_labels: int | None, id2label: Mapping | None, label2id: Mapping | None
 ) -> tuple[dict[int, str], dict[str, int]]:
     """Return id2label and label2id from whichever of the three is given, or raise ConfigError."""
-    if num_labels is not None and (isinstance(num_labels, bool) or not isinstance(num_labels, int) or num_labels < 1):
+    if num_labels is not None and (not _is_integer(num_labels) or num_labels < 1):
         raise ConfigError(f"num_labels must be a positive integer, got {num_labels!r}.")
     try:
         # A label is a text: JSON has made one of it where it is a key.

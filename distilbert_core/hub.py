@@ -28,12 +28,17 @@ def local_folder(source: str | Path) -> Path | None:
     Raises:
         CheckpointError: `source` is a path, and there is no such folder.
     """
-    folder = Path(source).expanduser()
+    text = str(source)
+    if not text:
+        raise CheckpointError("Give the path of a folder, or a Hub id; got an empty text.")
+    try:
+        folder = Path(source).expanduser()
+    except RuntimeError:
+        raise CheckpointError(f"The folder {text} does not exist: there is no such user.") from None
     if folder.is_dir():
         return folder
-    if (EMBEDDED_MODELS / str(source)).is_dir():
-        return EMBEDDED_MODELS / str(source)
-    text = str(source)
+    if (EMBEDDED_MODELS / text).is_dir():
+        return EMBEDDED_MODELS / text
     if folder.is_file():
         raise CheckpointError(f"{text} is a file; give the folder that holds it.")
     if isinstance(source, Path) or text.startswith(("/", "./", "../", "~")) or text.count("/") > 1 or "\\" in text:
@@ -49,7 +54,7 @@ def find_file(source: str | Path, name: str, *, subfolder: str = "", **where: An
         name: File name.
         subfolder: Folder inside the checkpoint.
         **where: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`, as `huggingface_hub` has
-            them. HF_HUB_OFFLINE is honoured.
+            them. HF_HUB_OFFLINE is honoured: offline, what a cached checkpoint does not hold is not there.
 
     Raises:
         CheckpointError: There is no such folder or repository, or it cannot be reached.
@@ -65,6 +70,8 @@ def find_file(source: str | Path, name: str, *, subfolder: str = "", **where: An
     try:
         return Path(hf_hub_download(str(source), name, subfolder=subfolder or None, **where))
     except hub_errors.LocalEntryNotFoundError as error:
+        if _known_absent(source, f"{subfolder}/{name}" if subfolder else name, where):
+            return None
         # Offline, or no connection, and not in the cache: the file may well exist.
         raise _unreachable(source, name, error) from error
     except hub_errors.EntryNotFoundError:
@@ -79,8 +86,36 @@ def find_file(source: str | Path, name: str, *, subfolder: str = "", **where: An
             f"{source!r} is neither a local folder nor a repository that the Hub shows you "
             f"({type(error).__name__}); check the name and revision, and for a private one give token=."
         ) from error
-    except (hub_errors.HfHubHTTPError, OSError) as error:
+    except Exception as error:  # of whichever HTTP library this huggingface_hub uses
         raise _unreachable(source, name, error) from error
+
+
+def _known_absent(source: str | Path, name: str, where: Mapping[str, Any]) -> bool:
+    """Return whether the cache tells, without the network, that a checkpoint has no file of this name."""
+    import huggingface_hub as hub
+
+    cache: dict[str, Any] = {option: where.get(option) for option in ("cache_dir", "revision")}
+    if hub.try_to_load_from_cache(str(source), name, **cache) is hub._CACHED_NO_EXIST:
+        return True
+    if not _is_offline(where):
+        return False  # the connection failed; asked again, the Hub may well have the file
+    try:  # the folder of the cached commit, unless its list of files, if cached too, names one that is missing
+        hub.snapshot_download(str(source), allow_patterns=[name], local_files_only=True, **cache)
+    except OSError:
+        return False
+    return True
+
+
+def _is_offline(where: Mapping[str, Any]) -> bool:
+    from huggingface_hub import constants
+
+    return bool(where.get("local_files_only") or constants.HF_HUB_OFFLINE)
+
+
+def offline_note(source: str | Path, where: Mapping[str, Any]) -> str:
+    """Return what to add to 'there is no such file' where only the cache of the Hub was asked; else nothing."""
+    offline = local_folder(source) is None and _is_offline(where)
+    return " in the local cache, which is all there is offline" if offline else ""
 
 
 def _unreachable(source: str | Path, name: str, error: Exception) -> CheckpointError:
@@ -95,5 +130,5 @@ def resolve_file(source: str | Path, name: str, **where: Any) -> Path:
     """Return the path of file `name` of a checkpoint, as `find_file` does; a file that is not there is an error."""
     path = find_file(source, name, **where)
     if path is None:
-        raise CheckpointError(f"{source} has no file {name}.")
+        raise CheckpointError(f"{source} has no file {name}{offline_note(source, where)}.")
     return path

@@ -23,18 +23,32 @@ class ModelOutput(dict[str, Any]):
         values = dict(*items, **named)  # as for any dict: TensorFlow's tf.nest rebuilds an output from pairs
         unknown = sorted(values.keys() - set(self.fields))
         if unknown:
-            raise TypeError(f"{type(self).__name__} has no field {', '.join(unknown)}; it has {self.fields}.")
+            raise TypeError(self._lacks(", ".join(unknown)))
         super().__init__((name, values[name]) for name in self.fields if values.get(name) is not None)
 
     def __getattr__(self, name: str) -> Any:
         if name in self.fields:
             return self.get(name)
-        raise AttributeError(f"{type(self).__name__} has no field {name!r}; it has {self.fields}.")
+        raise AttributeError(self._lacks(name))
 
     def __getitem__(self, key: str | int | slice) -> Any:
         if isinstance(key, str):
             return super().__getitem__(key)
         return self.to_tuple()[key]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        fields = type(self)({**self, name: value})  # refuses an unknown name, and puts a new one into its place
+        self.clear()
+        self.update(fields)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.fields:
+            raise AttributeError(self._lacks(name))
+        self[name] = value
+
+    @classmethod
+    def _lacks(cls, name: str) -> str:
+        return f"{cls.__name__} has no field {name}; it has {', '.join(cls.fields)}."
 
     def __reduce__(self):
         return _rebuild, (type(self), dict(self))

@@ -257,10 +257,10 @@ class PretrainedModel:
         for old, new in zip(self.parameter_table, new_table, strict=True):
             if new.shape == old.shape or new.tied_to is not None:
                 continue
-            array = sinusoidal_table(*new.shape) if new.computed else self._fresh_array(new)
+            present = self._get_array(old)
+            fresh = sinusoidal_table(*new.shape) if new.computed else self._fresh_array(new)
             kept = min(old.shape[0], new.shape[0])
-            array[:kept] = self._get_array(old)[:kept]
-            changes[new] = array
+            changes[new] = np.concatenate([present[:kept], fresh[kept:].astype(present.dtype)])
         self._replace_parameters(changes)
         for name, size in sizes.items():
             setattr(self.config, name, size)

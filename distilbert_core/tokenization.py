@@ -18,7 +18,7 @@ from tokenizers.processors import TemplateProcessing
 from distilbert_core.backends import load_backend
 from distilbert_core.checkpoint import replace_files
 from distilbert_core.errors import CheckpointError, InputError
-from distilbert_core.hub import find_file, split_hub_options
+from distilbert_core.hub import find_file, offline_note, split_hub_options
 
 VOCAB_FILE = "vocab.txt"
 TOKENIZER_FILE = "tokenizer.json"
@@ -34,7 +34,7 @@ SPECIAL_TOKENS = {  # argument -> default
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
 }
-TRUNCATIONS = {"longest_first": "longest_first", "only_first": "only_first", "only_second": "only_second"}
+TRUNCATIONS = ("longest_first", "only_first", "only_second")
 TENSOR_BACKENDS = {"pt": "pt", "tf": "tf", "jax": "flax", "flax": "flax"}  # return_tensors -> backend that makes them
 
 Text = str | Sequence[str]  # a text, or with is_split_into_words its words
@@ -123,7 +123,9 @@ class DistilBertTokenizerFast:
     ):
         self.unk_token, self.sep_token, self.pad_token = unk_token, sep_token, pad_token
         self.cls_token, self.mask_token = cls_token, mask_token
-        self.model_max_length = NO_MAX_LENGTH if model_max_length is None else int(model_max_length)
+        # Transformers' files hold its 'unknown' as 1e30, which JSON may give back as a float.
+        length = NO_MAX_LENGTH if model_max_length is None else model_max_length
+        self.model_max_length = _token_count("model_max_length", int(length) if length == NO_MAX_LENGTH else length)
         self.padding_side = _one_of("padding_side", padding_side, ("right", "left"))
         self.truncation_side = _one_of("truncation_side", truncation_side, ("right", "left"))
         normalizer = {
@@ -284,11 +286,18 @@ class DistilBertTokenizerFast:
                 asked for while `return_tensors` was.
         """
         texts, single = _as_batch(text, text_pair, is_split_into_words)
-        self._set_truncation(truncation, max_length)
+        pairs = any(_is_pair(item, is_split_into_words) for item in texts)
+        shortest = self.backend_tokenizer.num_special_tokens_to_add(pairs) if add_special_tokens else 0
+        self._set_truncation(truncation, max_length, shortest)
         self._set_padding(padding, max_length, pad_to_multiple_of)
-        encodings = self.backend_tokenizer.encode_batch(
-            texts, is_pretokenized=is_split_into_words, add_special_tokens=add_special_tokens
-        )
+        try:
+            encodings = self.backend_tokenizer.encode_batch(
+                texts, is_pretokenized=is_split_into_words, add_special_tokens=add_special_tokens
+            )
+        except Exception as error:  # the library raises plain Exception for what it cannot do
+            raise InputError(
+                f"A text holds lone surrogates, or truncation={truncation!r} cannot be done: {error}."
+            ) from error
         wanted = {
             "input_ids": True,
             "attention_mask": return_attention_mask,
@@ -303,16 +312,17 @@ class DistilBertTokenizerFast:
             data = {name: rows[0] for name, rows in data.items()}
         return BatchEncoding(data, encodings)
 
-    def _set_truncation(self, truncation: bool | str, max_length: int | None) -> None:
-        if truncation in (False, "do_not_truncate"):
+    def _set_truncation(self, truncation: bool | str | None, max_length: int | None, shortest: int) -> None:
+        if truncation in (None, False, "do_not_truncate"):
             self.backend_tokenizer.no_truncation()
             return
-        strategy = "longest_first" if truncation is True else truncation
-        _one_of("truncation", strategy, TRUNCATIONS)
-        length = self.model_max_length if max_length is None else max_length
+        strategy = _one_of("truncation", "longest_first" if truncation is True else truncation, TRUNCATIONS)
+        length = self._length(max_length)
         if length >= NO_MAX_LENGTH:
             self.backend_tokenizer.no_truncation()
             return
+        if length < shortest:  # the library would cut nothing off
+            raise InputError(f"max_length must leave room for {shortest} special tokens, got {length}.")
         self.backend_tokenizer.enable_truncation(length, strategy=strategy, direction=self.truncation_side)
 
     def _set_padding(self, padding: bool | str, max_length: int | None, multiple: int | None) -> None:
@@ -322,9 +332,11 @@ class DistilBertTokenizerFast:
         strategy = _one_of("padding", "longest" if padding is True else padding, ("longest", "max_length"))
         length = None
         if strategy == "max_length":
-            length = self.model_max_length if max_length is None else max_length
+            length = self._length(max_length)
             if length >= NO_MAX_LENGTH:
                 raise InputError("padding='max_length' needs max_length: this tokenizer knows no model_max_length.")
+        if multiple is not None:
+            _token_count("pad_to_multiple_of", multiple)
         self.backend_tokenizer.enable_padding(
             direction=self.padding_side,
             pad_id=self.pad_token_id,
@@ -332,6 +344,9 @@ class DistilBertTokenizerFast:
             length=length,
             pad_to_multiple_of=multiple,
         )
+
+    def _length(self, max_length: int | None) -> int:
+        return self.model_max_length if max_length is None else _token_count("max_length", max_length)
 
     def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False) -> list[str]:
         """Return the tokens of a text or pair, without special ones unless asked for."""
@@ -344,8 +359,20 @@ class DistilBertTokenizerFast:
     # -- ids to text --------------------------------------------------------------------------------------------
 
     def decode(self, token_ids: Any, skip_special_tokens: bool = False) -> str:
-        """Return the text of a list or array of ids [T]."""
-        return self.backend_tokenizer.decode(np.asarray(token_ids).tolist(), skip_special_tokens=skip_special_tokens)
+        """Return the text of an id, or of a list or array of ids [T].
+
+        Spaces before punctuation and around apostrophes are taken out, as Transformers does by default.
+
+        Raises:
+            InputError: The ids have more axes; see `batch_decode`.
+        """
+        ids = np.atleast_1d(token_ids)
+        if ids.ndim != 1:
+            raise InputError(f"token_ids must have shape [tokens], got {ids.shape}; batch_decode takes several texts.")
+        text = self.backend_tokenizer.decode(ids.tolist(), skip_special_tokens=skip_special_tokens)
+        for spaced, joined in _SPACES:
+            text = text.replace(spaced, joined)
+        return text
 
     def batch_decode(self, sequences: Iterable[Any], skip_special_tokens: bool = False) -> list[str]:
         """Return the texts of several lists or an array of ids [B, T]."""
@@ -371,7 +398,8 @@ class DistilBertTokenizerFast:
         tokenizer_file = find_file(source, TOKENIZER_FILE, **where)
         vocab_file = None if tokenizer_file else find_file(source, VOCAB_FILE, **where)
         if tokenizer_file is None and vocab_file is None:
-            raise CheckpointError(f"{source} has neither {TOKENIZER_FILE} nor {VOCAB_FILE}.")
+            note = offline_note(source, where)
+            raise CheckpointError(f"{source} has neither {TOKENIZER_FILE} nor {VOCAB_FILE}{note}.")
         stored = _read_json(find_file(source, SPECIAL_TOKENS_FILE, **where))
         stored |= _read_json(find_file(source, TOKENIZER_CONFIG_FILE, **where))
         known = {name: _plain(stored[name]) for name in _STORED_OPTIONS if stored.get(name) is not None}
@@ -386,8 +414,10 @@ class DistilBertTokenizerFast:
         tokenizer = Tokenizer.from_str(self.backend_tokenizer.to_str())
         tokenizer.no_padding()  # a call's options are no part of the tokenizer
         tokenizer.no_truncation()
-        vocabulary = self.backend_tokenizer.get_vocab(with_added_tokens=False)
-        lines = sorted(vocabulary, key=vocabulary.__getitem__)
+        tokens = {index: token for token, index in self.backend_tokenizer.get_vocab(with_added_tokens=False).items()}
+        last = max(tokens)
+        # The line of an id without a token repeats the last one, whose last line alone counts.
+        lines = [tokens.get(index, tokens[last]) for index in range(last + 1)]
         options: dict[str, Any] = {
             "tokenizer_class": "DistilBertTokenizer",
             "model_max_length": self.model_max_length,
@@ -419,6 +449,19 @@ _STORED_OPTIONS = (
     "model_max_length",
     "padding_side",
     "truncation_side",
+)
+
+_SPACES = (  # what decoding leaves -> what it becomes, one after the other
+    (" .", "."),
+    (" ?", "?"),
+    (" !", "!"),
+    (" ,", ","),
+    (" ' ", "'"),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" 's", "'s"),
+    (" 've", "'ve"),
+    (" 're", "'re"),
 )
 
 _READ = {  # output name -> how it is read from an encoding
@@ -457,20 +500,29 @@ def _read_json(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        options = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}).") from error
+    if not isinstance(options, dict):
+        raise CheckpointError(f"{path} must hold a JSON object, got {type(options).__name__}.")
+    return options
 
 
 def _plain(option: Any) -> Any:
     """Return a stored option; a special token may be stored as an object with its text under 'content'."""
-    return option["content"] if isinstance(option, dict) else option
+    return option.get("content") if isinstance(option, dict) else option
 
 
 def _one_of(name: str, value: Any, allowed: Iterable[str]) -> Any:
     if value not in allowed:
         raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
     return value
+
+
+def _token_count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise InputError(f"{name} must be a number of tokens, got {value!r}.")
+    return int(value)
 
 
 def _as_batch(text: Any, pair: Any, split: bool) -> tuple[list[Any], bool]:

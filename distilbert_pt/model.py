@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distilbert_core.config import ACTIVATIONS, DistilBertConfig
+from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import BaseModelOutput
 from distilbert_core.parameters import Head
@@ -154,6 +155,21 @@ class DistilBertModel(DistilBertPreTrainedModel):
         self.embeddings = Embeddings(config)
         self.transformer = Transformer(config)
         self.initialise()
+
+    @property
+    def attn_implementation(self) -> str:
+        """'sdpa' or 'eager'.
+
+        Raises:
+            InputError: Set to anything else.
+        """
+        return self._attn_implementation
+
+    @attn_implementation.setter
+    def attn_implementation(self, name: str) -> None:
+        if name not in ATTENTION:
+            raise InputError(f"attn_implementation must be one of {', '.join(ATTENTION)}, got {name!r}.")
+        self._attn_implementation = name
 
     def forward(
         self,

@@ -189,8 +189,8 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """Return the number of parameters."""
-        variables = self.trainable_variables if only_trainable else self.variables
-        return sum(int(np.prod(variable.shape)) for variable in variables if variable.dtype != "uint32")
+        weights = self.trainable_weights if only_trainable else self.weights
+        return sum(int(np.prod(weight.shape)) for weight in weights)
 
     def _place(self, parameter: Parameter) -> tuple[Any, str]:
         path, leaf = LAYOUT.path(parameter)

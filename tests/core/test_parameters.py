@@ -1,4 +1,4 @@
-"""The parameter table, against the files that Transformers 4.53.3 wrote, and the sinusoidal position table."""
+"""The parameter table, against the files that Transformers 4.53.3 wrote, and the sinusoidal table."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_only_sinusoidal_positions_are_computed(sinusoidal: bool) -> None:
     assert [p.name for p in table if p.computed] == [POSITIONS] * sinusoidal
 
 
-# -- sinusoidal positions ---------------------------------------------------------------------------------------
+# -- sinusoidal positions ------------------------------------------------------------------------------------
 
 
 def sinusoid(position: int, column: int, dim: int) -> float:
@@ -189,7 +189,7 @@ def test_sinusoidal_table_is_the_formula(positions: int, dim: int) -> None:
     table = sinusoidal_table(positions, dim)
     expected = [[sinusoid(position, column, dim) for column in range(dim)] for position in range(positions)]
     assert table.dtype == np.float32
-    # Measured: 2.98e-8, which is the rounding to float32.
+    # Half a step of float32 below 1; measured: 2.98e-8.
     np.testing.assert_allclose(table, expected, rtol=0, atol=3e-8)
 
 

@@ -40,7 +40,7 @@ def test_vocabulary(framework, tmp_path, head, size, tied):
         kept = min(len(array), len(got[name]))
         assert_close(got[name][:kept], array[:kept], 0.0)
     assert got[WORDS].shape == (size, 12)
-    assert 0.005 < got[WORDS][47:].std() < 0.05 or size < 47
+    assert size < 47 or 0.015 < got[WORDS][47:].std() < 0.025
     if head is Head.MASKED_LM:
         assert (got["vocab_projector.bias"][47:] == 0).all()
     assert_as_if_always_so(framework, model, head, tmp_path)

@@ -1,0 +1,772 @@
+"""The tokenizer: against Transformers 4.53.3, by the ids of a small vocabulary, and on any text."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import pickle
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import FIXTURES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertTokenizerFast, InputError, tokenization
+from distilbert_core.hub import EMBEDDED_MODELS
+from distilbert_core.tokenization import NO_MAX_LENGTH, BatchEncoding
+
+VOCAB = EMBEDDED_MODELS / DEFAULT_MODEL / "vocab.txt"  # that of bert-base-uncased
+VOCAB_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
+
+ORACLE: list[dict[str, Any]] = json.loads((FIXTURES / "oracle" / "tokenizer.json").read_text())
+CALLS = [entry for entry in ORACLE if "call" in entry]
+DECODES = [entry for entry in ORACLE if "decode" in entry]
+
+KEYWORDS_OF_TRANSFORMERS = {
+    "text",
+    "text_pair",
+    "text_target",
+    "text_pair_target",
+    "add_special_tokens",
+    "padding",
+    "truncation",
+    "max_length",
+    "stride",
+    "is_split_into_words",
+    "pad_to_multiple_of",
+    "padding_side",
+    "return_tensors",
+    "return_token_type_ids",
+    "return_attention_mask",
+    "return_overflowing_tokens",
+    "return_special_tokens_mask",
+    "return_offsets_mapping",
+    "return_length",
+    "verbose",
+}
+# Keywords of a call in Transformers 4.53 that a call here does not have, and refuses: overflowing pieces and a
+# side of padding by call are not done; targets and token types are for other models; and there is
+# nothing to be verbose about.
+NOT_COVERED = {
+    "stride",
+    "return_overflowing_tokens",
+    "padding_side",
+    "text_target",
+    "text_pair_target",
+    "return_token_type_ids",
+    "verbose",
+}
+
+SMALL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "e", "##x", "##y", "é", "A")
+PAD, UNK, CLS, SEP, MASK, A, B, C, D, E, X, Y = range(12)
+
+
+def write_vocabulary(folder: Path, tokens: tuple[str, ...] = SMALL) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    return folder
+
+
+def write_json(folder: Path, name: str, data: Any) -> None:
+    (folder / name).write_text(json.dumps(data))
+
+
+def plain(encoding: BatchEncoding) -> dict[str, Any]:
+    """An encoding as JSON gives it back, offsets as lists."""
+    return json.loads(json.dumps(dict(encoding)))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Callable[..., DistilBertTokenizerFast]:
+    """Makes tokenizers of the small vocabulary."""
+    folder = write_vocabulary(tmp_path / "small")
+    return lambda **options: DistilBertTokenizerFast(folder / "vocab.txt", **options)
+
+
+@pytest.fixture(scope="module")
+def base() -> DistilBertTokenizerFast:
+    return DistilBertTokenizerFast(VOCAB)
+
+
+# -- Transformers 4.53.3 -----------------------------------------------------------------------------------
+
+
+def test_the_vocabulary_is_that_of_the_oracle() -> None:
+    assert hashlib.sha256(VOCAB.read_bytes()).hexdigest() == VOCAB_SHA256
+    assert (len(CALLS), len(DECODES)) == (23, 2)
+
+
+def from_vocab(folder: Path, options: dict[str, Any]) -> DistilBertTokenizerFast:
+    (folder / "vocab.txt").write_bytes(VOCAB.read_bytes())
+    return DistilBertTokenizerFast.from_pretrained(folder, **options)
+
+
+def from_tokenizer_file(folder: Path, options: dict[str, Any]) -> DistilBertTokenizerFast:
+    (folder / "tokenizer.json").write_bytes(DistilBertTokenizerFast(VOCAB).files()["tokenizer.json"])
+    return DistilBertTokenizerFast.from_pretrained(folder, **options)
+
+
+def from_both(folder: Path, options: dict[str, Any]) -> DistilBertTokenizerFast:
+    write_vocabulary(folder)  # another vocabulary, so that it is seen if it is read
+    return from_tokenizer_file(folder, options)
+
+
+def from_saved(folder: Path, options: dict[str, Any]) -> DistilBertTokenizerFast:
+    DistilBertTokenizerFast(VOCAB, **options).save_pretrained(folder)
+    return DistilBertTokenizerFast.from_pretrained(folder)
+
+
+def from_saved_vocab(folder: Path, options: dict[str, Any]) -> DistilBertTokenizerFast:
+    DistilBertTokenizerFast(VOCAB, **options).save_pretrained(folder)
+    (folder / "tokenizer.json").unlink()
+    return DistilBertTokenizerFast.from_pretrained(folder)
+
+
+SOURCES = (from_vocab, from_tokenizer_file, from_both, from_saved, from_saved_vocab)
+
+
+@pytest.fixture(scope="module", params=SOURCES, ids=lambda source: source.__name__)
+def load(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Callable[..., DistilBertTokenizerFast]:
+    """Makes tokenizers of the full vocabulary from one kind of files, each once."""
+    made: dict[str, DistilBertTokenizerFast] = {}
+
+    def make(options: dict[str, Any]) -> DistilBertTokenizerFast:
+        key = json.dumps(options)
+        if key not in made:
+            made[key] = request.param(tmp_path_factory.mktemp("tokenizer"), options)
+        return made[key]
+
+    return make
+
+
+@pytest.mark.parametrize("entry", CALLS, ids=lambda entry: f"{entry['tokenizer']}-{entry['call']}")
+def test_calls_of_transformers(entry: dict[str, Any], load: Callable[..., DistilBertTokenizerFast]) -> None:
+    tokenizer, call = load(entry["tokenizer"]), entry["call"]
+    texts, pairs, expected = entry["text"], entry["text_pair"], entry["expected"]
+    if NOT_COVERED & call.keys():
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            tokenizer(texts, pairs, **call)
+        return
+    encoding = tokenizer(texts, pairs, **call)
+    assert list(encoding) == list(expected)
+    assert plain(encoding) == expected
+    if pairs is not None:
+        assert plain(tokenizer(list(zip(texts, pairs, strict=True)), **call)) == expected
+    if call.get("padding") is not True:  # each text for itself
+        for row, text in enumerate(texts):
+            single = plain(tokenizer(text, pairs and pairs[row], **call))
+            assert single == {name: rows[row] for name, rows in expected.items()}
+
+
+@pytest.mark.parametrize("entry", DECODES, ids=lambda entry: str(entry["decode"]))
+def test_decoding_of_transformers(
+    entry: dict[str, Any], load: Callable[..., DistilBertTokenizerFast]
+) -> None:
+    tokenizer, ids = load(entry["tokenizer"]), entry["ids"]
+    assert tokenizer.batch_decode(ids, **entry["decode"]) == entry["expected"]
+    assert [tokenizer.decode(np.array(row, np.int64), **entry["decode"]) for row in ids] == entry["expected"]
+
+
+def test_all_keywords_of_transformers_are_accounted_for(
+    small: Callable[..., DistilBertTokenizerFast],
+) -> None:
+    here = set(inspect.signature(DistilBertTokenizerFast.__call__).parameters) - {"self"}
+    assert here == KEYWORDS_OF_TRANSFORMERS - NOT_COVERED
+    for keyword in NOT_COVERED:
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{keyword}'"):
+            small()("a", **{keyword: None})
+
+
+# -- calls, by literal ids ---------------------------------------------------------------------------------
+
+LEFT_PADDED = {"padding_side": "left"}
+LEFT_CUT = {"truncation_side": "left"}
+TWO = ["a", "a b c"]
+PAIR = [("a b c", "d e")]
+
+
+@pytest.mark.parametrize(
+    ("options", "texts", "call", "ids"),
+    [
+        ({}, "a b", {}, [CLS, A, B, SEP]),
+        ({}, ["a b"], {}, [[CLS, A, B, SEP]]),
+        ({}, "ax xa axy", {}, [CLS, A, X, UNK, A, X, Y, SEP]),
+        ({}, "", {}, [CLS, SEP]),
+        ({}, "", {"add_special_tokens": False}, []),
+        ({}, "a [MASK] [UNK]", {"add_special_tokens": False}, [A, MASK, UNK]),
+        ({}, [], {}, []),
+        ({}, ("a", "b c"), {}, [[CLS, A, SEP], [CLS, B, C, SEP]]),
+        ({}, [("a", "b c")], {}, [[CLS, A, SEP, B, C, SEP]]),
+        ({}, [["a", "b"], "c"], {}, [[CLS, A, SEP, B, SEP], [CLS, C, SEP]]),
+        # Normalisation.
+        ({}, "A É", {}, [CLS, A, E, SEP]),
+        ({"do_lower_case": False}, "A a", {}, [CLS, 13, A, SEP]),
+        ({"do_lower_case": False}, "É é", {}, [CLS, UNK, 12, SEP]),
+        ({"strip_accents": False}, "É", {}, [CLS, 12, SEP]),
+        ({"do_lower_case": False, "strip_accents": True}, "A é", {}, [CLS, 13, E, SEP]),
+        ({}, "a你b", {}, [CLS, A, UNK, B, SEP]),
+        ({"tokenize_chinese_chars": False}, "a你b", {}, [CLS, UNK, SEP]),
+        ({}, "a\x00b\tc", {}, [CLS, UNK, C, SEP]),
+        # Words.
+        ({}, ["ax", "b"], {"is_split_into_words": True}, [CLS, A, X, B, SEP]),
+        ({}, [["ax", "b"], ["c"]], {"is_split_into_words": True}, [[CLS, A, X, B, SEP], [CLS, C, SEP]]),
+        ({}, [(["a"], ["b", "c"])], {"is_split_into_words": True}, [[CLS, A, SEP, B, C, SEP]]),
+        ({}, [], {"is_split_into_words": True}, [CLS, SEP]),
+        ({}, [[], ["a"]], {"is_split_into_words": True}, [[CLS, SEP], [CLS, A, SEP]]),
+        # Padding.
+        ({}, TWO, {"padding": True}, [[CLS, A, SEP, PAD, PAD], [CLS, A, B, C, SEP]]),
+        ({}, TWO, {"padding": "longest"}, [[CLS, A, SEP, PAD, PAD], [CLS, A, B, C, SEP]]),
+        ({}, TWO, {"padding": "do_not_pad"}, [[CLS, A, SEP], [CLS, A, B, C, SEP]]),
+        (LEFT_PADDED, TWO, {"padding": True}, [[PAD, PAD, CLS, A, SEP], [CLS, A, B, C, SEP]]),
+        ({}, "a", {"padding": "max_length", "max_length": 5}, [CLS, A, SEP, PAD, PAD]),
+        (LEFT_PADDED, "a", {"padding": "max_length", "max_length": 4}, [PAD, CLS, A, SEP]),
+        ({"model_max_length": 4}, "a", {"padding": "max_length"}, [CLS, A, SEP, PAD]),
+        ({}, "a b c", {"padding": "max_length", "max_length": 4}, [CLS, A, B, C, SEP]),
+        ({}, "a", {"padding": True, "pad_to_multiple_of": 4}, [CLS, A, SEP, PAD]),
+        ({}, "a", {"padding": "max_length", "max_length": 4, "pad_to_multiple_of": 5}, [CLS, A, SEP, PAD, PAD]),
+        ({"pad_token": "e"}, "a", {"padding": "max_length", "max_length": 4}, [CLS, A, SEP, E]),
+        # Truncation.
+        ({}, "a b c d", {"truncation": True, "max_length": 4}, [CLS, A, B, SEP]),
+        ({}, "a b c d", {"truncation": True, "max_length": 2}, [CLS, SEP]),
+        ({}, "a b c d", {"truncation": True, "max_length": 0, "add_special_tokens": False}, []),
+        (LEFT_CUT, "a b c d", {"truncation": True, "max_length": 4}, [CLS, C, D, SEP]),
+        ({}, "a b c d", {"truncation": "longest_first", "max_length": 4}, [CLS, A, B, SEP]),
+        ({}, "a b c d", {"truncation": "only_first", "max_length": 4}, [CLS, A, B, SEP]),
+        ({}, "a b", {"truncation": True}, [CLS, A, B, SEP]),
+        ({"model_max_length": 3}, "a b", {"truncation": True}, [CLS, A, SEP]),
+        ({"model_max_length": 3}, "a b", {"truncation": True, "max_length": 9}, [CLS, A, B, SEP]),
+        ({"model_max_length": 3}, "a b", {}, [CLS, A, B, SEP]),
+        *(
+            ({}, "a b", {"truncation": off, "max_length": 3}, [CLS, A, B, SEP])
+            for off in (False, None, "do_not_truncate")
+        ),
+        ({}, PAIR, {"truncation": True, "max_length": 6}, [[CLS, A, B, SEP, D, SEP]]),
+        ({}, PAIR, {"truncation": "only_first", "max_length": 6}, [[CLS, A, SEP, D, E, SEP]]),
+        ({}, PAIR, {"truncation": "only_second", "max_length": 7}, [[CLS, A, B, C, SEP, D, SEP]]),
+        ({}, PAIR, {"truncation": True, "max_length": 3}, [[CLS, SEP, SEP]]),
+        (LEFT_CUT, PAIR, {"truncation": "only_first", "max_length": 7}, [[CLS, B, C, SEP, D, E, SEP]]),
+        (
+            LEFT_PADDED | LEFT_CUT,
+            TWO,
+            {"truncation": True, "max_length": 4, "padding": "max_length"},
+            [[PAD, CLS, A, SEP], [CLS, B, C, SEP]],
+        ),
+        # Other special tokens.
+        ({"cls_token": "d", "sep_token": "e"}, [("a", "b")], {}, [[D, A, E, B, E]]),
+        ({"unk_token": "c"}, "z", {}, [CLS, C, SEP]),
+    ],
+)  # fmt: skip
+def test_ids(
+    small: Callable[..., DistilBertTokenizerFast],
+    options: dict[str, Any],
+    texts: Any,
+    call: dict[str, Any],
+    ids: list[Any],
+) -> None:
+    tokenizer = small(**options)
+    encoding = tokenizer(texts, **call)
+    assert encoding["input_ids"] == ids
+    pad = tokenizer.pad_token_id
+    rows = ids if ids and isinstance(ids[0], list) else [ids]
+    mask = [[int(index != pad) for index in row] for row in rows]
+    assert encoding["attention_mask"] == (mask if rows is ids else mask[0])
+
+
+def test_all_outputs(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    asked = dict.fromkeys(("special_tokens_mask", "offsets_mapping", "length"), True)
+    encoding = small()(
+        ["ax b", "c"], padding=True, **{f"return_{name}": value for name, value in asked.items()}
+    )
+    assert dict(encoding) == {
+        "input_ids": [[CLS, A, X, B, SEP], [CLS, C, SEP, PAD, PAD]],
+        "attention_mask": [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]],
+        "special_tokens_mask": [[1, 0, 0, 0, 1], [1, 0, 1, 1, 1]],
+        "offset_mapping": [
+            [(0, 0), (0, 1), (1, 2), (3, 4), (0, 0)],
+            [(0, 0), (0, 1), (0, 0), (0, 0), (0, 0)],
+        ],
+        "length": [5, 5],
+    }
+    assert dict(small()("a", return_attention_mask=False)) == {"input_ids": [CLS, A, SEP]}
+
+
+def test_offsets_of_words_begin_anew_in_each(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    encoding = small()(["ax", "by"], is_split_into_words=True, return_offsets_mapping=True)
+    assert encoding["offset_mapping"] == [(0, 0), (0, 1), (1, 2), (0, 1), (1, 2), (0, 0)]
+    assert encoding.word_ids() == [None, 0, 0, 1, 1, None]
+
+
+def test_tokens_words_and_sequences(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    encoding = small()([("ax b", "c"), ("d", "")], padding=True)
+    assert encoding.tokens() == ["[CLS]", "a", "##x", "b", "[SEP]", "c", "[SEP]"]
+    assert encoding.word_ids() == [None, 0, 0, 1, None, 0, None]
+    assert encoding.sequence_ids() == [None, 0, 0, 0, None, 1, None]
+    assert encoding.tokens(1)[:3] == ["[CLS]", "d", "[SEP]"]
+    with pytest.raises(IndexError):
+        encoding.tokens(2)
+
+
+@pytest.mark.parametrize(("texts", "batch"), [(["ax b", "c"], 2), ("ax b", 1), ([("a", "b")], 1), ([], 0)])
+def test_arrays(small: Callable[..., DistilBertTokenizerFast], texts: Any, batch: int) -> None:
+    asked = {"return_special_tokens_mask": True, "return_offsets_mapping": True, "return_length": True}
+    arrays = small()(texts, padding=True, return_tensors="np", **asked)
+    lists = small()([texts] if isinstance(texts, str) else texts, padding=True, **asked)
+    for name, array in arrays.items():
+        assert array.dtype == np.int64
+        assert len(array) == batch
+        np.testing.assert_array_equal(array, np.array(lists[name], np.int64))
+
+
+@pytest.mark.parametrize(("kind", "backend"), [("pt", "pt"), ("tf", "tf"), ("jax", "flax"), ("flax", "flax")])
+def test_tensors_are_made_by_the_backend(
+    small: Callable[..., DistilBertTokenizerFast], monkeypatch: pytest.MonkeyPatch, kind: str, backend: str
+) -> None:
+    class Stub:
+        def __init__(self, name: str):
+            self.name = name
+
+        def to_tensor(self, array: np.ndarray) -> tuple[str, list]:
+            assert array.dtype == np.int64
+            return self.name, array.tolist()
+
+    monkeypatch.setattr(tokenization, "load_backend", Stub)
+    assert small()("a", return_tensors=kind)["input_ids"] == (backend, [[CLS, A, SEP]])
+
+
+def test_an_encoding_is_a_dict_and_an_object(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    encoding = small()("a b")
+    assert encoding.input_ids is encoding["input_ids"]
+    assert {**encoding} == dict(encoding) == {"input_ids": [CLS, A, B, SEP], "attention_mask": [1, 1, 1, 1]}
+    with pytest.raises(AttributeError, match=r"has no 'labels'; it has \['input_ids', 'attention_mask'\]"):
+        encoding.labels  # noqa: B018  the look-up is what is tested
+    same = pickle.loads(pickle.dumps(encoding))
+    assert (type(same), dict(same), same.tokens()) == (BatchEncoding, dict(encoding), encoding.tokens())
+
+
+def test_encode_and_tokenize(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    tokenizer = small()
+    assert tokenizer.encode("a", "b") == [CLS, A, SEP, B, SEP]
+    assert tokenizer.encode("a b c", truncation=True, max_length=3) == [CLS, A, SEP]
+    assert tokenizer.encode("a", return_tensors="np").tolist() == [[CLS, A, SEP]]
+    assert tokenizer.tokenize("ax z") == ["a", "##x", "[UNK]"]
+    assert tokenizer.tokenize("a", "b", add_special_tokens=True) == ["[CLS]", "a", "[SEP]", "b", "[SEP]"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "call", "message"),
+    [
+        (None, {}, "^text must be a text, a pair or a list of them, got NoneType"),
+        (5, {}, "^text must be a text, a pair or a list of them, got int"),
+        ({"a": "b"}, {}, "^text must be a text, a pair or a list of them, got dict"),
+        (["a", None], {}, r"^text\[1\] must be a text or a pair of them, got None"),
+        (["a", 5], {}, r"^text\[1\] must be a text or a pair of them, got 5"),
+        ([("a", "b", "c")], {}, r"^text\[0\] must be a text or a pair of them, got \('a', 'b', 'c'\)"),
+        (b"abc", {}, r"^text\[0\] must be a text or a pair of them, got 97"),
+        ("a", {"text_pair": ["b"]}, r"^text\[0\] must be a text or a pair of them"),
+        (["a", "b"], {"text_pair": ["c"]}, "^text_pair must be like text"),
+        (["a", "b"], {"text_pair": "cd"}, "^text_pair must be like text"),
+        ("a b", {"is_split_into_words": True}, "^text must be a text, a pair or a list of them, got str"),
+        ([["a"], "b"], {"is_split_into_words": True}, r"^text\[1\] must be a text split into words"),
+        ("lone \ud800 surrogate", {}, "^A text holds lone surrogates, or truncation=False cannot be done"),
+        # Padding and truncation.
+        ("a", {"padding": "right"}, "^padding must be one of longest, max_length, got 'right'"),
+        ("a", {"padding": None}, "^padding must be one of longest, max_length, got None"),
+        ("a", {"padding": "max_length"}, "^padding='max_length' needs max_length"),
+        ("a", {"padding": True, "pad_to_multiple_of": -8}, "^pad_to_multiple_of must be a number .* got -8"),
+        ("a", {"padding": True, "pad_to_multiple_of": 1.5}, "^pad_to_multiple_of must be a number of tokens"),
+        ("a", {"padding": "max_length", "max_length": -1}, "^max_length must be a number of tokens, got -1"),
+        ("a", {"truncation": "first"}, "^truncation must be one of longest_first, .* got 'first'"),
+        ("a", {"truncation": ["only_first"]}, "^truncation must be one of longest_first"),
+        *(
+            ("a", {"truncation": True, "max_length": value}, f"^max_length must be a number .* got {value!r}")
+            for value in (-1, 2.0, "9", True)
+        ),
+        ("a", {"truncation": True, "max_length": 1}, "^max_length must leave room for 2 .* got 1"),
+        (PAIR, {"truncation": True, "max_length": 2}, "^max_length must leave room for 3 .* got 2"),
+        (PAIR, {"truncation": "only_first", "max_length": 4}, "truncation='only_first' cannot be done"),
+        ("a b c", {"truncation": "only_second", "max_length": 3}, "truncation='only_second' cannot be done"),
+        # Tensors.
+        (["a", "b c"], {"return_tensors": "np"}, "^The texts have different lengths.*padding=True"),
+        ("a", {"return_tensors": "torch"}, "^return_tensors must be one of np, .* got 'torch'"),
+    ],
+)  # fmt: skip
+def test_impossible_calls(
+    small: Callable[..., DistilBertTokenizerFast], texts: Any, call: dict[str, Any], message: str
+) -> None:
+    tokenizer = small()
+    with pytest.raises(InputError, match=message):
+        tokenizer(texts, **call)
+    assert tokenizer("a b")["input_ids"] == [CLS, A, B, SEP]
+
+
+# -- ids to text, vocabulary -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ids", "options", "text"),
+    [
+        ([CLS, A, X, B, SEP], {}, "[CLS] ax b [SEP]"),
+        ([CLS, A, X, B, SEP, PAD], {"skip_special_tokens": True}, "ax b"),
+        (np.array([A, Y]), {}, "ay"),
+        ((X, A), {}, "##x a"),
+        (A, {}, "a"),
+        (np.int64(A), {}, "a"),
+        ([], {}, ""),
+        ([999], {}, ""),
+    ],
+)
+def test_decode(
+    small: Callable[..., DistilBertTokenizerFast], ids: Any, options: dict[str, Any], text: str
+) -> None:
+    assert small().decode(ids, **options) == text
+
+
+def test_batch_decode(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    ids = small()(TWO, padding=True, return_tensors="np")["input_ids"]
+    assert small().batch_decode(ids, skip_special_tokens=True) == TWO
+    assert small().batch_decode([[A], []]) == ["a", ""]
+    with pytest.raises(
+        InputError, match=r"token_ids must have shape \[tokens\], got \(2, 5\); batch_decode takes"
+    ):
+        small().decode(ids)
+
+
+def test_vocabulary(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    tokenizer = small()
+    assert tokenizer.vocab_size == len(tokenizer) == len(SMALL)
+    assert tokenizer.get_vocab() == {token: index for index, token in enumerate(SMALL)}
+    assert tokenizer.convert_tokens_to_ids("##x") == X
+    assert tokenizer.convert_tokens_to_ids(["a", "nothing", "[SEP]"]) == [A, UNK, SEP]
+    assert tokenizer.convert_ids_to_tokens(X) == tokenizer.convert_ids_to_tokens(np.int64(X)) == "##x"
+    assert tokenizer.convert_ids_to_tokens([CLS, A, SEP]) == ["[CLS]", "a", "[SEP]"]
+    assert tokenizer.convert_ids_to_tokens(np.array([CLS, A, PAD]), skip_special_tokens=True) == ["a"]
+
+
+def test_special_tokens(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    tokenizer = small()
+    tokens = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
+    for name, token in tokens.items():
+        assert getattr(tokenizer, f"{name}_token") == token
+        assert getattr(tokenizer, f"{name}_token_id") == SMALL.index(token)
+    assert tokenizer.special_tokens_map == {f"{name}_token": token for name, token in tokens.items()}
+    assert tokenizer.all_special_tokens == list(tokens.values())
+    assert tokenizer.all_special_ids == [UNK, SEP, PAD, CLS, MASK]
+    assert tokenizer.model_input_names == ("input_ids", "attention_mask")
+
+
+def test_no_known_length(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    assert small().model_max_length == NO_MAX_LENGTH
+    assert small(model_max_length=1e30).model_max_length == NO_MAX_LENGTH
+    assert small(model_max_length=512).model_max_length == 512
+    assert repr(small(model_max_length=512)) == "DistilBertTokenizerFast(vocab_size=14, model_max_length=512)"
+
+
+# -- files -------------------------------------------------------------------------------------------------
+
+TEXT = "A É ax 你\x00 [MASK]"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"do_lower_case": False},
+        {"strip_accents": False},
+        {"strip_accents": True, "do_lower_case": False},
+        {"tokenize_chinese_chars": False},
+        {"clean_text": False},
+        {"model_max_length": 4},
+        {"padding_side": "left", "truncation_side": "left"},
+        {"cls_token": "a", "sep_token": "b", "pad_token": "c", "mask_token": "d", "unk_token": "e"},
+    ],
+    ids=str,
+)
+def test_saved_and_loaded(
+    small: Callable[..., DistilBertTokenizerFast], options: dict[str, Any], tmp_path: Path
+) -> None:
+    tokenizer = small(**options)
+    files = tokenizer.files()
+    call = {"truncation": True, "max_length": 6, "padding": "max_length"}
+    expected = tokenizer(TEXT, **call)
+    assert tokenizer.files() == files  # what a call asked for is not stored
+    tokenizer.save_pretrained(tmp_path / "new" / "folder")
+    folder = tmp_path / "new" / "folder"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    same = DistilBertTokenizerFast.from_pretrained(folder)
+    assert same.files() == files
+    assert same(TEXT, **call) == expected
+    assert same(TEXT)["input_ids"] == tokenizer(TEXT)["input_ids"]
+    for name, value in options.items():
+        assert getattr(same, name, value) == value
+    assert pickle.loads(pickle.dumps(tokenizer))(TEXT, **call) == expected
+
+
+def test_written_files(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    files = small(model_max_length=512).files()
+    assert files["vocab.txt"].decode() == "".join(f"{token}\n" for token in SMALL)
+    special = {
+        "unk_token": "[UNK]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+    }
+    assert json.loads(files["special_tokens_map.json"]) == special
+    assert json.loads(files["tokenizer_config.json"]) == {
+        **special,
+        "tokenizer_class": "DistilBertTokenizer",
+        "model_max_length": 512,
+        "padding_side": "right",
+        "truncation_side": "right",
+        "do_lower_case": True,
+        "strip_accents": None,
+        "tokenize_chinese_chars": True,
+    }
+    stored = json.loads(files["tokenizer.json"])
+    assert (stored["truncation"], stored["padding"]) == (None, None)
+    assert stored["model"]["vocab"] == {token: index for index, token in enumerate(SMALL)}
+
+
+def test_options_of_the_caller_come_before_stored_ones(tmp_path: Path) -> None:
+    folder = write_vocabulary(tmp_path)
+    write_json(folder, "tokenizer_config.json", {"do_lower_case": False, "model_max_length": 4})
+    assert DistilBertTokenizerFast.from_pretrained(folder)("A")["input_ids"] == [CLS, 13, SEP]
+    tokenizer = DistilBertTokenizerFast.from_pretrained(folder, do_lower_case=True)
+    assert tokenizer("A")["input_ids"] == [CLS, A, SEP]
+    assert tokenizer.model_max_length == 4
+    tokenizer.save_pretrained(folder)
+    cased = DistilBertTokenizerFast.from_pretrained(
+        folder, do_lower_case=False
+    )  # over the one in tokenizer.json
+    assert cased("A")["input_ids"] == [CLS, 13, SEP]
+
+
+HUB_OPTIONS = {  # as the Hub's tokenizer_config.json have it, with options that mean nothing here
+    "added_tokens_decoder": {"0": {"content": "[PAD]", "lstrip": False, "special": True}},
+    "clean_up_tokenization_spaces": True,
+    "do_basic_tokenize": True,
+    "do_lower_case": False,
+    "model_max_length": 512,
+    "never_split": None,
+    "strip_accents": None,
+    "tokenizer_class": "DistilBertTokenizer",
+    "name_or_path": "distilbert-base-cased",
+}
+
+
+def as_object(token: str) -> dict[str, Any]:
+    return {"content": token, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
+
+
+@pytest.mark.parametrize(
+    ("special", "options", "expected"),
+    [
+        ({}, {}, ("[CLS]", "[MASK]")),
+        ({"cls_token": "d", "mask_token": "e"}, {}, ("d", "e")),
+        ({"cls_token": as_object("d"), "mask_token": as_object("e")}, {}, ("d", "e")),
+        ({}, {"cls_token": as_object("d"), "mask_token": "e"}, ("d", "e")),
+        ({"cls_token": as_object("c")}, {"cls_token": "d"}, ("d", "[MASK]")),
+        ({"cls_token": "d", "additional_special_tokens": ["b"]}, {"mask_token": None}, ("d", "[MASK]")),
+    ],
+)
+def test_stored_options(
+    special: dict[str, Any], options: dict[str, Any], expected: tuple[str, str], tmp_path: Path
+) -> None:
+    folder = write_vocabulary(tmp_path)
+    write_json(folder, "special_tokens_map.json", special)
+    write_json(folder, "tokenizer_config.json", HUB_OPTIONS | options)
+    tokenizer = DistilBertTokenizerFast.from_pretrained(folder)
+    assert (tokenizer.cls_token, tokenizer.mask_token) == expected
+    assert tokenizer.model_max_length == 512
+    assert tokenizer("A")["input_ids"] == [SMALL.index(expected[0]), SMALL.index("A"), SEP]
+
+
+def test_a_length_in_exponential_notation(tmp_path: Path) -> None:
+    folder = write_vocabulary(tmp_path)
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": 1e30}')
+    assert DistilBertTokenizerFast.from_pretrained(folder)("a", truncation=True)["input_ids"] == [CLS, A, SEP]
+
+
+def test_a_repeated_token_has_the_id_of_its_last_line(tmp_path: Path) -> None:
+    """Its first line is a gap in the ids, and must be one in the file that is written."""
+    tokenizer = DistilBertTokenizerFast(write_vocabulary(tmp_path, ("c", *SMALL, "d", "e")) / "vocab.txt")
+    ids = {token: index + 1 for index, token in enumerate(SMALL)} | {"d": len(SMALL) + 1, "e": len(SMALL) + 2}
+    assert tokenizer.get_vocab() == ids
+    (tmp_path / "vocab.txt").write_bytes(tokenizer.files()["vocab.txt"])
+    assert tokenization.read_vocabulary(tmp_path / "vocab.txt") == ids
+
+
+@pytest.mark.parametrize("text", ["\r\n".join(SMALL), "\n".join(SMALL), "\n".join(SMALL) + "\n"])
+def test_line_ends_of_a_vocabulary(text: str, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_bytes(text.encode())
+    assert tokenization.read_vocabulary(tmp_path / "vocab.txt") == {t: i for i, t in enumerate(SMALL)}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "has neither tokenizer.json nor vocab.txt$"),
+        ({"vocab.txt": b""}, "vocab.txt is an empty vocabulary"),
+        ({"vocab.txt": b"\xff\xfe"}, "vocab.txt cannot be read as a vocabulary"),
+        ({"vocab.txt": b"a\nb\n"}, r"lacks the special token\(s\) \[UNK\], \[SEP\], \[PAD\], \[CLS\], \["),
+        ({"vocab.txt": "\n".join(SMALL[:4]).encode()}, r"lacks the special token\(s\) \[MASK\]\.$"),
+        ({"tokenizer.json": b""}, "tokenizer.json is no valid tokenizer.json"),
+        ({"tokenizer.json": b'{"model": {}}'}, "tokenizer.json is no valid tokenizer.json"),
+        ({"tokenizer.json": b"\xff"}, "tokenizer.json is no valid tokenizer.json"),
+        ({"vocab.txt": b"a", "tokenizer_config.json": b"{"}, "tokenizer_config.json is not valid JSON"),
+        ({"vocab.txt": b"a", "tokenizer_config.json": b"[]"}, "config.json must hold a JSON object, got list"),
+        ({"vocab.txt": b"a", "special_tokens_map.json": b"\xff"}, "map.json is not valid JSON"),
+        ({"vocab.txt": b"a", "special_tokens_map.json": b"3"}, "map.json must hold a JSON object, got int"),
+    ],
+)  # fmt: skip
+def test_damaged_files(files: dict[str, bytes], message: str, tmp_path: Path) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(
+        CheckpointError, match=message.replace("json$", r"json\.$").replace("txt$", r"txt\.$")
+    ):
+        DistilBertTokenizerFast.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, InputError, "^Give vocab_file or tokenizer_file; got neither"),
+        ({"vocab_file": "missing.txt"}, CheckpointError, r"^missing\.txt cannot be read as a vocabulary"),
+        ({"tokenizer_file": "missing.json"}, CheckpointError, r"^missing\.json is no valid tokenizer\.json"),
+        ({"vocab_file": VOCAB.parent}, CheckpointError, "cannot be read as a vocabulary"),
+        (
+            {"vocab_file": VOCAB, "padding_side": "up"},
+            InputError,
+            "^padding_side must be one of right, left, got 'up'",
+        ),
+        (
+            {"vocab_file": VOCAB, "truncation_side": None},
+            InputError,
+            "^truncation_side must be one of right, left",
+        ),
+        (
+            {"vocab_file": VOCAB, "model_max_length": -1},
+            InputError,
+            "^model_max_length must be a number of tokens",
+        ),
+        (
+            {"vocab_file": VOCAB, "model_max_length": "9"},
+            InputError,
+            "^model_max_length must be a number of tokens",
+        ),
+        (
+            {"vocab_file": VOCAB, "mask_token": "<mask>"},
+            CheckpointError,
+            r"lacks the special token\(s\) <mask>",
+        ),
+        ({"vocab_file": VOCAB, "lower": True}, TypeError, "unexpected keyword argument 'lower'"),
+    ],
+)
+def test_impossible_options(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        DistilBertTokenizerFast(**options)
+
+
+# -- one call and the next ---------------------------------------------------------------------------------
+
+
+def test_a_call_leaves_no_trace(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    tokenizer = small()
+    texts = ["a b c", "d"]
+    expected = tokenizer(texts)
+    tokenizer(texts, padding="max_length", max_length=9, truncation=True)
+    assert tokenizer(texts) == expected
+    assert tokenizer.tokenize("a b c") == ["a", "b", "c"]
+    tokenizer(texts, truncation=True, max_length=3)
+    assert tokenizer.encode("a b c") == expected["input_ids"][0]
+    assert texts == ["a b c", "d"]
+
+
+def test_two_tokenizers_in_two_threads(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    texts = ["a b c d e", "a", "b c"] * 5
+    work = [
+        (small(padding_side="left"), {"padding": "max_length", "max_length": 11}),
+        (small(), {"truncation": True, "max_length": 3}),
+    ]
+    expected = [tokenizer(texts, **call) for tokenizer, call in work]
+    wrong: list[Any] = []
+    start = threading.Barrier(len(work))
+
+    def run(index: int) -> None:
+        tokenizer, call = work[index]
+        start.wait()
+        wrong.extend(got for _ in range(200) if (got := tokenizer(texts, **call)) != expected[index])
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(work))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+# -- any text ----------------------------------------------------------------------------------------------
+
+texts = st.text() | st.text(alphabet="aA eé.,'##[]MASK\u4f60\u0301\u200b\n\x00", max_size=40)
+any_text = settings(deadline=None, max_examples=200)
+
+
+@any_text
+@given(text=texts, pair=st.none() | texts)
+def test_any_text_gives_ids_of_the_vocabulary(
+    base: DistilBertTokenizerFast, text: str, pair: str | None
+) -> None:
+    encoding = base(text, pair, return_offsets_mapping=True, return_special_tokens_mask=True)
+    ids = encoding["input_ids"]
+    assert all(0 <= index < base.vocab_size for index in ids)
+    assert (ids[0], ids[-1]) == (base.cls_token_id, base.sep_token_id)
+    assert encoding["attention_mask"] == [1] * len(ids)
+    assert all(len(values) == len(ids) for values in encoding.values())
+    sources = {None: "", 0: text, 1: pair or ""}
+    for (start, end), sequence in zip(encoding["offset_mapping"], encoding.sequence_ids(), strict=True):
+        assert 0 <= start <= end <= len(sources[sequence])
+    for skip in (False, True):
+        assert isinstance(base.decode(ids, skip_special_tokens=skip), str)
+    assert base.convert_tokens_to_ids(base.convert_ids_to_tokens(ids)) == ids
+
+
+@any_text
+@given(
+    batch=st.lists(texts, min_size=1, max_size=5),
+    side=st.sampled_from(["left", "right"]),
+    truncation=st.booleans(),
+    max_length=st.integers(2, 20),
+    multiple=st.none() | st.integers(1, 9),
+)
+def test_any_batch_is_padded_to_one_length(
+    base: DistilBertTokenizerFast,
+    batch: list[str],
+    side: str,
+    truncation: bool,
+    max_length: int,
+    multiple: int | None,
+) -> None:
+    cut = {"truncation": truncation, "max_length": max_length}
+    rows = base(batch, **cut)["input_ids"]
+    base.padding_side = side
+    try:
+        padded = base(batch, padding=True, pad_to_multiple_of=multiple, return_tensors="np", **cut)
+    finally:
+        base.padding_side = "right"
+    longest, step = max(map(len, rows)), multiple or 1
+    width = -(-longest // step) * step
+    assert padded["input_ids"].shape == padded["attention_mask"].shape == (len(batch), width)
+    assert longest <= max_length or not truncation
+    for row, ids, mask in zip(rows, padded["input_ids"], padded["attention_mask"], strict=True):
+        real = slice(len(row)) if side == "right" else slice(width - len(row), None)
+        assert ids[real].tolist() == row
+        assert mask[real].all()
+        assert mask.sum() == len(row)
+        assert (ids[mask == 0] == base.pad_token_id).all()
