@@ -56,7 +56,8 @@ class Checkpoint:
             file = safe_open(path, framework=framework)
             stored = set(file.keys())
             if names is not None and names - stored:
-                raise CheckpointError(f"{path} lacks entries that the index names: {', '.join(sorted(names - stored))}.")
+                lacking = ", ".join(sorted(names - stored))
+                raise CheckpointError(f"{path} lacks entries that the index names: {lacking}.")
             for name in stored if names is None else names:
                 tensor = file.get_slice(name)
                 self.entries[name] = Entry(tuple(tensor.get_shape()), tensor.get_dtype(), path)

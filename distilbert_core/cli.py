@@ -157,9 +157,7 @@ def _print_lines(texts: list[str], answers: list[dict[str, Prediction]]) -> None
 
 def _print_json(texts: list[str], answers: list[dict[str, Prediction]]) -> None:
     for text, answer in zip(texts, answers, strict=True):
-        fields = {
-            name: {"label": p.label, "score": p.score, "logits": p.logits.tolist()} for name, p in answer.items()
-        }
+        fields = {name: {"label": p.label, "score": p.score, "logits": p.logits.tolist()} for name, p in answer.items()}
         if len(fields) == 1:
             line = {"text": text, **next(iter(fields.values()))}
         else:

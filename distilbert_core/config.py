@@ -226,9 +226,7 @@ class DistilBertConfig:
             raise ConfigError(f"activation must be one of {known}, or a function, got {self.activation!r}.")
         pad = self.pad_token_id
         if pad is not None and not (_is_integer(pad) and 0 <= pad < self.vocab_size):
-            raise ConfigError(
-                f"pad_token_id must be None or lie in [0, vocab_size={self.vocab_size}), got {pad!r}."
-            )
+            raise ConfigError(f"pad_token_id must be None or lie in [0, vocab_size={self.vocab_size}), got {pad!r}.")
         if self.problem_type is not None and self.problem_type not in PROBLEM_TYPES:
             known = ", ".join(PROBLEM_TYPES)
             raise ConfigError(f"problem_type must be None or one of {known}, got {self.problem_type!r}.")
@@ -413,6 +411,4 @@ def _pruned_heads(pruned_heads: Mapping[int | str, list[int]]) -> dict[int, list
     try:
         return {int(layer): sorted({int(head) for head in heads}) for layer, heads in pruned_heads.items()}
     except (TypeError, ValueError, AttributeError):
-        raise ConfigError(
-            f"pruned_heads must be a dict of layer to a list of heads, got {pruned_heads!r}."
-        ) from None
+        raise ConfigError(f"pruned_heads must be a dict of layer to a list of heads, got {pruned_heads!r}.") from None

@@ -64,8 +64,8 @@ def find_file(source: str | Path, name: str, *, subfolder: str = "", **where: An
         path = folder / subfolder / name
         return path if path.is_file() else None
 
-    from huggingface_hub import hf_hub_download
     from huggingface_hub import errors as hub_errors
+    from huggingface_hub import hf_hub_download
 
     try:
         return Path(hf_hub_download(str(source), name, subfolder=subfolder or None, **where))
@@ -81,7 +81,11 @@ def find_file(source: str | Path, name: str, *, subfolder: str = "", **where: An
             f"{source} is a gated repository: ask for access on its page, then log in with `hf auth login` or give "
             "token=."
         ) from error
-    except (hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError, hub_errors.HFValidationError) as error:
+    except (
+        hub_errors.RepositoryNotFoundError,
+        hub_errors.RevisionNotFoundError,
+        hub_errors.HFValidationError,
+    ) as error:
         raise CheckpointError(
             f"{source!r} is neither a local folder nor a repository that the Hub shows you "
             f"({type(error).__name__}); check the name and revision, and for a private one give token=."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Parameter:
     pad_row: int | None = None
 
 
-class Head(str, Enum):
+class Head(StrEnum):
     """What stands on the body; the value is the end of the class name in all three backends."""
 
     NONE = "Model"

@@ -37,7 +37,7 @@ def dtype_name(dtype: Any) -> str:
         >>> dtype_name("bfloat16"), dtype_name(np.float32)
         ('bfloat16', 'float32')
     """
-    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", str(dtype))
+    name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
     name = name.removeprefix("torch.")
     if name not in DTYPES.values():
         raise InputError(f"dtype must be 'auto' or one of {', '.join(DTYPES.values())}, got {dtype!r}.")
@@ -78,9 +78,7 @@ class LoadingReport:
                 report.mismatched.append((parameter.name, shapes[entry], parameter.shape))
             else:
                 report.entries[parameter.name] = entry
-        report.unexpected = sorted(
-            name for name in shapes.keys() - used if not name.endswith(_IGNORED_ENTRIES)
-        )
+        report.unexpected = sorted(name for name in shapes.keys() - used if not name.endswith(_IGNORED_ENTRIES))
         return report
 
 
@@ -190,8 +188,11 @@ class PretrainedModel:
                 return checkpoint.read(entry)
             return sinusoidal_table(*parameter.shape) if parameter.computed else None
 
-        stored = {parameter.name: checkpoint.entries[report.entries[parameter.name]] for parameter in table
-                  if parameter.name in report.entries}
+        stored = {
+            parameter.name: checkpoint.entries[report.entries[parameter.name]]
+            for parameter in table
+            if parameter.name in report.entries
+        }
         if dtype not in cls._more_dtypes:
             dtype = _wanted_dtype(dtype, stored)
         model = cls._from_arrays(config, read, dtype, device, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from tokenizers import AddedToken, Encoding, Tokenizer
@@ -208,7 +208,7 @@ class DistilBertTokenizerFast:
     @property
     def unk_token_id(self) -> int:
         """Id of `unk_token`."""
-        return self.backend_tokenizer.token_to_id(self.unk_token)
+        return cast(int, self.backend_tokenizer.token_to_id(self.unk_token))  # its presence was checked
 
     @property
     def sep_token_id(self) -> int:
@@ -234,7 +234,7 @@ class DistilBertTokenizerFast:
         """Return the id of a token, or of each token; that of `unk_token` for unknown ones."""
         return self._token_id(tokens) if isinstance(tokens, str) else [self._token_id(token) for token in tokens]
 
-    def convert_ids_to_tokens(self, ids: int | Sequence[int], skip_special_tokens: bool = False) -> str | list[str]:
+    def convert_ids_to_tokens(self, ids: int | Sequence[int], skip_special_tokens: bool = False) -> Any:
         """Return the token of an id, or of each id; special ones left out if asked."""
         if isinstance(ids, int | np.integer):
             return self.backend_tokenizer.id_to_token(int(ids))
@@ -539,8 +539,10 @@ def _as_batch(text: Any, pair: Any, split: bool) -> tuple[list[Any], bool]:
     texts = [item if _is_text(item, split) else tuple(item) if _is_pair(item, split) else None for item in text]
     for index, item in enumerate(texts):
         if item is None:
-            raise InputError(f"text[{index}] must be a text{' split into words' if split else ''} or a pair of them, "
-                             f"got {text[index]!r}.")
+            raise InputError(
+                f"text[{index}] must be a text{' split into words' if split else ''} or a pair of them, "
+                f"got {text[index]!r}."
+            )
     return texts, single
 
 

@@ -95,7 +95,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             InputError: An argument has an impossible shape or value; the message names it.
         """
         mode = self.mode(train, deterministic, rngs)
-        body = self.distilbert(
+        body: Any = self.distilbert(
             input_ids,
             attention_mask,
             head_mask,
@@ -110,7 +110,9 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         loss = None if labels is None else self.task_loss(logits, labels)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
-    def task_output(self, body: BaseModelOutput, return_dict: bool | None, **values: Array | None) -> ModelOutput | tuple:
+    def task_output(
+        self, body: BaseModelOutput, return_dict: bool | None, **values: Array | None
+    ) -> ModelOutput | tuple:
         """Put a head's values and what the body returns beside its last hidden state together."""
         output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
         return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
@@ -222,7 +224,7 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
         """
         choices = choice_count(shape_of(input_ids), shape_of(inputs_embeds))
         mode = self.mode(train, deterministic, rngs)
-        body = self.distilbert(
+        body: Any = self.distilbert(
             _flatten_choices(input_ids),
             _flatten_choices(attention_mask),
             head_mask,
@@ -317,7 +319,7 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
             InputError: An argument has an impossible shape or value; the message names it.
         """
         mode = self.mode(train, deterministic, rngs)
-        body = self.distilbert(
+        body: Any = self.distilbert(
             input_ids,
             attention_mask,
             head_mask,

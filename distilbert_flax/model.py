@@ -53,10 +53,11 @@ class Embeddings(nnx.Module):
     def __call__(
         self, input_ids: Array | None, inputs_embeds: Array | None, position_ids: Array | None, mode: dict[str, Any]
     ) -> Array:
+        """[B, T] ids, or [B, T, D] word embeddings, to [B, T, D]."""
         if inputs_embeds is None:
             words = look_up(self.word_embeddings, input_ids)  # [B, T, D]
             if self.pad_token_id is not None:  # the padding row learns nothing from the look-up
-                is_pad = (input_ids == self.pad_token_id)[..., None]
+                is_pad = jnp.asarray(input_ids == self.pad_token_id)[..., None]
                 words = jnp.where(is_pad, jax.lax.stop_gradient(words), words)
         else:
             words = jnp.asarray(inputs_embeds, self.word_embeddings.dtype)
@@ -88,9 +89,12 @@ class MultiHeadSelfAttention(nnx.Module):
     def __call__(
         self, x: Array, attention_mask: Array | None, head_mask: Array | None, mode: dict[str, Any]
     ) -> tuple[Array, Array]:
+        """[B, T, D] -> [B, T, D], and the attention weights [B, N, T, T]."""
         query, key, value = (self.split_heads(project(x)) for project in (self.q_lin, self.k_lin, self.v_lin))
         dropout = partial(self.dropout, **mode)
-        context, weights = attention(query, key, value, attention_mask, head_mask, dropout)  # [B, T, N, H], [B, N, T, T]
+        context, weights = attention(
+            query, key, value, attention_mask, head_mask, dropout
+        )  # [B, T, N, H], [B, N, T, T]
         return self.out_lin(context.reshape(*x.shape[:2], -1)), weights  # [B, T, D]
 
     def split_heads(self, x: Array) -> Array:
@@ -108,6 +112,7 @@ class FeedForward(nnx.Module):
         self.dropout = nnx.Dropout(config.dropout)
 
     def __call__(self, x: Array, mode: dict[str, Any]) -> Array:
+        """[B, T, D] -> [B, T, D]."""
         x = self.lin2(self.activation(self.lin1(x)))  # [B, T, D] -> [B, T, F] -> [B, T, D]
         return self.dropout(x, **mode)
 
@@ -124,6 +129,7 @@ class TransformerBlock(nnx.Module):
     def __call__(
         self, x: Array, attention_mask: Array | None, head_mask: Array | None, mode: dict[str, Any]
     ) -> tuple[Array, Array]:
+        """[B, T, D] -> [B, T, D], and the attention weights [B, N, T, T]."""
         attended, weights = self.attention(x, attention_mask, head_mask, mode)
         x = self.sa_layer_norm(attended + x)
         return self.output_layer_norm(self.ffn(x, mode) + x), weights

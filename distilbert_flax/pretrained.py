@@ -57,7 +57,7 @@ class Numerics:
     def of(cls, config: DistilBertConfig, rngs: nnx.Rngs | None, dtype: Any, param_dtype: Any) -> Numerics:
         """Settle what was left out; see the model's class for the defaults."""
         param_dtype = jnp.dtype(param_dtype or dtype or jnp.float32)
-        if param_dtype == jnp.float64 and not jax.config.jax_enable_x64:
+        if param_dtype == jnp.float64 and not jax.config.read("jax_enable_x64"):
             raise InputError('dtype float64 needs jax.config.update("jax_enable_x64", True) first.')
         return cls(config, rngs or nnx.Rngs(0), jnp.dtype(dtype or param_dtype), param_dtype)
 
@@ -78,9 +78,7 @@ class Numerics:
 
     def layer_norm(self, size: int) -> nnx.LayerNorm:
         """Make a LayerNorm with two-pass variance."""
-        return nnx.LayerNorm(
-            size, epsilon=NORM_EPSILON, use_fast_variance=False, rngs=self.rngs, **self.dtypes
-        )
+        return nnx.LayerNorm(size, epsilon=NORM_EPSILON, use_fast_variance=False, rngs=self.rngs, **self.dtypes)
 
     def stored_rngs(self) -> nnx.Rngs:
         """Return generators for a model to keep, apart from the caller's."""
@@ -123,9 +121,7 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
         kinds = (nnx.Param,) if only_trainable else (nnx.Param, FixedTable)
         return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self, nnx.Any(*kinds))))
 
-    def mode(
-        self, train: bool | None, deterministic: bool | None, rngs: nnx.Rngs | Array | None
-    ) -> dict[str, Any]:
+    def mode(self, train: bool | None, deterministic: bool | None, rngs: nnx.Rngs | Array | None) -> dict[str, Any]:
         """Return what each dropout is called with."""
         if train is not None and deterministic is not None and train == deterministic:
             raise InputError(f"train and deterministic contradict each other: both are {train}.")
@@ -151,13 +147,11 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
         read: Callable[[Parameter], Any | None],
         dtype: str | None,
         device: Any,
-        *,
-        rngs: nnx.Rngs | None = None,
-        param_dtype: Any = None,
+        **options: Any,
     ) -> Self:
-        make = Numerics.of(config, rngs, dtype, param_dtype)
+        make = Numerics.of(config, options.get("rngs"), dtype, options.get("param_dtype"))
         with jax.default_device(_device(device)):
-            model = nnx.eval_shape(lambda: cls(config, dtype=dtype, param_dtype=param_dtype))
+            model = nnx.eval_shape(lambda: cls(config, **make.dtypes))
             model.base_model.rngs = make.stored_rngs()
             for parameter in model.parameter_table:
                 if parameter.tied_to is None:

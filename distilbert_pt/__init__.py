@@ -3,7 +3,7 @@
 from torch.utils import _pytree as pytree
 
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.outputs import OUTPUT_TYPES
+from distilbert_core.outputs import OUTPUT_TYPES, ModelOutput
 from distilbert_pt.heads import (
     DistilBertForMaskedLM,
     DistilBertForMultipleChoice,
@@ -14,15 +14,20 @@ from distilbert_pt.heads import (
 from distilbert_pt.model import DistilBertModel
 from distilbert_pt.pretrained import DistilBertPreTrainedModel, to_tensor
 
-for _output in OUTPUT_TYPES:
+
+def _register(output: type[ModelOutput]) -> None:
     pytree.register_pytree_node(
-        _output,
-        lambda output: output.tree_flatten(),
-        lambda values, names, _output=_output: _output.tree_unflatten(names, values),
-        serialized_type_name=f"distilbert_core.{_output.__name__}",
+        output,
+        lambda value: (list(value.values()), tuple(value)),
+        lambda values, names: output.tree_unflatten(names, values),
+        serialized_type_name=f"distilbert_core.{output.__name__}",
         to_dumpable_context=list,
         from_dumpable_context=tuple,
     )
+
+
+for _output in OUTPUT_TYPES:
+    _register(_output)
 
 __all__ = [
     "DistilBertConfig",

@@ -98,7 +98,9 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         loss = None if labels is None else self.task_loss(logits, labels)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
-    def task_output(self, body: BaseModelOutput, return_dict: bool | None, **values: Tensor | None) -> ModelOutput | tuple:
+    def task_output(
+        self, body: BaseModelOutput, return_dict: bool | None, **values: Tensor | None
+    ) -> ModelOutput | tuple:
         """Put a head's values and what the body returns beside its last hidden state together."""
         output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
         return output if choose(return_dict, self.config.return_dict) else output.to_tuple()

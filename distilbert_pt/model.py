@@ -47,6 +47,7 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, position_ids: Tensor | None) -> Tensor:
+        """[B, T] ids, or [B, T, D] word embeddings, to [B, T, D]."""
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # [B, T, D]
         if position_ids is None:
             positions = self.position_embeddings.weight[: words.shape[1]]  # [T, D]
@@ -71,6 +72,7 @@ class MultiHeadSelfAttention(nn.Module):
     def forward(
         self, x: Tensor, attention_mask: Tensor | None, head_mask: Tensor | None, attend: Callable
     ) -> tuple[Tensor, Tensor | None]:
+        """[B, T, D] -> [B, T, D], and the attention weights [B, N, T, T]."""
         dropout = self.attention_dropout if self.training else 0.0
         query, key, value = (self.split_heads(project(x)) for project in (self.q_lin, self.k_lin, self.v_lin))
         context, weights = attend(query, key, value, attention_mask, head_mask, dropout)  # [B, N, T, H], [B, N, T, T]
@@ -92,6 +94,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, D]."""
         return self.dropout(self.lin2(self.activation(self.lin1(x))))  # [B, T, D] -> [B, T, F] -> [B, T, D]
 
 
@@ -108,6 +111,7 @@ class TransformerBlock(nn.Module):
     def forward(
         self, x: Tensor, attention_mask: Tensor | None, head_mask: Tensor | None, attend: Callable
     ) -> tuple[Tensor, Tensor | None]:
+        """[B, T, D] -> [B, T, D], and the attention weights [B, N, T, T]."""
         attended, weights = self.attention(x, attention_mask, head_mask, attend)
         x = self.sa_layer_norm(attended + x)
         return self.output_layer_norm(self.ffn(x) + x), weights

@@ -69,7 +69,7 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         return next(self.parameters()).dtype
 
     @property
-    def base_model(self) -> nn.Module:
+    def base_model(self) -> Any:
         """The body."""
         return getattr(self, BODY, self)
 
@@ -123,7 +123,10 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
     ) -> Self:
         with torch.device("meta"):
             model = cls(config, **options)
-        wanted: dict[str, Any] = {"dtype": getattr(torch, dtype or "float32"), "device": device or torch.get_default_device()}
+        wanted: dict[str, Any] = {
+            "dtype": getattr(torch, dtype or "float32"),
+            "device": device or torch.get_default_device(),
+        }
         for parameter in model.parameter_table:
             if parameter.tied_to is None:
                 value = read(parameter)

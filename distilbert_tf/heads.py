@@ -33,9 +33,7 @@ class _ModelWithHead(TFDistilBertPreTrainedModel):
 
     output_type: ClassVar[type[ModelOutput]]
 
-    def __init__(
-        self, config: DistilBertConfig, dtype: Any = None, name: str | None = None
-    ):
+    def __init__(self, config: DistilBertConfig, dtype: Any = None, name: str | None = None):
         make = Numerics.of(config, dtype)
         super().__init__(config, make, name)
         self.distilbert = TFDistilBertModel(config, dtype=make.policy, name="distilbert")
@@ -103,7 +101,9 @@ class _ModelWithHead(TFDistilBertPreTrainedModel):
         loss = None if labels is None else self.task_loss(logits, labels)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
-    def task_output(self, body: BaseModelOutput, return_dict: bool | None, **values: tf.Tensor | None) -> ModelOutput | tuple:
+    def task_output(
+        self, body: BaseModelOutput, return_dict: bool | None, **values: tf.Tensor | None
+    ) -> ModelOutput | tuple:
         """Put a head's values and what the body returns beside its last hidden state together."""
         output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
         return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
@@ -322,6 +322,8 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
             position_ids=position_ids,
             training=training,
         )
-        start_logits, end_logits = ops.unstack(self.head_logits(body.last_hidden_state, training), axis=-1)  # [B, T] each
+        start_logits, end_logits = ops.unstack(
+            self.head_logits(body.last_hidden_state, training), axis=-1
+        )  # [B, T] each
         loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions)
         return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

@@ -13,7 +13,7 @@ from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.inputs import IGNORE_INDEX, check_label_shape, check_range, problem_type
 from distilbert_tf.attention import upcast
-from distilbert_tf.pretrained import shape_of, values_known
+from distilbert_tf.pretrained import values_known
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, name: str = "labels") -> tf.Tensor:
@@ -27,7 +27,7 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, name: str = "labels") ->
     Raises:
         InputError: Labels do not fit the logits, or lie outside the classes.
     """
-    check_label_shape(shape_of(labels), shape_of(logits)[:-1], name)
+    check_label_shape(tuple(labels.shape), tuple(logits.shape)[:-1], name)
     classes = logits.shape[-1]
     labels = ops.reshape(ops.cast(labels, "int64"), (-1,))
     counted = ops.not_equal(labels, IGNORE_INDEX)
@@ -43,7 +43,7 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, name: str = "labels") ->
 
 def mean_squared_error(predictions: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """Return the mean of the squared differences of two tensors with as many entries."""
-    check_label_shape(shape_of(targets), shape_of(predictions))
+    check_label_shape(tuple(targets.shape), tuple(predictions.shape))
     predictions = upcast(predictions)
     targets = ops.reshape(ops.cast(targets, predictions.dtype), ops.shape(predictions))
     return ops.mean(ops.square(predictions - targets))
@@ -51,7 +51,7 @@ def mean_squared_error(predictions: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 
 def binary_cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """Return the mean binary cross-entropy of logits against targets in [0, 1] of the same shape."""
-    check_label_shape(shape_of(targets), shape_of(logits))
+    check_label_shape(tuple(targets.shape), tuple(logits.shape))
     logits = upcast(logits)
     targets = ops.reshape(ops.cast(targets, logits.dtype), ops.shape(logits))
     return ops.mean(ops.softplus(logits) - targets * logits)

@@ -66,6 +66,7 @@ class Embeddings(keras.layers.Layer):
         position_ids: tf.Tensor | None,
         training: bool | None = None,
     ) -> tf.Tensor:
+        """[B, T] ids, or [B, T, D] word embeddings, to [B, T, D]."""
         if inputs_embeds is None:
             words = self.word_embeddings(input_ids)  # [B, T, D]
             if self.pad_token_id is not None:  # the padding row learns nothing from the look-up
@@ -97,9 +98,12 @@ class MultiHeadSelfAttention(keras.layers.Layer):
     def call(
         self, x: tf.Tensor, attention_mask: tf.Tensor | None, head_mask: tf.Tensor | None, training: bool | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        """[B, T, D] -> [B, T, D], and the attention weights [B, N, T, T]."""
         query, key, value = (self.split_heads(project(x)) for project in (self.q_lin, self.k_lin, self.v_lin))
         dropout = partial(self.dropout, training=training)
-        context, weights = attention(query, key, value, attention_mask, head_mask, dropout)  # [B, T, N, H], [B, N, T, T]
+        context, weights = attention(
+            query, key, value, attention_mask, head_mask, dropout
+        )  # [B, T, N, H], [B, N, T, T]
         return self.out_lin(ops.reshape(context, (*ops.shape(x)[:2], -1))), weights  # [B, T, D]
 
     def split_heads(self, x: tf.Tensor) -> tf.Tensor:
@@ -119,6 +123,7 @@ class FeedForward(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """[B, T, D] -> [B, T, D]."""
         x = self.lin2(self.activation(self.lin1(x)))  # [B, T, D] -> [B, T, F] -> [B, T, D]
         return self.dropout(x, training=training)
 
@@ -137,6 +142,7 @@ class TransformerBlock(keras.layers.Layer):
     def call(
         self, x: tf.Tensor, attention_mask: tf.Tensor | None, head_mask: tf.Tensor | None, training: bool | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        """[B, T, D] -> [B, T, D], and the attention weights [B, N, T, T]."""
         attended, weights = self.attention(x, attention_mask, head_mask, training=training)
         x = self.sa_layer_norm(attended + x)
         return self.output_layer_norm(self.ffn(x, training=training) + x), weights
@@ -151,7 +157,11 @@ class Transformer(keras.layers.Layer):
         self.built = True
 
     def call(
-        self, x: tf.Tensor, attention_mask: tf.Tensor | None, head_masks: list[tf.Tensor | None], training: bool | None = None
+        self,
+        x: tf.Tensor,
+        attention_mask: tf.Tensor | None,
+        head_masks: list[tf.Tensor | None],
+        training: bool | None = None,
     ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
         """Return the hidden states (the input, then each block's output) and each block's attention weights."""
         hidden_states, attentions = [x], []

@@ -156,7 +156,7 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
             kwargs = {**input_ids, **kwargs}
             input_ids = kwargs.pop("input_ids", None)
         elif isinstance(input_ids, list | tuple):
-            input_ids, *args = (*input_ids, *args)
+            return super().__call__(*input_ids, *args, **kwargs)
         return super().__call__(input_ids, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
         **options: Any,
     ) -> Self:
         with tf.device(device), blank_variables():
-            model = cls(config, dtype=dtype, **options)
+            model = cls(config, dtype=dtype, **options)  # type: ignore[call-arg]  # the six classes take them
         for parameter in model.parameter_table:
             if parameter.tied_to is None:
                 value = read(parameter)

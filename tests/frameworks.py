@@ -146,9 +146,7 @@ class Keras(Framework):
 
         by_id = {
             id(variable): gradient.numpy()
-            for variable, gradient in zip(
-                model.trainable_variables, self._taped(model, cotangent, inputs), strict=True
-            )
+            for variable, gradient in zip(model.trainable_variables, self._taped(model, cotangent, inputs), strict=True)
         }
         found = {}
         for parameter in _stored(model):

@@ -420,7 +420,5 @@ def test_sizes(text: int | str, size: int) -> None:
     "text", ["", "GB", "B", "5TB", "5GG", "1BB", "five", "-5GB", "0", "0.5B", "inf", "nan", 0, -1, None, True]
 )
 def test_impossible_sizes(text: Any) -> None:
-    with pytest.raises(
-        ValueError, match=f"^A size must be a number of bytes or a text such as '5GB', got {text!r}"
-    ):
+    with pytest.raises(ValueError, match=f"^A size must be a number of bytes or a text such as '5GB', got {text!r}"):
         parse_size(text)

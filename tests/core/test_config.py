@@ -231,11 +231,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
         for name in SIZES
         for value in (0, -1, 1.5, 2.0, "3", True)
     ),
-    *(
-        ({name: None}, f"^{name} must be a positive integer, got None")
-        for name in SIZES
-        if name != "num_labels"
-    ),
+    *(({name: None}, f"^{name} must be a positive integer, got None") for name in SIZES if name != "num_labels"),
     *(
         ({name: value}, rf"^{name} must be a probability in \[0, 1\], got {value!r}")
         for name in PROBABILITIES
@@ -554,9 +550,7 @@ def test_there_are_files_of_transformers() -> None:
 def test_only_what_is_not_a_default_is_written_beside_the_architecture() -> None:
     always = POSITIONAL.keys() | {"tie_weights_", "architectures", "model_type"}
     assert written(DistilBertConfig()).keys() == always
-    config = DistilBertConfig(
-        output_attentions=True, is_decoder=True, name_or_path="somewhere", torchscript=False
-    )
+    config = DistilBertConfig(output_attentions=True, is_decoder=True, name_or_path="somewhere", torchscript=False)
     assert written(config).keys() == always | {"output_attentions", "is_decoder"}
 
 

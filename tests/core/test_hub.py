@@ -40,14 +40,10 @@ V2 = {"config.json": json.dumps({"n_layers": 5}).encode()}
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     """A Hub with one repository, in place of the real one; an empty cache, and no token."""
     with serve() as server:
-        server.repositories[REPO] = Repository(
-            {"main": FILES, "v2": V2, "refs/pr/1": V2, commit_of("v2"): V2}
-        )
+        server.repositories[REPO] = Repository({"main": FILES, "v2": V2, "refs/pr/1": V2, commit_of("v2"): V2})
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + template[template.index("/{") :]
-        )
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + template[template.index("/{") :])
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
@@ -181,9 +177,7 @@ def test_not_in_the_cache(
         find_file(REPO, "config.json")
     hub.requests.clear()
     where = {**options, **go_offline(monkeypatch)}
-    message = (
-        "^config.json of 'someone/model' is not in the local cache and could not be fetched from the Hub: .*"
-    )
+    message = "^config.json of 'someone/model' is not in the local cache and could not be fetched from the Hub: .*"
     with pytest.raises(CheckpointError, match=message + "HF_HUB_OFFLINE, or give the path of a local folder"):
         find_file(REPO, "config.json", **where)
     assert hub.requests == []
@@ -280,9 +274,7 @@ def no_network(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 @pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize(
-    "source", ["folder", "./folder", "absolute", Path("folder"), REPO, DEFAULT_MODEL], ids=str
-)
+@pytest.mark.parametrize("source", ["folder", "./folder", "absolute", Path("folder"), REPO, DEFAULT_MODEL], ids=str)
 def test_local_sources(source: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder comes before a Hub id of the same name, and an embedded model before the Hub."""
     monkeypatch.chdir(tmp_path)
@@ -295,10 +287,7 @@ def test_local_sources(source: str | Path, tmp_path: Path, monkeypatch: pytest.M
     assert local_folder(source) == folder
     assert find_file(source, "vocab.txt") == folder / "vocab.txt"
     assert find_file(source, "missing.txt") is None
-    assert (
-        find_file(source, "vocab.txt", subfolder="inner", revision="v2", token="x", force_download=True)
-        is None
-    )
+    assert find_file(source, "vocab.txt", subfolder="inner", revision="v2", token="x", force_download=True) is None
     assert DistilBertTokenizerFast.from_pretrained(source).convert_tokens_to_ids("[PAD]") == 0
     with pytest.raises(CheckpointError, match=r"has no file missing\.txt\.$"):
         resolve_file(source, "missing.txt", local_files_only=True)
@@ -388,9 +377,7 @@ def test_the_variables_of_huggingface_hub_are_honoured(hub: HubServer, tmp_path:
     def run(**more: str) -> str:
         environment = {**os.environ, **variables, **more}
         command = [sys.executable, "-c", SCRIPT, REPO]
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
     assert "config.json of 'someone/model' is not in the local cache" in run(HF_HUB_OFFLINE="1")
     assert hub.requests == []

@@ -136,10 +136,7 @@ def test_a_field_set_later_is_the_same_everywhere(kind: type[ModelOutput], write
 COPIES = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
-    **{
-        f"pickle-{n}": lambda o, n=n: pickle.loads(pickle.dumps(o, n))
-        for n in range(2, pickle.HIGHEST_PROTOCOL + 1)
-    },
+    **{f"pickle-{n}": lambda o, n=n: pickle.loads(pickle.dumps(o, n)) for n in range(2, pickle.HIGHEST_PROTOCOL + 1)},
     "tree": lambda o: type(o).tree_unflatten(*reversed(o.tree_flatten())),
     "dict": lambda o: type(o)(dict(o)),
     "keywords": lambda o: type(o)(**o),

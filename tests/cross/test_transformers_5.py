@@ -80,7 +80,16 @@ def test_each_backend_loads_what_it_saves_bit_for_bit(tmp_path, head, reader):
     assert_close(got, {name: to_array(model.state_dict()[name]) for name in got}, 0.0)
 
 
-_FIELDS = ("vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim", "num_labels", "id2label")
+_FIELDS = (
+    "vocab_size",
+    "max_position_embeddings",
+    "n_layers",
+    "n_heads",
+    "dim",
+    "hidden_dim",
+    "num_labels",
+    "id2label",
+)
 
 
 def test_state_dicts_are_interchangeable():

@@ -17,13 +17,22 @@ BAD_INPUTS = {
     "one axis": ({"input_ids": IDS[0]}, r"input_ids must have shape \[batch, tokens\]"),
     "three axes": ({"input_ids": IDS[None]}, r"input_ids must have shape \[batch, tokens\]"),
     "wrong width": ({"inputs_embeds": EMBEDS[..., 1:]}, r"inputs_embeds must have shape .*dim=12.*got \(5, 11, 11\)"),
-    "too long": ({"input_ids": np.ones((2, 24), np.int64)}, "input_ids has 24 tokens, more than max_position_embeddings=23"),
+    "too long": (
+        {"input_ids": np.ones((2, 24), np.int64)},
+        "input_ids has 24 tokens, more than max_position_embeddings=23",
+    ),
     "long embeds": ({"inputs_embeds": np.zeros((2, 24, 12), np.float32)}, "inputs_embeds has 24 tokens"),
     "id too large": ({"input_ids": IDS * 47}, r"input_ids must lie in \[0, vocab_size=47\), got 47"),
     "negative id": ({"input_ids": -IDS}, r"input_ids must lie in \[0, vocab_size=47\), got -1"),
-    "short mask": ({"input_ids": IDS, "attention_mask": IDS[:, 1:]}, r"attention_mask must have shape .*\(5, 11\), got \(5, 10\)"),
+    "short mask": (
+        {"input_ids": IDS, "attention_mask": IDS[:, 1:]},
+        r"attention_mask must have shape .*\(5, 11\), got \(5, 10\)",
+    ),
     "4-D mask": ({"input_ids": IDS, "attention_mask": IDS[:, None, None]}, "attention_mask must have shape"),
-    "position too large": ({"input_ids": IDS, "position_ids": IDS * 23}, r"position_ids must lie in \[0, max_position_embeddings=23\)"),
+    "position too large": (
+        {"input_ids": IDS, "position_ids": IDS * 23},
+        r"position_ids must lie in \[0, max_position_embeddings=23\)",
+    ),
     "negative position": ({"input_ids": IDS, "position_ids": -IDS}, "position_ids must lie in .*got -1"),
     "short positions": ({"input_ids": IDS, "position_ids": IDS[:, 1:]}, "position_ids must have shape"),
     "heads": ({"input_ids": IDS, "head_mask": np.ones(4)}, r"head_mask must have shape .*\(3\), got \(4,\)"),
@@ -68,5 +77,7 @@ def test_unknown_keyword_of_from_pretrained(framework, tmp_path):
 
 def test_unknown_dtype(framework, tmp_path):
     save_random(tmp_path, small_config(), Head.NONE)
-    with pytest.raises(InputError, match="dtype must be 'auto' or one of float64, float32, float16, bfloat16, got 'int8'"):
+    with pytest.raises(
+        InputError, match="dtype must be 'auto' or one of float64, float32, float16, bfloat16, got 'int8'"
+    ):
         framework.load(Head.NONE, tmp_path, dtype="int8")

@@ -118,7 +118,7 @@ def test_missing_body_parameter_is_an_error(framework, tmp_path):
     arrays = random_arrays(config, Head.NONE)
     del arrays["transformer.layer.1.ffn.lin2.bias"]
     save_checkpoint(tmp_path, arrays, {"config.json": config.to_json_string().encode()})
-    with pytest.raises(CheckpointError, match="lacks 1 parameter.*transformer.layer.1.ffn.lin2.bias"):
+    with pytest.raises(CheckpointError, match=r"lacks 1 parameter.*transformer\.layer\.1\.ffn.lin2\.bias"):
         framework.load(Head.NONE, tmp_path)
 
 
@@ -127,7 +127,7 @@ def test_integers_are_no_parameters(framework, tmp_path):
     arrays = random_arrays(config, Head.NONE)
     arrays["embeddings.LayerNorm.bias"] = np.zeros(12, np.int64)
     save_checkpoint(tmp_path, arrays, {"config.json": config.to_json_string().encode()})
-    with pytest.raises(CheckpointError, match="embeddings.LayerNorm.bias must be of a floating dtype, got I64"):
+    with pytest.raises(CheckpointError, match=r"embeddings\.LayerNorm\.bias must be of a floating dtype, got I64"):
         framework.load(Head.NONE, tmp_path)
 
 
@@ -135,14 +135,17 @@ def test_damaged_file(framework, tmp_path):
     save_random(tmp_path, small_config(), Head.NONE)
     path = tmp_path / WEIGHTS_FILE
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(CheckpointError, match="model.safetensors is damaged"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
         framework.load(Head.NONE, tmp_path)
 
 
 def test_old_names_and_entries(framework, tmp_path):
     config = small_config()
     arrays = random_arrays(config, Head.NONE, dtype="float32")
-    old = {k.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v for k, v in arrays.items()}
+    old = {
+        k.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
+        for k, v in arrays.items()
+    }
     old["embeddings.position_ids"] = np.arange(23)[None]
     save_checkpoint(tmp_path, old, {"config.json": config.to_json_string().encode()})
     assert_close(framework.parameters(framework.load(Head.NONE, tmp_path)), arrays, 0.0)

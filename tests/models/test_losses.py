@@ -86,7 +86,15 @@ def test_positions_with_an_axis_more(framework, tmp_path):
         ({"num_labels": 1}, np.array([1, 2, 3, 4, 5])),
         ({"num_labels": 3, "problem_type": "regression"}, np.arange(15.0).reshape(5, 3)),
     ],
-    ids=["classes", "inferred multi-label", "integer multi-label", "number", "number [B, 1]", "integer number", "3 numbers"],
+    ids=[
+        "classes",
+        "inferred multi-label",
+        "integer multi-label",
+        "number",
+        "number [B, 1]",
+        "integer number",
+        "3 numbers",
+    ],
 )
 def test_what_sequence_labels_mean(framework, tmp_path, changes, labels):
     config = small_config(**changes)

@@ -15,7 +15,6 @@ WORDS = "distilbert.embeddings.word_embeddings.weight"
 POSITIONS = "distilbert.embeddings.position_embeddings.weight"
 
 
-
 def assert_as_if_always_so(framework, model, head, tmp_path):
     """A resized model computes what the formulas say, and what it computes after saving and loading."""
     inputs = random_inputs(model.config, head)

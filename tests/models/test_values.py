@@ -60,7 +60,10 @@ def test_positions_shared_by_the_batch(framework, tmp_path, shape):
     ids = random_inputs(config, Head.NONE)["input_ids"]
     positions = np.arange(11)[::-1].copy()
     got = framework.call(
-        framework.load(Head.NONE, tmp_path, dtype="auto"), input_ids=ids, position_ids=positions.reshape(shape), **EVERYTHING
+        framework.load(Head.NONE, tmp_path, dtype="auto"),
+        input_ids=ids,
+        position_ids=positions.reshape(shape),
+        **EVERYTHING,
     )
     assert_close(got, forward(config, Head.NONE, arrays, input_ids=ids, position_ids=positions), FLOAT64_TOLERANCE)
 
@@ -123,7 +126,7 @@ def test_tuples_and_defaults_of_the_configuration(framework, tmp_path, head):
     model = framework.load(head, tmp_path)
     inputs = random_inputs(config, head)
     output = framework.call(model, **inputs)
-    assert [name for name in output] == [name for name in type(output).fields if name in output]
+    assert list(output) == [name for name in type(output).fields if name in output]
     assert list(output)[-2:] == ["hidden_states", "attentions"]
     as_tuple = framework.call(model, **inputs, return_dict=False)
     assert isinstance(as_tuple, tuple)

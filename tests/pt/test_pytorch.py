@@ -88,7 +88,7 @@ def test_exports_with_dynamic_sizes(tmp_path, head):
     inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     batch, tokens = torch.export.Dim("batch", min=2, max=64), torch.export.Dim("tokens", min=2, max=23)
     sizes = {0: batch, inputs["input_ids"].ndim - 1: tokens}
-    program = torch.export.export(model, (), inputs, dynamic_shapes={name: sizes for name in inputs})
+    program = torch.export.export(model, (), inputs, dynamic_shapes=dict.fromkeys(inputs, sizes))
     exported = program.module()
     smaller = {name: value[:3, ..., :7] for name, value in inputs.items()}
     for arguments in (inputs, smaller):

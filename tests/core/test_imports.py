@@ -1,0 +1,44 @@
+"""What importing the core loads, and how long it takes, each time in a fresh interpreter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import distilbert_core
+
+FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax", "transformers"}
+BACKENDS = {"distilbert_pt", "distilbert_tf", "distilbert_flax"}
+# Needed by some calls only, and slow to import.
+LATER = {"huggingface_hub", "rich"}
+
+LIMIT = 0.25  # seconds; measured: 0.15 to 0.2, most of it NumPy
+
+USES = {
+    "import": "",
+    "config": "distilbert_core.DistilBertConfig.from_pretrained(folder)",
+    "tokenizer": "distilbert_core.DistilBertTokenizerFast.from_pretrained(folder)('text')",
+}
+
+
+def run(script: str) -> str:
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("use", USES)
+def test_no_framework_is_imported(use: str) -> None:
+    script = f"import json, sys, distilbert_core; folder = {distilbert_core.DEFAULT_MODEL!r}; {USES[use]}"
+    loaded = set(json.loads(run(f"{script}\nprint(json.dumps([name for name in sys.modules if '.' not in name]))")))
+    assert {"distilbert_core", "numpy"} <= loaded
+    assert not loaded & (FRAMEWORKS | BACKENDS | LATER)
+
+
+def test_importing_is_quick() -> None:
+    script = "import time; start = time.perf_counter(); import distilbert_core; print(time.perf_counter() - start)"
+    times: list[float] = []
+    while not times or (min(times) > LIMIT and len(times) < 5):  # other work on the machine must not decide
+        times.append(float(run(script)))
+    assert min(times) <= LIMIT, times
