@@ -68,7 +68,7 @@ class Embeddings(keras.layers.Layer):
     ) -> tf.Tensor:
         """[B, T] ids, or [B, T, D] word embeddings, to [B, T, D]."""
         if inputs_embeds is None:
-            words = self.word_embeddings(input_ids)  # [B, T, D]
+            words = look_up(self.word_embeddings, input_ids)  # [B, T, D]
             if self.pad_token_id is not None:  # the padding row learns nothing from the look-up
                 is_pad = ops.equal(input_ids, self.pad_token_id)[..., None]
                 words = ops.where(is_pad, ops.stop_gradient(words), words)
@@ -77,8 +77,13 @@ class Embeddings(keras.layers.Layer):
         if position_ids is None:
             positions = ops.cast(self.position_embeddings.embeddings[: ops.shape(words)[1]], words.dtype)  # [T, D]
         else:
-            positions = self.position_embeddings(position_ids)  # [B or 1, T, D]
+            positions = look_up(self.position_embeddings, position_ids)  # [B or 1, T, D]
         return self.dropout(self.LayerNorm(words + positions), training=training)
+
+
+def look_up(table: keras.layers.Embedding, ids: tf.Tensor | None) -> tf.Tensor:
+    """Return rows of a table. Keras' own look-up counts negative ids from the end; this one lets TensorFlow refuse."""
+    return ops.cast(tf.gather(ops.convert_to_tensor(table.embeddings), ids), table.compute_dtype)
 
 
 class MultiHeadSelfAttention(keras.layers.Layer):

@@ -135,9 +135,10 @@ def test_trainable_leaves_a_fixed_table_fixed():
     assert all(weight is not table for weight in model.trainable_weights)
 
 
-def test_wrong_ids_in_a_graph_are_an_error_of_tensorflow(tmp_path):
+@pytest.mark.parametrize("wrong", [47, -1])
+def test_wrong_ids_in_a_graph_are_an_error_of_tensorflow(tmp_path, wrong):
     model, _ = model_and_inputs(tmp_path, Head.NONE)
-    ids = np.full((1, 3), 47)
+    ids = np.full((1, 3), wrong)
     with pytest.raises(tf.errors.InvalidArgumentError):
         tf.function(lambda ids: model(ids).last_hidden_state)(tf.constant(ids))
 
@@ -146,3 +147,13 @@ def test_dropout_differs_from_call_to_call_in_a_graph(tmp_path):
     model, inputs = model_and_inputs(tmp_path, Head.SEQUENCE_CLASSIFICATION)
     run = tf.function(lambda inputs: model(inputs, training=True).logits)
     assert largest_difference(run(inputs).numpy(), run(inputs).numpy()) > 1e-3
+
+
+@pytest.mark.parametrize("wrong", [7, -1])
+def test_wrong_labels_in_a_graph(tmp_path, wrong):
+    model, inputs = model_and_inputs(tmp_path, Head.TOKEN_CLASSIFICATION)
+    inputs["labels"][0, 0] = wrong
+    loss = {jit: tf.function(lambda inputs: model(inputs).loss, jit_compile=jit) for jit in (True, False)}
+    assert np.isnan(loss[True](inputs))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        loss[False](inputs)
