@@ -125,6 +125,7 @@ def replace_files(
                 content(path)
             else:
                 path.write_bytes(content)
+            path.chmod(staging.stat().st_mode & 0o666)  # as any new file here; safetensors makes its own private
             _flush_to_disk(path)
         if not exists:
             staging.rename(folder)

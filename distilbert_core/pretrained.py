@@ -18,6 +18,7 @@ from distilbert_core.checkpoint import Checkpoint, save_checkpoint
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
 from distilbert_core.hub import split_hub_options
+from distilbert_core.inputs import choose
 from distilbert_core.parameters import BODY, Head, Parameter, parameter_table, sinusoidal_table
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # as safetensors spells them
@@ -153,7 +154,7 @@ class PretrainedModel:
                 model ('sst2-tiny'), or a Hub id.
             config: Configuration to use in place of the checkpoint's.
             dtype: Dtype of the parameters, 'float64', 'float32', 'bfloat16', 'float16', or 'auto' for the
-                checkpoint's; float32 if left out.
+                checkpoint's; float32 if left out. `torch_dtype` is another name for it.
             device: Where to put them, as the framework names it.
             ignore_mismatched_sizes: Freshly initialise parameters whose shape differs from the checkpoint's, such
                 as a classifier for another number of labels.
@@ -173,6 +174,7 @@ class PretrainedModel:
         Warns:
             CheckpointWarning: Names the parameters that are new, and the entries that were not used.
         """
+        dtype = choose(dtype, kwargs.pop("torch_dtype", None))
         where, kwargs = split_hub_options(kwargs)
         options = {name: kwargs.pop(name) for name in cls._options & kwargs.keys()}
         config = (config or DistilBertConfig.from_pretrained(source, **where)).updated(**kwargs)

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.parameters import BODY, Kind, Parameter, sinusoidal_table
@@ -44,6 +45,21 @@ def values_known(tensor: Tensor) -> bool:
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
         and tensor.device.type != "meta"
     )
+
+
+class _Blank(TorchFunctionMode):
+    """Within this, layers are made without values: these are about to be loaded.
+
+    On the meta device there is nothing to draw, yet drawing there imports all of torch.compile, which takes seconds.
+    """
+
+    drawing = frozenset({nn.init.normal_, nn.init.kaiming_uniform_, nn.init.uniform_, Tensor.normal_})
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func in self.drawing:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
@@ -121,7 +137,7 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         device: Any,
         **options: Any,
     ) -> Self:
-        with torch.device("meta"):
+        with torch.device("meta"), _Blank():
             model = cls(config, **options)
         wanted: dict[str, Any] = {
             "dtype": getattr(torch, dtype or "float32"),

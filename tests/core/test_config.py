@@ -123,6 +123,11 @@ def function_activation(x: float) -> float:
     return x
 
 
+def case_id(fields: dict[str, Any]) -> str:
+    """The fields of a case; a function by its name, for its address is another one in each process."""
+    return str({name: getattr(value, "__name__", value) for name, value in fields.items()})
+
+
 # -- fields --------------------------------------------------------------------------------------------------
 
 
@@ -347,7 +352,7 @@ def test_an_impossible_value_set_later_is_found_by_validate(name: str) -> None:
         {"num_labels": 1},
         {"pruned_heads": {2: range(11)}},
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_possible_values_at_the_edge(fields: dict[str, Any]) -> None:
     config = DistilBertConfig(**fields)
@@ -376,7 +381,7 @@ FRESH_NAMES = {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
         # JSON turns a label that is a number into a text where it is a key.
         ({"id2label": {"0": 5, "1": 3}, "label2id": {"5": 0, "3": 1}}, {0: "5", 1: "3"}),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_label_maps(fields: dict[str, Any], names: dict[int, str]) -> None:
     given_fields = copy.deepcopy(fields)
@@ -398,7 +403,7 @@ def test_label_maps(fields: dict[str, Any], names: dict[int, str]) -> None:
         ({"id2label": {0: "a", 1: "b", 2: "c"}}, {0: "a", 1: "b", 2: "c"}),
         ({"label2id": {"a": 1, "b": 0}}, {0: "b", 1: "a"}),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_changed_labels(fields: dict[str, Any], names: dict[int, str]) -> None:
     """All three say the same after one of them changed, in a copy or in place."""
@@ -472,7 +477,7 @@ def test_updated_refuses_unknown_keywords() -> None:
         ({"id2label": NAMES}, {"label2id": IDS}),
         ({"activation": function_activation}, {"activation": function_activation}),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_equal_configurations_have_one_hash(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert DistilBertConfig(**one) == DistilBertConfig(**other)
@@ -488,7 +493,7 @@ def test_equal_configurations_have_one_hash(one: dict[str, Any], other: dict[str
         {"pruned_heads": {0: [1]}},
         {"id2label": NAMES},
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_every_field_counts_for_equality_and_hash(fields: dict[str, Any]) -> None:
     config = DistilBertConfig()

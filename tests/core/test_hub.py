@@ -372,7 +372,12 @@ except CheckpointError as error:
 
 def test_the_variables_of_huggingface_hub_are_honoured(hub: HubServer, tmp_path: Path) -> None:
     hub.repositories[REPO].token = "hf_secret"
-    variables = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "hf_secret"}
+    variables = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_TOKEN": "hf_secret",
+        "HF_HUB_OFFLINE": "0",
+    }
 
     def run(**more: str) -> str:
         environment = {**os.environ, **variables, **more}

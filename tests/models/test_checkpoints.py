@@ -55,6 +55,18 @@ def test_float32_unless_asked(framework, tmp_path):
     assert {array.dtype.name for array in framework.parameters(model).values()} == {"float32"}
 
 
+def test_dtype_under_its_older_name(framework, tmp_path):
+    save_random(tmp_path, small_config(), Head.NONE)
+    model = framework.load(Head.NONE, tmp_path, torch_dtype="float16")
+    assert {array.dtype.name for array in framework.parameters(model).values()} == {"float16"}
+
+
+def test_device(framework, tmp_path):
+    arrays = save_random(tmp_path, small_config(), Head.NONE, dtype="float32")
+    device = {"pt": "cpu", "tf": "/CPU:0", "flax": "cpu:0"}[framework.name]
+    assert_close(framework.parameters(framework.load(Head.NONE, tmp_path, device=device)), arrays, 0.0)
+
+
 def test_shards(framework, tmp_path):
     single, sharded = tmp_path / "single", tmp_path / "sharded"
     save_random(single, small_config(), Head.MASKED_LM, dtype="float32")
