@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from checkpoints import random_arrays, small_config
 from hub_server import HubServer, Repository, commit_of, serve
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 
 from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertConfig, DistilBertTokenizerFast, Head
 from distilbert_core.checkpoint import INDEX_FILE, Checkpoint, save_checkpoint
@@ -36,14 +36,25 @@ FILES = {
 V2 = {"config.json": json.dumps({"n_layers": 5}).encode()}
 
 
+# Under its name of version 1 on, or of before.
+forget_connections = getattr(huggingface_hub, "close_session", None) or huggingface_hub.utils.reset_sessions
+
+
+def redirect(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let huggingface_hub look for files at another address than it was imported with."""
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE
+    for module in (constants, file_download):  # older versions read their own copy
+        name = "HUGGINGFACE_CO_URL_TEMPLATE"
+        monkeypatch.setattr(module, name, url + template[template.index("/{") :], raising=False)
+
+
 @pytest.fixture(autouse=True)
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     """A Hub with one repository, in place of the real one; an empty cache, and no token."""
     with serve() as server:
         server.repositories[REPO] = Repository({"main": FILES, "v2": V2, "refs/pr/1": V2, commit_of("v2"): V2})
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + template[template.index("/{") :])
+        redirect(server.url, monkeypatch)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
@@ -52,7 +63,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setattr(time, "sleep", lambda _: None)  # huggingface_hub waits before it tries again
         yield server
-        huggingface_hub.close_session()
+    forget_connections()
 
 
 def offline_by_keyword(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -61,19 +72,19 @@ def offline_by_keyword(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def offline_by_variable(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    forget_connections()  # older versions look at the variable when they make one
     return {}
 
 
 both_ways_offline = pytest.mark.parametrize("go_offline", [offline_by_keyword, offline_by_variable])
 
 
-def disconnect(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def disconnect(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody listen at the Hub's address."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(hub.url, f"http://127.0.0.1:{port}")
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    redirect(f"http://127.0.0.1:{port}", monkeypatch)
 
 
 # -- what is found -----------------------------------------------------------------------------------------
@@ -186,7 +197,7 @@ def test_not_in_the_cache(
 def test_without_a_connection_the_cache_is_used(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     path = find_file(REPO, "config.json")
     assert find_file(REPO, "tokenizer.json") is None
-    disconnect(hub, monkeypatch)
+    disconnect(monkeypatch)
     assert find_file(REPO, "config.json") == path
     assert find_file(REPO, "tokenizer.json") is None
     # Nobody has asked for this one, so the Hub may have it.
@@ -245,8 +256,8 @@ def test_errors_of_the_hub(
         DistilBertConfig.from_pretrained(source, **options)
 
 
-def test_nobody_listens(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    disconnect(hub, monkeypatch)
+def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    disconnect(monkeypatch)
     with pytest.raises(CheckpointError, match=UNREACHABLE.format(REPO) + ".*Check the connection"):
         find_file(REPO, "config.json")
 
