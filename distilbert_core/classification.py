@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.backends import load_backend
 from distilbert_core.config import DistilBertConfig
+from distilbert_core.inference import load_inference
 from distilbert_core.parameters import Head
 from distilbert_core.tokenization import DistilBertTokenizerFast
 
@@ -73,10 +72,8 @@ class TextClassifier:
     """
 
     def __init__(self, source: str | Path, backend: str, **kwargs: Any):
-        package = load_backend(backend).__name__
+        self.model = load_inference(backend, Head.SEQUENCE_CLASSIFICATION, source, **kwargs)
         self.tokenizer = DistilBertTokenizerFast.from_pretrained(source)
-        inference = importlib.import_module(f"{package}.inference")
-        self.model = inference.Inference(Head.SEQUENCE_CLASSIFICATION, source, **kwargs)
 
     def __call__(self, texts: Iterable[str]) -> Iterator[Prediction]:
         """Yield a prediction for each text, in order, holding one batch of texts at a time."""

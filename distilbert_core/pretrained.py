@@ -7,7 +7,7 @@ gives an array out or takes one in.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,7 +19,7 @@ from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
 from distilbert_core.hub import split_hub_options
 from distilbert_core.inputs import choose
-from distilbert_core.parameters import BODY, Head, Parameter, parameter_table, sinusoidal_table
+from distilbert_core.parameters import BODY, Head, Kind, Parameter, parameter_table, sinusoidal_table
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # as safetensors spells them
 
@@ -98,21 +98,14 @@ class PretrainedModel:
     head: ClassVar[Head]
     config: DistilBertConfig
 
-    # A backend sets these two and defines the four methods below them.
-    _reader: ClassVar[str] = "np"  # framework of the arrays that a checkpoint gives to `_from_arrays`
+    # What a backend sets and defines.
+    _reader: ClassVar[str] = "np"  # framework of the arrays that a checkpoint gives to `_set_array`
     _options: ClassVar[frozenset[str]] = frozenset()  # further keywords of `from_pretrained`, for the constructor
     _more_dtypes: ClassVar[frozenset[str]] = frozenset()  # names of dtypes that only this framework has
 
     @classmethod
-    def _from_arrays(
-        cls,
-        config: DistilBertConfig,
-        read: Callable[[Parameter], Any | None],
-        dtype: str | None,
-        device: Any,
-        **options: Any,
-    ) -> Self:
-        """Make a model with each parameter from `read`, or freshly initialised where that returns None.
+    def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
+        """Make a model for inference whose parameters are about to be set, at no cost where the framework can.
 
         `dtype` is None where the caller did not say: float32, or what the framework has been told to use.
         """
@@ -122,13 +115,29 @@ class PretrainedModel:
         """Return a parameter in the layout of a checkpoint."""
         raise NotImplementedError
 
-    def _set_array(self, parameter: Parameter, array: np.ndarray) -> None:
+    def _set_array(self, parameter: Parameter, array: Any, device: Any = None) -> None:
         """Replace a parameter by an array in the layout of a checkpoint; its shape may be another one."""
         raise NotImplementedError
 
-    def _fresh_array(self, parameter: Parameter) -> np.ndarray:
-        """Return a freshly initialised parameter in the layout of a checkpoint, drawn by the framework."""
+    def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return float32 numbers from the standard normal distribution, by the framework's own generator."""
         raise NotImplementedError
+
+    def tie_weights(self) -> None:
+        """Let tied parameters be one and the same again; where they cannot be anything else, do nothing."""
+
+    def _fresh_array(self, parameter: Parameter) -> np.ndarray:
+        """Return initial values: matrices from N(0, initializer_range), scales one, the rest and the pad row zero."""
+        match parameter.kind:
+            case Kind.KERNEL | Kind.EMBEDDING:
+                array = self.config.initializer_range * self._draw_normal(parameter.shape)
+                if parameter.pad_row is not None:
+                    array[parameter.pad_row] = 0
+                return array
+            case Kind.NORM_SCALE:
+                return np.ones(parameter.shape, np.float32)
+            case _:
+                return np.zeros(parameter.shape, np.float32)
 
     @property
     def parameter_table(self) -> tuple[Parameter, ...]:
@@ -184,20 +193,21 @@ class PretrainedModel:
         report = LoadingReport.of(table, checkpoint)
         fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
 
-        def read(parameter: Parameter) -> Any | None:
-            entry = report.entries.get(parameter.name)
-            if entry is not None:
-                return checkpoint.read(entry)
-            return sinusoidal_table(*parameter.shape) if parameter.computed else None
-
-        stored = {
-            parameter.name: checkpoint.entries[report.entries[parameter.name]]
-            for parameter in table
-            if parameter.name in report.entries
-        }
+        stored = {name: checkpoint.entries[entry] for name, entry in report.entries.items()}
         if dtype not in cls._more_dtypes:
             dtype = _wanted_dtype(dtype, stored)
-        model = cls._from_arrays(config, read, dtype, device, **options)
+        model = cls._blank(config, dtype, device, **options)
+        for parameter in table:
+            if parameter.name in report.entries:
+                array = checkpoint.read(report.entries[parameter.name])
+            elif parameter.computed:
+                array = sinusoidal_table(*parameter.shape)
+            elif parameter.tied_to is None:
+                array = model._fresh_array(parameter)
+            else:
+                continue
+            model._set_array(parameter, array, device)
+        model.tie_weights()
         _warn(cls, source, fresh, report.unexpected)
         if not output_loading_info:
             return model
@@ -297,6 +307,7 @@ class PretrainedModel:
     def _replace_parameters(self, changes: Mapping[Parameter, np.ndarray]) -> None:
         for parameter, array in changes.items():
             self._set_array(parameter, array)
+        self.tie_weights()
 
 
 def _kept_rows(old_heads: list[int], new_heads: list[int], head_size: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -17,7 +16,7 @@ from jax.typing import ArrayLike
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.parameters import BODY, Kind, Parameter
+from distilbert_core.parameters import BODY, Parameter
 from distilbert_core.pretrained import PretrainedModel
 from weight_conversion import LAYOUTS
 
@@ -133,56 +132,29 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
             rngs = nnx.Rngs(dropout=rngs)
         return {"deterministic": deterministic, "rngs": rngs}
 
-    def _place(self, parameter: Parameter) -> tuple[Any, str]:
-        path, leaf = LAYOUT.path(parameter)
-        layer: Any = self
-        for step in path:
-            layer = layer[int(step)] if step.isdigit() else getattr(layer, step)
-        return layer, leaf
-
     @classmethod
-    def _from_arrays(
-        cls,
-        config: DistilBertConfig,
-        read: Callable[[Parameter], Any | None],
-        dtype: str | None,
-        device: Any,
-        **options: Any,
-    ) -> Self:
+    def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
         make = Numerics.of(config, options.get("rngs"), dtype, options.get("param_dtype"))
+        model = nnx.eval_shape(lambda: cls(config, **make.dtypes))
         with jax.default_device(_device(device)):
-            model = nnx.eval_shape(lambda: cls(config, **make.dtypes))
-            model.base_model.rngs = make.stored_rngs()
-            for parameter in model.parameter_table:
-                if parameter.tied_to is None:
-                    value = read(parameter)
-                    model._set_array(parameter, model._fresh_array(parameter) if value is None else value)
+            model.base_model.rngs = make.stored_rngs()  # those made above have no values either
         return model
 
-    def _set_array(self, parameter: Parameter, array: np.ndarray) -> None:
-        layer, leaf = self._place(parameter)
-        value = np.asarray(LAYOUT.convert(parameter, array), dtype=self.param_dtype)
-        getattr(layer, leaf).set_value(jnp.asarray(value))
+    def _get_array(self, parameter: Parameter) -> np.ndarray:
+        layer, leaf = LAYOUT.find(self, parameter)
+        return LAYOUT.convert(parameter, np.asarray(getattr(layer, leaf)[...]))
+
+    def _set_array(self, parameter: Parameter, array: np.ndarray, device: Any = None) -> None:
+        layer, leaf = LAYOUT.find(self, parameter)
+        array = np.asarray(LAYOUT.convert(parameter, array), dtype=self.param_dtype)
+        getattr(layer, leaf).set_value(jnp.asarray(array, device=_device(device)))
         if isinstance(layer, nnx.Linear):
             layer.in_features, layer.out_features = layer.kernel.shape
         elif isinstance(layer, nnx.Embed):
             layer.num_embeddings = layer.embedding.shape[0]
 
-    def _get_array(self, parameter: Parameter) -> np.ndarray:
-        layer, leaf = self._place(parameter)
-        return LAYOUT.convert(parameter, np.asarray(getattr(layer, leaf)[...]))
-
-    def _fresh_array(self, parameter: Parameter) -> np.ndarray:
-        std = self.config.initializer_range
-        match parameter.kind:
-            case Kind.KERNEL | Kind.EMBEDDING:
-                key = self.base_model.rngs.params()
-                array = initial_embedding(key, parameter.shape, jnp.float32, std=std, pad_row=parameter.pad_row)
-                return np.array(array)
-            case Kind.NORM_SCALE:
-                return np.ones(parameter.shape, np.float32)
-            case Kind.BIAS | Kind.NORM_BIAS:
-                return np.zeros(parameter.shape, np.float32)
+    def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.array(jax.random.normal(self.base_model.rngs.params(), shape, jnp.float32))
 
 
 def _device(device: Any) -> Any:

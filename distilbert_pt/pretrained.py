@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Self
 
 import ml_dtypes
@@ -129,49 +128,28 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         self.tie_weights()
 
     @classmethod
-    def _from_arrays(
-        cls,
-        config: DistilBertConfig,
-        read: Callable[[Parameter], Any | None],
-        dtype: str | None,
-        device: Any,
-        **options: Any,
-    ) -> Self:
+    def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
         with torch.device("meta"), _Blank():
-            model = cls(config, **options)
-        wanted: dict[str, Any] = {
-            "dtype": getattr(torch, dtype or "float32"),
-            "device": device or torch.get_default_device(),
-        }
-        for parameter in model.parameter_table:
-            if parameter.tied_to is None:
-                value = read(parameter)
-                if value is None:
-                    tensor = _fill(torch.empty(parameter.shape, **wanted), parameter, config)
-                else:
-                    tensor = torch.as_tensor(value).to(**wanted)
-                model._set_tensor(parameter, tensor)
-        model.tie_weights()
-        return model.eval()
+            return cls(config, **options).to(getattr(torch, dtype or "float32")).eval()
 
-    def _set_tensor(self, parameter: Parameter, tensor: Tensor) -> None:
+    def _get_array(self, parameter: Parameter) -> np.ndarray:
+        return to_array(self.get_parameter(parameter.name))
+
+    def _set_array(self, parameter: Parameter, array: np.ndarray | Tensor, device: Any = None) -> None:
         layer, leaf = self._place(parameter.name)
+        old = getattr(layer, leaf)
+        if device is None:
+            device = torch.get_default_device() if old.is_meta else old.device
+        tensor = array if isinstance(array, Tensor) else to_tensor(array)
+        tensor = tensor.to(device=device, dtype=old.dtype)
         setattr(layer, leaf, nn.Parameter(tensor, requires_grad=not parameter.computed))
         if isinstance(layer, nn.Linear):
             layer.out_features, layer.in_features = layer.weight.shape
         elif isinstance(layer, nn.Embedding):
             layer.num_embeddings = layer.weight.shape[0]
 
-    def _get_array(self, parameter: Parameter) -> np.ndarray:
-        return to_array(self.get_parameter(parameter.name))
-
-    def _set_array(self, parameter: Parameter, array: np.ndarray) -> None:
-        old = self.get_parameter(parameter.name)
-        self._set_tensor(parameter, to_tensor(array).to(device=old.device, dtype=old.dtype))
-        self.tie_weights()
-
-    def _fresh_array(self, parameter: Parameter) -> np.ndarray:
-        return to_array(_fill(torch.empty(parameter.shape, dtype=self.dtype), parameter, self.config))
+    def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        return torch.empty(shape, dtype=torch.float32, device="cpu").normal_().numpy()
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras import ops
 
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.parameters import BODY, Kind, Parameter, sinusoidal_table
+from distilbert_core.parameters import BODY, Parameter, sinusoidal_table
 from distilbert_core.pretrained import PretrainedModel
 from distilbert_tf.attention import upcast
 from weight_conversion import LAYOUTS
@@ -192,52 +192,24 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
         weights = self.trainable_weights if only_trainable else self.weights
         return sum(int(np.prod(weight.shape)) for weight in weights)
 
-    def _place(self, parameter: Parameter) -> tuple[Any, str]:
-        path, leaf = LAYOUT.path(parameter)
-        layer: Any = self
-        for step in path:
-            layer = layer[int(step)] if step.isdigit() else getattr(layer, step)
-        return layer, leaf
-
     @classmethod
-    def _from_arrays(
-        cls,
-        config: DistilBertConfig,
-        read: Callable[[Parameter], Any | None],
-        dtype: str | None,
-        device: Any,
-        **options: Any,
-    ) -> Self:
+    def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
         with tf.device(device), blank_variables():
-            model = cls(config, dtype=dtype, **options)  # type: ignore[call-arg]  # the six classes take them
-        for parameter in model.parameter_table:
-            if parameter.tied_to is None:
-                value = read(parameter)
-                model._set_array(parameter, model._fresh_array(parameter) if value is None else value)
-        return model
+            return cls(config, dtype=dtype, **options)  # type: ignore[call-arg]  # the six classes take them
 
-    def _set_array(self, parameter: Parameter, array: np.ndarray) -> None:
-        layer, leaf = self._place(parameter)
+    def _get_array(self, parameter: Parameter) -> np.ndarray:
+        layer, leaf = LAYOUT.find(self, parameter)
+        return LAYOUT.convert(parameter, ops.convert_to_numpy(getattr(layer, leaf)))
+
+    def _set_array(self, parameter: Parameter, array: np.ndarray, device: Any = None) -> None:
+        layer, leaf = LAYOUT.find(self, parameter)
         array = np.ascontiguousarray(LAYOUT.convert(parameter, array))
         if getattr(layer, leaf).shape != array.shape:
             _give_shape(layer, leaf, array.shape)
-        getattr(layer, leaf).assign(array)
+        getattr(layer, leaf).assign(array)  # a variable stays on the device that it was made on
 
-    def _get_array(self, parameter: Parameter) -> np.ndarray:
-        layer, leaf = self._place(parameter)
-        return LAYOUT.convert(parameter, ops.convert_to_numpy(getattr(layer, leaf)))
-
-    def _fresh_array(self, parameter: Parameter) -> np.ndarray:
-        match parameter.kind:
-            case Kind.KERNEL | Kind.EMBEDDING:
-                table = initial_embedding(
-                    parameter.shape, "float32", std=self.config.initializer_range, pad_row=parameter.pad_row
-                )
-                return np.array(table)
-            case Kind.NORM_SCALE:
-                return np.ones(parameter.shape, np.float32)
-            case Kind.BIAS | Kind.NORM_BIAS:
-                return np.zeros(parameter.shape, np.float32)
+    def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.array(keras.random.normal(shape, dtype="float32"))
 
 
 def _give_shape(layer: keras.layers.Layer, leaf: str, shape: tuple[int, ...]) -> None:

@@ -150,7 +150,7 @@ class Keras(Framework):
         }
         found = {}
         for parameter in _stored(model):
-            layer, leaf = model._place(parameter)
+            layer, leaf = LAYOUT.find(model, parameter)
             gradient = by_id.get(id(getattr(layer, leaf)))
             if gradient is not None:
                 found[parameter.name] = LAYOUT.convert(parameter, gradient)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,14 @@ class Layout:
 
     leaf: Mapping[Kind, str]
     transposed: frozenset[Kind]
+
+    def find(self, model: Any, parameter: Parameter) -> tuple[Any, str]:
+        """Return the layer of a model that a parameter is on, and the name of its leaf there."""
+        path, leaf = self.path(parameter)
+        layer = model
+        for step in path:
+            layer = layer[int(step)] if step.isdigit() else getattr(layer, step)
+        return layer, leaf
 
     def path(self, parameter: Parameter) -> tuple[list[str], str]:
         """Return where a parameter is: the attributes from the model to its layer, and the leaf's name there."""
