@@ -109,12 +109,17 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         """Let tied parameters be one and the same again."""
         for parameter in self.parameter_table:
             if parameter.tied_to is not None:
-                layer, leaf = self._place(parameter.name)
-                setattr(layer, leaf, self.get_parameter(parameter.tied_to))
+                self._put(parameter.name, self.get_parameter(parameter.tied_to))
 
-    def _place(self, name: str) -> tuple[nn.Module, str]:
-        layer, _, leaf = name.rpartition(".")
-        return self.get_submodule(layer), leaf
+    def _put(self, name: str, tensor: nn.Parameter) -> None:
+        """Set a parameter, and the sizes that its layer shows."""
+        path, _, leaf = name.rpartition(".")
+        layer = self.get_submodule(path)
+        setattr(layer, leaf, tensor)
+        if isinstance(layer, nn.Linear):
+            layer.out_features, layer.in_features = layer.weight.shape
+        elif isinstance(layer, nn.Embedding):
+            layer.num_embeddings = layer.weight.shape[0]
 
     @torch.no_grad()
     def initialise(self) -> None:
@@ -136,17 +141,12 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         return to_array(self.get_parameter(parameter.name))
 
     def _set_array(self, parameter: Parameter, array: np.ndarray | Tensor, device: Any = None) -> None:
-        layer, leaf = self._place(parameter.name)
-        old = getattr(layer, leaf)
+        old = self.get_parameter(parameter.name)
         if device is None:
             device = torch.get_default_device() if old.is_meta else old.device
         tensor = array if isinstance(array, Tensor) else to_tensor(array)
         tensor = tensor.to(device=device, dtype=old.dtype)
-        setattr(layer, leaf, nn.Parameter(tensor, requires_grad=not parameter.computed))
-        if isinstance(layer, nn.Linear):
-            layer.out_features, layer.in_features = layer.weight.shape
-        elif isinstance(layer, nn.Embedding):
-            layer.num_embeddings = layer.weight.shape[0]
+        self._put(parameter.name, nn.Parameter(tensor, requires_grad=not parameter.computed))
 
     def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
         return torch.empty(shape, dtype=torch.float32, device="cpu").normal_().numpy()
