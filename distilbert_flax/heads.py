@@ -138,6 +138,15 @@ class FlaxDistilBertForMaskedLM(_ModelWithHead):
     """Predicts masked tokens; the projector is the word embeddings unless `tie_word_embeddings` is False.
 
     Labels are [B, T] token ids, -100 where there is nothing to predict. Logits are [B, T, V].
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from distilbert_flax import DistilBertConfig, FlaxDistilBertForMaskedLM
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48, vocab_size=100)
+        >>> model = FlaxDistilBertForMaskedLM(config)
+        >>> output = model(jnp.array([[1, 4, 2]]), labels=jnp.array([[-100, 7, -100]]))
+        >>> output.logits.shape, output.loss.shape
+        ((1, 3, 100), ())
     """
 
     head = Head.MASKED_LM
@@ -165,6 +174,15 @@ class FlaxDistilBertForSequenceClassification(_ModelWithHead):
 
     Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label), as
     `config.problem_type` says or, where that is None, `num_labels` and the labels' dtype. Logits are [B, L].
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from distilbert_flax import DistilBertConfig, FlaxDistilBertForSequenceClassification
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48, num_labels=3)
+        >>> model = FlaxDistilBertForSequenceClassification(config)
+        >>> output = model(jnp.array([[1, 4, 2], [1, 9, 2]]), labels=jnp.array([2, 0]))
+        >>> output.logits.shape, output.loss.shape
+        ((2, 3), ())
     """
 
     head = Head.SEQUENCE_CLASSIFICATION
@@ -186,7 +204,17 @@ class FlaxDistilBertForSequenceClassification(_ModelWithHead):
 
 
 class FlaxDistilBertForMultipleChoice(_ModelWithHead):
-    """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C]."""
+    """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C].
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from distilbert_flax import DistilBertConfig, FlaxDistilBertForMultipleChoice
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48)
+        >>> model = FlaxDistilBertForMultipleChoice(config)
+        >>> output = model(jnp.array([[[1, 4, 2], [1, 9, 2]]]), labels=jnp.array([1]))
+        >>> output.logits.shape, output.loss.shape
+        ((1, 2), ())
+    """
 
     head = Head.MULTIPLE_CHOICE
     output_type = MultipleChoiceModelOutput
@@ -246,7 +274,17 @@ def _flatten_choices(x: ArrayLike | None) -> Array | None:
 
 
 class FlaxDistilBertForTokenClassification(_ModelWithHead):
-    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits [B, T, L]."""
+    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits [B, T, L].
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from distilbert_flax import DistilBertConfig, FlaxDistilBertForTokenClassification
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48, num_labels=5)
+        >>> model = FlaxDistilBertForTokenClassification(config)
+        >>> output = model(jnp.array([[1, 4, 2]]), labels=jnp.array([[-100, 3, -100]]))
+        >>> output.logits.shape, output.loss.shape
+        ((1, 3, 5), ())
+    """
 
     head = Head.TOKEN_CLASSIFICATION
     output_type = TokenClassifierOutput
@@ -262,7 +300,18 @@ class FlaxDistilBertForTokenClassification(_ModelWithHead):
 
 
 class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
-    """Finds the span of a text that answers a question: a score for each token to be its start, and its end."""
+    """Finds the span of a text that answers a question: a score for each token to be its start, and its end.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from distilbert_flax import DistilBertConfig, FlaxDistilBertForQuestionAnswering
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48)
+        >>> model = FlaxDistilBertForQuestionAnswering(config)
+        >>> answer = {"start_positions": jnp.array([2]), "end_positions": jnp.array([3])}
+        >>> output = model(jnp.array([[1, 4, 2, 9]]), **answer)
+        >>> output.start_logits.shape, output.loss.shape
+        ((1, 4), ())
+    """
 
     head = Head.QUESTION_ANSWERING
     output_type = QuestionAnsweringModelOutput

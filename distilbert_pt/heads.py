@@ -110,6 +110,15 @@ class DistilBertForMaskedLM(_ModelWithHead):
     """Predicts masked tokens; the projector is the word embeddings unless `tie_word_embeddings` is False.
 
     Labels are [B, T] token ids, -100 where there is nothing to predict. Logits are [B, T, V].
+
+    Example:
+        >>> import torch
+        >>> from distilbert_pt import DistilBertConfig, DistilBertForMaskedLM
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48, vocab_size=100)
+        >>> model = DistilBertForMaskedLM(config).eval()
+        >>> output = model(torch.tensor([[1, 4, 2]]), labels=torch.tensor([[-100, 7, -100]]))
+        >>> output.logits.shape, output.loss.shape
+        (torch.Size([1, 3, 100]), torch.Size([]))
     """
 
     head = Head.MASKED_LM
@@ -137,6 +146,15 @@ class DistilBertForSequenceClassification(_ModelWithHead):
 
     Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label), as
     `config.problem_type` says or, where that is None, `num_labels` and the labels' dtype. Logits are [B, L].
+
+    Example:
+        >>> import torch
+        >>> from distilbert_pt import DistilBertConfig, DistilBertForSequenceClassification
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48, num_labels=3)
+        >>> model = DistilBertForSequenceClassification(config).eval()
+        >>> output = model(torch.tensor([[1, 4, 2], [1, 9, 2]]), labels=torch.tensor([2, 0]))
+        >>> output.logits.shape, output.loss.shape
+        (torch.Size([2, 3]), torch.Size([]))
     """
 
     head = Head.SEQUENCE_CLASSIFICATION
@@ -159,7 +177,17 @@ class DistilBertForSequenceClassification(_ModelWithHead):
 
 
 class DistilBertForMultipleChoice(_ModelWithHead):
-    """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C]."""
+    """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C].
+
+    Example:
+        >>> import torch
+        >>> from distilbert_pt import DistilBertConfig, DistilBertForMultipleChoice
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48)
+        >>> model = DistilBertForMultipleChoice(config).eval()
+        >>> output = model(torch.tensor([[[1, 4, 2], [1, 9, 2]]]), labels=torch.tensor([1]))
+        >>> output.logits.shape, output.loss.shape
+        (torch.Size([1, 2]), torch.Size([]))
+    """
 
     head = Head.MULTIPLE_CHOICE
     output_type = MultipleChoiceModelOutput
@@ -215,7 +243,17 @@ def _flatten_choices(x: Tensor | None) -> Tensor | None:
 
 
 class DistilBertForTokenClassification(_ModelWithHead):
-    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits [B, T, L]."""
+    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits [B, T, L].
+
+    Example:
+        >>> import torch
+        >>> from distilbert_pt import DistilBertConfig, DistilBertForTokenClassification
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48, num_labels=5)
+        >>> model = DistilBertForTokenClassification(config).eval()
+        >>> output = model(torch.tensor([[1, 4, 2]]), labels=torch.tensor([[-100, 3, -100]]))
+        >>> output.logits.shape, output.loss.shape
+        (torch.Size([1, 3, 5]), torch.Size([]))
+    """
 
     head = Head.TOKEN_CLASSIFICATION
     output_type = TokenClassifierOutput
@@ -232,7 +270,18 @@ class DistilBertForTokenClassification(_ModelWithHead):
 
 
 class DistilBertForQuestionAnswering(_ModelWithHead):
-    """Finds the span of a text that answers a question: a score for each token to be its start, and its end."""
+    """Finds the span of a text that answers a question: a score for each token to be its start, and its end.
+
+    Example:
+        >>> import torch
+        >>> from distilbert_pt import DistilBertConfig, DistilBertForQuestionAnswering
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48)
+        >>> model = DistilBertForQuestionAnswering(config).eval()
+        >>> answer = {"start_positions": torch.tensor([2]), "end_positions": torch.tensor([3])}
+        >>> output = model(torch.tensor([[1, 4, 2, 9]]), **answer)
+        >>> output.start_logits.shape, output.loss.shape
+        (torch.Size([1, 4]), torch.Size([]))
+    """
 
     head = Head.QUESTION_ANSWERING
     output_type = QuestionAnsweringModelOutput

@@ -133,6 +133,15 @@ class TFDistilBertForMaskedLM(_ModelWithHead):
     """Predicts masked tokens; the projector is the word embeddings unless `tie_word_embeddings` is False.
 
     Labels are [B, T] token ids, -100 where there is nothing to predict. Logits are [B, T, V].
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from distilbert_tf import DistilBertConfig, TFDistilBertForMaskedLM
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48, vocab_size=100)
+        >>> model = TFDistilBertForMaskedLM(config)
+        >>> output = model(tf.constant([[1, 4, 2]]), labels=tf.constant([[-100, 7, -100]]))
+        >>> output.logits.shape, output.loss.shape
+        (TensorShape([1, 3, 100]), TensorShape([]))
     """
 
     head = Head.MASKED_LM
@@ -161,6 +170,15 @@ class TFDistilBertForSequenceClassification(_ModelWithHead):
 
     Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label), as
     `config.problem_type` says or, where that is None, `num_labels` and the labels' dtype. Logits are [B, L].
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from distilbert_tf import DistilBertConfig, TFDistilBertForSequenceClassification
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48, num_labels=3)
+        >>> model = TFDistilBertForSequenceClassification(config)
+        >>> output = model(tf.constant([[1, 4, 2], [1, 9, 2]]), labels=tf.constant([2, 0]))
+        >>> output.logits.shape, output.loss.shape
+        (TensorShape([2, 3]), TensorShape([]))
     """
 
     head = Head.SEQUENCE_CLASSIFICATION
@@ -183,7 +201,17 @@ class TFDistilBertForSequenceClassification(_ModelWithHead):
 
 @keras.saving.register_keras_serializable("distilbert")
 class TFDistilBertForMultipleChoice(_ModelWithHead):
-    """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C]."""
+    """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C].
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from distilbert_tf import DistilBertConfig, TFDistilBertForMultipleChoice
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48)
+        >>> model = TFDistilBertForMultipleChoice(config)
+        >>> output = model(tf.constant([[[1, 4, 2], [1, 9, 2]]]), labels=tf.constant([1]))
+        >>> output.logits.shape, output.loss.shape
+        (TensorShape([1, 2]), TensorShape([]))
+    """
 
     head = Head.MULTIPLE_CHOICE
     output_type = MultipleChoiceModelOutput
@@ -242,7 +270,17 @@ def _flatten_choices(x: tf.Tensor | None) -> tf.Tensor | None:
 
 @keras.saving.register_keras_serializable("distilbert")
 class TFDistilBertForTokenClassification(_ModelWithHead):
-    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits [B, T, L]."""
+    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits [B, T, L].
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from distilbert_tf import DistilBertConfig, TFDistilBertForTokenClassification
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48, num_labels=5)
+        >>> model = TFDistilBertForTokenClassification(config)
+        >>> output = model(tf.constant([[1, 4, 2]]), labels=tf.constant([[-100, 3, -100]]))
+        >>> output.logits.shape, output.loss.shape
+        (TensorShape([1, 3, 5]), TensorShape([]))
+    """
 
     head = Head.TOKEN_CLASSIFICATION
     output_type = TokenClassifierOutput
@@ -259,7 +297,18 @@ class TFDistilBertForTokenClassification(_ModelWithHead):
 
 @keras.saving.register_keras_serializable("distilbert")
 class TFDistilBertForQuestionAnswering(_ModelWithHead):
-    """Finds the span of a text that answers a question: a score for each token to be its start, and its end."""
+    """Finds the span of a text that answers a question: a score for each token to be its start, and its end.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from distilbert_tf import DistilBertConfig, TFDistilBertForQuestionAnswering
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48)
+        >>> model = TFDistilBertForQuestionAnswering(config)
+        >>> answer = {"start_positions": tf.constant([2]), "end_positions": tf.constant([3])}
+        >>> output = model(tf.constant([[1, 4, 2, 9]]), **answer)
+        >>> output.start_logits.shape, output.loss.shape
+        (TensorShape([1, 4]), TensorShape([]))
+    """
 
     head = Head.QUESTION_ANSWERING
     output_type = QuestionAnsweringModelOutput
