@@ -338,7 +338,7 @@ class DistilBertConfig:
         return isinstance(other, DistilBertConfig) and self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
-        # By content: JAX compiles anew for a module whose configuration changed.
+        # By content: modules of equal configuration share what JAX compiled.
         return hash(_frozen(self.__dict__))
 
     def __repr__(self) -> str:
