@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 
@@ -99,6 +100,15 @@ def test_command_line_on_all_three(capsys):
         assert list(line["backends"]) == ["pt", "tf", "flax"]
         assert len({answer["label"] for answer in line["backends"].values()}) == 1
         assert 0 < line["largest_logit_difference"] < 2e-5
+
+
+def test_all_of_those_that_are_there(capsys, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jax" else find_spec(name))
+    assert main(["predict", REAL_TEXTS[0], "--backend", "all", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert list(json.loads(captured.out)["backends"]) == ["pt", "tf"]
+    assert 'pip install "distilbert[flax]"' in captured.err
 
 
 def test_table_of_all_three(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -66,6 +67,27 @@ def test_command_line(framework, capsys, tmp_path):
     assert [line[0] for line in lines] == list(CLEAR_CASES.values())
     assert [line[2] for line in lines] == list(CLEAR_CASES)
     assert all(0.5 < float(line[1]) <= 1 for line in lines)
+
+
+def test_command_line_reads_standard_input(framework, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{text}\n" for text in CLEAR_CASES)))
+    assert main(["predict", "--backend", framework.name]) == 0
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == list(CLEAR_CASES.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["x", "--model", "./nothing/here"], "The folder ./nothing/here does not exist"),
+        (["x", "--dtype", "int8"], "dtype must be 'auto' or one of"),
+        (["--file", "no-such-file.txt"], "no-such-file.txt cannot be read"),
+    ],
+)
+def test_errors_of_the_command_line(framework, capsys, arguments, message):
+    assert main(["predict", *arguments, "--backend", framework.name]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"distilbert: error: {message}" in captured.err
 
 
 def test_command_line_json(framework, capsys):
