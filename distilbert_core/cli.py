@@ -172,14 +172,13 @@ def _print_table(texts: list[str], answers: list[dict[str, Prediction]]) -> None
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("text", "backend", "label", "score", "logits", box=box.SIMPLE)
+    console = Console(highlight=False)
     for text, answer in zip(texts, answers, strict=True):
-        for i, (name, prediction) in enumerate(answer.items()):
+        table = Table("backend", "label", "score", "logits", box=box.SIMPLE, title=Text(text), title_justify="left")
+        for name, prediction in answer.items():
             logits = " ".join(f"{logit:+.6f}" for logit in prediction.logits)
-            first = Text("" if i else text)
-            table.add_row(first, BACKENDS[name].title, prediction.label, f"{prediction.score:.6f}", logits)
-    console = Console()
-    console.print(table)
+            table.add_row(BACKENDS[name].title, prediction.label, f"{prediction.score:.6f}", logits)
+        console.print(table)
     console.print(f"largest logit difference between backends: {_largest_difference(answers):.1e}")
 
 
