@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -151,6 +152,13 @@ class DistilBertTokenizerFast:
             raise InputError("Give vocab_file or tokenizer_file; got neither.")
         self._set_normalizer({name: value for name, value in normalizer.items() if value is not None})
         self._set_special_tokens()
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def _set_normalizer(self, options: dict[str, bool]) -> None:
         normalizer = self.backend_tokenizer.normalizer
@@ -288,16 +296,17 @@ class DistilBertTokenizerFast:
         texts, single = _as_batch(text, text_pair, is_split_into_words)
         pairs = any(_is_pair(item, is_split_into_words) for item in texts)
         shortest = self.backend_tokenizer.num_special_tokens_to_add(pairs) if add_special_tokens else 0
-        self._set_truncation(truncation, max_length, shortest)
-        self._set_padding(padding, max_length, pad_to_multiple_of)
-        try:
-            encodings = self.backend_tokenizer.encode_batch(
-                texts, is_pretokenized=is_split_into_words, add_special_tokens=add_special_tokens
-            )
-        except Exception as error:  # the library raises plain Exception for what it cannot do
-            raise InputError(
-                f"A text holds lone surrogates, or truncation={truncation!r} cannot be done: {error}."
-            ) from error
+        with self._lock:  # a call's options are set on the tokenizer that all threads share
+            self._set_truncation(truncation, max_length, shortest)
+            self._set_padding(padding, max_length, pad_to_multiple_of)
+            try:
+                encodings = self.backend_tokenizer.encode_batch(
+                    texts, is_pretokenized=is_split_into_words, add_special_tokens=add_special_tokens
+                )
+            except Exception as error:  # the library raises plain Exception for what it cannot do
+                raise InputError(
+                    f"A text holds lone surrogates, or truncation={truncation!r} cannot be done: {error}."
+                ) from error
         wanted = {
             "input_ids": True,
             "attention_mask": return_attention_mask,

@@ -677,11 +677,23 @@ def test_a_call_leaves_no_trace(small: Callable[..., DistilBertTokenizerFast]) -
     assert texts == ["a b c", "d"]
 
 
-def test_two_tokenizers_in_two_threads(small: Callable[..., DistilBertTokenizerFast]) -> None:
+def test_pickled_tokenizers_work(small: Callable[..., DistilBertTokenizerFast]) -> None:
+    tokenizer = small(padding_side="left", model_max_length=4)
+    again = pickle.loads(pickle.dumps(tokenizer))
+    call = {"padding": True, "truncation": True, "return_tensors": "np"}
+    np.testing.assert_array_equal(
+        again(["a b c", "d"], **call)["input_ids"], tokenizer(["a b c", "d"], **call)["input_ids"]
+    )
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_two_threads(small: Callable[..., DistilBertTokenizerFast], shared: bool) -> None:
     texts = ["a b c d e", "a", "b c"] * 5
+    first = small(padding_side="left")
+    second = first if shared else small()
     work = [
-        (small(padding_side="left"), {"padding": "max_length", "max_length": 11}),
-        (small(), {"truncation": True, "max_length": 3}),
+        (first, {"padding": "max_length", "max_length": 11}),
+        (second, {"truncation": True, "max_length": 3}),
     ]
     expected = [tokenizer(texts, **call) for tokenizer, call in work]
     wrong: list[Any] = []
