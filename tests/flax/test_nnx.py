@@ -123,7 +123,7 @@ def test_computation_dtype_beside_parameter_dtype(tmp_path):
     got = model(**inputs)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))} == {"float32"}
     assert (got.logits.dtype, got.loss.dtype) == (jnp.bfloat16, jnp.float32)
-    assert_close(np.asarray(got.logits), np.asarray(exact.logits), 0.2)  # measured 5e-2
+    assert_close(np.asarray(got.logits), np.asarray(exact.logits), 0.2)  # measured 6.4e-2
 
 
 def test_float64_without_x64_is_an_error(tmp_path):

@@ -49,7 +49,7 @@ def test_graph_of_unknown_sizes(tmp_path, head):
         assert_close(numbers(run(arguments)), numbers(model(arguments)), 1e-13)
 
 
-# Hidden states are of order 1. Measured: float16 6e-3, bfloat16 6e-2.
+# Hidden states are of order 1. Measured: float16 7.1e-3, bfloat16 9.3e-2.
 @pytest.mark.parametrize(("policy", "tolerance"), [("mixed_float16", 0.02), ("mixed_bfloat16", 0.2)])
 @pytest.mark.parametrize("head", HEADS)
 def test_mixed_policies(tmp_path, head, policy, tolerance):
