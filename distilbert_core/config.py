@@ -137,8 +137,15 @@ class DistilBertConfig:
         pruned_heads: Mapping[int | str, list[int]] | None = None,
         **kwargs: Any,
     ):
+        kind = kwargs.pop("model_type", self.model_type)
+        if kind != self.model_type:
+            raise ConfigError(f"model_type must be {self.model_type!r}, got {kind!r}.")
+        given = {"n_layers": n_layers, "n_heads": n_heads, "dim": dim}
         for alias in ALIASES.keys() & kwargs.keys():
-            kwargs[ALIASES[alias]] = kwargs.pop(alias)
+            name, value = ALIASES[alias], kwargs.pop(alias)
+            if given.get(name) not in (None, value, _DEFAULT_SIZES.get(name)):
+                raise ConfigError(f"{alias} and {name} are one field, got {value!r} and {given[name]!r}.")
+            kwargs[name] = value
         self.vocab_size = vocab_size
         self.max_position_embeddings = max_position_embeddings
         self.sinusoidal_pos_embds = sinusoidal_pos_embds
@@ -285,7 +292,7 @@ class DistilBertConfig:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], **overrides: Any) -> DistilBertConfig:
         """Make a configuration from the fields of a config.json, some of them replaced by `overrides`."""
-        config = cls(**{name: value for name, value in fields.items() if name != "model_type"})
+        config = cls(**fields)
         return config.updated(**overrides) if overrides else config
 
     @classmethod
@@ -346,6 +353,7 @@ class DistilBertConfig:
 
 
 _ABSENT = object()
+_DEFAULT_SIZES = {"n_layers": 6, "n_heads": 12, "dim": 768}
 _LABEL_FIELDS = ("num_labels", "id2label", "label2id")
 _FLAGS = (
     "sinusoidal_pos_embds",

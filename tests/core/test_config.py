@@ -651,3 +651,21 @@ def test_any_configuration_survives_its_file(config: DistilBertConfig) -> None:
     assert same == config == DistilBertConfig(**config.to_dict()) == config.updated()
     assert hash(same) == hash(config)
     assert same.to_json_string() == config.to_json_string()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dim": 12, "n_heads": 3, "hidden_size": 24}, "hidden_size and dim are one field, got 24 and 12"),
+        ({"n_layers": 2, "num_hidden_layers": 3}, "num_hidden_layers and n_layers are one field, got 3 and 2"),
+        ({"model_type": "bert"}, "model_type must be 'distilbert', got 'bert'"),
+    ],
+)
+def test_contradictions(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DistilBertConfig(**fields)
+
+
+def test_an_alias_beside_the_same_value() -> None:
+    assert DistilBertConfig(dim=24, hidden_size=24).dim == 24
+    assert DistilBertConfig(model_type="distilbert") == DistilBertConfig()
