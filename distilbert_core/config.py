@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import math
 from collections.abc import Callable, Hashable, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 from distilbert_core.errors import CheckpointError, ConfigError
 
 CONFIG_FILE = "config.json"
+NORM_EPSILON = 1e-12  # of every LayerNorm; no field of the configuration
 
 # Name in config.json -> the function meant. The three backends hold one function for each value.
 ACTIVATIONS = {
@@ -143,7 +145,7 @@ class DistilBertConfig:
         given = {"n_layers": n_layers, "n_heads": n_heads, "dim": dim}
         for alias in ALIASES.keys() & kwargs.keys():
             name, value = ALIASES[alias], kwargs.pop(alias)
-            if given.get(name) not in (None, value, _DEFAULT_SIZES.get(name)):
+            if given.get(name) not in (None, value, _OWN_FIELDS.get(name)):
                 raise ConfigError(f"{alias} and {name} are one field, got {value!r} and {given[name]!r}.")
             kwargs[name] = value
         self.vocab_size = vocab_size
@@ -275,11 +277,11 @@ class DistilBertConfig:
             ConfigError: A field is something that JSON cannot hold, such as a function for `activation`.
         """
         plain = DistilBertConfig()
-        always = set(DistilBertConfig.__init__.__code__.co_varnames[1:15]) | {"tie_weights_", "architectures"}
+        always = _OWN_FIELDS.keys() | {"model_type", "tie_weights_", "architectures"}
         fields = {
             name: value
             for name, value in self.to_dict().items()
-            if name in always or name == "model_type" or value != getattr(plain, name, _ABSENT)
+            if name in always or value != getattr(plain, name, _ABSENT)
         }
         fields.pop("name_or_path", None)  # where it was loaded from, not what it is
         for name, value in fields.items():
@@ -353,7 +355,11 @@ class DistilBertConfig:
 
 
 _ABSENT = object()
-_DEFAULT_SIZES = {"n_layers": 6, "n_heads": 12, "dim": 768}
+_OWN_FIELDS = {  # DistilBERT's own fields, which may be given by position, with their defaults
+    name: parameter.default
+    for name, parameter in inspect.signature(DistilBertConfig).parameters.items()
+    if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+}
 _LABEL_FIELDS = ("num_labels", "id2label", "label2id")
 _FLAGS = (
     "sinusoidal_pos_embds",

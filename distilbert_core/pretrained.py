@@ -95,6 +95,7 @@ def _entry_names(name: str) -> Iterable[str]:
 class PretrainedModel:
     """What all models of all backends can do with checkpoints, vocabularies and heads."""
 
+    base_model_prefix: ClassVar[str] = BODY
     head: ClassVar[Head]
     config: DistilBertConfig
 
@@ -138,6 +139,19 @@ class PretrainedModel:
                 return np.ones(parameter.shape, np.float32)
             case _:
                 return np.zeros(parameter.shape, np.float32)
+
+    @property
+    def base_model(self) -> Any:
+        """The body: `distilbert` inside a model with a head, else the model itself."""
+        return getattr(self, BODY, self)
+
+    def get_input_embeddings(self) -> Any:
+        """Return the word embeddings, a layer of the framework."""
+        return self.base_model.embeddings.word_embeddings
+
+    def get_position_embeddings(self) -> Any:
+        """Return the position embeddings, a layer of the framework."""
+        return self.base_model.embeddings.position_embeddings
 
     @property
     def parameter_table(self) -> tuple[Parameter, ...]:

@@ -294,8 +294,10 @@ class DistilBertTokenizerFast:
                 asked for while `return_tensors` was.
         """
         texts, single = _as_batch(text, text_pair, is_split_into_words)
-        pairs = any(_is_pair(item, is_split_into_words) for item in texts)
-        shortest = self.backend_tokenizer.num_special_tokens_to_add(pairs) if add_special_tokens else 0
+        shortest = 0
+        if truncation and add_special_tokens:
+            pairs = any(_is_pair(item, is_split_into_words) for item in texts)
+            shortest = self.backend_tokenizer.num_special_tokens_to_add(pairs)
         with self._lock:  # a call's options are set on the tokenizer that all threads share
             self._set_truncation(truncation, max_length, shortest)
             self._set_padding(padding, max_length, pad_to_multiple_of)

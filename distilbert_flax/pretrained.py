@@ -14,14 +14,13 @@ from jax import Array
 from jax.nn.initializers import normal
 from jax.typing import ArrayLike
 
-from distilbert_core.config import DistilBertConfig
+from distilbert_core.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.parameters import BODY, Parameter
+from distilbert_core.parameters import Parameter
 from distilbert_core.pretrained import PretrainedModel
 from weight_conversion import LAYOUTS
 
 LAYOUT = LAYOUTS["flax"]
-NORM_EPSILON = 1e-12
 
 
 class FixedTable(nnx.Variable):
@@ -93,7 +92,6 @@ def initial_embedding(key: Array, shape: tuple[int, ...], dtype: Any, *, std: fl
 class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
     """Base of the six models; attribute paths are the canonical names, with NNX's own leaf names."""
 
-    base_model_prefix = BODY
     _options = frozenset({"rngs", "param_dtype"})
 
     def __init__(self, config: DistilBertConfig, make: Numerics):
@@ -101,19 +99,6 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
         self.config = config
         self.dtype = make.dtype
         self.param_dtype = make.param_dtype
-
-    @property
-    def base_model(self) -> Any:
-        """The body."""
-        return getattr(self, BODY, self)
-
-    def get_input_embeddings(self) -> nnx.Embed:
-        """Return the word embeddings."""
-        return self.base_model.embeddings.word_embeddings
-
-    def get_position_embeddings(self) -> nnx.Embed:
-        """Return the position embeddings."""
-        return self.base_model.embeddings.position_embeddings
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """Return the number of parameters."""

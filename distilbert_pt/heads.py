@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from distilbert_core.config import DistilBertConfig
+from distilbert_core.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.inputs import choice_count, choose
 from distilbert_core.outputs import (
     BaseModelOutput,
@@ -22,7 +22,7 @@ from distilbert_core.outputs import (
 )
 from distilbert_core.parameters import Head
 from distilbert_pt.losses import cross_entropy, question_answering_loss, sequence_classification_loss
-from distilbert_pt.model import NORM_EPSILON, DistilBertModel, activation_function
+from distilbert_pt.model import DistilBertModel, activation_function
 from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of
 
 

@@ -11,15 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distilbert_core.config import ACTIVATIONS, DistilBertConfig
+from distilbert_core.config import ACTIVATIONS, NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import BaseModelOutput
 from distilbert_core.parameters import Head
 from distilbert_pt.attention import ATTENTION, eager_attention
 from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of, values_known
-
-NORM_EPSILON = 1e-12
 
 ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,

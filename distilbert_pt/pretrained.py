@@ -64,7 +64,6 @@ class _Blank(TorchFunctionMode):
 class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
     """Base of the six models; state_dict names are the canonical ones."""
 
-    base_model_prefix = BODY
     _reader = "pt"
     _options = frozenset({"attn_implementation"})
 
@@ -83,23 +82,10 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         """Dtype of the parameters."""
         return next(self.parameters()).dtype
 
-    @property
-    def base_model(self) -> Any:
-        """The body."""
-        return getattr(self, BODY, self)
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """Return the word embeddings."""
-        return self.base_model.embeddings.word_embeddings
-
     def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
         """Use other word embeddings, of the vocabulary's size."""
         self.base_model.embeddings.word_embeddings = embeddings
         self.tie_weights()
-
-    def get_position_embeddings(self) -> nn.Embedding:
-        """Return the position embeddings."""
-        return self.base_model.embeddings.position_embeddings
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """Return the number of parameters, tied ones counted once."""

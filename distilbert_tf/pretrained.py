@@ -15,14 +15,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.config import DistilBertConfig
-from distilbert_core.parameters import BODY, Parameter, sinusoidal_table
+from distilbert_core.config import NORM_EPSILON, DistilBertConfig
+from distilbert_core.parameters import Parameter, sinusoidal_table
 from distilbert_core.pretrained import PretrainedModel
 from distilbert_tf.attention import upcast
 from weight_conversion import LAYOUTS
 
 LAYOUT = LAYOUTS["keras"]
-NORM_EPSILON = 1e-12
 
 _BLANK = ContextVar("blank", default=False)
 
@@ -140,7 +139,6 @@ def initial_embedding(shape: tuple[int, ...], dtype: Any = None, *, std: float, 
 class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
     """Base of the six models; attribute paths are the canonical names, with Keras' own leaf names."""
 
-    base_model_prefix = BODY
     _options = frozenset({"name"})
     _more_dtypes = frozenset({"mixed_float16", "mixed_bfloat16"})
 
@@ -173,19 +171,6 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
         fields = {**config, "config": DistilBertConfig.from_dict(config["config"])}
         fields["dtype"] = keras.dtype_policies.deserialize(config["dtype"])
         return cls(**fields)
-
-    @property
-    def base_model(self) -> Any:
-        """The body."""
-        return getattr(self, BODY, self)
-
-    def get_input_embeddings(self) -> keras.layers.Embedding:
-        """Return the word embeddings."""
-        return self.base_model.embeddings.word_embeddings
-
-    def get_position_embeddings(self) -> keras.layers.Embedding:
-        """Return the position embeddings."""
-        return self.base_model.embeddings.position_embeddings
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """Return the number of parameters."""
