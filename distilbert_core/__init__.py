@@ -25,7 +25,7 @@ from distilbert_core.outputs import (
     TokenClassifierOutput,
 )
 from distilbert_core.parameters import Head, Kind, Parameter, parameter_table
-from distilbert_core.tokenization import BatchEncoding, DistilBertTokenizerFast
+from distilbert_core.tokenization import BatchEncoding, DistilBertTokenizer, DistilBertTokenizerFast
 
 __version__ = "0.1.0"
 
@@ -42,6 +42,7 @@ __all__ = [
     "ConfigError",
     "DistilBertConfig",
     "DistilBertError",
+    "DistilBertTokenizer",
     "DistilBertTokenizerFast",
     "Head",
     "InputError",

@@ -6,7 +6,7 @@ Every row of `CALLS` becomes one entry of `tokenizer.json`, and so does each way
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,56 @@ CALLS: tuple[tuple[dict[str, Any], dict[str, Any], tuple], ...] = (
         {"truncation": "only_second", "max_length": 32, "stride": 5, "return_overflowing_tokens": True},
         LONG_PAIRS[:1],
     ),
+    ({}, {"truncation": True, "max_length": 9, "return_overflowing_tokens": True}, BATCH),
+    ({}, {"truncation": True, "max_length": 40, "return_overflowing_tokens": True}, LONG_PAIRS),
+    (
+        {"truncation_side": "left"},
+        {"truncation": "only_first", "max_length": 50, "stride": 3, "return_overflowing_tokens": True, "padding": True},
+        LONG_PAIRS[1:2],
+    ),
+    ({}, {"padding": "max_length", "max_length": 12, "padding_side": "left"}, BATCH),
 )
+
+# Method and arguments. A tokenizer is made anew for each row; its calls come one after the other.
+METHODS: tuple[tuple[tuple[str, tuple, dict[str, Any]], ...], ...] = (
+    (
+        ("num_special_tokens_to_add", (), {}),
+        ("num_special_tokens_to_add", (True,), {}),
+        ("build_inputs_with_special_tokens", ([7592],), {}),
+        ("build_inputs_with_special_tokens", ([7592, 2088], [2130]), {}),
+        ("get_special_tokens_mask", ([101, 7592, 100, 102, 0],), {"already_has_special_tokens": True}),
+        ("convert_tokens_to_string", (["##a", "b", "##c"],), {}),
+        ("convert_ids_to_tokens", ([1, 7592, 101],), {"skip_special_tokens": True}),
+        ("convert_tokens_to_ids", (["hello", "no such token"],), {}),
+        ("tokenize", ("unaffable",), {}),
+        ("encode", ("one", "two"), {"add_special_tokens": False}),
+        ("encode_plus", ("one", "two"), {"padding": "max_length", "max_length": 8}),
+        ("batch_encode_plus", (["one two", "three"],), {"padding": True}),
+        ("pad", ({"input_ids": [[1, 2], [1]], "special_tokens_mask": [[0, 0], [0]]},), {}),
+        ("pad", ({"input_ids": [1, 2]},), {"padding": "max_length", "max_length": 4}),
+        ("pad", ([{"input_ids": [1, 2, 3]}, {"input_ids": [1]}],), {"pad_to_multiple_of": 2, "padding_side": "left"}),
+    ),
+    (
+        ("add_tokens", (["newword", "NewCased"],), {}),
+        ("get_added_vocab", (), {}),
+        ("tokenize", ("hello newwordx NEWWORD newcased NewCased",), {}),
+        ("add_special_tokens", ({"additional_special_tokens": ["<e1>", "</e1>"]},), {}),
+        ("encode", ("a <e1> b</e1> <E1>",), {}),
+        ("decode", ([101, 30522, 30523, 30524, 7592, 102],), {}),
+        ("decode", ([101, 30522, 30523, 30524, 7592, 102],), {"skip_special_tokens": True}),
+        ("add_special_tokens", ({"cls_token": "<e1>"},), {}),
+        ("convert_tokens_to_ids", ("<e1>",), {}),
+    ),
+)
+# From a token, a word or a character of a pair to the others.
+PLACES: tuple[tuple[str, tuple], ...] = (
+    *((method, (index,)) for method in ("token_to_chars", "token_to_word", "token_to_sequence") for index in range(12)),
+    *((method, (word,)) for method in ("word_to_tokens", "word_to_chars") for word in range(2)),
+    *((method, (0, word, 1)) for method in ("word_to_tokens", "word_to_chars") for word in range(3)),
+    *((method, (char,)) for method in ("char_to_token", "char_to_word") for char in range(10)),
+    *((method, (0, char, 1)) for method in ("char_to_token", "char_to_word") for char in range(12)),
+)
+PLACED_PAIR = ("Embeddings!", "naïve 你 x")
 
 DECODED = tuple(text for text in TEXTS if len(text) < 60)
 # A piece without its beginning, special tokens in odd places, unused tokens, nothing.
@@ -180,6 +229,20 @@ def decode_entries(vocab: Path) -> Iterator[Entry]:
         yield {"tokenizer": {}, "decode": {"skip_special_tokens": skip}, "ids": ids, "expected": expected}
 
 
+def method_entries(vocab: Path) -> Iterator[Entry]:
+    """What methods return that work on tokens and ids."""
+    for calls in METHODS:
+        tokenizer = load_tokenizer(vocab, {})
+        results = []
+        for method, arguments, options in calls:
+            result = getattr(tokenizer, method)(*arguments, **options)
+            results.append(dict(result) if isinstance(result, Mapping) else result)
+        yield {"methods": calls, "expected": results}
+    encoding = load_tokenizer(vocab, {})(*PLACED_PAIR)
+    expected = [getattr(encoding, method)(*arguments) for method, arguments in PLACES]
+    yield {"places": PLACES, "pair": PLACED_PAIR, "expected": expected}
+
+
 def write_tokenizer_fixture(vocab: Path, root: Path) -> None:
     """Write the fixture to its file below `root`, one entry a line.
 
@@ -189,6 +252,6 @@ def write_tokenizer_fixture(vocab: Path, root: Path) -> None:
     digest = hashlib.sha256(vocab.read_bytes()).hexdigest()
     if digest != VOCAB_SHA256:
         raise ValueError(f"{vocab}: expected bert-base-uncased, SHA-256 {VOCAB_SHA256}, found {digest}")
-    entries = (*call_entries(vocab), *decode_entries(vocab))
+    entries = (*call_entries(vocab), *decode_entries(vocab), *method_entries(vocab))
     lines = [json.dumps(entry, separators=(",", ":")) for entry in entries]
     (root / FILE_NAME).write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="ascii")

@@ -1,0 +1,168 @@
+"""`BatchEncoding`: what a tokenizer returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distilbert_core.backends import load_backend
+from distilbert_core.errors import InputError
+
+TENSOR_BACKENDS = {"pt": "pt", "tf": "tf", "jax": "flax", "flax": "flax"}  # return_tensors -> backend that makes them
+
+
+class CharSpan(NamedTuple):
+    """Characters of a text, from `start` to before `end`."""
+
+    start: int
+    end: int
+
+
+class TokenSpan(NamedTuple):
+    """Tokens of an encoding, from `start` to before `end`."""
+
+    start: int
+    end: int
+
+
+class BatchEncoding(dict[str, Any]):
+    """What the tokenizer returns: `input_ids`, `attention_mask` and what else was asked for, also as attributes.
+
+    For one text each entry is a list, for several a list of lists, or with `return_tensors` an array [B, T].
+    The methods that go between tokens, words and characters take a place in the only text, or first the number of the
+    text in the batch and then the place in it.
+
+    Example:
+        >>> from distilbert_core import DistilBertTokenizerFast
+        >>> encoding = DistilBertTokenizerFast.from_pretrained("sst2-tiny")("Embeddings help")
+        >>> encoding.tokens()
+        ['[CLS]', 'em', '##bed', '##ding', '##s', 'help', '[SEP]']
+        >>> encoding.word_to_tokens(0), encoding.token_to_chars(5)
+        (TokenSpan(start=1, end=5), CharSpan(start=11, end=15))
+    """
+
+    def __init__(self, data: Mapping[str, Any] | None = None, encodings: Sequence[Any] = ()):
+        super().__init__(data or {})
+        self.encodings = list(encodings)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        raise AttributeError(f"This encoding has no {name!r}; it has {list(self)}.")
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return an entry by name, or the encoding of one text by its number."""
+        return self.encodings[key] if isinstance(key, int | slice) else super().__getitem__(key)
+
+    def copy(self) -> BatchEncoding:
+        """Return a shallow copy."""
+        return BatchEncoding(self, self.encodings)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The entries as a plain dict."""
+        return dict(self)
+
+    def convert_to_tensors(self, tensor_type: str) -> BatchEncoding:
+        """Turn the entries into arrays of 'np', 'pt', 'tf' or 'jax', in place, and return this encoding.
+
+        Raises:
+            InputError: The texts have different lengths.
+        """
+        self.update({name: to_tensor(rows, name, tensor_type) for name, rows in self.items()})
+        return self
+
+    def to(self, device: Any) -> BatchEncoding:
+        """Move PyTorch tensors to a device, in place, and return this encoding."""
+        self.update({name: value.to(device) if hasattr(value, "to") else value for name, value in self.items()})
+        return self
+
+    # -- from tokens to texts and back --------------------------------------------------------------------------
+
+    def tokens(self, batch_index: int = 0) -> list[str]:
+        """Return the tokens of one text."""
+        return self.encodings[batch_index].tokens
+
+    def word_ids(self, batch_index: int = 0) -> list[int | None]:
+        """Return, for each token of one text, the index of its word, or None for special tokens."""
+        return self.encodings[batch_index].word_ids
+
+    def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
+        """Return, for each token of one text, 0 or 1 for the first or second text of the pair, None if special."""
+        return self.encodings[batch_index].sequence_ids
+
+    def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """Return 0 or 1, the text of the pair that a token belongs to; None for special tokens and past the end."""
+        encoding, token = self._place(batch_or_token_index, token_index)
+        return encoding.sequence_ids[token] if token < len(encoding) else None
+
+    def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """Return the index of a token's word; None for special tokens and past the end."""
+        encoding, token = self._place(batch_or_token_index, token_index)
+        return encoding.word_ids[token] if token < len(encoding) else None
+
+    def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
+        """Return the characters of a token; None for special tokens and past the end."""
+        encoding, token = self._place(batch_or_token_index, token_index)
+        inside = token < len(encoding) and encoding.sequence_ids[token] is not None
+        return CharSpan(*encoding.offsets[token]) if inside else None
+
+    def word_to_tokens(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> TokenSpan | None:
+        """Return the tokens of a word; None if the word has none."""
+        encoding, word = self._place(batch_or_word_index, word_index)
+        tokens = [token for token, of in _tokens_of(encoding, sequence_index, encoding.word_ids) if of == word]
+        return TokenSpan(tokens[0], tokens[-1] + 1) if tokens else None
+
+    def word_to_chars(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> CharSpan | None:
+        """Return the characters of a word; None if the word has no token."""
+        tokens = self.word_to_tokens(batch_or_word_index, word_index, sequence_index)
+        if tokens is None:
+            return None
+        offsets = self._place(batch_or_word_index, word_index)[0].offsets
+        return CharSpan(offsets[tokens.start][0], offsets[tokens.end - 1][1])
+
+    def char_to_token(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """Return the index of the token that a character is in; None if it is in none."""
+        encoding, char = self._place(batch_or_char_index, char_index)
+        offsets = _tokens_of(encoding, sequence_index, encoding.offsets)
+        return next((token for token, (start, end) in offsets if start <= char < end), None)
+
+    def char_to_word(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """Return the index of the word that a character is in; None if it is in none."""
+        token = self.char_to_token(batch_or_char_index, char_index, sequence_index)
+        return None if token is None else self._place(batch_or_char_index, char_index)[0].word_ids[token]
+
+    def _place(self, batch_or_index: int, index: int | None) -> tuple[Any, int]:
+        return (self.encodings[0], batch_or_index) if index is None else (self.encodings[batch_or_index], index)
+
+
+def _tokens_of(encoding: Any, sequence: int, values: Sequence[Any]) -> list[tuple[int, Any]]:
+    """Return the indices of the tokens of one text of a pair, each with its value."""
+    return [(token, values[token]) for token, of in enumerate(encoding.sequence_ids) if of == sequence]
+
+
+def to_tensor(rows: Any, name: str, kind: str) -> Any:
+    """Return rows of one length as an array of integers of a framework.
+
+    Raises:
+        InputError: The rows have different lengths, or the framework is not known.
+    """
+    if kind != "np" and kind not in TENSOR_BACKENDS:
+        raise InputError(f"return_tensors must be one of {', '.join(('np', *TENSOR_BACKENDS))}, got {kind!r}.")
+    try:
+        array = np.asarray(rows, dtype=np.int64)
+    except ValueError:
+        raise InputError(
+            f"The texts have different lengths, so {name} cannot be one array; use padding=True."
+        ) from None
+    return array if kind == "np" else load_backend(TENSOR_BACKENDS[kind]).to_tensor(array)

@@ -1,0 +1,127 @@
+"""The tokens of a text as plain lists, and how they are cut into windows and filled up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from distilbert_core.errors import InputError
+
+
+@dataclass
+class Encoding:
+    """The tokens of a text or pair: lists with an entry for each token, named as in the `tokenizers` library."""
+
+    ids: list[int] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    offsets: list[tuple[int, int]] = field(default_factory=list)
+    word_ids: list[int | None] = field(default_factory=list)
+    sequence_ids: list[int | None] = field(default_factory=list)
+    special_tokens_mask: list[int] = field(default_factory=list)
+    attention_mask: list[int] = field(default_factory=list)
+    overflowing: list[Encoding] = field(default_factory=list)
+
+    @classmethod
+    def of_no_text(cls, token: str, index: int, count: int = 1, attention: int = 1) -> Encoding:
+        """Return `count` tokens that stand for no text: [CLS], [SEP] or padding."""
+        columns = (index, token, (0, 0), None, None, 1, attention)
+        return cls(*([value] * count for value in columns))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice) -> Encoding:
+        return Encoding(*(getattr(self, name)[part] for name in _PER_TOKEN))
+
+    def __add__(self, other: Encoding) -> Encoding:
+        return Encoding(*(getattr(self, name) + getattr(other, name) for name in _PER_TOKEN))
+
+
+_PER_TOKEN = [name for name in Encoding.__dataclass_fields__ if name != "overflowing"]
+
+Windows = list[Encoding]  # of one text; the first is the one that is kept
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """How texts are cut: to how many tokens, by how many windows overlap, which text of a pair, and on which side."""
+
+    max_length: int
+    stride: int
+    strategy: str
+    direction: str
+
+    def __call__(self, first: Encoding, second: Encoding | None, special: int) -> tuple[Windows, Windows]:
+        """Return the windows of both texts, which leave room for `special` tokens; none for a text that is not there.
+
+        Raises:
+            InputError: The text to be cut is not there, or nothing would be left of it.
+        """
+        room = self.max_length - special
+        lengths = (len(first), 0 if second is None else len(second))
+        excess = sum(lengths) - room
+        kept: tuple[int, int]
+        if excess <= 0:
+            kept = lengths
+        elif room == 0:
+            kept = (0, 0)
+        elif self.strategy == "longest_first":
+            kept = _share(*lengths, room) if second is not None else (room, 0)
+        else:
+            cut = ("only_first", "only_second").index(self.strategy)
+            if lengths[cut] <= excess:
+                raise InputError(f"{excess} tokens would have to be cut off a text of {lengths[cut]}")
+            kept = (lengths[0] - excess, lengths[1]) if cut == 0 else (lengths[0], lengths[1] - excess)
+        return self._windows(first, kept[0]), [] if second is None else self._windows(second, kept[1])
+
+    def _windows(self, encoding: Encoding, length: int) -> Windows:
+        total = len(encoding)
+        if length >= total:
+            return [encoding]
+        if length == 0:
+            return [Encoding(), encoding]
+        if self.stride >= length:
+            raise InputError(f"stride must be smaller than the room for the text, {length} tokens, got {self.stride}")
+        starts = range(0, total - self.stride, length - self.stride)
+        if self.direction == "right":
+            return [encoding[start : start + length] for start in starts]
+        return [encoding[max(total - start - length, 0) : total - start] for start in starts]
+
+
+def _share(first: int, second: int, room: int) -> tuple[int, int]:
+    """Return how many tokens of each text are kept: the shorter one whole if it takes at most half the room."""
+    shorter = min(first, second)
+    if shorter > room // 2:
+        shorter = room // 2
+    return (shorter, room - shorter) if first <= second else (room - shorter, shorter)
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How encodings are filled up: to `length`, or to the longest of a batch if that is None."""
+
+    direction: str
+    pad_id: int
+    pad_token: str
+    length: int | None
+    pad_to_multiple_of: int | None
+
+    def __call__(self, encodings: list[Encoding]) -> list[Encoding]:
+        """Return the encodings, and the windows that go with them, filled up."""
+        length = max(map(len, encodings), default=0) if self.length is None else self.length
+        multiple = self.pad_to_multiple_of or 1
+        length = -(-length // multiple) * multiple
+        return [self._pad(encoding, length) for encoding in encodings]
+
+    def _pad(self, encoding: Encoding, length: int) -> Encoding:
+        padding = Encoding.of_no_text(self.pad_token, self.pad_id, max(length - len(encoding), 0), attention=0)
+        padded = encoding + padding if self.direction == "right" else padding + encoding
+        padded.overflowing = [self._pad(window, length) for window in encoding.overflowing]
+        return padded
+
+
+def combinations(firsts: Windows, seconds: Windows) -> Iterator[tuple[Encoding, Encoding]]:
+    """Yield each window of one text with each of the other, in the order of the `tokenizers` library."""
+    yield firsts[0], seconds[0]
+    yield from ((first, second) for first in firsts[1:] for second in seconds)
+    yield from ((firsts[0], second) for second in seconds[1:])

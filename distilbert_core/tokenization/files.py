@@ -1,0 +1,200 @@
+"""The files of a tokenizer: what they hold, reading and writing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tokenizers import AddedToken
+
+from distilbert_core.errors import CheckpointError
+from distilbert_core.hub import find_file, offline_note, split_hub_options
+
+if TYPE_CHECKING:
+    from distilbert_core.tokenization.base import BaseTokenizer
+
+    Tokenizer = TypeVar("Tokenizer", bound=BaseTokenizer)
+
+VOCAB_FILE = "vocab.txt"
+TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+ADDED_TOKENS_FILE = "added_tokens.json"
+
+STORED_OPTIONS = (  # arguments that tokenizer_config.json or special_tokens_map.json may hold
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+    "additional_special_tokens",
+    "do_lower_case",
+    "do_basic_tokenize",
+    "never_split",
+    "clean_text",
+    "strip_accents",
+    "tokenize_chinese_chars",
+    "clean_up_tokenization_spaces",
+    "model_max_length",
+    "padding_side",
+    "truncation_side",
+)
+
+NORMALIZER_OPTIONS = {  # name in tokenizer.json -> argument
+    "clean_text": "clean_text",
+    "handle_chinese_chars": "tokenize_chinese_chars",
+    "strip_accents": "strip_accents",
+    "lowercase": "do_lower_case",
+}
+NORMALIZER_DEFAULTS = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What an engine is made from.
+
+    Attributes:
+        vocabulary: Id of each token.
+        unk_token: Stands for a word that the vocabulary cannot spell.
+        prefix: What a token that continues a word begins with.
+        basic: Normalise, and split at punctuation too.
+        normalizer: Options of the normaliser, named as in tokenizer.json, that are not the default.
+    """
+
+    vocabulary: Mapping[str, int]
+    unk_token: str
+    prefix: str
+    basic: bool
+    normalizer: Mapping[str, bool | None]
+
+
+# -- reading ----------------------------------------------------------------------------------------------------
+
+
+def load(cls: type[Tokenizer], source: str | Path, kwargs: Mapping[str, Any]) -> Tokenizer:
+    """Load a tokenizer; see `BaseTokenizer.from_pretrained`."""
+    where, options = split_hub_options(kwargs)
+    tokenizer_file = find_file(source, TOKENIZER_FILE, **where)
+    vocab_file = None if tokenizer_file else find_file(source, VOCAB_FILE, **where)
+    if tokenizer_file is None and vocab_file is None:
+        note = offline_note(source, where)
+        raise CheckpointError(f"{source} has neither {TOKENIZER_FILE} nor {VOCAB_FILE}{note}.")
+    stored = read_json(find_file(source, SPECIAL_TOKENS_FILE, **where))
+    stored |= read_json(find_file(source, TOKENIZER_CONFIG_FILE, **where))
+    known = {name: _plain(stored[name]) for name in STORED_OPTIONS if stored.get(name) is not None}
+    added = {int(index): added_token(token) for index, token in stored.get("added_tokens_decoder", {}).items()}
+    for content, index in read_json(find_file(source, ADDED_TOKENS_FILE, **where)).items():
+        added.setdefault(index, AddedToken(content, normalized=True))
+    # Special tokens beyond the vocabulary must be there before they are looked up, in the order of their ids.
+    later = known.pop("additional_special_tokens", [])
+    tokenizer = cls(**{"vocab_file": vocab_file, "tokenizer_file": tokenizer_file, **known, **options})
+    for index, token in sorted(added.items()):
+        tokenizer.add_tokens([token], special_tokens=token.special)
+        got = tokenizer.convert_tokens_to_ids(token.content)
+        if got != index:
+            raise CheckpointError(
+                f"{source}: the files of the tokenizer do not fit together: the added token {token.content!r} must "
+                f"have the id {index}, but after the vocabulary and the other added tokens it gets {got}."
+            )
+    if later and "additional_special_tokens" not in options:
+        tokenizer.add_special_tokens({"additional_special_tokens": later})
+    return tokenizer
+
+
+def read_vocabulary(path: str | Path) -> dict[str, int]:
+    """Read vocab.txt: the id of a token is the number of its line, from 0.
+
+    Raises:
+        CheckpointError: The file is missing, empty, or not UTF-8.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} cannot be read as a vocabulary ({error}).") from error
+    vocabulary = {token.rstrip("\r"): index for index, token in enumerate(text.removesuffix("\n").split("\n"))}
+    if not text:
+        raise CheckpointError(f"{path} is an empty vocabulary.")
+    return vocabulary
+
+
+def read_json(path: Path | None) -> dict[str, Any]:
+    """Read a JSON object; an empty one if there is no file.
+
+    Raises:
+        CheckpointError: The file holds something else.
+    """
+    if path is None:
+        return {}
+    try:
+        options = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error}).") from error
+    if not isinstance(options, dict):
+        raise CheckpointError(f"{path} must hold a JSON object, got {type(options).__name__}.")
+    return options
+
+
+def _plain(option: Any) -> Any:
+    """Return a stored option; a special token may be stored as an object with its text under 'content'."""
+    if isinstance(option, list):
+        return [_plain(entry) for entry in option]
+    return option.get("content") if isinstance(option, dict) else option
+
+
+def added_token(stored: Mapping[str, Any]) -> AddedToken:
+    """Return an added token from its stored form."""
+    options = {name: value for name, value in stored.items() if name not in ("content", "__type", "id")}
+    return AddedToken(stored["content"], **options)
+
+
+# -- writing ----------------------------------------------------------------------------------------------------
+
+
+def render(tokenizer: BaseTokenizer) -> dict[str, bytes]:
+    """Return the content of the tokenizer's files by name."""
+    specification = tokenizer.specification()
+    added = tokenizer.added_tokens_decoder
+    options: dict[str, Any] = {
+        "tokenizer_class": "DistilBertTokenizer",
+        "model_max_length": tokenizer.model_max_length,
+        "padding_side": tokenizer.padding_side,
+        "truncation_side": tokenizer.truncation_side,
+        "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
+        "added_tokens_decoder": {str(index): _fields(token) for index, token in added.items()},
+        **tokenizer.special_tokens_map,
+    }
+    if specification.basic:
+        normalizer = NORMALIZER_DEFAULTS | dict(specification.normalizer)
+        options |= {NORMALIZER_OPTIONS[name]: value for name, value in normalizer.items()}
+    else:
+        options["do_basic_tokenize"] = False
+    if tokenizer.never_split:
+        options["never_split"] = list(tokenizer.never_split)
+    beyond = {token.content: index for index, token in added.items() if token.content not in specification.vocabulary}
+    content = {
+        TOKENIZER_FILE: tokenizer.to_json(),
+        VOCAB_FILE: render_vocabulary(specification.vocabulary),
+        TOKENIZER_CONFIG_FILE: _json(options),
+        SPECIAL_TOKENS_FILE: _json(tokenizer.special_tokens_map),
+    }
+    return content | ({ADDED_TOKENS_FILE: _json(beyond)} if beyond else {})
+
+
+def render_vocabulary(vocabulary: Mapping[str, int]) -> bytes:
+    """Return vocab.txt."""
+    tokens = {index: token for token, index in vocabulary.items()}
+    last = max(tokens)
+    # The line of an id without a token repeats the last one, whose last line alone counts.
+    return "".join(f"{tokens.get(index, tokens[last])}\n" for index in range(last + 1)).encode()
+
+
+def _fields(token: AddedToken) -> dict[str, Any]:
+    names = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+    return {name: getattr(token, name) for name in names}
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

@@ -1,0 +1,141 @@
+"""What is done to a text before its words are looked up: BERT's normaliser, and what a word is.
+
+It does in plain Python what the `tokenizers` library does, and keeps for each character where it comes from.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from distilbert_core.tokenization import character_classes as classes
+
+Origins = Sequence[int]  # for each character of a normalised text, the index of the one it comes from
+Rewritten = Iterable[tuple[str, int]]  # new characters, each with the index of the one it comes from
+
+
+def _ends(ranges: str) -> list[tuple[int, int]]:
+    """Return the first and the last code point of each range."""
+    spans = [[int(end, 16) for end in span.split("-")] for span in ranges.split()]
+    return [(span[0], span[-1]) for span in spans]
+
+
+def _character_set(*classes: str) -> str:
+    """Return classes of characters as the inside of a bracket of a regular expression."""
+    return "".join(f"\\U{first:08x}-\\U{last:08x}" for ranges in classes for first, last in _ends(ranges))
+
+
+WHITE_SPACE = "".join(chr(code) for first, last in _ends(classes.SPACE) for code in range(first, last + 1))
+_SPACE = _character_set(classes.SPACE)
+_PUNCTUATION = _character_set(classes.PUNCTUATION)
+WORDS = re.compile(f"[^{_SPACE}]+")
+WORDS_AND_PUNCTUATION = re.compile(f"[{_PUNCTUATION}]|[^{_PUNCTUATION}{_SPACE}]+")
+
+_CLEANED = re.compile(f"[{_character_set(classes.REMOVED, classes.BLANK)}]+")
+_BLANK = re.compile(f"[{_character_set(classes.BLANK)}]")
+_CHINESE = re.compile(f"[{_character_set(classes.CHINESE)}]+")
+_ACCENTED = re.compile(f"[{_character_set(classes.DECOMPOSED, classes.MARK)}]+")
+_MARK = re.compile(f"[{_character_set(classes.MARK)}]")
+_ANY = re.compile(".+", re.DOTALL)
+_NEWER_LOWER_CASE = {
+    chr(int(upper, 16)): chr(int(lower, 16))
+    for upper, lower in (pair.split(">") for pair in classes.LOWER_CASE.split())
+}
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """The options of BERT's normaliser, in the order in which they are applied.
+
+    Example:
+        >>> from distilbert_core.tokenization.normalization import Normalizer
+        >>> text, origins = Normalizer()("Café 好")
+        >>> text, list(origins)
+        ('cafe  好 ', [0, 1, 2, 3, 4, 5, 5, 5])
+    """
+
+    clean_text: bool = True
+    tokenize_chinese_chars: bool = True
+    strip_accents: bool = True
+    do_lower_case: bool = True
+
+    def __call__(self, text: str) -> tuple[str, Origins]:
+        """Return the normalised text, and for each of its characters where in `text` it comes from."""
+        origins: Origins = range(len(text))
+        if self.clean_text:
+            text, origins = _rewrite(text, origins, _CLEANED, _clean)
+        if self.tokenize_chinese_chars:
+            text, origins = _rewrite(text, origins, _CHINESE, _set_apart)
+        if self.strip_accents:
+            text, origins = _rewrite(text, origins, _ACCENTED, _strip_accents)
+        if self.do_lower_case:
+            text, origins = (text.lower(), origins) if text.isascii() else _rewrite(text, origins, _ANY, _lower)
+        return text, origins
+
+
+def _rewrite(
+    text: str, origins: Origins, pattern: re.Pattern[str], rewrite: Callable[[str], Rewritten]
+) -> tuple[str, Origins]:
+    """Rewrite each run that `pattern` matches."""
+    parts: list[str] = []
+    places: list[int] = []
+    end = 0
+    for match in pattern.finditer(text):
+        start = match.start()
+        parts.append(text[end:start])
+        places += origins[end:start]
+        for character, index in rewrite(match[0]):
+            parts.append(character)
+            places.append(origins[start + index])
+        end = match.end()
+    if end == 0:
+        return text, origins
+    return "".join((*parts, text[end:])), [*places, *origins[end:]]
+
+
+def _clean(run: str) -> Rewritten:
+    """Turn white space into spaces and remove control characters."""
+    return ((" ", index) for index, character in enumerate(run) if _BLANK.match(character))
+
+
+def _set_apart(run: str) -> Rewritten:
+    """Put each character between spaces."""
+    return ((part, index) for index, character in enumerate(run) for part in f" {character} ")
+
+
+def _strip_accents(run: str) -> Rewritten:
+    """Decompose (NFD) and remove the marks.
+
+    Each first character of a decomposition uses one character of the run up, in their final order; what decomposition
+    adds comes from the last one used up. This is how the library counts where marks change places.
+    """
+    used = -1
+    decomposed = ((part, i > 0) for c in run for i, part in enumerate(unicodedata.normalize("NFD", c)))
+    for part, added in _in_canonical_order(decomposed):
+        used += not added
+        if not _MARK.match(part):
+            yield part, max(used, 0)
+
+
+def _in_canonical_order(parts: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+    """Sort each run of marks by combining class, keeping the order of those in one class."""
+    marks: list[tuple[str, bool]] = []
+    for part in parts:
+        if unicodedata.combining(part[0]):
+            marks.append(part)
+        else:
+            yield from sorted(marks, key=_combining_class)
+            marks.clear()
+            yield part
+    yield from sorted(marks, key=_combining_class)
+
+
+def _combining_class(part: tuple[str, bool]) -> int:
+    return unicodedata.combining(part[0])
+
+
+def _lower(run: str) -> Rewritten:
+    """Lower each character for itself: in a whole text Python would make a final sigma."""
+    return ((low, index) for index, c in enumerate(run) for low in _NEWER_LOWER_CASE.get(c) or c.lower())
