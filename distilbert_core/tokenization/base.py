@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -13,7 +14,9 @@ from tokenizers import AddedToken
 from distilbert_core.checkpoint import replace_files
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.tokenization import files
-from distilbert_core.tokenization.batch_encoding import BatchEncoding, to_tensor
+from distilbert_core.tokenization.batch_encoding import BatchEncoding
+from distilbert_core.tokenization.columns import pad as pad_rows
+from distilbert_core.tokenization.columns import pad_to_array
 
 NO_MAX_LENGTH = int(1e30)  # what Transformers writes where no length is known
 
@@ -387,26 +390,27 @@ class BaseTokenizer:
         special = self.num_special_tokens_to_add(pairs) if add_special_tokens else 0
         with self._lock:  # a call's options are set on the engine that all threads share
             self._set_truncation(truncation, max_length, stride, special, pairs)
-            self._set_padding(padding, max_length, pad_to_multiple_of, padding_side)
             encodings = self._encode(texts, is_split_into_words, add_special_tokens, truncation)
-        mapping = range(len(encodings))
+        windows = [[encoding, *encoding.overflowing] for encoding in encodings] if return_overflowing_tokens else []
         if return_overflowing_tokens:
-            windows = [[encoding, *encoding.overflowing] for encoding in encodings]
-            mapping = [index for index, rows in enumerate(windows) for _ in rows]  # type: ignore[assignment]
-            encodings = [window for rows in windows for window in rows]
+            encodings = list(chain.from_iterable(windows))
         wanted = {
             "input_ids": True,
             "attention_mask": return_attention_mask,
             "special_tokens_mask": return_special_tokens_mask,
             "offset_mapping": return_offsets_mapping,
-            "length": return_length,
         }
-        data = {name: list(map(_READ[name], encodings)) for name, want in wanted.items() if want}
+        columns = {name: list(map(_READ[name], encodings)) for name, want in wanted.items() if want}
+        lengths = list(map(len, columns["input_ids"]))
+        padded = self._padding(padding, max_length, pad_to_multiple_of, padding_side, lengths)
+        columns = self._pad_columns(columns, padded, as_arrays=return_tensors is not None)
+        if return_length:
+            columns["length"] = lengths if padded is None else [max(padded["length"], length) for length in lengths]
         if return_overflowing_tokens:
-            data["overflow_to_sample_mapping"] = list(mapping)
+            columns["overflow_to_sample_mapping"] = [index for index, rows in enumerate(windows) for _ in rows]
         elif single and return_tensors is None:
-            data = {name: rows[0] for name, rows in data.items()}
-        encoding = BatchEncoding(data, encodings)
+            columns = {name: rows[0] for name, rows in columns.items()}
+        encoding = BatchEncoding(columns, encodings, padded)
         return encoding if return_tensors is None else encoding.convert_to_tensors(return_tensors)
 
     def _encode(self, texts: Sequence[Any], split: bool, special: bool, truncation: Any) -> list[Any]:
@@ -440,25 +444,33 @@ class BaseTokenizer:
             length, stride=stride if room else 0, strategy=strategy, direction=self.truncation_side
         )
 
-    def _set_padding(self, padding: bool | str, max_length: int | None, multiple: int | None, side: str | None) -> None:
+    def _padding(
+        self, padding: bool | str, max_length: int | None, multiple: int | None, side: str | None, lengths: list[int]
+    ) -> dict[str, Any] | None:
+        """Return how encodings of these lengths are filled up, as the arguments of their `pad`; None: not at all."""
         if padding in NO_PADDING:
-            self.backend_tokenizer.no_padding()
-            return
+            return None
         strategy = _one_of("padding", "longest" if padding is True else padding, ("longest", "max_length"))
-        length = None
-        if strategy == "max_length":
-            length = self._length(max_length)
-            if length >= NO_MAX_LENGTH:
-                raise InputError("padding='max_length' needs max_length: this tokenizer knows no model_max_length.")
-        if multiple is not None:
-            _token_count("pad_to_multiple_of", multiple)
-        self.backend_tokenizer.enable_padding(
-            direction=self.padding_side if side is None else _one_of("padding_side", side, SIDES),
-            pad_id=self.pad_token_id,
-            pad_token=self.pad_token,
-            length=length,
-            pad_to_multiple_of=multiple,
-        )
+        length = self._length(max_length) if strategy == "max_length" else max(lengths, default=0)
+        if length >= NO_MAX_LENGTH:
+            raise InputError("padding='max_length' needs max_length: this tokenizer knows no model_max_length.")
+        multiple = 1 if multiple is None else _token_count("pad_to_multiple_of", multiple) or 1
+        return {
+            "length": -(-length // multiple) * multiple,
+            "direction": _one_of("padding_side", side or self.padding_side, SIDES),
+            "pad_id": self.pad_token_id,
+            "pad_token": self.pad_token,
+        }
+
+    def _pad_columns(self, columns: dict[str, Any], padding: dict[str, Any] | None, as_arrays: bool) -> dict[str, Any]:
+        if padding is None:
+            return columns
+        length, left = padding["length"], padding["direction"] == "left"
+        # What is longer than it is filled up to stays as it is, and is no array.
+        fits = max(map(len, columns["input_ids"]), default=0) <= length
+        pad = pad_to_array if as_arrays and fits else pad_rows
+        fill = {"input_ids": padding["pad_id"], "attention_mask": 0, "special_tokens_mask": 1, "offset_mapping": (0, 0)}
+        return {name: pad(rows, length, fill[name], left) if name in fill else rows for name, rows in columns.items()}
 
     def _length(self, max_length: int | None) -> int:
         return self.model_max_length if max_length is None else _token_count("max_length", max_length)
@@ -570,27 +582,10 @@ class BaseTokenizer:
         rows = columns["input_ids"]
         if return_attention_mask:
             columns.setdefault("attention_mask", [[1] * len(row) for row in rows])
-        if padding not in NO_PADDING:
-            strategy = _one_of("padding", "longest" if padding is True else padding, ("longest", "max_length"))
-            length = self._length(max_length) if strategy == "max_length" else max(map(len, rows), default=0)
-            if length >= NO_MAX_LENGTH:
-                raise InputError("padding='max_length' needs max_length: this tokenizer knows no model_max_length.")
-            multiple = _token_count("pad_to_multiple_of", pad_to_multiple_of or 0) or 1
-            length = -(-length // multiple) * multiple
-            left = _one_of("padding_side", padding_side or self.padding_side, SIDES) == "left"
-            fill = {
-                "input_ids": self.pad_token_id,
-                "attention_mask": 0,
-                "special_tokens_mask": 1,
-                "offset_mapping": (0, 0),
-            }
-            for name in fill.keys() & columns.keys():
-                padded = ([fill[name]] * max(length - len(row), 0) for row in rows)
-                columns[name] = [
-                    [*empty, *row] if left else [*row, *empty] for row, empty in zip(columns[name], padded, strict=True)
-                ]
+        how = self._padding(padding, max_length, pad_to_multiple_of, padding_side, list(map(len, rows)))
+        columns = self._pad_columns(columns, how, as_arrays=return_tensors is not None)
         if return_tensors is not None:
-            return BatchEncoding({name: to_tensor(values, name, return_tensors) for name, values in columns.items()})
+            return BatchEncoding(columns).convert_to_tensors(return_tensors)
         return BatchEncoding({name: values[0] for name, values in columns.items()} if single else columns)
 
     # -- ids to text --------------------------------------------------------------------------------------------
@@ -684,10 +679,9 @@ _SPACES = (  # what decoding leaves -> what it becomes, one after the other
 
 _READ: dict[str, Any] = {  # output name -> how it is read from an encoding
     "input_ids": lambda encoding: encoding.ids,
-    "attention_mask": lambda encoding: encoding.attention_mask,
+    "attention_mask": lambda encoding: [1] * len(encoding),  # they are filled up later
     "special_tokens_mask": lambda encoding: encoding.special_tokens_mask,
     "offset_mapping": lambda encoding: encoding.offsets,
-    "length": len,
 }
 
 

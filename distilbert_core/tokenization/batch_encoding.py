@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from distilbert_core.backends import load_backend
-from distilbert_core.errors import InputError
-
-TENSOR_BACKENDS = {"pt": "pt", "tf": "tf", "jax": "flax", "flax": "flax"}  # return_tensors -> backend that makes them
+from distilbert_core.tokenization.columns import to_tensor
 
 
 class CharSpan(NamedTuple):
@@ -43,9 +38,24 @@ class BatchEncoding(dict[str, Any]):
         (TokenSpan(start=1, end=5), CharSpan(start=11, end=15))
     """
 
-    def __init__(self, data: Mapping[str, Any] | None = None, encodings: Sequence[Any] = ()):
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        encodings: Sequence[Any] = (),
+        padding: Mapping[str, Any] | None = None,
+    ):
         super().__init__(data or {})
-        self.encodings = list(encodings)
+        self._encodings = list(encodings)
+        self._padding = padding  # arguments of `pad` of the encodings, which is only done for who looks at them
+
+    @property
+    def encodings(self) -> list[Any]:
+        """The encoding of each text, as the engine of the tokenizer gives it."""
+        if self._padding is not None:
+            for encoding in self._encodings:
+                encoding.pad(**self._padding)
+            self._padding = None
+        return self._encodings
 
     def __getattr__(self, name: str) -> Any:
         if name in self:
@@ -149,20 +159,3 @@ class BatchEncoding(dict[str, Any]):
 def _tokens_of(encoding: Any, sequence: int, values: Sequence[Any]) -> list[tuple[int, Any]]:
     """Return the indices of the tokens of one text of a pair, each with its value."""
     return [(token, values[token]) for token, of in enumerate(encoding.sequence_ids) if of == sequence]
-
-
-def to_tensor(rows: Any, name: str, kind: str) -> Any:
-    """Return rows of one length as an array of integers of a framework.
-
-    Raises:
-        InputError: The rows have different lengths, or the framework is not known.
-    """
-    if kind != "np" and kind not in TENSOR_BACKENDS:
-        raise InputError(f"return_tensors must be one of {', '.join(('np', *TENSOR_BACKENDS))}, got {kind!r}.")
-    try:
-        array = np.asarray(rows, dtype=np.int64)
-    except ValueError:
-        raise InputError(
-            f"The texts have different lengths, so {name} cannot be one array; use padding=True."
-        ) from None
-    return array if kind == "np" else load_backend(TENSOR_BACKENDS[kind]).to_tensor(array)

@@ -1,4 +1,4 @@
-"""The tokens of a text as plain lists, and how they are cut into windows and filled up."""
+"""The tokens of a text as plain lists, and how they are cut into windows."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ class Encoding:
         """Return `count` tokens that stand for no text: [CLS], [SEP] or padding."""
         columns = (index, token, (0, 0), None, None, 1, attention)
         return cls(*([value] * count for value in columns))  # type: ignore[arg-type]
+
+    def pad(self, length: int, direction: str, pad_id: int, pad_token: str) -> None:
+        """Fill this encoding up to a length."""
+        padding = Encoding.of_no_text(pad_token, pad_id, max(length - len(self), 0), attention=0)
+        padded = self + padding if direction == "right" else padding + self
+        self.__dict__.update({**vars(padded), "overflowing": self.overflowing})
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -94,30 +100,6 @@ def _share(first: int, second: int, room: int) -> tuple[int, int]:
     if shorter > room // 2:
         shorter = room // 2
     return (shorter, room - shorter) if first <= second else (room - shorter, shorter)
-
-
-@dataclass(frozen=True)
-class Padding:
-    """How encodings are filled up: to `length`, or to the longest of a batch if that is None."""
-
-    direction: str
-    pad_id: int
-    pad_token: str
-    length: int | None
-    pad_to_multiple_of: int | None
-
-    def __call__(self, encodings: list[Encoding]) -> list[Encoding]:
-        """Return the encodings, and the windows that go with them, filled up."""
-        length = max(map(len, encodings), default=0) if self.length is None else self.length
-        multiple = self.pad_to_multiple_of or 1
-        length = -(-length // multiple) * multiple
-        return [self._pad(encoding, length) for encoding in encodings]
-
-    def _pad(self, encoding: Encoding, length: int) -> Encoding:
-        padding = Encoding.of_no_text(self.pad_token, self.pad_id, max(length - len(encoding), 0), attention=0)
-        padded = encoding + padding if self.direction == "right" else padding + encoding
-        padded.overflowing = [self._pad(window, length) for window in encoding.overflowing]
-        return padded
 
 
 def combinations(firsts: Windows, seconds: Windows) -> Iterator[tuple[Encoding, Encoding]]:

@@ -45,6 +45,8 @@ class DistilBertTokenizerFast(BaseTokenizer):
             tokenizer = Tokenizer.from_file(str(tokenizer_file))
         except Exception as error:  # the library raises plain Exception for whatever is wrong with the file
             raise CheckpointError(f"{tokenizer_file} is no valid tokenizer.json ({error}).") from error
+        tokenizer.no_padding()  # files may hold what some call asked for
+        tokenizer.no_truncation()
         if isinstance(tokenizer.normalizer, BertNormalizer):
             for name, value in normalizer.items():
                 setattr(tokenizer.normalizer, name, value)
@@ -104,8 +106,7 @@ def set_frame(tokenizer: Tokenizer, cls: str, sep: str) -> None:
 
 
 def render_backend(tokenizer: Tokenizer) -> bytes:
-    """Return tokenizer.json, without what a call sets."""
+    """Return tokenizer.json, without the truncation that a call sets."""
     tokenizer = Tokenizer.from_str(tokenizer.to_str())
-    tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer.to_str(pretty=True).encode()

@@ -15,7 +15,7 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from distilbert_core.tokenization.encodings import Encoding, Padding, Truncation, combinations
+from distilbert_core.tokenization.encodings import Encoding, Truncation, combinations
 from distilbert_core.tokenization.normalization import WHITE_SPACE, WORDS_AND_PUNCTUATION, Normalizer
 
 LONGEST_WORD = 100  # characters; a longer word is unknown
@@ -52,7 +52,6 @@ class WordPieceTokenizer:
         self.added_tokens: dict[int, AddedToken] = {}
         self.frame: tuple[str, str] = ("", "")  # [CLS] and [SEP]
         self.truncation: Truncation | None = None
-        self.padding: Padding | None = None
         self._prepare()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -109,7 +108,7 @@ class WordPieceTokenizer:
             following += index == following
         self._prepare()
 
-    # -- options of the next calls ------------------------------------------------------------------------------
+    # -- truncation of the next calls ------------------------------------------------------------------------------
 
     def enable_truncation(self, max_length: int, stride: int, strategy: str, direction: str) -> None:
         """Cut texts from now on."""
@@ -118,16 +117,6 @@ class WordPieceTokenizer:
     def no_truncation(self) -> None:
         """Cut no text from now on."""
         self.truncation = None
-
-    def enable_padding(
-        self, direction: str, pad_id: int, pad_token: str, length: int | None, pad_to_multiple_of: int | None
-    ) -> None:
-        """Fill texts up from now on."""
-        self.padding = Padding(direction, pad_id, pad_token, length, pad_to_multiple_of)
-
-    def no_padding(self) -> None:
-        """Fill no text up from now on."""
-        self.padding = None
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """Return how many tokens stand around one text, or around two."""
@@ -140,8 +129,7 @@ class WordPieceTokenizer:
     ) -> list[Encoding]:
         """Return the encodings of texts, or of pairs given as tuples; a text may be a list of words."""
         pairs = (item if isinstance(item, tuple) else (item, None) for item in inputs)
-        encodings = [self._encode(text, pair, is_pretokenized, add_special_tokens) for text, pair in pairs]
-        return self.padding(encodings) if self.padding else encodings
+        return [self._encode(text, pair, is_pretokenized, add_special_tokens) for text, pair in pairs]
 
     def _encode(self, text: Any, pair: Any, is_pretokenized: bool, add_special_tokens: bool) -> Encoding:
         first = self._encode_text(text, 0, is_pretokenized)
