@@ -8,7 +8,14 @@ from checkpoints import HEADS, random_inputs, save_random, small_config
 from comparison import assert_close
 from reference import forward
 
-from distilbert_core import ConfigError, DistilBertConfig, Head
+from distilbert_core import (
+    DEFAULT_MODEL,
+    ConfigError,
+    DistilBertConfig,
+    DistilBertTokenizer,
+    DistilBertTokenizerFast,
+    Head,
+)
 from distilbert_core.parameters import sinusoidal_table
 
 WORDS = "distilbert.embeddings.word_embeddings.weight"
@@ -117,3 +124,24 @@ def test_impossible_changes_leave_the_model_as_it_was(framework, tmp_path, chang
         change(model)
     assert_close(framework.parameters(model), arrays, 0.0)
     assert model.config.pruned_heads == {}
+
+
+@pytest.mark.parametrize("tokenizer_class", [DistilBertTokenizerFast, DistilBertTokenizer])
+def test_tokens_that_were_added_to_a_tokenizer(framework, tmp_path, tokenizer_class):
+    tokenizer = tokenizer_class.from_pretrained(DEFAULT_MODEL)
+    model = framework.load(Head.SEQUENCE_CLASSIFICATION, DEFAULT_MODEL)
+    known = tokenizer(["a film", "it was dull"], padding=True, return_tensors="np")
+    expected = framework.call(model, **known)
+    grown = tokenizer.add_tokens(["zork", "film"])
+    grown += tokenizer.add_special_tokens({"additional_special_tokens": ["<e>"]})
+    model.resize_token_embeddings(len(tokenizer))
+    assert (grown, model.config.vocab_size) == (2, 30524)
+    assert_close(framework.call(model, **known), expected, 0.0)
+
+    tokenizer.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)
+    texts = ["a zork film<e>", "Zork"]
+    inputs = tokenizer_class.from_pretrained(tmp_path)(texts, padding=True, return_tensors="np")
+    assert inputs["input_ids"].tolist() == [[101, 1037, 30522, 2143, 30523, 102], [101, 30522, 102, 0, 0, 0]]
+    again = framework.load(Head.SEQUENCE_CLASSIFICATION, tmp_path)
+    assert_close(framework.call(again, **inputs), framework.call(model, **inputs), 0.0)
