@@ -15,8 +15,7 @@ from tokenizers.processors import TemplateProcessing
 
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.tokenization.base import BaseTokenizer
-from distilbert_core.tokenization.files import NORMALIZER_DEFAULTS, Specification
-from distilbert_core.tokenization.wordpiece import LONGEST_WORD
+from distilbert_core.tokenization.files import LONGEST_WORD, NORMALIZER_DEFAULTS, Specification
 
 
 class DistilBertTokenizerFast(BaseTokenizer):

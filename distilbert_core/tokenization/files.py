@@ -24,6 +24,8 @@ TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
 
+LONGEST_WORD = 100  # characters; a longer word is unknown
+
 STORED_OPTIONS = (  # arguments that tokenizer_config.json or special_tokens_map.json may hold
     "unk_token",
     "sep_token",

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import AddedToken
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.tokenization import files
 from distilbert_core.tokenization.base import BaseTokenizer
-from distilbert_core.tokenization.normalization import WORDS, WORDS_AND_PUNCTUATION, Normalizer
-from distilbert_core.tokenization.wordpiece import WordPieceTokenizer
+
+if TYPE_CHECKING:
+    from distilbert_core.tokenization.wordpiece import WordPieceTokenizer
 
 
 class DistilBertTokenizer(BaseTokenizer):
@@ -31,6 +32,10 @@ class DistilBertTokenizer(BaseTokenizer):
     is_fast = False
 
     def _make_engine(self, specification: files.Specification) -> WordPieceTokenizer:
+        # Here, because its large regular expressions take longer than all else that importing the core does.
+        from distilbert_core.tokenization.normalization import WORDS, WORDS_AND_PUNCTUATION, Normalizer
+        from distilbert_core.tokenization.wordpiece import WordPieceTokenizer
+
         self._specification = specification
         options = files.NORMALIZER_DEFAULTS | dict(specification.normalizer)
         if options["strip_accents"] is None:

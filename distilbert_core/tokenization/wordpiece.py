@@ -16,9 +16,9 @@ from typing import Any
 from tokenizers import AddedToken
 
 from distilbert_core.tokenization.encodings import Encoding, Truncation, combinations
+from distilbert_core.tokenization.files import LONGEST_WORD
 from distilbert_core.tokenization.normalization import WHITE_SPACE, WORDS_AND_PUNCTUATION, Normalizer
 
-LONGEST_WORD = 100  # characters; a longer word is unknown
 REMEMBERED_WORDS = 1 << 16
 
 Segment = tuple[int, int, int | None]  # start and end in a text, and the id if it is an added token
