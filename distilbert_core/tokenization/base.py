@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -54,6 +54,7 @@ class BaseTokenizer:
         cls_token: Begins every input.
         mask_token: Stands for a token to be predicted.
         additional_special_tokens: More tokens that are never split and that decoding can leave out.
+        added_tokens_decoder: Tokens that were added before, by id.
         clean_text: Remove control characters and unify white space. None: as in the file, or True.
         tokenize_chinese_chars: Put spaces around Chinese characters. None: as in the file, or True.
         strip_accents: Remove accents; None: as in the file, or if lower-casing.
@@ -64,7 +65,8 @@ class BaseTokenizer:
         truncation_side: 'right' or 'left'.
 
     Raises:
-        CheckpointError: A file is missing or damaged, or the vocabulary lacks a special token.
+        CheckpointError: A file is missing or damaged, the vocabulary lacks a special token, or an added token would
+            get another id.
         InputError: An option is not one of those named.
     """
 
@@ -90,6 +92,7 @@ class BaseTokenizer:
         cls_token: Token = SPECIAL_TOKENS["cls_token"],
         mask_token: Token = SPECIAL_TOKENS["mask_token"],
         additional_special_tokens: Sequence[Token] = (),
+        added_tokens_decoder: Mapping[int, AddedToken] | None = None,
         clean_text: bool | None = None,
         tokenize_chinese_chars: bool | None = None,
         strip_accents: bool | None = None,
@@ -110,6 +113,7 @@ class BaseTokenizer:
         for name, token in special.items():
             setattr(self, name, str(token))
         self.additional_special_tokens = [str(token) for token in additional_special_tokens]
+        added = dict(sorted((added_tokens_decoder or {}).items()))
         options = {
             "clean_text": clean_text,
             "handle_chinese_chars": tokenize_chinese_chars,
@@ -122,16 +126,32 @@ class BaseTokenizer:
             self.backend_tokenizer = self._read_engine(tokenizer_file, normalizer)
         elif vocab_file is not None:
             vocabulary = files.read_vocabulary(vocab_file)
-            self._check_special_tokens(vocabulary)
+            self._check_special_tokens({*vocabulary, *(token.content for token in added.values())})
             self.backend_tokenizer = self._make_engine(
                 files.Specification(vocabulary, self.unk_token, wordpieces_prefix, do_basic_tokenize, normalizer)
             )
         else:
             raise InputError("Give vocab_file or tokenizer_file; got neither.")
+        self._add_again(added)
         self._check_special_tokens(self.get_vocab())
         self.add_tokens([*special.values(), *additional_special_tokens], special_tokens=True)
         self._set_frame()
         self._lock = threading.Lock()
+
+    def _add_again(self, added: Mapping[int, AddedToken]) -> None:
+        for index, token in added.items():
+            self.add_tokens([token], special_tokens=token.special)
+            got = self.convert_tokens_to_ids(token.content)
+            if got != index:
+                raise CheckpointError(
+                    f"The vocabulary and the added tokens do not fit together: the added token {token.content!r} must "
+                    f"have the id {index}, but after those before it gets {got}."
+                )
+
+    def _check_special_tokens(self, vocabulary: Container[str]) -> None:
+        missing = [getattr(self, name) for name in SPECIAL_TOKENS if getattr(self, name) not in vocabulary]
+        if missing:
+            raise CheckpointError(f"The vocabulary lacks the special token(s) {', '.join(missing)}.")
 
     def _make_engine(self, specification: files.Specification) -> Any:
         """Return an engine: an object with the methods of `tokenizers.Tokenizer`."""
@@ -156,11 +176,6 @@ class BaseTokenizer:
     def to_json(self) -> bytes:
         """Return tokenizer.json."""
         raise NotImplementedError
-
-    def _check_special_tokens(self, vocabulary: Mapping[str, int]) -> None:
-        missing = [token for token in self.special_tokens_map.values() if token not in vocabulary]
-        if missing:
-            raise CheckpointError(f"The vocabulary lacks the special token(s) {', '.join(missing)}.")
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}

@@ -90,20 +90,8 @@ def load(cls: type[Tokenizer], source: str | Path, kwargs: Mapping[str, Any]) ->
     added = {int(index): added_token(token) for index, token in stored.get("added_tokens_decoder", {}).items()}
     for content, index in read_json(find_file(source, ADDED_TOKENS_FILE, **where)).items():
         added.setdefault(index, AddedToken(content, normalized=True))
-    # Special tokens beyond the vocabulary must be there before they are looked up, in the order of their ids.
-    later = known.pop("additional_special_tokens", [])
-    tokenizer = cls(**{"vocab_file": vocab_file, "tokenizer_file": tokenizer_file, **known, **options})
-    for index, token in sorted(added.items()):
-        tokenizer.add_tokens([token], special_tokens=token.special)
-        got = tokenizer.convert_tokens_to_ids(token.content)
-        if got != index:
-            raise CheckpointError(
-                f"{source}: the files of the tokenizer do not fit together: the added token {token.content!r} must "
-                f"have the id {index}, but after the vocabulary and the other added tokens it gets {got}."
-            )
-    if later and "additional_special_tokens" not in options:
-        tokenizer.add_special_tokens({"additional_special_tokens": later})
-    return tokenizer
+    found = {"vocab_file": vocab_file, "tokenizer_file": tokenizer_file, "added_tokens_decoder": added}
+    return cls(**{**found, **known, **options})
 
 
 def read_vocabulary(path: str | Path) -> dict[str, int]:

@@ -66,7 +66,7 @@ class WordPieceTokenizer:
         added = {token.content: (index, token) for index, token in self.added_tokens.items()}
         self._ids = self.vocabulary | {content: index for content, (index, _) in added.items()}
         self._tokens = {index: token for token, index in self._ids.items()}
-        unknown = self.vocabulary.get(self.unk_token)
+        unknown = self._ids.get(self.unk_token)
         in_text: dict[str, Any] = {token: (self.vocabulary.get(token, unknown), None) for token in self.never_split}
         in_normalized_text: dict[str, Any] = {}
         for content, (index, token) in sorted(added.items(), key=lambda entry: not entry[1][1].special):
@@ -204,7 +204,7 @@ class WordPieceTokenizer:
             else:
                 pieces.clear()
                 break
-        return pieces or [(self.vocabulary[self.unk_token], self.unk_token, 0, len(word))]
+        return pieces or [(self._ids[self.unk_token], self.unk_token, 0, len(word))]
 
 
 class _AddedTokens:

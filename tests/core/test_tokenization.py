@@ -570,6 +570,18 @@ def test_added_tokens_json_alone(tokenizer_class: type[BaseTokenizer], tmp_path:
         tokenizer_class.from_pretrained(folder)
 
 
+def test_special_tokens_beyond_the_vocabulary(
+    tokenizer_class: type[BaseTokenizer], small: Make, tmp_path: Path
+) -> None:
+    tokenizer = small(additional_special_tokens=["<e>"])
+    tokenizer.add_special_tokens({"mask_token": "<m>"})
+    tokenizer.save_pretrained(tmp_path / "saved")
+    (tmp_path / "saved" / "tokenizer.json").unlink()
+    same = tokenizer_class.from_pretrained(tmp_path / "saved")
+    assert (same.mask_token, same.mask_token_id, same.additional_special_tokens) == ("<m>", 15, ["<e>"])
+    assert same.encode("a<m><e>") == tokenizer.encode("a<m><e>") == [CLS, A, 15, 14, SEP]
+
+
 # -- other ways to split -----------------------------------------------------------------------------------
 
 
