@@ -1,8 +1,9 @@
-"""NumPy in, NumPy out: models as the command line sees them, whatever the framework."""
+"""NumPy in, NumPy out: models as the pipelines see them, whatever the framework."""
 
 from __future__ import annotations
 
 import importlib
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +11,13 @@ import numpy as np
 
 from distilbert_core.backends import BACKENDS, load_backend
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.parameters import Head
+from distilbert_core.errors import CheckpointError, CheckpointWarning
+from distilbert_core.parameters import BODY, Head
+
+# Heads whose outputs have an axis of tokens after that of the batch.
+TOKEN_HEADS = frozenset({Head.NONE, Head.MASKED_LM, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING})
+# A call returns only what the head predicts, by name, whatever the checkpoint's configuration says.
+_PLAIN_OUTPUTS = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
 
 
 class Inference:
@@ -22,14 +29,26 @@ class Inference:
         **kwargs: Keywords of `from_pretrained`.
 
     Raises:
-        CheckpointError: There is no such checkpoint, or it is damaged.
+        CheckpointError: There is no such checkpoint, it is damaged, or it lacks the head: what a head of random
+            numbers predicts is noise.
     """
 
     backend: ClassVar[str]
 
     def __init__(self, head: Head, source: str | Path, **kwargs: Any):
+        self.head = head
         model_class = getattr(load_backend(self.backend), BACKENDS[self.backend].class_prefix + head.value)
-        self.model = model_class.from_pretrained(source, **kwargs)
+        with warnings.catch_warnings():
+            # What is missing is an error below; what is not used was not asked for.
+            warnings.simplefilter("ignore", CheckpointWarning)
+            self.model, info = model_class.from_pretrained(source, output_loading_info=True, **_PLAIN_OUTPUTS, **kwargs)
+        fresh = [*info["missing_keys"], *(name for name, _, _ in info["mismatched_keys"])]
+        fresh = [name for name in fresh if head is not Head.NONE and not name.startswith(f"{BODY}.")]
+        if fresh:
+            raise CheckpointError(
+                f"{source} has no weights for {model_class.__name__}: it lacks {', '.join(fresh)}. Give a checkpoint "
+                "with this head, or train one."
+            )
 
     @property
     def config(self) -> DistilBertConfig:
@@ -52,7 +71,7 @@ def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) 
 
     Raises:
         BackendNotInstalledError: The backend's framework is not installed.
-        CheckpointError: There is no such checkpoint, or it is damaged.
+        CheckpointError: There is no such checkpoint, it is damaged, or it lacks the head.
 
     Example:
         >>> import numpy as np

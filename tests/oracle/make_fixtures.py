@@ -1,4 +1,5 @@
-"""Write the oracle fixtures: what DistilBERT of Transformers 4.53.3 computes and how it splits texts.
+"""Write the oracle fixtures: what DistilBERT of Transformers 4.53.3 computes, how it splits texts,
+and what its pipelines answer.
 
     python tests/oracle/make_fixtures.py [--vocab vocab.txt] [--out folder]
 
@@ -10,7 +11,9 @@ import argparse
 from pathlib import Path
 
 import transformers
+from fuzz_cases import write_fuzz_fixture
 from model_cases import CASES, write_case
+from pipeline_cases import write_pipeline_fixture
 from tokenizer_cases import find_vocab, write_tokenizer_fixture
 
 VERSION = "4.53.3"
@@ -21,6 +24,8 @@ def write_all(vocab: Path, out: Path) -> None:
     """Write every fixture below `out`."""
     out.mkdir(parents=True, exist_ok=True)
     write_tokenizer_fixture(vocab, out)
+    write_fuzz_fixture(vocab, out)
+    write_pipeline_fixture(vocab, out)
     for case in CASES:
         write_case(case, out)
 

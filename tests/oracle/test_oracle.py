@@ -5,6 +5,7 @@ Runs in the tox environment `oracle`; without that version of Transformers the m
 
 import importlib.metadata
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,13 @@ import pytest
 if importlib.util.find_spec("transformers") is None or importlib.metadata.version("transformers") != "4.53.3":
     pytest.skip("needs transformers 4.53.3", allow_module_level=True)
 
+from fuzz_cases import FILE_NAME as FUZZ_FILE_NAME
+from fuzz_cases import write_fuzz_fixture
 from make_fixtures import FIXTURES
+from minilm_cases import FILE_NAME as VECTORS_FILE_NAME
 from model_cases import CASES, MAIN_OUTPUTS, Arrays, Case, write_case
+from pipeline_cases import FILE_NAME as PIPELINES_FILE_NAME
+from pipeline_cases import largest_difference, write_pipeline_fixture
 from safetensors.numpy import load_file
 from tokenizer_cases import FILE_NAME, find_vocab, write_tokenizer_fixture
 
@@ -60,8 +66,20 @@ def test_tokenizer_is_reproduced(tmp_path: Path) -> None:
     assert (tmp_path / FILE_NAME).read_text() == (FIXTURES / FILE_NAME).read_text()
 
 
+def test_random_texts_are_reproduced(tmp_path: Path) -> None:
+    write_fuzz_fixture(find_vocab(), tmp_path)
+    assert (tmp_path / FUZZ_FILE_NAME).read_text() == (FIXTURES / FUZZ_FILE_NAME).read_text()
+
+
+def test_pipelines_are_reproduced(tmp_path: Path) -> None:
+    write_pipeline_fixture(find_vocab(), tmp_path)
+    made, committed = (json.loads((root / PIPELINES_FILE_NAME).read_text()) for root in (tmp_path, FIXTURES))
+    assert largest_difference(made, committed) <= 5e-6  # the same machine: 0; its numbers are float32
+
+
 def test_no_other_fixture_is_committed() -> None:
-    expected = {case.name for case in CASES} | {FILE_NAME, "README.md"}
+    files = {FILE_NAME, FUZZ_FILE_NAME, VECTORS_FILE_NAME, PIPELINES_FILE_NAME, "README.md"}
+    expected = {case.name for case in CASES} | files
     assert {path.name for path in FIXTURES.iterdir()} == expected
 
 

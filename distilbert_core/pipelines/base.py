@@ -1,0 +1,255 @@
+"""What all pipelines share: inputs become token windows, windows become batches, outputs become results, in order.
+
+Shapes: B batch, T tokens, D model size, V vocabulary, L labels.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, ClassVar
+
+import numpy as np
+
+from distilbert_core.batching import pad_rows, positive_integer, token_batches
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import InputError
+from distilbert_core.inference import TOKEN_HEADS, Inference
+from distilbert_core.parameters import Head
+from distilbert_core.pipelines.progress import bar_delay, progress_bar
+from distilbert_core.tokenization.base import BaseTokenizer
+from distilbert_core.tokenization.encodings import Encoding
+
+# Inputs are read this many at a time, until there are enough to sort by length: so many inputs, or so many batches.
+CHUNK = 64
+MOST_INPUTS = 1024
+MOST_BATCHES = 16
+
+Text = str | tuple[str, str]
+Options = Mapping[str, Any]
+
+
+class Pipeline:
+    """A task: a model, its tokenizer, and what becomes of texts between them.
+
+    A subclass says which texts an input holds (`read`), what is kept of the model's outputs for each (`reduce`), and
+    what result that makes (`combine`). Here everything in between is done: texts are tokenized, batched by length to
+    a budget of tokens, run through the model, and their outputs put back into order. No result depends on the batch
+    that its input happened to be in, but for the rounding of floating-point numbers.
+
+    Args:
+        model: Inference object of any backend.
+        tokenizer: The model's tokenizer, fast or slow.
+        batch_size: Most rows of a batch; None: as many as `batch_tokens` allows.
+        batch_tokens: Most tokens of a batch, padding included; None: what suits the task.
+        progress: True or False: always or never show a progress bar on standard error; None: on long work, if
+            standard error is a terminal.
+        **options: Options of the task, used where a call does not give them.
+
+    Raises:
+        InputError: A number or an option is impossible, or the tokenizer has more tokens than the model.
+        TypeError: An option is unknown.
+    """
+
+    task: ClassVar[str]
+    head: ClassVar[Head]
+    defaults: ClassVar[Options]  # every option of a call
+    batch_tokens: int = 4096
+
+    def __init__(
+        self,
+        model: Inference,
+        tokenizer: BaseTokenizer,
+        *,
+        batch_size: int | None = None,
+        batch_tokens: int | None = None,
+        progress: bool | None = None,
+        **options: Any,
+    ):
+        self.model = model
+        self.tokenizer = tokenizer
+        self.batch_size = None if batch_size is None else positive_integer("batch_size", batch_size)
+        if batch_tokens is not None:
+            self.batch_tokens = positive_integer("batch_tokens", batch_tokens)
+        self.progress = progress
+        if len(tokenizer) > self.config.vocab_size:
+            raise InputError(
+                f"tokenizer has {len(tokenizer)} tokens, more than the model's vocab_size={self.config.vocab_size}; "
+                "give the tokenizer of this model, or enlarge the model with resize_token_embeddings."
+            )
+        self.options: Options = self.defaults
+        self._with_defaults(options)  # says now what would be wrong in every call
+        self.options = {**self.defaults, **options}
+
+    @property
+    def config(self) -> DistilBertConfig:
+        """The model's configuration."""
+        return self.model.config
+
+    @property
+    def framework(self) -> str:
+        """The backend that runs the model: 'pt', 'tf' or 'flax'."""
+        return self.model.backend
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens of a row, special ones included."""
+        return min(self.tokenizer.model_max_length, self.config.max_position_embeddings)
+
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """Return the result of one input, the results of a list, or a lazy iterator for any other iterable.
+
+        Args:
+            inputs: An input of the task, a list of them, or another iterable.
+            **options: Options of the task.
+
+        Raises:
+            InputError: An input or an option is impossible.
+            TypeError: An option is unknown.
+        """
+        options = self._with_defaults(options)
+        if isinstance(inputs, list):
+            return list(self._answers(inputs, options, bar_delay(self.progress, streaming=False)))
+        if isinstance(inputs, str | bytes | Mapping | tuple) or not isinstance(inputs, Iterable):
+            (result,) = self._answers([inputs], options, None)
+            return result
+        return self._answers(inputs, options, bar_delay(self.progress, streaming=True))
+
+    def stream(self, inputs: Iterable[Any], **options: Any) -> Iterator[Any]:
+        """Return an iterator over the results of inputs, one for each, in order.
+
+        Inputs are read as results are asked for, a bounded number of them ahead.
+
+        Args:
+            inputs: Any iterable of inputs of the task.
+            **options: Options of the task.
+
+        Raises:
+            InputError: An input or an option is impossible.
+            TypeError: An option is unknown.
+        """
+        return self._answers(inputs, self._with_defaults(options), bar_delay(self.progress, streaming=True))
+
+    # -- what a task says ---------------------------------------------------------------------------------------
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Raise InputError if an option is impossible; may replace values by what later steps need."""
+
+    def read(self, value: Any, options: Options) -> list[Text]:
+        """Return the texts or pairs of an input, or raise InputError if it is none of this task."""
+        if not isinstance(value, str):
+            raise InputError(f"{self.task} takes a text, got {reprlib.repr(value)}.")
+        return [value]
+
+    def tokenizer_options(self, options: Options) -> dict[str, Any]:
+        """Return the keywords of the tokenizer's call."""
+        return {"truncation": options["truncation"], "max_length": self.max_length}
+
+    def forward(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[str, np.ndarray]:
+        """Run the model on a batch [B, T]."""
+        return self.model(input_ids=input_ids, attention_mask=attention_mask)
+
+    def reduce(self, window: Encoding, outputs: dict[str, np.ndarray], options: Options) -> Any:
+        """Return what is kept of the model's outputs for one window of tokens.
+
+        Args:
+            window: The tokens.
+            outputs: The outputs for them, without axis B and without padding: [T, ...], or [L] where the model
+                predicts one thing for the whole; float32, or float64. They are views of the batch's: copy what is
+                kept.
+            options: Options of the call.
+        """
+        raise NotImplementedError
+
+    def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[Any], options: Options) -> Any:
+        """Return the result of an input from what `reduce` kept for each of its windows."""
+        raise NotImplementedError
+
+    # -- from inputs to results ---------------------------------------------------------------------------------
+
+    @classmethod
+    def check_option_names(cls, options: Options) -> None:
+        """Raise TypeError if an option is none of this task's."""
+        unknown = sorted(options.keys() - cls.defaults.keys())
+        if unknown:
+            known = ", ".join(cls.defaults)
+            raise TypeError(f"Unknown keyword argument(s): {', '.join(unknown)}. {cls.task} has the options {known}.")
+
+    def _with_defaults(self, options: Options) -> dict[str, Any]:
+        self.check_option_names(options)
+        merged = {**self.options, **options}
+        self.check_options(merged)
+        return merged
+
+    def _answers(self, inputs: Iterable[Any], options: Options, delay: float | None) -> Iterator[Any]:
+        total = len(inputs) if isinstance(inputs, Sequence) else None
+        with progress_bar(total, delay) as advance:
+            for values, texts in self._portions(iter(inputs), options):
+                windows = [window for group in texts for window in group]
+                kept = iter(self._run(windows, options, advance, len(values) / len(windows)))
+                for value, group in zip(values, texts, strict=True):
+                    yield self.combine(value, group, list(islice(kept, len(group))), options)
+
+    def _portions(self, inputs: Iterator[Any], options: Options) -> Iterator[tuple[list[Any], list[list[Encoding]]]]:
+        """Yield inputs with the token windows of each, enough of them at a time to fill batches of like length."""
+        values: list[Any] = []
+        groups: list[list[Encoding]] = []
+        tokens = 0
+        while chunk := list(islice(inputs, CHUNK)):
+            new = self.tokenize([self.read(value, options) for value in chunk], options)
+            values += chunk
+            groups += new
+            tokens += sum(len(window) for group in new for window in group)
+            if len(values) >= MOST_INPUTS or tokens >= MOST_BATCHES * self.batch_tokens:
+                yield values, groups
+                values, groups, tokens = [], [], 0
+        if values:
+            yield values, groups
+
+    def tokenize(self, texts: Sequence[Sequence[Text]], options: Options) -> list[list[Encoding]]:
+        """Return the token windows of each input, whose texts are given."""
+        flat = [text for group in texts for text in group]
+        owners = [owner for owner, group in enumerate(texts) for _ in group]
+        encoding = self.tokenizer(flat, **self.tokenizer_options(options))
+        windows: list[list[Encoding]] = [[] for _ in texts]
+        sources = encoding.get("overflow_to_sample_mapping", range(len(flat)))
+        for source, window in zip(sources, encoding.encodings, strict=True):
+            if len(window) > self.max_length:
+                raise InputError(
+                    f"{reprlib.repr(flat[source])} has {len(window)} tokens, more than the model's {self.max_length}; "
+                    "give truncation=True or a shorter text."
+                )
+            windows[owners[source]].append(window)
+        return windows
+
+    def _run(
+        self, windows: Sequence[Encoding], options: Options, advance: Callable[[float], None], share: float
+    ) -> list[Any]:
+        """Return what `reduce` keeps for each window; each is that share of an input."""
+        kept: list[Any] = [None] * len(windows)
+        for batch in token_batches([len(window) for window in windows], self.batch_tokens, self.batch_size):
+            outputs = self.forward(*pad_rows([windows[i].ids for i in batch], self.tokenizer.pad_token_id))
+            outputs = {name: _at_least_float32(array) for name, array in outputs.items()}
+            for row, i in enumerate(batch):
+                real = slice(len(windows[i]) if self.head in TOKEN_HEADS else None)
+                kept[i] = self.reduce(windows[i], {name: array[row, real] for name, array in outputs.items()}, options)
+            advance(len(batch) * share)
+        return kept
+
+
+def _at_least_float32(array: np.ndarray) -> np.ndarray:
+    return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise InputError if an option is not True or False."""
+    if value not in (True, False):
+        raise InputError(f"{name} must be True or False, got {value!r}.")
+
+
+def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
+    """Raise InputError if an option is none of the allowed values."""
+    allowed = tuple(allowed)
+    if value not in allowed:
+        raise InputError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}.")

@@ -1,0 +1,100 @@
+"""The most likely tokens in place of [MASK]."""
+
+from __future__ import annotations
+
+import reprlib
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from distilbert_core.batching import positive_integer
+from distilbert_core.errors import InputError
+from distilbert_core.parameters import Head
+from distilbert_core.pipelines.base import Options, Pipeline, Text, check_flag
+from distilbert_core.pipelines.scores import best, softmax
+from distilbert_core.tokenization.encodings import Encoding
+
+
+class FillMaskPipeline(Pipeline):
+    """Candidates for the masks of a text: a list of {'score', 'token', 'token_str', 'sequence'}, the best first.
+
+    An input is a text with [MASK] in it. For several masks the result is a list of such lists, one for each mask; each
+    is filled by itself, the others stay in 'sequence'.
+
+    Options:
+        top_k: How many candidates.
+        targets: Candidates to choose from, a text or a list of texts. One that is no single token of the vocabulary
+            counts as its first token, with a warning.
+        truncation: Cut texts that are too long for the model. False: they are an InputError.
+    """
+
+    task = "fill-mask"
+    head = Head.MASKED_LM
+    defaults: ClassVar[Options] = {"top_k": 5, "targets": None, "truncation": True}
+    batch_tokens = 1024  # the logits of a batch have 30,000 numbers for each token
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Raise InputError if an option is impossible; targets become token ids."""
+        positive_integer("top_k", options["top_k"])
+        check_flag("truncation", options["truncation"])
+        if options["targets"] is not None:
+            options["targets"] = self._target_ids(options["targets"])
+
+    def _target_ids(self, targets: str | Iterable[str]) -> np.ndarray:
+        targets = [targets] if isinstance(targets, str) else list(targets)
+        if not all(isinstance(target, str) for target in targets):
+            raise InputError(f"targets must be a text or a list of texts, got {targets!r}.")
+        ids = set()
+        for target in targets:
+            index = self.tokenizer.convert_tokens_to_ids(target)
+            if index != self.tokenizer.unk_token_id or target == self.tokenizer.unk_token:
+                ids.add(index)
+            elif tokens := self.tokenizer.tokenize(target):
+                ids.add(self.tokenizer.convert_tokens_to_ids(tokens[0]))
+                warnings.warn(f"The target {target!r} is no token; {tokens[0]!r} stands for it.", stacklevel=5)
+            else:
+                warnings.warn(f"The target {target!r} has no tokens; it is left out.", stacklevel=5)
+        if not ids:
+            raise InputError(f"targets must name at least one token, got {targets!r}.")
+        return np.array(sorted(ids))
+
+    def tokenize(self, texts: Sequence[Sequence[Text]], options: Options) -> list[list[Encoding]]:
+        """Return the tokens of each text, all of which must hold a mask."""
+        windows = super().tokenize(texts, options)
+        for (text,), (window,) in zip(texts, windows, strict=True):
+            if self.tokenizer.mask_token_id not in window.ids:
+                cut = f" in its first {self.max_length} tokens" if window.overflowing else ""
+                raise InputError(f"{reprlib.repr(text)} has no {self.tokenizer.mask_token}{cut}.")
+        return windows
+
+    def reduce(self, window: Encoding, outputs: dict[str, np.ndarray], options: Options) -> list[list[dict[str, Any]]]:
+        """Logits [T, V] -> the candidates for each mask."""
+        ids = np.array(window.ids)
+        masks = np.flatnonzero(ids == self.tokenizer.mask_token_id)
+        scores = softmax(outputs["logits"][masks])  # [masks, V]
+        tokens = np.arange(scores.shape[-1]) if options["targets"] is None else options["targets"]
+        scores = scores[:, tokens]
+        return [
+            [
+                self._candidate(ids, mask, int(tokens[i]), float(row[i]), skip_special=len(masks) == 1)
+                for i in best(row, options["top_k"])
+            ]
+            for mask, row in zip(masks.tolist(), scores, strict=True)
+        ]
+
+    def _candidate(self, ids: np.ndarray, mask: int, token: int, score: float, skip_special: bool) -> dict[str, Any]:
+        filled = np.where(np.arange(ids.size) == mask, token, ids)
+        filled = filled[filled != self.tokenizer.pad_token_id]
+        return {
+            "score": score,
+            "token": token,
+            "token_str": self.tokenizer.decode([token]),
+            "sequence": self.tokenizer.decode(filled, skip_special_tokens=skip_special),
+        }
+
+    def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[Any], options: Options) -> Any:
+        """Return the candidates, by mask if there are several."""
+        (candidates,) = kept
+        return candidates[0] if len(candidates) == 1 else candidates

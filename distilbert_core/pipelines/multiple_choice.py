@@ -1,0 +1,64 @@
+"""The best of several endings."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from distilbert_core.errors import InputError
+from distilbert_core.parameters import Head
+from distilbert_core.pipelines.base import Options, Pipeline, Text, check_flag
+from distilbert_core.pipelines.scores import softmax
+from distilbert_core.tokenization.encodings import Encoding
+
+
+class MultipleChoicePipeline(Pipeline):
+    """The choice that fits a prompt best: {'choice', 'text', 'score', 'scores'}.
+
+    An input is a dict with a text 'prompt' and a list of texts 'choices'; the model reads each as the pair (prompt,
+    choice). 'choice' is the index of the best, 'text' is that choice, 'score' its probability, and 'scores' are the
+    probabilities of all.
+
+    Options:
+        truncation: Cut pairs that are too long for the model, the longer text first. False: they are an InputError.
+    """
+
+    task = "multiple-choice"
+    head = Head.MULTIPLE_CHOICE
+    defaults: ClassVar[Options] = {"truncation": True}
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Raise InputError if an option is impossible."""
+        check_flag("truncation", options["truncation"])
+
+    def read(self, value: Any, options: Options) -> list[Text]:
+        """Return the pairs of prompt and choice."""
+        match value:
+            case {"prompt": str(prompt), "choices": [_, *_] as choices, **rest} if not rest:
+                if all(isinstance(choice, str) for choice in choices):
+                    return [(prompt, choice) for choice in choices]
+        raise InputError(
+            f"{self.task} takes a dict with a text 'prompt' and a list of texts 'choices', got {reprlib.repr(value)}."
+        )
+
+    def forward(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[str, np.ndarray]:
+        """Run the model on rows of one choice each [B, 1, T]: it scores each by itself."""
+        return super().forward(input_ids[:, None], attention_mask[:, None])
+
+    def reduce(self, window: Encoding, outputs: dict[str, np.ndarray], options: Options) -> np.ndarray:
+        """Keep the logit [1] of a choice."""
+        return outputs["logits"].astype(np.float64)
+
+    def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:
+        """Return the best choice."""
+        scores = softmax(np.concatenate(kept))  # [C]
+        choice = int(scores.argmax())
+        return {
+            "choice": choice,
+            "text": value["choices"][choice],
+            "score": float(scores[choice]),
+            "scores": scores.tolist(),
+        }

@@ -1,0 +1,110 @@
+"""A label for a text, or for a pair of texts."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from distilbert_core.batching import positive_integer
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import InputError
+from distilbert_core.parameters import Head
+from distilbert_core.pipelines.base import Options, Pipeline, Text, check_choice, check_flag
+from distilbert_core.pipelines.scores import best, sigmoid, softmax
+from distilbert_core.tokenization.encodings import Encoding
+
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "softmax": softmax,
+    "sigmoid": sigmoid,
+    "none": lambda logits: logits.astype(np.float64),
+}
+BEST = "best"  # top_k: the best label by itself, not in a list
+
+
+def label_scores(config: DistilBertConfig, logits: np.ndarray, function_to_apply: str | None = None) -> np.ndarray:
+    """Return the scores of a sequence classifier's labels.
+
+    Args:
+        config: The model's configuration.
+        logits: [..., L].
+        function_to_apply: 'softmax', 'sigmoid' or 'none'. None: what the model was trained for: the number itself for
+            regression, the sigmoid for multi-label models and for those with one label, else the softmax.
+
+    Returns:
+        [..., L] float64.
+
+    Example:
+        >>> import numpy as np
+        >>> from distilbert_core import DistilBertConfig
+        >>> from distilbert_core.pipelines.text_classification import label_scores
+        >>> label_scores(DistilBertConfig(), np.log([1.0, 3.0])).round(2).tolist()
+        [0.25, 0.75]
+    """
+    if function_to_apply is None:
+        if config.problem_type == "regression":
+            function_to_apply = "none"
+        elif config.problem_type == "multi_label_classification" or config.num_labels == 1:
+            function_to_apply = "sigmoid"
+        else:
+            function_to_apply = "softmax"
+    return FUNCTIONS[function_to_apply](logits)
+
+
+class TextClassificationPipeline(Pipeline):
+    """Labels of texts: {'label', 'score'}.
+
+    An input is a text, a pair (text, text_pair) as a tuple, or a dict with 'text' and perhaps 'text_pair'.
+
+    Options:
+        top_k: How many labels, in a list, the best first; None: all. Left out: the best one, by itself; for one bare
+            text in a list of one, as Transformers has it.
+        function_to_apply: 'softmax', 'sigmoid' or 'none'; left out: see `label_scores`.
+        truncation: Cut texts that are too long for the model, as Transformers does with truncation=True. False: they
+            are an InputError.
+    """
+
+    task = "text-classification"
+    head = Head.SEQUENCE_CLASSIFICATION
+    defaults: ClassVar[Options] = {"top_k": BEST, "function_to_apply": None, "truncation": True}
+
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """Return the labels of one input, of a list of them, or lazily of any other iterable."""
+        result = super().__call__(inputs, **options)
+        return [result] if isinstance(inputs, str) and isinstance(result, dict) else result
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Raise InputError if an option is impossible."""
+        if options["top_k"] not in (BEST, None):
+            positive_integer("top_k", options["top_k"])
+        check_choice("function_to_apply", options["function_to_apply"], (None, *FUNCTIONS))
+        check_flag("truncation", options["truncation"])
+
+    def read(self, value: Any, options: Options) -> list[Text]:
+        """Return the text or pair of an input."""
+        match value:
+            case str():
+                return [value]
+            case (str(), str()) if isinstance(value, tuple):
+                return [value]
+            case {"text": str(text), **rest} if rest in ({}, {"text_pair": None}):
+                return [text]
+            case {"text": str(text), "text_pair": str(pair), **rest} if not rest:
+                return [(text, pair)]
+        raise InputError(
+            f"{self.task} takes a text, a tuple of two texts or a dict with 'text' and 'text_pair', got "
+            f"{reprlib.repr(value)}."
+        )
+
+    def reduce(self, window: Encoding, outputs: dict[str, np.ndarray], options: Options) -> np.ndarray:
+        """Logits [L] -> scores [L]."""
+        return label_scores(self.config, outputs["logits"], options["function_to_apply"])
+
+    def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:
+        """Return the best labels with their scores."""
+        (scores,) = kept
+        count = 1 if options["top_k"] == BEST else options["top_k"]
+        labels = [{"label": self.config.id2label[i], "score": float(scores[i])} for i in best(scores, count).tolist()]
+        return labels[0] if options["top_k"] == BEST else labels

@@ -1,0 +1,181 @@
+"""A label for each token, or for each name: tokens that belong together become one entity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+
+from distilbert_core.batching import positive_integer
+from distilbert_core.errors import InputError
+from distilbert_core.parameters import Head
+from distilbert_core.pipelines.base import Options, Pipeline, check_choice
+from distilbert_core.pipelines.scores import softmax
+from distilbert_core.tokenization.encodings import Encoding
+
+Entity = dict[str, Any]
+
+# Strategy that labels words -> the scores [L] of a word from those of its tokens [T, L].
+WORD_STRATEGIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "first": lambda scores: scores[0],
+    "average": lambda scores: scores.mean(axis=0),
+    "max": lambda scores: scores.max(axis=0),  # its best label is that of the token with the highest score
+}
+STRATEGIES = ("none", "simple", *WORD_STRATEGIES)
+
+# Transformers joins words as this decoder does, which takes out the spaces before . , ? and ! only.
+_JOIN = WordPieceDecoder(prefix="##")
+
+
+@dataclass(frozen=True)
+class _Token:
+    """A token: its text, its place in the window and in the input's text, and whether it continues a word."""
+
+    word: str
+    index: int
+    start: int
+    end: int
+    continues: bool
+
+
+class TokenClassificationPipeline(Pipeline):
+    """Entities of a text, in order: {'entity' or 'entity_group', 'score', 'index', 'word', 'start', 'end'}.
+
+    An input is a text. 'start' and 'end' are places in it; 'word' is made from the tokens, and so in lower case where
+    the model is. 'index' is the place among the tokens, and only there without aggregation.
+
+    Options:
+        aggregation_strategy: 'none': each token ('entity'). Otherwise neighbours of one label form an 'entity_group',
+            a new one begins at each B- label: 'simple' groups tokens; 'first', 'average' and 'max' group words, whose
+            label is that of their first token, of the average of their tokens, or of the token with the highest score.
+        ignore_labels: Labels that are left out.
+        stride: Read a text that is too long for the model in windows that share this many tokens, and keep the longer
+            of two entities that overlap. None: the text is cut.
+    """
+
+    task = "token-classification"
+    head = Head.TOKEN_CLASSIFICATION
+    defaults: ClassVar[Options] = {"aggregation_strategy": "none", "ignore_labels": ("O",), "stride": None}
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Raise InputError if an option is impossible."""
+        check_choice("aggregation_strategy", options["aggregation_strategy"], STRATEGIES)
+        ignored = options["ignore_labels"]
+        if isinstance(ignored, str) or not isinstance(ignored, Iterable):
+            raise InputError(f"ignore_labels must be a list of labels, got {ignored!r}.")
+        stride = options["stride"]
+        if stride is None:
+            return
+        most = self.max_length - 3  # beside [CLS] and [SEP] a window brings at least one new token
+        if stride != 0 and positive_integer("stride", stride) > most:
+            raise InputError(f"stride must be at most {most} in windows of {self.max_length} tokens, got {stride}.")
+        if options["aggregation_strategy"] == "none":
+            raise InputError("stride needs an aggregation_strategy other than 'none', to join what windows share.")
+
+    def tokenizer_options(self, options: Options) -> dict[str, Any]:
+        """Cut at the model's length, into one window or into all that it takes."""
+        cut = {"truncation": True, "max_length": self.max_length}
+        if options["stride"] is None:
+            return cut
+        return {**cut, "stride": options["stride"], "return_overflowing_tokens": True}
+
+    def reduce(self, window: Encoding, outputs: dict[str, np.ndarray], options: Options) -> np.ndarray:
+        """Logits [T, L] -> scores [T, L]."""
+        return softmax(outputs["logits"])
+
+    def combine(self, value: str, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:
+        """Return the entities of all windows that are not to be ignored."""
+        entities = [
+            entity
+            for window, scores in zip(windows, kept, strict=True)
+            for entity in self._entities(_tokens(value, window, self.tokenizer.unk_token), scores, options)
+            if (entity.get("entity") or entity["entity_group"]) not in options["ignore_labels"]
+        ]
+        return _without_overlaps(entities) if len(windows) > 1 else entities
+
+    def _entities(self, tokens: Sequence[_Token], scores: np.ndarray, options: Options) -> list[Entity]:
+        strategy = options["aggregation_strategy"]
+        words = _words(tokens) if strategy in WORD_STRATEGIES else [[token] for token in tokens]
+        word_scores = WORD_STRATEGIES.get(strategy, WORD_STRATEGIES["first"])
+        entities = [
+            {
+                **self._best_label(word_scores(scores[[token.index for token in word]])),
+                "index": word[0].index,
+                "word": _JOIN.decode([token.word for token in word]),
+                "start": word[0].start,
+                "end": word[-1].end,
+            }
+            for word in words
+        ]
+        return entities if strategy == "none" else [self._merge(group) for group in _groups(entities)]
+
+    def _best_label(self, scores: np.ndarray) -> Entity:
+        best = int(scores.argmax())
+        return {"entity": self.config.id2label[best], "score": float(scores[best])}
+
+    def _merge(self, group: Sequence[Entity]) -> Entity:
+        return {
+            "entity_group": group[0]["entity"].split("-", 1)[-1],
+            "score": float(np.mean([entity["score"] for entity in group])),
+            "word": _JOIN.decode([entity["word"] for entity in group]),
+            "start": group[0]["start"],
+            "end": group[-1]["end"],
+        }
+
+
+def _tokens(text: str, window: Encoding, unknown: str) -> list[_Token]:
+    """Return the tokens of a window but for the special ones."""
+    tokens = []
+    rows = zip(window.tokens, window.offsets, window.special_tokens_mask, strict=True)
+    for index, (word, (start, end), special) in enumerate(rows):
+        if special:
+            continue
+        # A token that continues a word has a '##' more than its text has; an unknown one has nothing in common with it.
+        continues = word != unknown and len(word) != end - start
+        tokens.append(_Token(text[start:end] if word == unknown else word, index, start, end, continues))
+    return tokens
+
+
+def _words(tokens: Iterable[_Token]) -> list[list[_Token]]:
+    words: list[list[_Token]] = []
+    for token in tokens:
+        if words and token.continues:
+            words[-1].append(token)
+        else:
+            words.append([token])
+    return words
+
+
+def _groups(entities: Iterable[Entity]) -> list[list[Entity]]:
+    """Split entities where the label changes, and before each B- label."""
+    groups: list[list[Entity]] = []
+    for entity in entities:
+        begins, label = _split_label(entity["entity"])
+        if groups and not begins and label == _split_label(groups[-1][-1]["entity"])[1]:
+            groups[-1].append(entity)
+        else:
+            groups.append([entity])
+    return groups
+
+
+def _split_label(label: str) -> tuple[bool, str]:
+    """'B-PER' -> (True, 'PER'); 'I-PER' and 'PER' -> (False, 'PER')."""
+    return label.startswith("B-"), label[2:] if label.startswith(("B-", "I-")) else label
+
+
+def _without_overlaps(entities: Iterable[Entity]) -> list[Entity]:
+    """Of entities that overlap keep the longest; of equally long ones that of the higher score."""
+    kept: list[Entity] = []
+    for entity in sorted(entities, key=lambda entity: entity["start"]):
+        if not kept or entity["start"] >= kept[-1]["end"]:
+            kept.append(entity)
+        elif _rank(entity) > _rank(kept[-1]):
+            kept[-1] = entity
+    return kept
+
+
+def _rank(entity: Entity) -> tuple[int, float]:
+    return entity["end"] - entity["start"], entity["score"]

@@ -1,0 +1,489 @@
+"""What pipelines do around a model, with a model of a few lines in NumPy that has nothing to say about padding."""
+
+from __future__ import annotations
+
+import io
+import sys
+from itertools import count, islice
+
+import numpy as np
+import pytest
+from oracle.pipeline_cases import MASKED, STORY, largest_difference
+
+from distilbert_core import (
+    DEFAULT_MODEL,
+    BackendNotInstalledError,
+    CheckpointError,
+    DistilBertConfig,
+    DistilBertTokenizerFast,
+    Head,
+    InputError,
+)
+from distilbert_core import pipelines as package
+from distilbert_core.inference import Inference
+from distilbert_core.pipelines import ALIASES, TASKS, pipeline
+from distilbert_core.pipelines.base import MOST_INPUTS
+from distilbert_core.pipelines.progress import bar_delay, progress_bar
+from distilbert_core.pipelines.question_answering import _Answers
+from distilbert_core.pipelines.scores import best, sigmoid, softmax
+from distilbert_core.pipelines.text_classification import label_scores
+from distilbert_core.pipelines.token_classification import _groups, _without_overlaps
+
+TOKENIZER = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
+WIDTH = {Head.NONE: 4, Head.MASKED_LM: 30522}  # of the outputs; of the other heads the number of labels
+
+
+class FakeInference(Inference):
+    """Says of each token something that depends on its id alone, of padding NaN; of a row, the sum of its tokens."""
+
+    backend = "fake"
+
+    def __init__(self, head: Head, **config):
+        self.head = head
+        self.fake_config = DistilBertConfig(**config)
+        self.shapes: list[tuple[int, ...]] = []
+
+    @property
+    def config(self) -> DistilBertConfig:
+        return self.fake_config
+
+    def __call__(self, **arrays):
+        ids, mask = arrays["input_ids"], arrays["attention_mask"]
+        self.shapes.append(ids.shape)
+        said = np.sin(ids[..., None] * np.arange(1, 1 + WIDTH.get(self.head, self.config.num_labels)))
+        rows = np.sum(said * mask[..., None], axis=-2)
+        tokens = np.where(mask[..., None] == 1, said, np.nan)
+        match self.head:
+            case Head.NONE:
+                return {"last_hidden_state": tokens}
+            case Head.MASKED_LM | Head.TOKEN_CLASSIFICATION:
+                return {"logits": tokens}
+            case Head.QUESTION_ANSWERING:
+                return {"start_logits": tokens[..., 0], "end_logits": tokens[..., 1]}
+            case Head.MULTIPLE_CHOICE:
+                return {"logits": rows[..., 0]}
+        return {"logits": rows}
+
+
+def make(task: str, options=None, **config):
+    cls = TASKS[task]
+    return cls(FakeInference(cls.head, **config), TOKENIZER, **(options or {}))
+
+
+SENTENCES = [
+    " ".join(["word", "naïve", "東京", "unaffable", "[MASK]"][: 1 + i % 5] * (1 + i * 7 % 11)) for i in range(40)
+]
+INPUTS = {
+    "text-classification": [(text, "and this") if i % 3 else text for i, text in enumerate(SENTENCES)],
+    "fill-mask": [f"[MASK] {text}" for text in SENTENCES[:5]],
+    "token-classification": SENTENCES,
+    "question-answering": [{"question": "Who?", "context": text} for text in SENTENCES],
+    "feature-extraction": SENTENCES,
+    "multiple-choice": [{"prompt": text, "choices": SENTENCES[i : i + 1 + i % 4]} for i, text in enumerate(SENTENCES)],
+}
+OPTIONS = {"text-classification": {"top_k": None}, "question-answering": {"top_k": 3}}
+
+
+def plain(result):
+    """Arrays as lists."""
+    return [plain(item) for item in result] if isinstance(result, list) else np.ndarray.tolist(result)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_result_depends_on_the_batch_it_was_in(task):
+    """Alone, in a list, streamed, in batches of any size: the same results in the order of the inputs."""
+    inputs, options = INPUTS[task], OPTIONS.get(task, {})
+    answer = make(task, options)
+    expected = [answer(value) for value in inputs]
+    if task == "feature-extraction":
+        expected = plain(expected)
+    streamed = (
+        answer(inputs),
+        list(answer(iter(inputs))),
+        list(answer.stream(inputs)),
+        make(task, {**options, "batch_tokens": 50})(inputs),
+        make(task, {**options, "batch_size": 1})(inputs),
+    )
+    for results in streamed:
+        assert largest_difference(results, expected) <= 1e-12  # measured: 0.0
+    assert len({repr(result) for result in expected}) > len(expected) / 3  # the order can be seen
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_batches_keep_to_their_limits(task):
+    answer = make(task, {"batch_tokens": 120, "batch_size": 7})
+    answer(INPUTS[task])
+    shapes = [(shape[0], shape[-1]) for shape in answer.model.shapes]
+    assert all(rows <= 7 and (rows == 1 or rows * tokens <= 120) for rows, tokens in shapes)
+    assert max(rows for rows, _ in shapes) > 1
+
+
+def test_inputs_are_read_as_results_are_asked_for():
+    read = []
+    texts = (read.append(i) or f"text {i}" for i in count())
+    results = make("feature-extraction").stream(texts, pooling="mean")
+    assert not read
+    assert len(list(islice(results, 3))) == 3
+    assert len(read) == MOST_INPUTS
+    list(islice(results, MOST_INPUTS))
+    assert len(read) == 2 * MOST_INPUTS
+
+
+def test_fewer_long_inputs_are_read_ahead():
+    read = []
+    texts = (read.append(i) or STORY for i in count())
+    next(make("feature-extraction").stream(texts))
+    assert len(read) <= MOST_INPUTS / 4
+
+
+def test_one_input_a_list_or_an_iterator():
+    answer = make("feature-extraction", {"pooling": "cls"})
+    assert answer("one").shape == (4,)
+    assert [vector.shape for vector in answer(["one"])] == [(4,)]
+    assert answer([]) == []
+    iterator = answer(text for text in ["one", "two"])
+    assert iter(iterator) is iterator
+    assert len(list(iterator)) == 2
+
+
+def test_one_bare_text_gives_a_list_as_in_transformers():
+    answer = make("text-classification")
+    (alone,) = answer("good")
+    assert alone == answer(["good"])[0] == answer({"text": "good"}) == next(answer.stream(["good"]))
+    assert answer("good", top_k=1) == [alone]
+    assert answer(["good"], top_k=1) == [[alone]]
+
+
+CALLS = [  # task, input, options, message
+    ("text-classification", 3, {}, "text-classification takes a text, a tuple of two texts or a dict .*, got 3"),
+    ("text-classification", ["a", None], {}, "got None"),
+    ("text-classification", [["a", "b"]], {}, "a tuple of two texts"),
+    ("text-classification", ("a", "b", "c"), {}, "a tuple of two texts"),
+    ("text-classification", {"text": "a", "pair": "b"}, {}, "a dict with 'text' and 'text_pair', got {'pair'"),
+    ("text-classification", "a", {"top_k": 0}, "top_k must be a positive integer, got 0"),
+    ("text-classification", "a", {"function_to_apply": "tanh"}, "function_to_apply must be one of None, softmax, "),
+    ("text-classification", STORY, {"truncation": False}, "'On day 0 .* has 632 tokens, more than the model's 512"),
+    ("text-classification", "a", {"truncation": "longest"}, "truncation must be True or False, got 'longest'"),
+    ("fill-mask", "no mask", {}, r"'no mask' has no \[MASK\]\."),
+    ("fill-mask", f"{STORY} [MASK]", {}, r"has no \[MASK\] in its first 512 tokens"),
+    ("fill-mask", MASKED[0], {"targets": []}, "targets must name at least one token"),
+    ("fill-mask", MASKED[0], {"targets": [3]}, r"targets must be a text or a list of texts, got \[3\]"),
+    ("fill-mask", MASKED[0], {"top_k": None}, "top_k must be a positive integer, got None"),
+    ("token-classification", b"a", {}, "token-classification takes a text, got b'a'"),
+    (
+        "token-classification",
+        "a",
+        {"aggregation_strategy": "mean"},
+        "of none, simple, first, average, max, got 'mean'",
+    ),
+    ("token-classification", "a", {"ignore_labels": "O"}, "ignore_labels must be a list of labels, got 'O'"),
+    ("token-classification", "a", {"stride": 3}, "stride needs an aggregation_strategy"),
+    ("token-classification", "a", {"stride": -1}, "stride must be a positive integer, got -1"),
+    ("token-classification", "a", {"stride": 510}, "stride must be at most 509 in windows of 512 tokens, got 510"),
+    ("question-answering", "a", {}, "takes a dict with the texts 'question' and 'context', got 'a'"),
+    ("question-answering", {"question": "a"}, {}, "takes a dict with the texts"),
+    ("question-answering", {"question": "a", "context": None}, {}, "takes a dict with the texts"),
+    ("question-answering", {"question": "a", "context": " \n"}, {}, "context must not be empty, got {'context'"),
+    ("question-answering", {"question": "", "context": "a"}, {}, "question must not be empty"),
+    (
+        "question-answering",
+        {"question": STORY, "context": STORY},
+        {},
+        "leaves room for 0 tokens of its context in windows of max_seq_len=384",
+    ),
+    ("question-answering", INPUTS["question-answering"], {"max_seq_len": 513}, "at most the model's 512, got 513"),
+    ("question-answering", INPUTS["question-answering"], {"max_answer_len": 0}, "max_answer_len must be a positive"),
+    ("question-answering", INPUTS["question-answering"], {"doc_stride": 1.5}, "doc_stride must be a positive"),
+    ("question-answering", INPUTS["question-answering"], {"align_to_words": 2}, "align_to_words must be True or False"),
+    ("feature-extraction", {"text": "a"}, {}, "feature-extraction takes a text, got {'text': 'a'}"),
+    ("feature-extraction", "a", {"pooling": "max"}, "pooling must be one of None, mean, cls, got 'max'"),
+    ("feature-extraction", "\ud800", {}, "surrogates"),
+    (
+        "multiple-choice",
+        {"prompt": "a", "choices": []},
+        {},
+        "a dict with a text 'prompt' and a list of texts 'choices'",
+    ),
+    ("multiple-choice", {"prompt": "a", "choices": ["b", 3]}, {}, "list of texts 'choices'"),
+    ("multiple-choice", {"prompt": "a", "choices": "bc"}, {}, "list of texts 'choices'"),
+]
+
+
+@pytest.mark.parametrize(("task", "value", "options", "message"), CALLS)
+def test_impossible_calls(task, value, options, message):
+    with pytest.raises(InputError, match=message):
+        make(task)(value, **options)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_unknown_options(task):
+    with pytest.raises(TypeError, match=f"Unknown keyword argument.*: colour. {task} has the options .*"):
+        make(task).stream([], colour="red")  # at once, not when the first result is asked for
+    with pytest.raises(TypeError, match="colour"):
+        make(task, {"colour": "red"})
+
+
+@pytest.mark.parametrize("name", ["batch_size", "batch_tokens"])
+def test_limits_must_be_positive(name):
+    with pytest.raises(InputError, match=f"{name} must be a positive integer, got 0"):
+        make("feature-extraction", {name: 0})
+
+
+def test_options_of_the_pipeline_hold_where_a_call_says_nothing():
+    answer = make("feature-extraction", {"pooling": "mean", "normalize": False})
+    assert answer("a b").shape == (4,)
+    assert answer("a b", pooling=None).shape == (4, 4)
+    assert np.linalg.norm(answer("a b", normalize=True)) == pytest.approx(1)
+    # What a default follows from can still be another thing in a call.
+    assert make("question-answering", {"max_seq_len": 400})({"question": "a", "context": STORY}, max_seq_len=60)
+
+
+def test_tokenizer_must_fit_the_model():
+    with pytest.raises(InputError, match="tokenizer has 30522 tokens, more than the model's vocab_size=9"):
+        make("feature-extraction", vocab_size=9)
+
+
+def test_texts_are_cut_to_what_the_model_can_take():
+    answer = make("feature-extraction", max_position_embeddings=9)
+    assert answer(STORY).shape == (9, 4)
+    np.testing.assert_array_equal(answer(STORY)[:8], make("feature-extraction")(STORY)[:8])
+
+
+@pytest.mark.parametrize(
+    ("config", "function", "expected"),
+    [
+        ({}, "softmax", [0.25, 0.75]),
+        ({}, None, [0.25, 0.75]),
+        ({}, "sigmoid", [0.5, 0.75]),
+        ({"problem_type": "multi_label_classification"}, None, [0.5, 0.75]),
+        ({"num_labels": 1}, None, [0.5, 0.75]),
+        ({"problem_type": "regression"}, None, [0.0, np.log(3)]),
+        ({"problem_type": "regression", "num_labels": 1}, "sigmoid", [0.5, 0.75]),
+        ({}, "none", [0.0, np.log(3)]),
+    ],
+)
+def test_what_logits_mean(config, function, expected):
+    scores = label_scores(DistilBertConfig(**config), np.array([0.0, np.log(3)]), function)
+    np.testing.assert_allclose(scores, expected, rtol=1e-15)  # measured: 2.2e-16
+
+
+def test_scores_of_extreme_logits():
+    logits = np.array([[-1e4, 0.0, 1e4]], np.float32)
+    np.testing.assert_array_equal(softmax(logits), [[0, 0, 1]])
+    np.testing.assert_array_equal(sigmoid(logits), [[0, 0.5, 1]])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 50])
+@pytest.mark.parametrize("how_many", [1, 2, 49, 50, 51, None])
+def test_best_scores(size, how_many):
+    scores = np.random.default_rng(size).permutation(size) / 7
+    np.testing.assert_array_equal(best(scores, how_many), np.argsort(-scores)[:how_many])
+
+
+def test_of_equal_scores_the_first_comes_first():
+    np.testing.assert_array_equal(best(np.array([1.0, 3.0, 1.0, 3.0, 1.0]), None), [1, 3, 0, 2, 4])
+
+
+def test_pooling():
+    extract = make("feature-extraction")
+    vectors = extract("naïve 東京")  # [T, 4]
+    ids = TOKENIZER("naïve 東京")["input_ids"]
+    np.testing.assert_array_equal(vectors, np.sin(np.array(ids)[:, None] * [1, 2, 3, 4]))
+    mean = vectors.mean(axis=0)
+    for pooling, expected in {"mean": mean, "cls": vectors[0]}.items():
+        np.testing.assert_allclose(extract("naïve 東京", pooling=pooling, normalize=False), expected, rtol=1e-15)
+        unit = expected / np.sqrt(np.sum(expected**2))
+        np.testing.assert_allclose(extract("naïve 東京", pooling=pooling), unit, rtol=1e-15)  # measured: 1.1e-16
+
+
+def test_targets_that_are_no_tokens():
+    answer = make("fill-mask")
+    with pytest.warns(UserWarning, match="'unaffable' is no token; 'una' stands for it"):
+        candidates = answer(MASKED[0], targets=["unaffable", "good"])
+    assert {candidate["token_str"] for candidate in candidates} == {"una", "good"}
+    with (
+        pytest.warns(UserWarning, match="' ' has no tokens; it is left out"),
+        pytest.raises(InputError, match="at least one token"),
+    ):
+        answer(MASKED[0], targets=" ")
+
+
+QUESTION = {"question": "Who is it?", "context": "It is the old keeper, said Zoë."}
+
+
+class Certain(FakeInference):
+    """Sure that the answer is from one word to another, wherever they stand."""
+
+    def __call__(self, **arrays):
+        ids = arrays["input_ids"]
+        first, last = (TOKENIZER.convert_tokens_to_ids(word) for word in ("old", "keeper"))
+        return {"start_logits": 20.0 * (ids == first), "end_logits": 20.0 * (ids == last)}
+
+
+def certain():
+    return TASKS["question-answering"](Certain(Head.QUESTION_ANSWERING), TOKENIZER)
+
+
+def test_answer_in_the_context():
+    answer = certain()(QUESTION)
+    assert (answer["answer"], answer["start"], answer["end"]) == ("old keeper", 10, 20)
+    assert answer["score"] == pytest.approx(1, abs=1e-6)
+
+
+def test_context_comes_first_where_padding_is_left():
+    # As in Transformers.
+    tokenizer = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL, padding_side="left")
+    ask = TASKS["question-answering"](Certain(Head.QUESTION_ANSWERING), tokenizer)
+    seen = []
+    ask.model = lambda **arrays: seen.append(arrays["input_ids"]) or certain().model(**arrays)
+    ask.model.config = certain().config
+    context = "Words, more words. " * 20 + "It is the old keeper."
+    answer = ask({"question": "The old keeper?", "context": context}, max_seq_len=50, doc_stride=10)
+    assert (answer["answer"], context[answer["start"] : answer["end"]]) == ("old keeper", "old keeper")
+    assert tokenizer.decode(seen[0][0]).startswith("[CLS] words")
+
+
+def test_scores_of_equal_answers_in_several_windows_add_up():
+    context = "It is an Old Keeper. " + "Words, more words. " * 20 + "He is the OLD KEEPER."
+    answer = certain()({"question": "Who?", "context": context}, max_seq_len=60, doc_stride=20)
+    assert (answer["answer"], answer["start"]) == ("Old Keeper", 9)
+    assert answer["score"] == pytest.approx(2, abs=1e-3)
+
+
+def test_impossible_answer_takes_part():
+    ask = TASKS["question-answering"](FakeInference(Head.QUESTION_ANSWERING), TOKENIZER)
+    answers = ask(QUESTION, handle_impossible_answer=True, top_k=100)
+    (impossible,) = (answer for answer in answers if answer["answer"] == "")
+    context = np.array(TOKENIZER(QUESTION["context"])["input_ids"][:-1])  # [CLS] and the context
+    score = softmax(np.sin(context))[0] * softmax(np.sin(2 * context))[0]
+    assert (impossible["start"], impossible["end"]) == (0, 0)
+    assert impossible["score"] == pytest.approx(score, rel=1e-12)  # measured: 0.0
+    assert [answer["score"] for answer in answers] == sorted((answer["score"] for answer in answers), reverse=True)
+    assert all(answer["answer"] == QUESTION["context"][answer["start"] : answer["end"]] for answer in answers)
+    assert impossible not in ask(QUESTION, top_k=100)
+
+
+def test_answers_of_several_windows():
+    """Equal answers add up; that there is none is as certain as in the window that is least certain of it."""
+    ask = certain()
+    options = {**ask.options, "top_k": 9, "handle_impossible_answer": True}
+    windows = [_Answers([(0.3, 10, 13), (0.1, 27, 30)], 0.5), _Answers([(0.25, 27, 30)], 0.2)]
+    answers = ask.combine({"question": "Who?", "context": QUESTION["context"]}, [], windows, options)
+    assert [(answer["answer"], answer["score"]) for answer in answers] == [("Zoë", 0.35), ("old", 0.3), ("", 0.2)]
+
+
+def test_no_answer_in_a_context_without_tokens():
+    answer = certain()({"question": "Who?", "context": "\x07"})
+    assert (answer["answer"], answer["start"], answer["end"]) == ("", 0, 0)
+
+
+def test_long_questions_are_cut_on_request():
+    ask = certain()
+    long = {"question": "Who is " * 300, "context": QUESTION["context"]}
+    with pytest.raises(InputError, match=r"leaves room for 0 tokens .*; give max_question_len"):
+        ask(long)
+    assert ask(long, max_question_len=10)["answer"] == "old keeper"
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([], []),
+        (["B-A", "I-A", "I-A"], ["B-A I-A I-A"]),
+        (["I-A", "B-A", "B-A"], ["I-A", "B-A", "B-A"]),
+        (["I-A", "I-B", "A", "I-A"], ["I-A", "I-B", "A I-A"]),
+        (["O", "O", "B-O"], ["O O", "B-O"]),
+    ],
+)
+def test_groups_of_labels(labels, expected):
+    groups = _groups({"entity": label} for label in labels)
+    assert [" ".join(entity["entity"] for entity in group) for group in groups] == expected
+
+
+@pytest.mark.parametrize(
+    ("spans", "expected"),
+    [
+        ([], []),
+        ([(0, 3, 0.5), (3, 5, 0.5)], [(0, 3), (3, 5)]),
+        ([(0, 3, 0.9), (1, 6, 0.1), (5, 7, 0.9)], [(1, 6)]),  # the longer one
+        ([(2, 4, 0.1), (1, 3, 0.2)], [(1, 3)]),
+        ([(1, 3, 0.2), (2, 4, 0.2)], [(1, 3)]),
+        ([(1, 3, 0.1), (2, 4, 0.2)], [(2, 4)]),  # of equally long ones the more certain one
+    ],
+)
+def test_overlapping_entities(spans, expected):
+    kept = _without_overlaps({"start": start, "end": end, "score": score} for start, end, score in spans)
+    assert [(entity["start"], entity["end"]) for entity in kept] == expected
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("wanted", "streaming", "err_is_terminal", "out_is_terminal", "expected"),
+    [
+        (True, False, False, False, 0.0),
+        (False, False, True, False, None),
+        (None, False, False, True, None),
+        (None, False, True, True, 2.0),
+        (None, True, True, False, 2.0),
+        (None, True, True, True, None),  # whoever prints results there would be disturbed
+    ],
+)
+def test_when_a_progress_bar_appears(monkeypatch, wanted, streaming, err_is_terminal, out_is_terminal, expected):
+    monkeypatch.setattr(sys, "stderr", Terminal() if err_is_terminal else io.StringIO())
+    monkeypatch.setattr(sys, "stdout", Terminal() if out_is_terminal else io.StringIO())
+    assert bar_delay(wanted, streaming) == expected
+
+
+def test_progress_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    make("feature-extraction", {"progress": True})(SENTENCES)
+    assert "40/40" in sys.stderr.getvalue()
+    list(make("feature-extraction", {"progress": True}).stream(iter(SENTENCES)))
+    assert "40 inputs" in sys.stderr.getvalue()
+
+
+@pytest.mark.parametrize("delay", [None, 1000.0])
+def test_no_progress_bar_on_short_work(monkeypatch, delay):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress_bar(3, delay) as advance:
+        advance(3)
+    assert sys.stderr.getvalue() == ""
+
+
+def test_unknown_task():
+    with pytest.raises(InputError, match=f"task must be one of .*{next(iter(ALIASES))}.*, got 'translation'"):
+        pipeline("translation")
+
+
+def test_unknown_framework():
+    with pytest.raises(InputError, match="framework must be one of pt, tf, flax, got 'mxnet'"):
+        pipeline("ner", framework="mxnet")
+
+
+def test_no_framework(monkeypatch):
+    monkeypatch.setattr(package, "available_backends", list)
+    with pytest.raises(BackendNotInstalledError, match=r'No backend is installed.*pip install "distilbert\[pt\]"'):
+        pipeline("text-classification")
+
+
+def test_unknown_keyword():
+    with pytest.raises(TypeError, match=r"Unknown keyword argument.*: num_labels, pooling"):
+        pipeline("text-classification", pooling="mean", num_labels=3, framework="pt")
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task not in ("text-classification", "feature-extraction")])
+def test_checkpoint_of_another_task(task):
+    usable = "for text-classification, feature-extraction"
+    with pytest.raises(
+        CheckpointError, match=f"sst2-tiny is a .*SequenceClassification, which {task} cannot.*{usable}"
+    ):
+        pipeline(task, DEFAULT_MODEL, framework="pt")
+
+
+def test_no_such_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere does not exist"):
+        pipeline("feature-extraction", tmp_path / "nowhere", framework="pt")

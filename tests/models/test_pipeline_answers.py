@@ -1,0 +1,138 @@
+"""The pipelines' answers: those of Transformers 4.53.3, from the fixture of tests/oracle, and on real weights."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from checkpoints import save_random, small_config
+from conftest import FIXTURES
+from oracle.pipeline_cases import CASES, FILE_NAME, NAMES, QUESTION, SHORT_QUESTION, STORY, TEXTS, largest_difference
+from pipelines import VOCAB, load, write_checkpoint
+
+from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertTokenizer, Head
+from distilbert_core.hub import EMBEDDED_MODELS
+from distilbert_core.inference import load_inference
+from distilbert_core.pipelines import TASKS, pipeline
+
+EXPECTED = json.loads((FIXTURES / "oracle" / FILE_NAME).read_text())
+# Both sides are float32. Measured: PyTorch 2.6e-6, Keras 3.2e-6, Flax 3.5e-6.
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("pipelines")
+
+
+@pytest.fixture
+def ask(framework, root):
+    """Load the pipeline of a task on one of the seeded checkpoints."""
+    return lambda task, checkpoint: load(task, write_checkpoint(checkpoint, root), framework.name)
+
+
+def test_fixture_is_complete():
+    assert {case.name for case in CASES} == EXPECTED.keys()
+    assert {case.task for case in CASES} == TASKS.keys()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_answers_are_those_of_transformers(ask, case):
+    answers = ask(case.task, case.checkpoint)(case.inputs, **case.options)
+    assert largest_difference(answers, EXPECTED[case.name]) <= TOLERANCE
+
+
+# The first case of each task.
+FIRST_CASES = list({case.task: case for case in reversed(CASES)}.values())
+
+
+@pytest.mark.parametrize("case", FIRST_CASES, ids=lambda case: case.name)
+def test_an_input_by_itself_has_the_same_answer(ask, case):
+    answer = ask(case.task, case.checkpoint)
+    for value, expected in list(zip(case.inputs, EXPECTED[case.name], strict=True))[:3]:
+        (alone,) = answer([value], **case.options)
+        assert largest_difference(alone, expected) <= TOLERANCE
+
+
+def test_answers_of_a_slow_tokenizer(ask, root):
+    for task, checkpoint, inputs, options in [
+        ("token-classification", "short_entities", NAMES, {"aggregation_strategy": "average", "stride": 5}),
+        ("question-answering", "short_answers", [QUESTION, SHORT_QUESTION], {"top_k": 3}),
+    ]:
+        fast = ask(task, checkpoint)
+        slow = type(fast)(fast.model, DistilBertTokenizer.from_pretrained(root / checkpoint))
+        expected = fast(inputs, **options)
+        assert expected[0]
+        assert largest_difference(slow(inputs, **options), expected) <= 1e-9  # measured: 0.0
+
+
+def test_offsets_are_places_in_the_original_text(ask):
+    tag, answer = ask("token-classification", "entities"), ask("question-answering", "answers")
+    words = {text[e["start"] : e["end"]] for text in NAMES for e in tag(text, ignore_labels=[])}
+    assert {"Zoë", "José", "São", "東", "京", "😀", "…"} <= words
+    found = answer(SHORT_QUESTION, top_k=200, max_answer_len=3)
+    assert all(SHORT_QUESTION["context"][a["start"] : a["end"]] == a["answer"] for a in found)
+    assert {"Zoë 😀", "東", "京", "Étienne"} <= {a["answer"] for a in found}
+
+
+def test_pooled_vectors(ask):
+    extract = ask("feature-extraction", "vectors")
+    texts = [*TEXTS, STORY]
+    for pooled, vectors in zip(extract(texts, pooling="mean"), extract(texts), strict=True):
+        mean = vectors.astype(np.float64).mean(axis=0)
+        np.testing.assert_allclose(pooled, mean / np.linalg.norm(mean), rtol=0, atol=1e-7)  # measured: 2.8e-8
+        assert pooled.dtype == vectors.dtype == np.float32
+        assert np.linalg.norm(pooled) == pytest.approx(1, abs=1e-6)
+
+
+def test_embedded_model(framework):
+    classify = pipeline("sentiment-analysis", framework=framework.name, tokenizer=DEFAULT_MODEL, device="cpu")
+    assert classify.framework == framework.name
+    answers = classify(["A delight from start to finish.", ("It was long.", "It was dull.")])
+    assert [answer["label"] for answer in answers] == ["POSITIVE", "NEGATIVE"]
+    assert all(answer["score"] > 0.9 for answer in answers)
+
+
+def test_vectors_of_any_checkpoint(framework):
+    """A body under another head: nothing is missing, and what is not used is no reason for a warning."""
+    extract = pipeline("feature-extraction", framework=framework.name)
+    assert extract("one").shape == (3, extract.config.dim)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_dtypes(framework, dtype):
+    extract = pipeline("feature-extraction", framework=framework.name, dtype=dtype)
+    reference = pipeline("feature-extraction", framework=framework.name)
+    vector = extract("A quiet film.", pooling="mean")
+    assert vector.dtype == {"float64": np.float64, "bfloat16": np.float32}[dtype]
+    error = np.abs(vector - reference("A quiet film.", pooling="mean")).max()
+    assert 0 < error <= {"float64": 2e-7, "bfloat16": 1e-2}[dtype]  # measured: 5.9e-8, 2.9e-3
+
+
+@pytest.mark.parametrize("head", [head for head in Head if head is not Head.NONE])
+def test_a_checkpoint_without_the_head_is_refused(framework, tmp_path, head):
+    config = small_config()
+    save_random(tmp_path, config, Head.NONE)
+    with pytest.raises(CheckpointError, match=f"has no weights for .*{head.value}: it lacks .*weight.*train one"):
+        load_inference(framework.name, head, tmp_path)
+
+
+def test_a_head_of_the_same_shape_is_refused(framework, tmp_path):
+    """A classifier of tokens fits one of texts: only the configuration tells them apart."""
+    config = small_config(vocab_size=30522, architectures=[Head.SEQUENCE_CLASSIFICATION.architecture])
+    save_random(tmp_path, config, Head.SEQUENCE_CLASSIFICATION)
+    (tmp_path / "vocab.txt").write_bytes(VOCAB.read_bytes())
+    assert pipeline("text-classification", tmp_path, framework=framework.name)("yes")
+    with pytest.raises(CheckpointError, match="which token-classification cannot use"):
+        pipeline("token-classification", tmp_path, framework=framework.name)
+
+
+def test_outputs_that_the_configuration_asks_for_do_not_matter(framework, tmp_path):
+    fields = json.loads((EMBEDDED_MODELS / DEFAULT_MODEL / "config.json").read_text())
+    for name in ("model.safetensors", "vocab.txt"):
+        (tmp_path / name).symlink_to(EMBEDDED_MODELS / DEFAULT_MODEL / name)
+    fields |= {"output_attentions": True, "output_hidden_states": True, "return_dict": False}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    (answer,) = pipeline("text-classification", tmp_path, framework=framework.name)("Wonderful!")
+    assert answer["label"] == "POSITIVE"
