@@ -1,4 +1,4 @@
-"""The README's Python runs, and prints what its comments say."""
+"""The Python in the README and the documents runs, and prints what its comments say."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+BLOCKS = [
+    (path.name, code)
+    for path in (README, *sorted((ROOT / "docs").glob("*.md")))
+    for code in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.S)
+]
 
 
-@pytest.mark.parametrize("code", BLOCKS)
-def test_example(code, capsys):
-    exec(compile(code, str(README), "exec"), {})
+@pytest.mark.parametrize(("name", "code"), BLOCKS)
+def test_example(name, code, capsys):
+    exec(compile(code, name, "exec"), {})
     said = re.findall(r"^print\(.*\)  # (.*)$", code, re.M)
     assert said
     assert capsys.readouterr().out.splitlines() == said
 
 
 def test_there_are_examples_and_two_commands():
-    assert BLOCKS
+    assert {name for name, _ in BLOCKS} == {"README.md", "pipelines.md", "tokenizers.md"}
     assert README.read_text(encoding="utf-8").count("```bash set-up") == 2
