@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from tokenizers.decoders import WordPiece as WordPieceDecoder
 
 from distilbert_core.batching import positive_integer
 from distilbert_core.errors import InputError
@@ -25,9 +24,6 @@ WORD_STRATEGIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "max": lambda scores: scores.max(axis=0),  # its best label is that of the token with the highest score
 }
 STRATEGIES = ("none", "simple", *WORD_STRATEGIES)
-
-# Transformers joins words as this decoder does, which takes out the spaces before . , ? and ! only.
-_JOIN = WordPieceDecoder(prefix="##")
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,7 @@ class TokenClassificationPipeline(Pipeline):
             {
                 **self._best_label(word_scores(scores[[token.index for token in word]])),
                 "index": word[0].index,
-                "word": _JOIN.decode([token.word for token in word]),
+                "word": self.tokenizer.convert_tokens_to_string([token.word for token in word]),
                 "start": word[0].start,
                 "end": word[-1].end,
             }
@@ -120,7 +116,7 @@ class TokenClassificationPipeline(Pipeline):
         return {
             "entity_group": group[0]["entity"].split("-", 1)[-1],
             "score": float(np.mean([entity["score"] for entity in group])),
-            "word": _JOIN.decode([entity["word"] for entity in group]),
+            "word": self.tokenizer.convert_tokens_to_string([entity["word"] for entity in group]),
             "start": group[0]["start"],
             "end": group[-1]["end"],
         }

@@ -32,6 +32,19 @@ TRUNCATIONS = ("longest_first", "only_first", "only_second")
 NO_TRUNCATION = (None, False, "do_not_truncate")
 NO_PADDING = (False, "do_not_pad")
 
+SPACES = (  # what decoding leaves -> what it becomes, one after the other
+    (" .", "."),
+    (" ?", "?"),
+    (" !", "!"),
+    (" ,", ","),
+    (" ' ", "'"),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" 's", "'s"),
+    (" 've", "'ve"),
+    (" 're", "'re"),
+)
+
 Text = str | Sequence[str]  # a text, or with is_split_into_words its words
 Token = str | AddedToken
 
@@ -165,8 +178,8 @@ class BaseTokenizer:
         """Tell the engine what stands around a text: `cls_token` and `sep_token`."""
         raise NotImplementedError
 
-    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """Return the text of tokens: pieces joined to words, words by spaces."""
+    def _join(self, tokens: Sequence[str], clean_up: bool) -> str:
+        """Join pieces to words and words by spaces; cleaning up takes out those that `SPACES` finds in one token."""
         raise NotImplementedError
 
     def specification(self) -> files.Specification:
@@ -605,6 +618,10 @@ class BaseTokenizer:
 
     # -- ids to text --------------------------------------------------------------------------------------------
 
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Return the text of tokens: pieces joined to words, words by spaces, but for one before . , ? or !"""
+        return self._join(tokens, clean_up=True)
+
     def decode(
         self,
         token_ids: Any,
@@ -626,11 +643,11 @@ class BaseTokenizer:
         if ids.ndim != 1:
             raise InputError(f"token_ids must have shape [tokens], got {ids.shape}; batch_decode takes several texts.")
         tokens = self.convert_ids_to_tokens(ids.tolist(), skip_special_tokens=skip_special_tokens)
-        text = self.convert_tokens_to_string([token for token in tokens if token is not None])
+        text = self._join([token for token in tokens if token is not None], clean_up=False)
         clean_up = (
             self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
         )
-        for spaced, joined in _SPACES if clean_up else ():
+        for spaced, joined in SPACES if clean_up else ():
             text = text.replace(spaced, joined)
         return text
 
@@ -678,19 +695,6 @@ class BaseTokenizer:
         replace_files(save_directory, {name: files.render_vocabulary(self.specification().vocabulary)})
         return (str(Path(save_directory) / name),)
 
-
-_SPACES = (  # what decoding leaves -> what it becomes, one after the other
-    (" .", "."),
-    (" ?", "?"),
-    (" !", "!"),
-    (" ,", ","),
-    (" ' ", "'"),
-    (" n't", "n't"),
-    (" 'm", "'m"),
-    (" 's", "'s"),
-    (" 've", "'ve"),
-    (" 're", "'re"),
-)
 
 _READ: dict[str, Any] = {  # output name -> how it is read from an encoding
     "input_ids": lambda encoding: encoding.ids,

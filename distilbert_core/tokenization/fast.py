@@ -54,11 +54,10 @@ class DistilBertTokenizerFast(BaseTokenizer):
     def _set_frame(self) -> None:
         set_frame(self.backend_tokenizer, self.cls_token, self.sep_token)
 
-    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """Return the text of tokens: pieces joined to words, words by spaces."""
+    def _join(self, tokens: Sequence[str], clean_up: bool) -> str:
         decoder = self.backend_tokenizer.decoder
-        if isinstance(decoder, WordPieceDecoder):  # that of a file may clean up, which is `decode`'s to decide
-            decoder = WordPieceDecoder(prefix=decoder.prefix, cleanup=False)
+        if isinstance(decoder, WordPieceDecoder):
+            decoder = WordPieceDecoder(prefix=decoder.prefix, cleanup=clean_up)
         return decoder.decode(list(tokens)) if decoder else " ".join(tokens)
 
     def specification(self) -> Specification:

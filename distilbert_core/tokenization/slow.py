@@ -11,7 +11,7 @@ from tokenizers import AddedToken
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.tokenization import files
-from distilbert_core.tokenization.base import BaseTokenizer
+from distilbert_core.tokenization.base import SPACES, BaseTokenizer
 
 if TYPE_CHECKING:
     from distilbert_core.tokenization.wordpiece import WordPieceTokenizer
@@ -61,9 +61,15 @@ class DistilBertTokenizer(BaseTokenizer):
     def _set_frame(self) -> None:
         self.backend_tokenizer.frame = (self.cls_token, self.sep_token)
 
-    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """Return the text of tokens: pieces joined to words, words by spaces."""
-        return " ".join(tokens).replace(f" {self.backend_tokenizer.prefix}", "")
+    def _join(self, tokens: Sequence[str], clean_up: bool) -> str:
+        prefix = self.backend_tokenizer.prefix
+        parts = list(tokens[:1])
+        for token in tokens[1:]:
+            part = token.removeprefix(prefix) if token.startswith(prefix) else f" {token}"
+            for spaced, joined in SPACES if clean_up else ():
+                part = part.replace(spaced, joined)
+            parts.append(part)
+        return "".join(parts)
 
     def specification(self) -> files.Specification:
         """Return vocabulary and options."""

@@ -154,7 +154,7 @@ METHODS: tuple[tuple[tuple[str, tuple, dict[str, Any]], ...], ...] = (
         ("build_inputs_with_special_tokens", ([7592],), {}),
         ("build_inputs_with_special_tokens", ([7592, 2088], [2130]), {}),
         ("get_special_tokens_mask", ([101, 7592, 100, 102, 0],), {"already_has_special_tokens": True}),
-        ("convert_tokens_to_string", (["##a", "b", "##c"],), {}),
+        ("convert_tokens_to_string", (["##a", "b", "##c", ".", "it", "'", "s", "!", "[SEP]"],), {}),
         ("convert_ids_to_tokens", ([1, 7592, 101],), {"skip_special_tokens": True}),
         ("convert_tokens_to_ids", (["hello", "no such token"],), {}),
         ("tokenize", ("unaffable",), {}),
