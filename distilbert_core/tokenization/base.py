@@ -324,15 +324,13 @@ class BaseTokenizer:
         for token in tokens:
             if not isinstance(token, Token):
                 raise InputError(f"A token must be a text or an AddedToken, got {token!r}.")
+        defaults = {"special": special_tokens, "normalized": not special_tokens}
         added = [
-            AddedToken(token, special=special_tokens, normalized=not special_tokens)
+            files.added_token({"content": token, **defaults})
             if isinstance(token, str)
-            else token
+            else files.added_token({**files.token_fields(token), "special": special_tokens or token.special})
             for token in tokens
         ]
-        if special_tokens:
-            for token in added:
-                token.special = True
         self.backend_tokenizer.add_tokens(added)
         return len(self) - size
 

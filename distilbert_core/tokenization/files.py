@@ -153,7 +153,7 @@ def render(tokenizer: BaseTokenizer) -> dict[str, bytes]:
         "padding_side": tokenizer.padding_side,
         "truncation_side": tokenizer.truncation_side,
         "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
-        "added_tokens_decoder": {str(index): _fields(token) for index, token in added.items()},
+        "added_tokens_decoder": {str(index): token_fields(token) for index, token in added.items()},
         **tokenizer.special_tokens_map,
     }
     if specification.basic:
@@ -181,7 +181,8 @@ def render_vocabulary(vocabulary: Mapping[str, int]) -> bytes:
     return "".join(f"{tokens.get(index, tokens[last])}\n" for index in range(last + 1)).encode()
 
 
-def _fields(token: AddedToken) -> dict[str, Any]:
+def token_fields(token: AddedToken) -> dict[str, Any]:
+    """Return an added token as it is stored."""
     names = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
     return {name: getattr(token, name) for name in names}
 

@@ -513,6 +513,13 @@ def test_special_tokens_are_found_as_they_are_written(small: Make) -> None:
     assert tokenizer.special_tokens_map["additional_special_tokens"] == ["<E>"]
 
 
+def test_the_token_of_the_caller_stays_as_it_is(small: Make) -> None:
+    token = AddedToken("<E>")
+    tokenizer = small()
+    assert tokenizer.add_tokens([token], special_tokens=True) == 1
+    assert (token.special, tokenizer.added_tokens_decoder[14].special) == (False, True)
+
+
 def test_another_cls_token_stands_in_front(small: Make) -> None:
     tokenizer = small()
     tokenizer.add_special_tokens({"cls_token": "<s>", "sep_token": "b"})
