@@ -14,6 +14,10 @@ import pytest
 if importlib.util.find_spec("transformers") is None or importlib.metadata.version("transformers") != "4.53.3":
     pytest.skip("needs transformers 4.53.3", allow_module_level=True)
 
+import torch
+from checkpoint_cases import CHECKPOINTS, OUTPUTS, Checkpoint, write_checkpoint
+from checkpoint_cases import FIXTURES as CHECKPOINT_FIXTURES
+from checkpoints_of_5 import CHECKPOINTS as CHECKPOINTS_OF_5
 from fuzz_cases import FILE_NAME as FUZZ_FILE_NAME
 from fuzz_cases import write_fuzz_fixture
 from make_fixtures import FIXTURES
@@ -28,10 +32,12 @@ from tokenizer_cases import FILE_NAME, find_vocab, write_tokenizer_fixture
 # with one thread and no instructions beyond SSE4.2, float64 gradients differ by 1.4e-14, float64 outputs by
 # 5.4e-15 and float32 outputs by 2.4e-6.
 TOLERANCES = {"float64": 1e-13, "float32": 5e-6}
-# Float32 against PyTorch in float64; measured: TF 2.6e-6, Flax 1.5e-6.
+# Float32 against PyTorch in float64; measured: TF 2.6e-6, Flax 1.5e-6. Checkpoints, all in
+# float32: TF 2.5e-6, Flax 1.8e-6.
 FRAMEWORK_TOLERANCE = 5e-6
 
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+by_checkpoint = pytest.mark.parametrize("checkpoint", CHECKPOINTS, ids=lambda checkpoint: checkpoint.name)
 
 
 def load_npz(path: Path) -> Arrays:
@@ -81,6 +87,38 @@ def test_no_other_fixture_is_committed() -> None:
     files = {FILE_NAME, FUZZ_FILE_NAME, VECTORS_FILE_NAME, PIPELINES_FILE_NAME, "README.md"}
     expected = {case.name for case in CASES} | files
     assert {path.name for path in FIXTURES.iterdir()} == expected
+
+
+@by_checkpoint
+def test_checkpoint_is_reproduced(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    write_checkpoint(checkpoint, tmp_path)
+    made, committed = tmp_path / checkpoint.name, CHECKPOINT_FIXTURES / checkpoint.name
+    assert sorted(path.name for path in made.iterdir()) == sorted(path.name for path in committed.iterdir())
+    for path in committed.iterdir():
+        if path.suffix == ".bin":  # not compared by its bytes: a pickle without zip has memory addresses in it
+            actual, expected = (torch.load(root / path.name, weights_only=True) for root in (made, committed))
+            assert list(actual) == list(expected)
+            assert all(torch.equal(actual[name], tensor) for name, tensor in expected.items())
+        elif path.name != OUTPUTS:
+            assert (made / path.name).read_bytes() == path.read_bytes(), path.name
+    assert_arrays_equal(load_file(made / OUTPUTS), load_file(committed / OUTPUTS), TOLERANCES)
+
+
+def test_no_other_checkpoint_is_committed() -> None:
+    expected = {checkpoint.name for checkpoint in (*CHECKPOINTS, *CHECKPOINTS_OF_5)}
+    expected |= {"kerashub_backbone", "kerashub_text_classifier", "README.md"}
+    assert {path.name for path in CHECKPOINT_FIXTURES.iterdir()} == expected
+
+
+@pytest.mark.parametrize("name", sorted({checkpoint.model for checkpoint in CHECKPOINTS}))
+def test_writers_of_one_model_agree(name: str) -> None:
+    folders = [
+        checkpoint.name for checkpoint in CHECKPOINTS if checkpoint.model == name and "dtype" not in checkpoint.options
+    ]
+    first, *others = (load_file(CHECKPOINT_FIXTURES / folder / OUTPUTS) for folder in folders)
+    assert others
+    for other in others:
+        assert_arrays_equal(other, first, {"float32": FRAMEWORK_TOLERANCE})
 
 
 @by_case
