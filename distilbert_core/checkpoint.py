@@ -66,6 +66,11 @@ class Checkpoint:
         self.metadata |= file.metadata() or {}
         self._files[path] = file
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor by name."""
+        return {name: entry.shape for name, entry in self.entries.items()}
+
     def read(self, name: str) -> Any:
         """Return the tensor called `name`."""
         return self._files[self.entries[name].path].get_tensor(name)
@@ -95,7 +100,10 @@ def _weight_files(source: str | Path, where: Mapping[str, Any]) -> dict[Path, se
 
 
 def replace_files(
-    folder: str | Path, writers: Mapping[str, bytes | Callable[[Path], None]], obsolete: Iterable[str] = ()
+    folder: str | Path,
+    writers: Mapping[str, bytes | Callable[[Path], None]],
+    obsolete: Iterable[str] = (),
+    before: Callable[[], None] | None = None,
 ) -> None:
     """Write files into a folder so that a failure half-way leaves what was there as it was.
 
@@ -104,8 +112,10 @@ def replace_files(
 
     Args:
         folder: Destination; made if it is not there.
-        writers: For each file name its content, or a function that writes the file at the path it is given.
-        obsolete: Names of files to remove from the folder.
+        writers: For each name its content, or a function that writes a file or a folder at the path it is given. A
+            name may have folders in it ('assets/vocabulary.txt').
+        obsolete: Names of files and folders to remove from the folder.
+        before: Called when all is written and nothing has its name yet; if it raises, nothing is changed.
 
     Raises:
         CheckpointError: `folder` is a file.
@@ -121,21 +131,34 @@ def replace_files(
     try:
         for name, content in writers.items():
             path = staging / name
+            path.parent.mkdir(parents=True, exist_ok=True)
             if callable(content):
                 content(path)
             else:
                 path.write_bytes(content)
-            path.chmod(staging.stat().st_mode & 0o666)  # as any new file here; safetensors makes its own private
-            _flush_to_disk(path)
+            for file in [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file()]:
+                file.chmod(staging.stat().st_mode & 0o666)  # as any new file here; safetensors makes its own private
+                _flush_to_disk(file)
+        if before is not None:
+            before()
         if not exists:
             staging.rename(folder)
             return
         for name in writers:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            _move_folder(folder / name, staging)
             os.replace(staging / name, folder / name)
         for name in set(obsolete) - writers.keys():
+            _move_folder(folder / name, staging)
             (folder / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _move_folder(path: Path, staging: Path) -> None:
+    """Move what is at a path into `staging` if it is a folder: nothing can be renamed over one that holds files."""
+    if path.is_dir() and not path.is_symlink():
+        os.replace(path, staging / uuid.uuid4().hex)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -309,7 +309,7 @@ class DistilBertConfig:
             fields = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read ({error}); a model needs its configuration.") from error
-        except ValueError as error:  # not UTF-8, or not JSON
+        except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deep
             raise CheckpointError(f"{path} is not valid JSON ({error}).") from error
         if not isinstance(fields, dict):
             raise CheckpointError(f"{path} must hold a JSON object, got {type(fields).__name__}.")

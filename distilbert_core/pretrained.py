@@ -62,10 +62,9 @@ class LoadingReport:
     mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, table: Iterable[Parameter], checkpoint: Checkpoint) -> LoadingReport:
-        """Match a parameter table with a checkpoint, whether either of them is a bare body or has a head."""
+    def of(cls, table: Iterable[Parameter], shapes: Mapping[str, tuple[int, ...]]) -> LoadingReport:
+        """Match a parameter table with the entries of a checkpoint, whether either is a bare body or has a head."""
         report = cls()
-        shapes = {name: entry.shape for name, entry in checkpoint.entries.items()}
         used = set()
         for parameter in table:
             entry = next((name for name in _entry_names(parameter.name) if name in shapes), None)
@@ -81,6 +80,20 @@ class LoadingReport:
                 report.entries[parameter.name] = entry
         report.unexpected = sorted(name for name in shapes.keys() - used if not name.endswith(_IGNORED_ENTRIES))
         return report
+
+
+def find_head(config: DistilBertConfig, shapes: Mapping[str, tuple[int, ...]]) -> Head:
+    """Return the head that fits the entries of a checkpoint best; the configuration decides between equals.
+
+    Without entries it decides alone.
+    """
+
+    def misfit(head: Head) -> tuple[int, bool]:
+        report = LoadingReport.of(parameter_table(config, head), shapes)
+        wrong = len(report.missing + report.mismatched + report.unexpected) if shapes else 0
+        return wrong, head.architecture not in (config.architectures or ())
+
+    return min(Head, key=misfit)
 
 
 def _entry_names(name: str) -> Iterable[str]:
@@ -204,7 +217,7 @@ class PretrainedModel:
         config.name_or_path = str(source)
         checkpoint = Checkpoint(source, cls._reader, **where)
         table = parameter_table(config, cls.head)
-        report = LoadingReport.of(table, checkpoint)
+        report = LoadingReport.of(table, checkpoint.shapes)
         fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
 
         stored = {name: checkpoint.entries[entry] for name, entry in report.entries.items()}

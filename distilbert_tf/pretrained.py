@@ -157,6 +157,10 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
             return super().__call__(*input_ids, *args, **kwargs)
         return super().__call__(input_ids, *args, **kwargs)
 
+    def __dir__(self) -> list[str]:
+        # Keras saves and loads what it finds in the attributes; the body's `base_model` is itself, which has no end.
+        return [name for name in super().__dir__() if name != "base_model"]
+
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` makes the same architecture from."""
         return {

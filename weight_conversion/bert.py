@@ -14,6 +14,7 @@ import numpy as np
 from distilbert_core.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import CheckpointError, ConfigError
 from distilbert_core.parameters import Head, parameter_table
+from weight_conversion.weights import check_sizes
 
 PREFIX = "bert."  # of the body inside a BERT with a head
 POSITIONS = "embeddings.position_embeddings.weight"
@@ -93,6 +94,7 @@ def bert_to_distilbert(
         ([1.5, 1.25], ['pooler.dense.bias'])
     """
     new_config = _convert_config(config)
+    check_sizes(new_config, {name: array.shape for name, array in tensors.items()}, "The BERT checkpoint")
     stored = _plain_names(tensors)
     dropped = sorted(stored[name] for name in stored if name.startswith(DROPPED))
     names = bert_names(new_config)

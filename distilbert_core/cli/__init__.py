@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 import distilbert_core
-from distilbert_core.cli.commands import COMMANDS
+from distilbert_core.cli.commands import COMMANDS, LAZY_COMMANDS
 from distilbert_core.cli.options import HELP_OPTIONS
 from distilbert_core.errors import DistilBertError
 
@@ -42,7 +42,7 @@ class _Group(click.Group):
             raise _Failure(str(error)) from error
 
 
-@click.group(cls=_Group, commands=COMMANDS, context_settings=HELP_OPTIONS, no_args_is_help=False)
+@click.group(cls=_Group, commands={**COMMANDS, **LAZY_COMMANDS}, context_settings=HELP_OPTIONS, no_args_is_help=False)
 @click.version_option(distilbert_core.__version__, message="distilbert %(version)s")
 def distilbert() -> None:
     """DistilBERT in PyTorch, Keras and JAX/Flax.

@@ -6,6 +6,7 @@ The options that commands share are in `options`; those that say which model run
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -264,3 +265,25 @@ def info(model, as_json):
 
 
 COMMANDS = {command.name: command for command in (predict, fill_mask, tag, answer, embed, choose, tokenize, info)}
+
+
+class LazyCommand(click.Command):
+    """A command of another package, of which only name and short help are known before it is called."""
+
+    def __init__(self, name: str, module: str, short_help: str):
+        super().__init__(name, short_help=short_help)
+        self.module = module
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Return the context of the command itself, from which click goes on."""
+        return getattr(importlib.import_module(self.module), str(self.name)).make_context(*args, **kwargs)
+
+
+LAZY_COMMANDS = {
+    name: LazyCommand(name, "weight_conversion.cli", short_help)
+    for name, short_help in {
+        "convert": "Convert a checkpoint to another format.",
+        "verify": "Compare what checkpoints compute.",
+        "diff": "List the tensors that differ.",
+    }.items()
+}

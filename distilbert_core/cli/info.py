@@ -14,7 +14,7 @@ from distilbert_core.checkpoint import INDEX_FILE, WEIGHTS_FILE, Checkpoint
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.hub import find_file, resolve_file
 from distilbert_core.parameters import Head, parameter_table
-from distilbert_core.pretrained import DTYPES, LoadingReport
+from distilbert_core.pretrained import DTYPES, LoadingReport, find_head
 
 OTHER_FORMATS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 
@@ -44,7 +44,7 @@ def describe(source: str | Path) -> dict[str, Any]:
     folder = resolve_file(source, CONFIG_FILE).parent
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
     checkpoint = Checkpoint(source) if find_file(source, WEIGHTS_FILE) or find_file(source, INDEX_FILE) else None
-    head = _head(config, checkpoint)
+    head = find_head(config, checkpoint.shapes if checkpoint else {})
     weights = _weights(config, head, checkpoint, files)
     return {
         "model": str(source),
@@ -63,25 +63,12 @@ def describe(source: str | Path) -> dict[str, Any]:
     }
 
 
-def _head(config: DistilBertConfig, checkpoint: Checkpoint | None) -> Head:
-    """Return the head whose parameters the checkpoint holds; the configuration decides between equals."""
-
-    def misfit(head: Head) -> tuple[int, bool]:
-        named = head.architecture in (config.architectures or ())
-        if checkpoint is None:
-            return 0, not named
-        report = LoadingReport.of(parameter_table(config, head), checkpoint)
-        return len(report.missing + report.mismatched + report.unexpected), not named
-
-    return min(Head, key=misfit)
-
-
 def _weights(config: DistilBertConfig, head: Head, checkpoint: Checkpoint | None, files: dict[str, int]) -> str:
     """Return 'safetensors' if every backend can load the weights, else why not."""
     if checkpoint is None:
         others = [name for name in OTHER_FORMATS if name in files]
         return f"{', '.join(others)}: convert to safetensors first" if others else "none"
-    report = LoadingReport.of(parameter_table(config, head), checkpoint)
+    report = LoadingReport.of(parameter_table(config, head), checkpoint.shapes)
     computed = {parameter.name for parameter in parameter_table(config, head) if parameter.computed}
     missing = [name for name in report.missing if name not in computed]
     if missing:

@@ -1,0 +1,117 @@
+"""Which tensors of two checkpoints differ, and by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from distilbert_core.parameters import BODY, Head
+from weight_conversion.weights import Tensor, Weights
+
+BLOCK = 1 << 20  # elements that are compared at a time, which bounds the memory for their copies in float64
+
+
+@dataclass(frozen=True)
+class TensorDifference:
+    """What one tensor is in two checkpoints.
+
+    Attributes:
+        name: Canonical name, with the prefix of the body also where that stands alone.
+        shapes: Its shape in each; None where it is not.
+        dtypes: Its dtype in each; None where it is not.
+        differing: How many elements differ: in their bits, or in value where the dtypes are two. None if there is
+            nothing to compare.
+        absolute: Largest absolute difference; NaN if an element is a number in one of them only.
+        relative: That, over the largest magnitude in the first.
+    """
+
+    name: str
+    shapes: tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+    dtypes: tuple[str | None, str | None]
+    differing: int | None = None
+    absolute: float | None = None
+    relative: float | None = None
+
+    @property
+    def kind(self) -> str:
+        """What is the matter: 'only in A', 'only in B', 'shape', 'dtype', 'values', or 'equal'."""
+        if self.shapes[1] is None:
+            return "only in A"
+        if self.shapes[0] is None:
+            return "only in B"
+        if self.shapes[0] != self.shapes[1]:
+            return "shape"
+        if self.dtypes[0] != self.dtypes[1]:
+            return "dtype"
+        return "values" if self.differing else "equal"
+
+
+def diff(first: Weights, second: Weights, progress: Callable[[int], None] | None = None) -> Iterator[TensorDifference]:
+    """Yield what each tensor is in two checkpoints, equal ones too: those of the first, then what only the second has.
+
+    Args:
+        first: A checkpoint; see `open_weights`.
+        second: Another, of any format.
+        progress: Called with the number of bytes of each tensor of the first that has been compared.
+
+    Raises:
+        CheckpointError: A tensor cannot be read.
+
+    Example:
+        >>> from weight_conversion import open_weights
+        >>> from weight_conversion.comparing import diff
+        >>> weights = open_weights("sst2-tiny")
+        >>> {difference.kind for difference in diff(weights, weights)}
+        {'equal'}
+    """
+    a, b = full_names(first), full_names(second)
+    for name in [*a, *(name for name in b if name not in a)]:
+        yield _compare(name, a.get(name), b.get(name))
+        if progress is not None and name in a:
+            progress(a[name].nbytes)
+
+
+def relative_to(scale: float, absolute: float) -> float:
+    """Return a difference over the magnitude of what it is a difference of; nothing over nothing is 0."""
+    if absolute == 0:
+        return 0.0
+    return float(np.divide(absolute, scale)) if scale else np.inf
+
+
+def full_names(weights: Weights) -> dict[str, Tensor]:
+    """Return the tensors by name, with the prefix of the body also where that stands alone."""
+    prefix = f"{BODY}." if weights.head is Head.NONE else ""
+    return {prefix + name: tensor for name, tensor in weights.tensors.items()}
+
+
+def _compare(name: str, a: Tensor | None, b: Tensor | None) -> TensorDifference:
+    shapes = (a.shape if a else None, b.shape if b else None)
+    dtypes = (a.dtype if a else None, b.dtype if b else None)
+    if a is None or b is None or a.shape != b.shape:
+        return TensorDifference(name, shapes, dtypes)
+    return TensorDifference(name, shapes, dtypes, *_measure(_flat(a), _flat(b)))
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.read()).reshape(-1)
+
+
+def _measure(a: np.ndarray, b: np.ndarray) -> tuple[int, float, float]:
+    """Return how many elements differ, the largest absolute difference, and the relative one."""
+    count, absolute, scale = 0, 0.0, 0.0
+    for start in range(0, a.size, BLOCK):
+        x, y = a[start : start + BLOCK], b[start : start + BLOCK]
+        x64, y64 = x.astype(np.float64), y.astype(np.float64)
+        unequal = _bits(x) != _bits(y) if x.dtype == y.dtype else _bits(x64) != _bits(y64)
+        count += int(unequal.sum())
+        with np.errstate(invalid="ignore"):  # infinity minus itself
+            gaps = np.abs(x64 - y64)[unequal]
+        absolute = float(np.maximum(absolute, gaps.max(initial=0.0)))  # NaN stays NaN
+        scale = max(scale, float(np.abs(x64, where=np.isfinite(x64), out=np.zeros_like(x64)).max()))
+    return count, absolute, relative_to(scale, absolute)
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    return array.view(f"u{array.dtype.itemsize}")

@@ -1,0 +1,168 @@
+"""From one format to another, so that the destination appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distilbert_core.checkpoint import parse_size, replace_files
+from distilbert_core.config import CONFIG_FILE
+from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
+from distilbert_core.parameters import Head, parameter_table
+from weight_conversion.formats import FORMATS
+from weight_conversion.formats.base import Files
+from weight_conversion.reading import open_weights
+from weight_conversion.weights import DTYPES, Tensor, Weights, file_state
+
+Progress = Callable[[int], None]  # is told how many bytes have been done
+
+
+def convert(
+    source: str | Path,
+    destination: str | Path,
+    to: str = "pt",
+    *,
+    dtype: str | None = None,
+    head: Head | None = None,
+    max_shard_size: int | str = "5GB",
+    force: bool = False,
+    progress: Progress | None = None,
+    **where: Any,
+) -> Weights:
+    """Convert a checkpoint to another format.
+
+    Every value keeps its bits, unless `dtype` asks for another dtype. The configuration, the files of the tokenizer and
+    the model card travel along.
+
+    Args:
+        source: A folder, a weight file with config.json beside it, an embedded model, or a Hub id.
+        destination: Folder to write.
+        to: Name of a format: see `weight_conversion.FORMATS`.
+        dtype: Dtype of the result; the source's if left out.
+        head: What is to stand on the body; what the source has if left out.
+        max_shard_size: Split weights that are larger than this, in bytes or as a text ('5GB').
+        force: Write into a folder that has files, and replace those of the same names.
+        progress: Called with the number of bytes of each tensor that has been written.
+        **where: Where to look for the source.
+
+    Returns:
+        What was converted; its `notes` say what was dropped or made on the way.
+
+    Raises:
+        CheckpointError: The source is not there, is damaged, is no DistilBERT, or was changed meanwhile; or the
+            destination has files and `force` is not given.
+        InputError: There is no such format or dtype.
+        OSError: The destination cannot be written.
+
+    Warns:
+        CheckpointWarning: A tensor holds NaN or infinite values.
+
+    Example:
+        >>> import tempfile
+        >>> from weight_conversion import convert, open_weights
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     weights = convert("sst2-tiny", f"{folder}/flax", to="msgpack")
+        ...     open_weights(f"{folder}/flax").format
+        'msgpack'
+    """
+    if to not in FORMATS:
+        raise InputError(f"to must be one of {', '.join(FORMATS)}, got {to!r}.")
+    if dtype is not None and dtype not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}.")
+    folder = Path(destination).expanduser()
+    if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CheckpointError(f"{folder} is there already; give force=True (--force) to replace files in it.")
+    limit = parse_size(max_shard_size)
+
+    weights = open_weights(source, head, **where)
+    tensors = {name: tensor.astype(dtype or tensor.dtype) for name, tensor in weights.tensors.items()}
+    tensors = {name: _watched(name, tensor, progress) for name, tensor in tensors.items()}
+    config = weights.config.updated(architectures=[weights.head.architecture], torch_dtype=_common_dtype(tensors))
+    files: Files = {CONFIG_FILE: config.to_json_string().encode()}
+    files |= weights.companions
+    files = add_weights(files, to, replace(weights, config=config), tensors, limit)
+
+    def check_source() -> None:
+        if file_state(weights.paths) != weights.state:
+            raise CheckpointError(f"{source} was changed while it was read; nothing was written. Run it again.")
+
+    replace_files(folder, files, obsolete=_old_files(folder) if force else (), before=check_source)
+    return weights
+
+
+def add_weights(files: Files, to: str, weights: Weights, tensors: Mapping[str, Tensor], limit: int) -> Files:
+    """Return files by name with those of the weights, each of these as the function that writes it."""
+    format = FORMATS[to]
+    table = {parameter.name: parameter for parameter in parameter_table(weights.config, weights.head)}
+    stored = {}
+    for name, tensor in tensors.items():
+        there, swapped = format.place(table[name], weights.head)
+        stored[there] = tensor.T if swapped else tensor
+    if format.arrange is not None:
+        return format.arrange(files, weights, stored)
+    shards = list(_split(stored, limit if format.split else sys.maxsize))
+    if len(shards) == 1:
+        return files | {format.file: _writer(format.write, stored, weights.head)}
+    names = [format.shard(number, len(shards)) for number in range(1, len(shards) + 1)]
+    write_shard = format.write_shard or format.write
+    files |= {
+        file: _writer(write_shard, {name: stored[name] for name in shard}, weights.head)
+        for file, shard in zip(names, shards, strict=True)
+    }
+    index = {
+        "metadata": {"total_size": sum(tensor.nbytes for tensor in stored.values())},
+        "weight_map": {name: file for file, shard in zip(names, shards, strict=True) for name in shard},
+    }
+    return files | {format.index: (json.dumps(index, indent=2, sort_keys=True) + "\n").encode()}
+
+
+def _writer(write: Callable[..., None], tensors: Mapping[str, Tensor], head: Head) -> Callable[[Path], None]:
+    return lambda path: write(path, tensors, head)
+
+
+def _split(tensors: Mapping[str, Tensor], limit: int) -> Iterator[list[str]]:
+    shard: list[str] = []
+    size = 0
+    for name, tensor in tensors.items():
+        if shard and size + tensor.nbytes > limit:
+            yield shard
+            shard, size = [], 0
+        shard.append(name)
+        size += tensor.nbytes
+    yield shard
+
+
+def _watched(name: str, tensor: Tensor, progress: Progress | None) -> Tensor:
+    """Return the same tensor, which warns of what is no number and tells how far it is when it is read."""
+
+    def read() -> np.ndarray:
+        array = tensor.read()
+        with np.errstate(all="ignore"):  # a sum is quick, and finite unless a value is not or it overflows
+            finite = np.isfinite(array.sum(dtype=np.result_type(array.dtype, np.float32))) or np.isfinite(array).all()
+        if not finite:
+            warnings.warn(f"{tensor.where}: {name} holds NaN or infinite values.", CheckpointWarning, stacklevel=2)
+        if progress is not None:
+            progress(tensor.nbytes)
+        return array
+
+    return Tensor(tensor.shape, tensor.dtype, read, tensor.where)
+
+
+def _common_dtype(tensors: Mapping[str, Tensor]) -> str:
+    return next(iter(tensors.values())).dtype
+
+
+def _old_files(folder: Path) -> list[str]:
+    """Return the weight files of all formats in a folder, which would be read in place of the new ones."""
+    if not folder.is_dir():
+        return []
+    stems = tuple(f"{format.file.rpartition('.')[0]}-" for format in FORMATS.values() if format.split)
+    names = {format.file for format in FORMATS.values()} | {format.index for format in FORMATS.values()}
+    return [path.name for path in folder.iterdir() if path.name in names or path.name.startswith(stems)]

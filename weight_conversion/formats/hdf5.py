@@ -1,0 +1,111 @@
+"""What the formats in HDF5 files of Keras 3 share: a group for each layer, with its variables as vars/0, vars/1, ...
+
+A file may come from anywhere: what it links to outside itself, or holds compressed, is not read.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weight_conversion.formats.base import damaged, require
+from weight_conversion.weights import DTYPES, Tensor
+
+BFLOAT16 = np.dtype("V2")
+VARIABLES = "vars"  # the group inside a layer's that holds its variables
+DEEPEST = 32  # levels of groups; DistilBERT has 9
+
+
+def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Open a file.
+
+    Args:
+        path: The file, for messages; what is read unless `file` is given.
+        file: What to read in its place.
+
+    Returns:
+        Each array by where it is ('classifier/vars/0'), and the name of each layer that has one, by its group.
+
+    Raises:
+        CheckpointError: It is no such file or damaged, or there is no h5py.
+    """
+    h5py = require("h5py", "convert", path.name)
+    try:
+        root = h5py.File(file or path, "r")
+        found = dict(_datasets(root, "", h5py))
+        names = {
+            where.rpartition("/")[0]: str(group.attrs["name"])
+            for where, group in found.items()
+            if isinstance(group, h5py.Group) and "name" in group.attrs
+        }
+        datasets = {where: dataset for where, dataset in found.items() if isinstance(dataset, h5py.Dataset)}
+        return {where: _tensor(dataset, path) for where, dataset in datasets.items()}, names
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError ... on damaged files
+        raise damaged(path, "Keras weight", error) from error
+
+
+def _datasets(group: Any, where: str, h5py: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the groups of variables below a group, and what is in them, by path."""
+    if where.count("/") > DEEPEST:
+        raise ValueError(f"its groups are more than {DEEPEST} levels deep")
+    for name in group:
+        inner = f"{where}/{name}" if where else name
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{inner} is not stored in the file itself")
+        member = group[name]
+        if isinstance(member, h5py.Group):
+            if name == VARIABLES:
+                yield inner, member
+            yield from _datasets(member, inner, h5py)
+        elif isinstance(member, h5py.Dataset):
+            yield inner, member
+
+
+def _tensor(dataset: Any, path: Path) -> Tensor:
+    if (
+        dataset.shape is None
+        or dataset.external
+        or dataset.is_virtual
+        or dataset.id.get_storage_size() < dataset.nbytes
+    ):
+        raise ValueError(f"{dataset.name} is compressed, or not stored in the file itself")
+    # HDF5 has no bfloat16: Keras stores two bytes of no kind, and says what they are.
+    is_bfloat16 = dataset.dtype == BFLOAT16 and dataset.attrs.get("dtype") == "bfloat16"
+    dtype = "bfloat16" if is_bfloat16 else dataset.dtype.name
+    return Tensor(dataset.shape, dtype, partial(_read, dataset, path), f"{path}: {dataset.name}")
+
+
+def _read(dataset: Any, path: Path) -> np.ndarray:
+    try:
+        array = dataset[...]
+    except Exception as error:
+        raise damaged(path, "Keras weight", error) from error
+    if array.dtype == BFLOAT16:
+        return array.view(DTYPES["bfloat16"])
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def write_datasets(path: Path, tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> None:
+    """Write a file.
+
+    Args:
+        path: The file.
+        tensors: Each array by where it is to be; read when its turn comes.
+        names: Name of each layer by its group; '' is the model's.
+    """
+    h5py = require("h5py", "convert", path.name)
+    with h5py.File(path, "w") as file:
+        for group, name in names.items():
+            file.create_group(f"{group}/{VARIABLES}").attrs["name"] = name
+        for where, tensor in tensors.items():
+            array = np.ascontiguousarray(tensor.read()).reshape(tensor.shape)
+            if tensor.dtype == "bfloat16":
+                dataset = file.create_dataset(where, data=array.view(BFLOAT16))
+                dataset.attrs["dtype"] = "bfloat16"
+            else:
+                file.create_dataset(where, data=array)

@@ -1,0 +1,255 @@
+"""Files of this project's Keras models, as `model.save_weights('x.weights.h5')` and `model.save('x.keras')` make them.
+
+Read and written without Keras. It stores a layer's variables in a group whose path follows from the order in which it
+walks through a model, and beside them the layer's name: reading goes by the names, writing by the paths.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import struct
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import CheckpointError
+from distilbert_core.parameters import Head, Parameter
+from weight_conversion.formats.base import Files, Format, Tensors, damaged
+from weight_conversion.formats.hdf5 import VARIABLES, open_datasets, write_datasets
+from weight_conversion.formats.tensorflow_h5 import MODEL_NAMES
+from weight_conversion.layouts import LAYOUTS
+from weight_conversion.names import TOP_MODULES
+from weight_conversion.weights import Tensor, Weights
+
+WEIGHTS = "model.weights.h5"  # also inside a .keras file
+MODEL_CONFIG = "config.json"  # inside a .keras file: what Keras makes the model from
+METADATA = "metadata.json"
+LARGEST_CONFIG = 1 << 24  # bytes
+KERAS_VERSION = "3.10.0"  # the first that this project runs on
+
+HEADER = struct.Struct("<26xHH")  # of an archive's entry: the lengths of its name and of what follows that
+
+# Layers whose group has another name than they, by the order of Keras' walk: attributes by the alphabet, among them
+# `layers`, where what has not been met yet has the name of its class.
+GROUPS = {
+    "transformer": "layers/transformer",
+    "layer_0": "layer/transformer_block",
+    "pre_classifier": "layers/dense",
+    "qa_outputs": "layers/dense",
+    "vocab_transform": "layers/dense",
+    "vocab_layer_norm": "layers/layer_norm",
+    "vocab_projector": "layers/vocab_projector",
+}
+BLOCK = re.compile(r"\blayer[/_](\d+)\b")  # one of a list of blocks, in a stored name, and its layer's name
+
+
+def keras_name(parameter: Parameter, head: Head) -> str:
+    """Return the names of a parameter's layers and its own, joined by '/'."""
+    modules, leaf = LAYOUTS["keras"].path(parameter)
+    return "/".join([*modules, leaf])
+
+
+# -- reading ----------------------------------------------------------------------------------------------------
+
+
+def open_weights(path: Path) -> dict[str, Tensor]:
+    """Return the arrays of a .weights.h5 file by the names of their layers."""
+    return _by_layer(*open_datasets(path))
+
+
+def open_model(path: Path) -> dict[str, Tensor]:
+    """Return the arrays of a .keras file by the names of their layers."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entry = archive.getinfo(WEIGHTS)
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"its {WEIGHTS} is compressed, which Keras does not do")
+            with archive.open(entry) as content:  # an archive knows the checksums of what is in it
+                while content.read(1 << 20):
+                    pass
+            content_start = _content_start(path, entry)
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise damaged(path, ".keras", error) from error
+    return _by_layer(*open_datasets(path, _Part(path, content_start, entry.file_size)))
+
+
+def read_config(path: Path) -> DistilBertConfig:
+    """Return the configuration inside a .keras file.
+
+    Raises:
+        CheckpointError: The file is damaged, or is no model of this project.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(MODEL_CONFIG).file_size > LARGEST_CONFIG:
+                raise ValueError(f"its {MODEL_CONFIG} is larger than {LARGEST_CONFIG} bytes")
+            model = json.loads(archive.read(MODEL_CONFIG))
+        name = str(model["registered_name"])
+        fields = model["config"]["config"] if name.startswith("distilbert>") else None
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, EOFError, NotImplementedError) as error:
+        raise damaged(path, ".keras", error) from error
+    if not isinstance(fields, dict):
+        raise CheckpointError(f"{path} must hold a model of distilbert_tf, got {name!r}.")
+    architecture = name.removeprefix("distilbert>TF")
+    return DistilBertConfig.from_dict({**fields, "architectures": [architecture]})
+
+
+def is_weights(path: Path) -> bool:
+    """Whether an HDF5 file is one of Keras 3, which insists on this end of its name."""
+    return path.name.endswith(".weights.h5")
+
+
+def _by_layer(datasets: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
+    found = {}
+    for where, tensor in datasets.items():
+        name = _name_in_model(where, names, len(tensor.shape))
+        found[where if name is None or name in found else name] = tensor
+    return found
+
+
+def _name_in_model(where: str, names: dict[str, str], axes: int) -> str | None:
+    """Return the names of the layers down to a variable and its own, or None if it is none of a model's."""
+    group, _, variable = where.rpartition(f"/{VARIABLES}/")
+    parts = group.split("/")
+    groups = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+    layers = BLOCK.sub(r"layer/\1", "/".join(names[group] for group in groups if group in names)).split("/")
+    if layers[0] not in TOP_MODULES or group not in names:
+        return None
+    module = layers[-1]
+    if module.endswith("_embeddings"):
+        leaf = "embeddings"
+    elif module.lower().endswith("norm") or module.endswith("layer_norm"):
+        leaf = "gamma" if variable == "0" else "beta"
+    else:  # after its vocabulary was resized, the kernel of the projector comes after its bias
+        leaf = "kernel" if axes == 2 else "bias"
+    return "/".join([*layers, leaf])
+
+
+class _Part(io.RawIOBase):
+    """A run of bytes of a file, as a file."""
+
+    def __init__(self, path: Path, start: int, size: int):
+        self.file, self.start, self.size, self.position = path.open("rb", buffering=0), start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
+        self.position = base + offset
+        return self.position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")[: max(0, self.size - self.position)]
+        self.file.seek(self.start + self.position)
+        count = self.file.readinto(view) or 0
+        self.position += count
+        return count
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+def _content_start(path: Path, entry: zipfile.ZipInfo) -> int:
+    """Return where the content of an archive's entry begins: after its header, its name and what else is there."""
+    with path.open("rb") as file:
+        file.seek(entry.header_offset)
+        name_length, extra_length = HEADER.unpack(file.read(HEADER.size))
+    return entry.header_offset + HEADER.size + name_length + extra_length
+
+
+# -- writing ----------------------------------------------------------------------------------------------------
+
+
+def write_weights(path: Path, tensors: Tensors, head: Head) -> None:
+    """Write a file that `load_weights` of this project's models takes."""
+    names = {"": MODEL_NAMES[head]}
+    places: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        group = ""
+        for layer in BLOCK.sub(r"layer_\1", name.rpartition("/")[0]).split("/"):
+            group = f"{group}/{_group(layer)}".lstrip("/")
+            names[group] = layer
+        index = Counter(place.rpartition("/")[0] for place in places)[f"{group}/{VARIABLES}"]
+        places[f"{group}/{VARIABLES}/{index}"] = tensor
+    write_datasets(path, places, names)
+
+
+def _group(layer: str) -> str:
+    if BLOCK.fullmatch(layer) and layer != "layer_0":  # the first has no number
+        return layer.replace("layer", GROUPS["layer_0"])
+    return GROUPS.get(layer, layer)
+
+
+def arrange_model(files: Files, weights: Weights, tensors: Tensors) -> Files:
+    """Return the files of a checkpoint with a .keras file, which `keras.saving.load_model` takes."""
+    return files | {MODEL.file: lambda path: _write_model(path, weights, tensors)}
+
+
+def _write_model(path: Path, weights: Weights, tensors: Tensors) -> None:
+    inner = path.with_name(f".{path.name}.{WEIGHTS}")
+    try:
+        write_weights(inner, tensors, weights.head)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(METADATA, json.dumps({"keras_version": KERAS_VERSION, "date_saved": ""}))
+            archive.writestr(MODEL_CONFIG, json.dumps(_model_config(weights, tensors)))
+            archive.write(inner, WEIGHTS)
+    finally:
+        inner.unlink(missing_ok=True)
+
+
+def _model_config(weights: Weights, tensors: Tensors) -> dict[str, Any]:
+    """Return what Keras makes a model from."""
+    name = f"TF{weights.head.architecture}"
+    dtype = next(iter(tensors.values())).dtype
+    return {
+        "module": "distilbert_tf.model" if weights.head is Head.NONE else "distilbert_tf.heads",
+        "class_name": name,
+        "config": {
+            "config": json.loads(weights.config.to_json_string()),
+            "name": MODEL_NAMES[weights.head],
+            "dtype": {
+                "module": "keras",
+                "class_name": "DTypePolicy",
+                "config": {"name": dtype},
+                "registered_name": None,
+            },
+        },
+        "registered_name": f"distilbert>{name}",
+        "compile_config": {},
+    }
+
+
+MODEL = Format(
+    "keras",
+    "Keras' .keras file of this project's model",
+    "model.keras",
+    keras_name,
+    open_model,
+    write_weights,
+    split=False,
+    read_config=read_config,
+    arrange=arrange_model,
+)
+WEIGHTS_ONLY = Format(
+    "keras-weights",
+    "Keras' .weights.h5 file of this project's model",
+    WEIGHTS,
+    keras_name,
+    open_weights,
+    write_weights,
+    split=False,
+    recognise=is_weights,
+)

@@ -1,0 +1,115 @@
+"""Orbax checkpoints of the state of this project's NNX models: what Orbax saves of `nnx.state(model)`.
+
+Reading goes by TensorStore, which Orbax itself is built on, and needs no JAX. What is written holds the parameters and
+no random state: restore it into `nnx.state(model, nnx.Not(nnx.RngState))`.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distilbert_core.config import CONFIG_FILE, DistilBertConfig
+from distilbert_core.errors import CheckpointError
+from distilbert_core.parameters import Head
+from weight_conversion.formats.base import Format, Tensors, damaged, require
+from weight_conversion.names import flax_name
+from weight_conversion.weights import Tensor
+
+FOLDER = "orbax"  # beside config.json
+METADATA = "_METADATA"  # the tree
+MANIFEST = "manifest.ocdbt"  # where TensorStore begins to read
+VALUE = "value"  # what an NNX variable calls its array
+RANDOM = "rngs"  # the random state, which is no parameter
+
+
+def open_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Return the arrays of the checkpoint whose tree is at `path`, by their places joined with '/'.
+
+    Raises:
+        CheckpointError: It is damaged or incomplete, or there is no TensorStore.
+    """
+    tensorstore = require("tensorstore", "flax", "an Orbax checkpoint")
+    found = {}
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        if metadata.get("use_ocdbt", False) and not path.with_name(MANIFEST).is_file():
+            raise ValueError(f"{MANIFEST} is missing; all files of a checkpoint are needed, in a local folder")
+        for entry in metadata["tree_metadata"].values():
+            keys = [str(key["key"]) for key in entry["key_metadata"]]
+            if RANDOM in keys:
+                continue
+            array = tensorstore.open(_spec(path.parent, keys, metadata), open=True, read=True).result()
+            name = "/".join(keys).removesuffix(f"/{VALUE}")
+            read = partial(_read, array, path)
+            found[name] = Tensor(tuple(array.shape), array.dtype.name, read, f"{path.parent}: {name}")
+    except Exception as error:  # TensorStore raises ValueError, RuntimeError ... on damaged files
+        raise damaged(path, "Orbax", error) from error
+    return found
+
+
+def _spec(folder: Path, keys: list[str], metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return what TensorStore opens an array by."""
+    place = ".".join(keys)
+    base = {"driver": "file", "path": f"{folder.resolve()}/"}
+    if metadata.get("use_ocdbt", False):
+        store = {"driver": "ocdbt", "base": base, "path": f"{place}/"}
+    else:
+        store = {"driver": "file", "path": f"{folder.resolve()}/{place}/"}
+    driver = "zarr3" if metadata.get("use_zarr3") else "zarr"
+    # Where Orbax stores zeros too, what is not there is lost, and no zero.
+    complete = metadata.get("store_array_data_equal_to_fill_value", False)
+    return {"driver": driver, "kvstore": store, "fill_missing_data_reads": not complete}
+
+
+def _read(array: Any, path: Path) -> np.ndarray:
+    try:
+        return array.read().result()
+    except Exception as error:
+        raise damaged(path, "Orbax", error) from error
+
+
+def read_config(path: Path) -> DistilBertConfig:
+    """Return the configuration in the folder of a checkpoint, or beside it.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged.
+    """
+    places = [folder / CONFIG_FILE for folder in (path.parent, path.parent.parent)]
+    config = next((place for place in places if place.is_file()), None)
+    if config is None:
+        raise CheckpointError(
+            f"{path.parent} needs the model's {CONFIG_FILE} in it or beside it: model.config.save_pretrained(folder)."
+        )
+    return DistilBertConfig.from_json_file(config)
+
+
+def write_checkpoint(path: Path, tensors: Tensors, head: Head) -> None:
+    """Write a checkpoint as a folder. Orbax takes all arrays at once, and copies them."""
+    orbax = require("orbax.checkpoint", "flax", "an Orbax checkpoint")
+    tree: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        *modules, leaf = name.split("/")
+        node = tree
+        for module in modules:
+            node = node.setdefault(module, {})
+        node[leaf] = {VALUE: np.ascontiguousarray(tensor.read())}
+    with orbax.Checkpointer(orbax.StandardCheckpointHandler()) as checkpointer:  # at once: nothing else is to be done
+        checkpointer.save(path.absolute(), tree)
+
+
+FORMAT = Format(
+    "orbax",
+    "Orbax checkpoint of this project's NNX state",
+    FOLDER,
+    flax_name,
+    open_checkpoint,
+    write_checkpoint,
+    split=False,
+    also=(f"{FOLDER}/{METADATA}", METADATA),
+    read_config=read_config,
+)

@@ -1,0 +1,93 @@
+"""safetensors, with the names of PyTorch, TensorFlow or Flax.
+
+The library checks a file; reading and writing are done here, one tensor after the other. It maps the file into memory
+to read, and takes all tensors at once to write.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distilbert_core.parameters import Head, Parameter
+from distilbert_core.pretrained import DTYPES as NAMES
+from weight_conversion.formats.base import Format, Tensors, contiguous, damaged, read_array
+from weight_conversion.names import flax_name, tensorflow_name
+from weight_conversion.weights import Tensor
+
+CODES = {name: code for code, name in NAMES.items()}  # 'float32' -> 'F32'
+ALIGNMENT = 8  # of the header's end
+LONGEST_HEADER = 10_000_000  # bytes; that of DistilBERT base has 11 thousand
+
+
+def open_file(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file."""
+    header, _, start = _header(path)
+    found = {}
+    for name, entry in header.items():
+        shape, dtype = tuple(entry["shape"]), NAMES.get(entry["dtype"], entry["dtype"])
+        read = partial(read_array, path, dtype, shape, start + entry["data_offsets"][0])
+        found[name] = Tensor(shape, dtype, read, f"{path}: {name}")
+    return found
+
+
+def file_kind(path: Path) -> str:
+    """Return which framework's names a file has: what its metadata say, 'pt' if nothing."""
+    _, metadata, _ = _header(path)
+    return metadata.get("format", "pt")
+
+
+def _header(path: Path) -> tuple[dict[str, Any], dict[str, str], int]:
+    """Return the entries of the header, its metadata, and where the data begin."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > LONGEST_HEADER:
+                raise ValueError(f"its header has {size} bytes, more than {LONGEST_HEADER}")
+            with safe_open(path, framework="np"):  # checks that all entries fit, and fill the file
+                header = json.loads(file.read(size))
+    except (SafetensorError, ValueError, OSError) as error:
+        raise damaged(path, "safetensors", error) from error
+    metadata = header.pop("__metadata__", None) or {}
+    return header, metadata, 8 + size
+
+
+def write_file(path: Path, tensors: Tensors, head: Head, kind: str) -> None:
+    """Write a file whose metadata say which framework's names it has."""
+    header: dict[str, object] = {"__metadata__": {"format": kind}}
+    start = 0
+    for name, tensor in tensors.items():
+        end = start + tensor.nbytes
+        header[name] = {"dtype": CODES[tensor.dtype], "shape": tensor.shape, "data_offsets": (start, end)}
+        start = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            file.write(contiguous(tensor.read()).view(np.uint8).data)
+
+
+def _format(name: str, title: str, stored_name: Callable[[Parameter, Head], str]) -> Format:
+    writer = partial(write_file, kind=name)
+    return Format(
+        name,
+        f"safetensors, {title}",
+        "model.safetensors",
+        stored_name,
+        open_file,
+        writer,
+        recognise=lambda path: file_kind(path) == name,
+    )
+
+
+PT = _format("pt", "PyTorch's names: the Hub's own", lambda parameter, head: parameter.name)
+TF = _format("tf", "TensorFlow's names", tensorflow_name)
+FLAX = _format("flax", "Flax's names", lambda parameter, head: flax_name(parameter, head).replace("/", "."))

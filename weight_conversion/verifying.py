@@ -1,0 +1,367 @@
+"""Whether checkpoints compute the same on every backend: real text goes in, and every layer's numbers are compared.
+
+float64 is the truth: what is left of a difference there is an error in the structure or in a weight, and what is left
+in float32 is rounding.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distilbert_core.backends import BACKENDS, available_backends, load_backend
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import BackendNotInstalledError, CheckpointWarning, InputError
+from distilbert_core.hub import find_file
+from distilbert_core.inference import TOKEN_HEADS
+from distilbert_core.parameters import Head, parameter_table
+from weight_conversion.comparing import relative_to
+from weight_conversion.converting import convert
+from weight_conversion.reading import open_weights
+from weight_conversion.weights import Weights
+
+TEXTS = (
+    "Yes.",
+    "A lovely film.",
+    "The plot is thin, the acting is thinner, and yet I could not look away.",
+    "Zoë Ångström ordered crème brûlée in São Paulo.",
+    "東京は日本の首都です。",
+    "Съешь же ещё этих мягких французских булок, да выпей чаю.",
+    "ما أجمل هذا اليوم!",
+    "It cost £3.50 (≈ €4.10) — 17 % more than in 1999… 😀",
+    "def area(radius): return 3.14159 * radius ** 2",
+    "antidisestablishmentarianism",
+    "Who wrote the first program? Ada Lovelace wrote it, in 1843, for a machine that was never built.",
+    "Two hours that I will not get back: the first half is spent on people who walk through corridors, the second on "
+    "the same people walking through the same corridors in the dark, and when at last somebody opens a door there is "
+    "nothing behind it but another corridor and the names of those who made this.",
+)
+CHOICES = 2  # texts that are taken together where a model chooses
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
+SEED_LENGTH = 48  # tokens of the longest input where there is no tokenizer
+
+DTYPES = ("float64", "float32")
+# The largest relative differences that rounding explains, each with what was measured: of all layers and outputs of the
+# base size with random weights, under all heads, 1 to 12 layers and 3 backends, and of the embedded model.
+BOUNDS = {
+    "float64": 1e-9,  # 1.3e-14; the tanh form of gelu where the exact one belongs makes 7e-4
+    "float32": 5e-5,  # 5.6e-6
+    # Stored in it, and computed in float64.
+    "float16": 1e-2,  # 2.2e-3
+    "bfloat16": 1e-1,  # 1.8e-2
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a layer or an output is from the reference.
+
+    Attributes:
+        name: 'hidden_states.0' (the embeddings), 'hidden_states.1' (after the first layer), ..., 'logits', ...
+        absolute: Largest absolute difference; NaN if something is no number.
+        relative: That, over the largest magnitude in the reference.
+    """
+
+    name: str
+    absolute: float
+    relative: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One checkpoint on one backend in one dtype.
+
+    Attributes:
+        source: The checkpoint, as it was given.
+        backend: 'pt', 'tf' or 'flax'.
+        dtype: What it was computed in.
+        differences: For each layer and each output, in the order of the computation.
+        bound: The largest relative difference that passes.
+    """
+
+    source: str
+    backend: str
+    dtype: str
+    differences: tuple[Difference, ...]
+    bound: float
+
+    @property
+    def worst(self) -> Difference:
+        """The largest relative difference; NaN is larger than all."""
+        return max(self.differences, key=lambda found: (np.isnan(found.relative), found.relative))
+
+    @property
+    def passed(self) -> bool:
+        """Whether all differences are within the bound."""
+        return self.worst.relative <= self.bound
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes:
+        sources: The checkpoints, as they were given.
+        head: What stood on the body.
+        inputs: What went in, in words.
+        runs: All runs. The first is the reference, and differs from itself by nothing.
+        notes: What was dropped or made to compare the checkpoints.
+    """
+
+    sources: tuple[str, ...]
+    head: Head
+    inputs: str
+    runs: tuple[Run, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def reference(self) -> str:
+        """The run that all are compared with, in words."""
+        run = self.runs[0]
+        return f"{run.source} on {BACKENDS[run.backend].title} in {run.dtype}"
+
+    @property
+    def passed(self) -> bool:
+        """Whether all runs are within their bounds."""
+        return all(run.passed for run in self.runs)
+
+
+def verify(
+    sources: Sequence[str | Path],
+    backends: Sequence[str] | None = None,
+    *,
+    head: Head | None = None,
+    attentions: bool = False,
+    progress: Callable[[int], None] | None = None,
+    **where: Any,
+) -> Verification:
+    """Run checkpoints of any format on every backend, and compare every layer and output with the first run.
+
+    The models run on the CPU, in float64 and in float32. Checkpoints that are stored in different dtypes are compared
+    with the bound of the coarser one.
+
+    Args:
+        sources: Folders, weight files, embedded models or Hub ids.
+        backends: Which backends to run; all that are installed if left out.
+        head: What is to stand on the body; what the checkpoints have, or only the body if they have different heads,
+            if left out.
+        attentions: Also compare the attention probabilities of every layer.
+        progress: Called with 1 after each run.
+        **where: Where to look for those that are on the Hub.
+
+    Raises:
+        BackendNotInstalledError: A backend, or any at all, is not installed.
+        CheckpointError: A checkpoint is not there, is damaged, or is no DistilBERT.
+        InputError: No checkpoint is given, or their sizes differ.
+
+    Example:
+        >>> from weight_conversion.verifying import verify
+        >>> verify(["sst2-tiny"], ["pt"]).passed
+        True
+    """
+    if not sources:
+        raise InputError("sources must name at least one checkpoint, got none.")
+    names = _backends(backends)
+    opened = [open_weights(source, head, **where) for source in sources]
+    head, notes = _common_head(opened)
+    _check_sizes(sources, opened, head)
+    runs: list[Run] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = [Path(temporary, str(number)) for number in range(len(sources))]
+        for source, folder in zip(sources, folders, strict=True):
+            notes += [f"{source}: {note}" for note in convert(source, folder, "pt", head=head, **where).notes]
+        inputs, kind = make_inputs(folders, opened[0].config, head)
+        reference: dict[str, np.ndarray] | None = None
+        for dtype in DTYPES:
+            for source, folder, weights in zip(sources, folders, opened, strict=True):
+                for backend in names:
+                    outputs = compute(backend, head, folder, dtype, inputs, attentions)
+                    reference = outputs if reference is None else reference
+                    bound = _bound(dtype, opened[0], weights)
+                    runs.append(Run(str(source), backend, dtype, tuple(_differences(outputs, reference)), bound))
+                    if progress is not None:
+                        progress(1)
+    return Verification(tuple(map(str, sources)), head, kind, tuple(runs), tuple(notes))
+
+
+def _backends(names: Sequence[str] | None) -> list[str]:
+    found = list(dict.fromkeys(available_backends() if names is None else names))
+    if not found:
+        commands = ", or ".join(backend.install_command for backend in BACKENDS.values())
+        raise BackendNotInstalledError(f"No backend is installed: {commands}")
+    for name in found:
+        load_backend(name)  # raises if it is not there
+    return found
+
+
+def _common_head(opened: Sequence[Weights]) -> tuple[Head, list[str]]:
+    heads = list(dict.fromkeys(weights.head for weights in opened))
+    if len(heads) == 1:
+        return heads[0], []
+    found = ", ".join(head.architecture for head in heads)
+    return Head.NONE, [f"Only the bodies are compared, as the checkpoints are of different classes: {found}."]
+
+
+def _check_sizes(sources: Sequence[str | Path], opened: Sequence[Weights], head: Head) -> None:
+    def shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
+        return {parameter.name: parameter.shape for parameter in parameter_table(weights.config, head)}
+
+    first = shapes(opened[0])
+    for source, weights in zip(sources[1:], opened[1:], strict=True):
+        other = shapes(weights)
+        name = next((name for name in first | other if first.get(name) != other.get(name)), None)
+        if name is not None or weights.config.n_heads != opened[0].config.n_heads:
+            what = f"of {name}: {first.get(name)} and {other.get(name)}" if name else "of their attention heads"
+            raise InputError(
+                f"{sources[0]} and {source} must have the same sizes to be compared, got two {what}. `distilbert diff` "
+                "compares them tensor by tensor."
+            )
+
+
+def _bound(dtype: str, reference: Weights, weights: Weights) -> float:
+    stored = [] if weights.dtypes == reference.dtypes else [*weights.dtypes, *reference.dtypes]
+    return max(BOUNDS[name] for name in (dtype, *stored))
+
+
+# -- inputs -----------------------------------------------------------------------------------------------------
+
+
+def make_inputs(folders: Iterable[Path], config: DistilBertConfig, head: Head) -> tuple[dict[str, np.ndarray], str]:
+    """Return what goes in: texts through the first tokenizer that there is, random ids if there is none.
+
+    Args:
+        folders: Folders that may hold a tokenizer.
+        config: Configuration, which says how long a text may be.
+        head: A model that chooses takes `CHOICES` texts together.
+
+    Returns:
+        input_ids and attention_mask, int64 [B, T], or [B, C, T] for multiple choice; and what that is, in words.
+    """
+    folder = next((f for f in folders if any(find_file(f, name) for name in TOKENIZER_FILES)), None)
+    if folder is None:
+        arrays = _random_ids(config)
+        kind = f"{len(TEXTS)} rows of random ids, for want of a tokenizer,"
+    else:
+        from distilbert_core.tokenization import DistilBertTokenizerFast
+
+        tokenizer = DistilBertTokenizerFast.from_pretrained(folder)
+        limit = config.max_position_embeddings
+        batch = tokenizer(list(TEXTS), padding=True, truncation=True, max_length=limit, return_tensors="np")
+        arrays = {name: np.asarray(batch[name], np.int64) for name in ("input_ids", "attention_mask")}
+        kind = f"{len(TEXTS)} texts"
+    lengths = arrays["attention_mask"].sum(axis=1)
+    kind += f" of {lengths.min()} to {lengths.max()} tokens"
+    if head is Head.MULTIPLE_CHOICE:
+        arrays = {name: array.reshape(-1, CHOICES, array.shape[1]) for name, array in arrays.items()}
+    return arrays, kind
+
+
+def _random_ids(config: DistilBertConfig) -> dict[str, np.ndarray]:
+    longest = min(SEED_LENGTH, config.max_position_embeddings)
+    lengths = np.linspace(1, longest, len(TEXTS)).astype(int)
+    mask = np.arange(longest) < lengths[:, None]
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, mask.shape)
+    return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+
+
+# -- computing --------------------------------------------------------------------------------------------------
+
+
+def compute(
+    backend: str, head: Head, folder: Path, dtype: str, inputs: Mapping[str, np.ndarray], attentions: bool = False
+) -> dict[str, np.ndarray]:
+    """Return every hidden state and every output of a model on the CPU, by name, in float64.
+
+    What depends on a token is there for real tokens only: at padding, rounding grows from layer to layer (measured:
+    25 times what it is at the others), and nobody reads it.
+
+    Args:
+        backend: 'pt', 'tf' or 'flax'.
+        head: What stands on the body.
+        folder: Checkpoint in safetensors.
+        dtype: What to compute in.
+        inputs: int64 arrays by name.
+        attentions: Also return the attention probabilities of every layer.
+
+    Returns:
+        Hidden states [real tokens, D], attentions [real tokens, N, T], outputs of tokens [real tokens, ...], and of
+        texts [B, ...].
+    """
+    model_class = getattr(load_backend(backend), BACKENDS[backend].class_prefix + head.value)
+    options = {"output_hidden_states": True, "output_attentions": attentions, "return_dict": True}
+    with ON_CPU[backend]() as to_tensor, warnings.catch_warnings():
+        warnings.simplefilter("ignore", CheckpointWarning)
+        model = model_class.from_pretrained(folder, dtype=dtype, device="cpu", **options)
+        outputs = model(**{name: to_tensor(array) for name, array in inputs.items()})
+        found = {name: np.asarray(value, np.float64) for name, value in _in_order(outputs)}
+    mask = inputs["attention_mask"].reshape(-1, inputs["attention_mask"].shape[-1]).astype(bool)  # [B, T] or [B*C, T]
+    return {name: _real_tokens(name, array, mask, head) for name, array in found.items()}
+
+
+def _real_tokens(name: str, array: np.ndarray, mask: np.ndarray, head: Head) -> np.ndarray:
+    if name.startswith("attentions."):
+        return array.swapaxes(1, 2)[mask]  # [B, N, T, T] -> [B, T, N, T]
+    return array[mask] if name.startswith("hidden_states.") or head in TOKEN_HEADS else array
+
+
+def _in_order(outputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the layers, which are in tuples, and then the outputs."""
+    layers = {name: value for name, value in outputs.items() if isinstance(value, tuple)}
+    for name, parts in layers.items():
+        yield from ((f"{name}.{number}", part) for number, part in enumerate(parts))
+    yield from ((name, value) for name, value in outputs.items() if name not in layers)
+
+
+@contextmanager
+def _pytorch() -> Iterator[Callable[[np.ndarray], Any]]:
+    import torch
+
+    with torch.inference_mode():
+        yield torch.from_numpy
+
+
+@contextmanager
+def _keras() -> Iterator[Callable[[np.ndarray], Any]]:
+    import tensorflow as tf
+
+    with tf.device("cpu"):
+        yield tf.convert_to_tensor
+
+
+@contextmanager
+def _jax() -> Iterator[Callable[[np.ndarray], Any]]:
+    """Let JAX have float64, which it otherwise takes for float32."""
+    import jax
+
+    before = jax.config.read("jax_enable_x64")
+    jax.config.update("jax_enable_x64", True)
+    try:
+        with jax.default_device(jax.devices("cpu")[0]):
+            yield jax.numpy.asarray
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+# Each gives the function that makes a tensor of an array.
+ON_CPU: dict[str, Callable[[], AbstractContextManager[Callable[[np.ndarray], Any]]]] = {
+    "pt": _pytorch,
+    "tf": _keras,
+    "flax": _jax,
+}
+
+
+# -- comparing --------------------------------------------------------------------------------------------------
+
+
+def _differences(outputs: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> Iterator[Difference]:
+    for name, expected in reference.items():
+        with np.errstate(invalid="ignore"):  # infinity minus itself
+            absolute = float(np.abs(outputs[name] - expected).max())
+        yield Difference(name, absolute, relative_to(float(np.abs(expected).max()), absolute))
