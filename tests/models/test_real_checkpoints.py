@@ -1,0 +1,27 @@
+"""Checkpoints as other libraries wrote them: all load in every backend, and compute what their writers computed."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import FIXTURES
+from safetensors.numpy import load_file
+
+from weight_conversion import convert
+
+FOLDERS = sorted(path for path in (FIXTURES / "checkpoints").iterdir() if path.is_dir())
+# Both sides are float32. Measured at most:
+TOLERANCE = 1e-5
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_outputs_are_those_of_the_writer(framework, folder, tmp_path):
+    if folder.name.startswith("pt_bin"):
+        pytest.importorskip("torch")  # the only format that a framework is needed to read
+    weights = convert(folder, tmp_path / "here", dtype="float32")
+    model = framework.load(weights.head, tmp_path / "here")
+    expected = load_file(folder / "outputs.safetensors")
+    inputs = {name: expected.pop(name) for name in ("input_ids", "attention_mask")}
+    outputs = framework.call(model, **inputs)
+    assert expected
+    for name, array in expected.items():
+        assert abs(outputs[name] - array).max() <= TOLERANCE
