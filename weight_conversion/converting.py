@@ -6,6 +6,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from distilbert_core.checkpoint import parse_size, replace_files
 from distilbert_core.config import CONFIG_FILE
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
 from distilbert_core.parameters import Head, parameter_table
-from weight_conversion.formats import FORMATS
-from weight_conversion.formats.base import Files
+from weight_conversion.formats import FORMATS, Format
+from weight_conversion.formats.base import Files, contiguous
 from weight_conversion.reading import open_weights
-from weight_conversion.weights import DTYPES, Tensor, Weights, file_state
+from weight_conversion.weights import DTYPES, Tensor, Weights, file_state, read_ahead
+
+READERS = 2  # threads that read and transpose what is written next
 
 Progress = Callable[[int], None]  # is told how many bytes have been done
 
@@ -83,28 +86,37 @@ def convert(
 
     weights = open_weights(source, head, **where)
     tensors = {name: tensor.astype(dtype or tensor.dtype) for name, tensor in weights.tensors.items()}
-    tensors = {name: _watched(name, tensor, progress) for name, tensor in tensors.items()}
+    tensors = {name: _watched(name, tensor) for name, tensor in tensors.items()}
     config = weights.config.updated(architectures=[weights.head.architecture], torch_dtype=_common_dtype(tensors))
     files: Files = {CONFIG_FILE: config.to_json_string().encode()}
     files |= weights.companions
-    files = add_weights(files, to, replace(weights, config=config), tensors, limit)
 
     def check_source() -> None:
         if file_state(weights.paths) != weights.state:
             raise CheckpointError(f"{source} was changed while it was read; nothing was written. Run it again.")
 
-    replace_files(folder, files, obsolete=_old_files(folder) if force else (), before=check_source)
+    with ThreadPoolExecutor(READERS) as pool:
+        stored = read_ahead(_place(FORMATS[to], replace(weights, tensors=tensors)), pool, contiguous)
+        if progress is not None:
+            stored = {name: _counted(tensor, progress) for name, tensor in stored.items()}
+        files = add_weights(files, FORMATS[to], replace(weights, config=config), stored, limit)
+        replace_files(folder, files, obsolete=_old_files(folder) if force else (), before=check_source)
     return weights
 
 
-def add_weights(files: Files, to: str, weights: Weights, tensors: Mapping[str, Tensor], limit: int) -> Files:
-    """Return files by name with those of the weights, each of these as the function that writes it."""
-    format = FORMATS[to]
-    table = {parameter.name: parameter for parameter in parameter_table(weights.config, weights.head)}
+def _place(format: Format, weights: Weights) -> dict[str, Tensor]:
+    """Return the tensors as a format has them: by its names, and with their axes swapped where it swaps them."""
     stored = {}
-    for name, tensor in tensors.items():
-        there, swapped = format.place(table[name], weights.head)
-        stored[there] = tensor.T if swapped else tensor
+    for parameter in parameter_table(weights.config, weights.head):
+        if parameter.name in weights.tensors:
+            name, swapped = format.place(parameter, weights.head)
+            tensor = weights.tensors[parameter.name]
+            stored[name] = tensor.T if swapped else tensor
+    return stored
+
+
+def add_weights(files: Files, format: Format, weights: Weights, stored: Mapping[str, Tensor], limit: int) -> Files:
+    """Return files by name with those of the weights, each of these as the function that writes it."""
     if format.arrange is not None:
         return format.arrange(files, weights, stored)
     shards = list(_split(stored, limit if format.split else sys.maxsize))
@@ -139,8 +151,19 @@ def _split(tensors: Mapping[str, Tensor], limit: int) -> Iterator[list[str]]:
     yield shard
 
 
-def _watched(name: str, tensor: Tensor, progress: Progress | None) -> Tensor:
-    """Return the same tensor, which warns of what is no number and tells how far it is when it is read."""
+def _counted(tensor: Tensor, progress: Progress) -> Tensor:
+    """Return the same tensor, which tells when it is read."""
+
+    def read() -> np.ndarray:
+        array = tensor.read()
+        progress(tensor.nbytes)
+        return array
+
+    return replace(tensor, read=read)
+
+
+def _watched(name: str, tensor: Tensor) -> Tensor:
+    """Return the same tensor, which warns of what is no number when it is read."""
 
     def read() -> np.ndarray:
         array = tensor.read()
@@ -148,11 +171,9 @@ def _watched(name: str, tensor: Tensor, progress: Progress | None) -> Tensor:
             finite = np.isfinite(array.sum(dtype=np.result_type(array.dtype, np.float32))) or np.isfinite(array).all()
         if not finite:
             warnings.warn(f"{tensor.where}: {name} holds NaN or infinite values.", CheckpointWarning, stacklevel=2)
-        if progress is not None:
-            progress(tensor.nbytes)
         return array
 
-    return Tensor(tensor.shape, tensor.dtype, read, tensor.where)
+    return replace(tensor, read=read)
 
 
 def _common_dtype(tensors: Mapping[str, Tensor]) -> str:

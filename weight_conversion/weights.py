@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +17,7 @@ from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError
 from distilbert_core.parameters import Head
 
+AHEAD = 3  # tensors that are read before their turn
 DTYPES = {  # name -> NumPy's
     "float64": np.dtype(np.float64),
     "float32": np.dtype(np.float32),
@@ -55,6 +58,34 @@ class Tensor:
         if dtype == self.dtype:
             return self
         return replace(self, dtype=dtype, read=lambda: self.read().astype(DTYPES[dtype]))
+
+
+def read_ahead(
+    tensors: Mapping[str, Tensor], pool: Executor, arrange: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, Tensor]:
+    """Return the same tensors, of which the next are read by other threads while one is written.
+
+    Args:
+        tensors: In the order in which they will be read, more or less.
+        pool: Threads.
+        arrange: What these also do with an array.
+    """
+    sources = list(tensors.values())
+    coming: dict[int, Future[np.ndarray]] = {}
+    taken: set[int] = set()
+
+    def read(index: int) -> np.ndarray:
+        for later in range(index, min(index + 1 + AHEAD, len(sources))):
+            if later not in coming and (later == index or later not in taken):
+                coming[later] = pool.submit(_read, sources[later], arrange)
+        taken.add(index)
+        return coming.pop(index).result()
+
+    return {name: replace(tensor, read=partial(read, index)) for index, (name, tensor) in enumerate(tensors.items())}
+
+
+def _read(tensor: Tensor, arrange: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return arrange(tensor.read())
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from distilbert_core.parameters import Head
-from weight_conversion.formats.base import Format, Tensors, contiguous, damaged, read_array, require
+from weight_conversion.formats.base import Format, Tensors, damaged, read_array, require
 from weight_conversion.names import flax_name
 from weight_conversion.weights import DTYPES, Tensor
 
@@ -188,7 +188,7 @@ def _pack(node: dict[str, Any]) -> Iterator[bytes | memoryview]:
         start = packer.pack_array_header(3) + packer.pack(value.shape) + packer.pack(value.dtype)
         start += struct.pack(">BI", 0xC6, value.nbytes)  # bytes with a length of 4 bytes
         yield struct.pack(">BIb", 0xC9, len(start) + value.nbytes, NDARRAY) + start
-        yield contiguous(value.read()).reshape(-1).view(np.uint8).data
+        yield np.ascontiguousarray(value.read()).reshape(-1).view(np.uint8).data
 
 
 FORMAT = Format("msgpack", "flax_model.msgpack", "flax_model.msgpack", flax_name, open_file, write_file)

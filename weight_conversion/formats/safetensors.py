@@ -16,7 +16,7 @@ import numpy as np
 
 from distilbert_core.parameters import Head, Parameter
 from distilbert_core.pretrained import DTYPES as NAMES
-from weight_conversion.formats.base import Format, Tensors, contiguous, damaged, read_array
+from weight_conversion.formats.base import Format, Tensors, damaged, read_array
 from weight_conversion.names import flax_name, tensorflow_name
 from weight_conversion.weights import Tensor
 
@@ -72,7 +72,7 @@ def write_file(path: Path, tensors: Tensors, head: Head, kind: str) -> None:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
-            file.write(contiguous(tensor.read()).view(np.uint8).data)
+            file.write(np.ascontiguousarray(tensor.read()).view(np.uint8).data)
 
 
 def _format(name: str, title: str, stored_name: Callable[[Parameter, Head], str]) -> Format:

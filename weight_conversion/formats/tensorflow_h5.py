@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.parameters import BODY, Head
-from weight_conversion.formats.base import Format, Tensors, contiguous, damaged, require
+from weight_conversion.formats.base import Format, Tensors, damaged, require
 from weight_conversion.names import tensorflow_name
 from weight_conversion.weights import Tensor
 
@@ -120,20 +121,27 @@ def write_file(path: Path, tensors: Tensors, head: Head) -> None:
     layers: dict[str, list[str]] = {}
     for name in tensors:
         layers.setdefault(name.split("/")[1], []).append(name)
-    sink = _Sink(path, "w+")
-    with sink, h5py.File(sink, "w") as file:
+    with _new_file(path, h5py) as file:
         file.attrs["layer_names"] = np.array([layer.encode() for layer in layers])
         file.attrs["backend"] = b"tensorflow"
         for layer, names in layers.items():
             group = file.create_group(layer)
             for name in names:
-                group.create_dataset(name, data=contiguous(tensors[name].read()))
+                group.create_dataset(name, data=tensors[name].read())
             if layer == PROJECTOR and not any(name.endswith("kernel:0") for name in names):
                 shared = [name for name in tensors if name.startswith(f"{model}/{BODY}/embeddings/")]
                 for name in shared:
                     group[name] = file[f"{BODY}/{name}"]  # a link
                 names = [*names, *shared]
             group.attrs["weight_names"] = np.array([name.encode() for name in names])
+
+
+@contextmanager
+def _new_file(path: Path, h5py: Any) -> Iterator[Any]:
+    """Open a new file; an error of writing to it is raised at the end."""
+    sink = _Sink(path, "w+")
+    with sink, h5py.File(sink, "w") as file:
+        yield file
     if sink.error is not None:
         raise sink.error
 
@@ -176,7 +184,7 @@ def write_shard(path: Path, tensors: Tensors, head: Head) -> None:
 
     _check_dtypes(path, tensors)
     names = [name.partition("/")[2] for name in tensors]
-    with h5py.File(path, "w") as file:
+    with _new_file(path, h5py) as file:
         for name, tensor in zip(names, tensors.values(), strict=True):
             file.create_dataset(name, data=tensor.read())
         file.attrs["layer_names"] = np.array([name.encode() for name in names])

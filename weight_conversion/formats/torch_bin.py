@@ -14,7 +14,7 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.parameters import Head
-from weight_conversion.formats.base import Format, Tensors, contiguous, damaged
+from weight_conversion.formats.base import Format, Tensors, damaged
 from weight_conversion.weights import DTYPES, Tensor
 
 # What the pickle of a state dict calls. PyTorch's weights_only allows more, such as a bytearray of any length.
@@ -114,7 +114,7 @@ def write_file(path: Path, tensors: Tensors, head: Head) -> None:
     torch = _torch()
     state = {}
     for name, tensor in tensors.items():
-        array = contiguous(tensor.read())
+        array = np.ascontiguousarray(tensor.read())
         if not array.flags.writeable:
             array = array.copy()
         value = torch.from_numpy(array.reshape(-1).view(np.uint8)).view(getattr(torch, tensor.dtype))
