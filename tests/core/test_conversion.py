@@ -243,3 +243,44 @@ print(sorted({{"torch", "tensorflow", "keras", "jax", "flax"}} & sys.modules.key
 """
     assert fresh_python(code) == "[]\n"
     assert bits(arrays_of(tmp_path / "back")) == bits(arrays_of(source))
+
+
+# -- heads ------------------------------------------------------------------------------------------------------
+
+
+def test_a_body_gets_the_head_that_is_asked_for(tmp_path: Path) -> None:
+    arrays = save_random(tmp_path / "body", small_config(), Head.NONE, dtype="float32")
+    weights = convert(tmp_path / "body", tmp_path / "head", head=Head.MASKED_LM)
+    new = (
+        "vocab_transform.weight, vocab_transform.bias, vocab_layer_norm.weight, vocab_layer_norm.bias, vocab_projector"
+    )
+    assert weights.notes == [f"New, and to be trained before use: {new}.bias."]
+    found = arrays_of(tmp_path / "head")
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[f"distilbert.{name}"], array)
+    assert np.all(found["vocab_layer_norm.weight"] == 1)
+    assert not np.any(found["vocab_projector.bias"])
+    kernel, spread = found["vocab_transform.weight"], weights.config.initializer_range
+    assert spread / 2 < kernel.std() < 2 * spread
+    again = convert(tmp_path / "body", tmp_path / "again", head=Head.MASKED_LM)
+    np.testing.assert_array_equal(again.tensors["vocab_transform.weight"].read(), kernel)
+
+
+def test_a_head_becomes_a_body(source: Path, tmp_path: Path) -> None:
+    weights = convert(source, tmp_path / "body", head=Head.NONE)
+    dropped = "classifier.bias, classifier.weight, pre_classifier.bias, pre_classifier.weight"
+    assert weights.notes == [f"Dropped, as DistilBertModel has no such parameters: {dropped}."]
+    body = arrays_of(tmp_path / "body")
+    for name, array in arrays_of(source).items():
+        if name.startswith("distilbert."):
+            np.testing.assert_array_equal(body[name.removeprefix("distilbert.")], array)
+
+
+def test_a_body_that_lacks_a_layer_is_refused_with_any_head(tmp_path: Path) -> None:
+    arrays = save_random(tmp_path / "body", small_config(), Head.NONE, dtype="float32")
+    del arrays["transformer.layer.0.ffn.lin1.bias"]
+    save_checkpoint(tmp_path / "body", arrays, {"config.json": (tmp_path / "body" / "config.json").read_bytes()})
+    for head in (None, Head.NONE, Head.MASKED_LM):
+        with pytest.raises(CheckpointError, match=r"lacks .*transformer\.layer\.0\.ffn\.lin1\.bias"):
+            convert(tmp_path / "body", tmp_path / "new", head=head)
+    assert not (tmp_path / "new").exists()
