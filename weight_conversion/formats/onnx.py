@@ -1,0 +1,85 @@
+"""model.onnx: a whole model for ONNX Runtime and its like. Written only, by PyTorch's exporter."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from distilbert_core.backends import load_backend
+from distilbert_core.config import CONFIG_FILE
+from distilbert_core.errors import CheckpointError
+from distilbert_core.parameters import Head
+from weight_conversion.formats.base import Files, Format, Tensors, require
+from weight_conversion.formats.safetensors import PT
+from weight_conversion.weights import Tensor, Weights
+
+FILE = "model.onnx"
+INPUTS = ("input_ids", "attention_mask")
+OUTPUTS = {Head.NONE: ("last_hidden_state",), Head.QUESTION_ANSWERING: ("start_logits", "end_logits")}
+LOGITS = ("logits",)  # of all others
+
+
+def arrange(files: Files, weights: Weights, tensors: Tensors) -> Files:
+    """Return the files with the model, whose inputs `input_ids` and `attention_mask` are int64 [B, T] of any size."""
+
+    def write(path: Path) -> None:
+        torch = require("torch", "pt", FILE)
+        require("onnxscript", "onnx", FILE)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / CONFIG_FILE).write_bytes(weights.config.to_json_string().encode())
+            PT.write(Path(folder) / PT.file, tensors, weights.head)
+            model_class = getattr(load_backend("pt"), weights.head.architecture)
+            model = model_class.from_pretrained(folder, dtype="auto", attn_implementation="eager")
+        _export(torch, model, weights.head, path)
+
+    return {**files, FILE: write}
+
+
+def _export(torch: Any, model: Any, head: Head, path: Path) -> None:
+    names = OUTPUTS.get(head, LOGITS)
+
+    class Outputs(torch.nn.Module):
+        """The model with its outputs as a tuple, which is what a graph has."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> tuple[Any, ...]:
+            outputs = self.model(input_ids=input_ids, attention_mask=attention_mask)
+            return tuple(outputs[name] for name in names)
+
+    shape: tuple[int, ...] = (2, 5)
+    sizes = {0: "batch", 1: "tokens"}
+    if head is Head.MULTIPLE_CHOICE:
+        shape, sizes = (2, 3, 5), {0: "batch", 1: "choices", 2: "tokens"}
+    longest = model.config.max_position_embeddings
+    dims = {axis: torch.export.Dim(name, max=longest if name == "tokens" else None) for axis, name in sizes.items()}
+    # Two tensors: one for both inputs would make them one input of the graph.
+    examples = tuple(torch.ones(shape, dtype=torch.int64) for _ in INPUTS)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names every library that is not installed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's, about itself
+        torch.onnx.export(
+            Outputs().eval(),
+            examples,
+            path,
+            input_names=list(INPUTS),
+            output_names=list(names),
+            dynamic_shapes=(dims, dims),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _not_read(path: Path) -> dict[str, Tensor]:
+    raise CheckpointError(
+        f"{path} cannot be read: ONNX files are only written. Convert the checkpoint it was made from."
+    )
+
+
+FORMAT = Format("onnx", "ONNX", FILE, PT.stored_name, _not_read, PT.write, split=False, arrange=arrange)
