@@ -13,7 +13,7 @@ from damage import ATTACKS, check_outcome, damaged_copies, make_source
 from distilbert_core.errors import DistilBertError
 from weight_conversion import FORMATS, convert
 
-WITHOUT_FRAMEWORK = ("pt", "tf", "flax", "h5", "msgpack")
+WITHOUT_FRAMEWORK = ("pt", "tf", "flax", "h5", "msgpack", "keras", "keras-weights")
 
 
 def check_damaged_copies(to: str, tmp_path: Path, count: int, seed: int) -> None:

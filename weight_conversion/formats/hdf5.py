@@ -1,4 +1,4 @@
-"""What the formats in HDF5 files of Keras 3 share: a group for each layer, with its variables as vars/0, vars/1, ...
+"""What the formats in HDF5 files share, above all those of Keras 3: a group for each layer, its variables in vars/0, ...
 
 A file may come from anywhere: what it links to outside itself, or holds compressed, is not read.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,7 @@ def write_datasets(path: Path, tensors: Mapping[str, Tensor], names: Mapping[str
         tensors: Each array by where it is to be; read when its turn comes.
         names: Name of each layer by its group; '' is the model's.
     """
-    h5py = require("h5py", "convert", path.name)
-    with h5py.File(path, "w") as file:
+    with new_file(path) as file:
         for group, name in names.items():
             file.create_group(f"{group}/{VARIABLES}").attrs["name"] = name
         for where, tensor in tensors.items():
@@ -109,3 +109,39 @@ def write_datasets(path: Path, tensors: Mapping[str, Tensor], names: Mapping[str
                 dataset.attrs["dtype"] = "bfloat16"
             else:
                 file.create_dataset(where, data=array)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Any]:
+    """Open a new file; an error of writing to it is raised at the end."""
+    h5py = require("h5py", "convert", path.name)
+    sink = _Sink(path, "w+")
+    with sink, h5py.File(sink, "w") as file:
+        yield file
+    if sink.error is not None:
+        raise sink.error
+
+
+class _Sink(io.FileIO):
+    """A file that keeps the error of a write instead of raising it, as the HDF5 library crashes on a full disk."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of the data, if nothing has failed so far."""
+        rest = memoryview(data).cast("B")
+        try:
+            while rest and self.error is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return memoryview(data).nbytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length of the file, if nothing has failed so far."""
+        try:
+            if self.error is None:
+                super().truncate(size)
+        except OSError as error:
+            self.error = error
+        return size or 0

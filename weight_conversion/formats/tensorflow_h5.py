@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 from distilbert_core.errors import CheckpointError
 from distilbert_core.parameters import BODY, Head
 from weight_conversion.formats.base import Format, Tensors, damaged, require
+from weight_conversion.formats.hdf5 import new_file
 from weight_conversion.names import tensorflow_name
 from weight_conversion.weights import Tensor
 
@@ -114,14 +113,12 @@ def write_file(path: Path, tensors: Tensors, head: Head) -> None:
     Raises:
         CheckpointError: A tensor is of bfloat16, which HDF5 does not know.
     """
-    h5py = require("h5py", "convert", path.name)
-
     _check_dtypes(path, tensors)
     model = MODEL_NAMES[head]
     layers: dict[str, list[str]] = {}
     for name in tensors:
         layers.setdefault(name.split("/")[1], []).append(name)
-    with _new_file(path, h5py) as file:
+    with new_file(path) as file:
         file.attrs["layer_names"] = np.array([layer.encode() for layer in layers])
         file.attrs["backend"] = b"tensorflow"
         for layer, names in layers.items():
@@ -136,41 +133,6 @@ def write_file(path: Path, tensors: Tensors, head: Head) -> None:
             group.attrs["weight_names"] = np.array([name.encode() for name in names])
 
 
-@contextmanager
-def _new_file(path: Path, h5py: Any) -> Iterator[Any]:
-    """Open a new file; an error of writing to it is raised at the end."""
-    sink = _Sink(path, "w+")
-    with sink, h5py.File(sink, "w") as file:
-        yield file
-    if sink.error is not None:
-        raise sink.error
-
-
-class _Sink(io.FileIO):
-    """A file that keeps the error of a write instead of raising it, as the HDF5 library crashes on a full disk."""
-
-    error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        """Write all of the data, if nothing has failed so far."""
-        rest = memoryview(data).cast("B")
-        try:
-            while rest and self.error is None:
-                rest = rest[super().write(rest) :]
-        except OSError as error:
-            self.error = error
-        return memoryview(data).nbytes
-
-    def truncate(self, size: int | None = None) -> int:
-        """Set the length of the file, if nothing has failed so far."""
-        try:
-            if self.error is None:
-                super().truncate(size)
-        except OSError as error:
-            self.error = error
-        return size or 0
-
-
 def _check_dtypes(path: Path, tensors: Tensors) -> None:
     if any(tensor.dtype == "bfloat16" for tensor in tensors.values()):
         raise CheckpointError(
@@ -180,11 +142,9 @@ def _check_dtypes(path: Path, tensors: Tensors) -> None:
 
 def write_shard(path: Path, tensors: Tensors, head: Head) -> None:
     """Write a shard, whose names lack that of the model and stand in one list; see `write_file`."""
-    h5py = require("h5py", "convert", path.name)
-
     _check_dtypes(path, tensors)
     names = [name.partition("/")[2] for name in tensors]
-    with _new_file(path, h5py) as file:
+    with new_file(path) as file:
         for name, tensor in zip(names, tensors.values(), strict=True):
             file.create_dataset(name, data=tensor.read())
         file.attrs["layer_names"] = np.array([name.encode() for name in names])
