@@ -85,7 +85,7 @@ def _weight_files(source: str | Path, where: Mapping[str, Any]) -> dict[Path, se
     if index is None:
         raise CheckpointError(
             f"{source} has neither {WEIGHTS_FILE} nor {INDEX_FILE}{offline_note(source, where)}. Weights in another "
-            "format must be converted to safetensors first."
+            "format must be converted first: distilbert convert SOURCE FOLDER."
         )
     try:
         weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]

@@ -67,7 +67,7 @@ def _weights(config: DistilBertConfig, head: Head, checkpoint: Checkpoint | None
     """Return 'safetensors' if every backend can load the weights, else why not."""
     if checkpoint is None:
         others = [name for name in OTHER_FORMATS if name in files]
-        return f"{', '.join(others)}: convert to safetensors first" if others else "none"
+        return f"{', '.join(others)}: first use distilbert convert" if others else "none"
     report = LoadingReport.of(parameter_table(config, head), checkpoint.shapes)
     computed = {parameter.name for parameter in parameter_table(config, head) if parameter.computed}
     missing = [name for name in report.missing if name not in computed]

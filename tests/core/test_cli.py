@@ -570,7 +570,7 @@ def test_info_of_weights_that_do_not_load(tmp_path):
     (tmp_path / "tf_model.h5").write_bytes(b"")
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     found = describe(tmp_path)
-    assert found["weights"] == "pytorch_model.bin, tf_model.h5: convert to safetensors first"
+    assert found["weights"] == "pytorch_model.bin, tf_model.h5: first use distilbert convert"
     assert found["dtypes"] == {}
     assert not any(state["loads"] for state in found["backends"].values())
 
