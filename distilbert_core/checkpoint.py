@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -204,7 +204,7 @@ def save_checkpoint(
     Raises:
         OSError: The disk is full, or the folder may not be written to. What was there is then unchanged.
     """
-    shards = list(_shards(arrays, parse_size(max_shard_size)))
+    shards = list(split_by_size(arrays, parse_size(max_shard_size)))
     if len(shards) == 1:
         names = [WEIGHTS_FILE]
     else:
@@ -213,11 +213,8 @@ def save_checkpoint(
         file: _weights_writer({name: arrays[name] for name in shard}) for file, shard in zip(names, shards, strict=True)
     }
     if len(shards) > 1:
-        index = {
-            "metadata": {"total_size": sum(array.nbytes for array in arrays.values())},
-            "weight_map": {name: file for file, shard in zip(names, shards, strict=True) for name in shard},
-        }
-        writers[INDEX_FILE] = (json.dumps(index, indent=2, sort_keys=True) + "\n").encode()
+        total_size = sum(array.nbytes for array in arrays.values())
+        writers[INDEX_FILE] = render_index(dict(zip(names, shards, strict=True)), total_size)
     replace_files(folder, {**writers, **files}, obsolete=_old_weight_files(Path(folder).expanduser()))
 
 
@@ -230,7 +227,15 @@ def _weights_writer(arrays: dict[str, np.ndarray]) -> Callable[[Path], None]:
     )
 
 
-def _shards(arrays: Mapping[str, np.ndarray], limit: int) -> Iterator[list[str]]:
+class Sized(Protocol):
+    """Anything that says how many bytes it has, such as an array."""
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+
+
+def split_by_size(arrays: Mapping[str, Sized], limit: int) -> Iterator[list[str]]:
     """Split names, in order, into runs whose arrays fit into `limit` bytes (a larger array is alone in its run)."""
     shard: list[str] = []
     size = 0
@@ -241,6 +246,13 @@ def _shards(arrays: Mapping[str, np.ndarray], limit: int) -> Iterator[list[str]]
         shard.append(name)
         size += array.nbytes
     yield shard
+
+
+def render_index(shards: Mapping[str, Iterable[str]], total_size: int) -> bytes:
+    """Return the index of shards: the names that each file holds, the other way round."""
+    weight_map = {name: file for file, names in shards.items() for name in names}
+    index = {"metadata": {"total_size": total_size}, "weight_map": weight_map}
+    return (json.dumps(index, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _old_weight_files(folder: Path) -> list[str]:

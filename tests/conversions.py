@@ -64,6 +64,11 @@ def random_bits(config: DistilBertConfig, head: Head, dtype: str, seed: int) -> 
     return arrays
 
 
+def arrays_of(source: Path) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint of any format."""
+    return {name: tensor.read() for name, tensor in open_weights(source).tensors.items()}
+
+
 def bits(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[Any, ...]]:
     return {name: (array.shape, array.dtype.name, array.tobytes()) for name, array in arrays.items()}
 
@@ -81,7 +86,7 @@ def check_chain(
             convert(folder / str(step), folder / str(step + 1), to, max_shard_size=shard_size)
             weights = open_weights(folder / str(step + 1))
             assert (weights.format, weights.head, weights.notes) == (to, head, [])
-            assert bits({name: tensor.read() for name, tensor in weights.tensors.items()}) == bits(arrays)
+            assert bits(arrays_of(folder / str(step + 1))) == bits(arrays)
             assert weights.config == config.updated(torch_dtype=dtype)
             assert {name: (folder / str(step + 1) / name).read_bytes() for name in COMPANIONS} == COMPANIONS
 

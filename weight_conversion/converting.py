@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.checkpoint import parse_size, replace_files
+from distilbert_core.checkpoint import parse_size, render_index, replace_files, split_by_size
 from distilbert_core.config import CONFIG_FILE
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
 from distilbert_core.parameters import Head, parameter_table
@@ -119,7 +118,7 @@ def add_weights(files: Files, format: Format, weights: Weights, stored: Mapping[
     """Return files by name with those of the weights, each of these as the function that writes it."""
     if format.arrange is not None:
         return format.arrange(files, weights, stored)
-    shards = list(_split(stored, limit if format.split else sys.maxsize))
+    shards = list(split_by_size(stored, limit if format.split else sys.maxsize))
     if len(shards) == 1:
         return files | {format.file: _writer(format.write, stored, weights.head)}
     names = [format.shard(number, len(shards)) for number in range(1, len(shards) + 1)]
@@ -128,27 +127,12 @@ def add_weights(files: Files, format: Format, weights: Weights, stored: Mapping[
         file: _writer(write_shard, {name: stored[name] for name in shard}, weights.head)
         for file, shard in zip(names, shards, strict=True)
     }
-    index = {
-        "metadata": {"total_size": sum(tensor.nbytes for tensor in stored.values())},
-        "weight_map": {name: file for file, shard in zip(names, shards, strict=True) for name in shard},
-    }
-    return files | {format.index: (json.dumps(index, indent=2, sort_keys=True) + "\n").encode()}
+    index = render_index(dict(zip(names, shards, strict=True)), sum(tensor.nbytes for tensor in stored.values()))
+    return files | {format.index: index}
 
 
 def _writer(write: Callable[..., None], tensors: Mapping[str, Tensor], head: Head) -> Callable[[Path], None]:
     return lambda path: write(path, tensors, head)
-
-
-def _split(tensors: Mapping[str, Tensor], limit: int) -> Iterator[list[str]]:
-    shard: list[str] = []
-    size = 0
-    for name, tensor in tensors.items():
-        if shard and size + tensor.nbytes > limit:
-            yield shard
-            shard, size = [], 0
-        shard.append(name)
-        size += tensor.nbytes
-    yield shard
 
 
 def _counted(tensor: Tensor, progress: Progress) -> Tensor:

@@ -329,10 +329,10 @@ def _pytorch() -> Iterator[Callable[[np.ndarray], Any]]:
 
 @contextmanager
 def _keras() -> Iterator[Callable[[np.ndarray], Any]]:
-    import tensorflow as tf
+    import keras
 
-    with tf.device("cpu"):
-        yield tf.convert_to_tensor
+    with keras.device("cpu"):
+        yield load_backend("tf").to_tensor
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import random_arrays, save_random, small_config
-from conversions import PHASES, bits, chains, check_chain, configs
+from conversions import PHASES, arrays_of, bits, chains, check_chain, configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import fresh_python
@@ -23,7 +23,7 @@ from processes import fresh_python
 from distilbert_core import Head
 from distilbert_core.checkpoint import save_checkpoint
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
-from weight_conversion import FORMATS, convert, open_weights
+from weight_conversion import FORMATS, convert
 
 WITHOUT_FRAMEWORK = ("pt", "tf", "flax", "h5", "msgpack", "keras", "keras-weights")
 
@@ -36,10 +36,6 @@ def source(tmp_path: Path) -> Path:
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def arrays_of(source: Path) -> dict[str, np.ndarray]:
-    return {name: tensor.read() for name, tensor in open_weights(source).tensors.items()}
 
 
 # -- what arrives -----------------------------------------------------------------------------------------------

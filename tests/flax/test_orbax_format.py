@@ -11,10 +11,11 @@ import orbax.checkpoint as ocp
 import pytest
 from checkpoints import HEADS, random_inputs, save_random, small_config
 from comparison import assert_close
+from conversions import arrays_of, bits
 from flax import nnx
+from frameworks import FRAMEWORKS
 
-import distilbert_flax
-from distilbert_core import BACKENDS, CheckpointError, Head
+from distilbert_core import CheckpointError, Head
 from weight_conversion import convert, open_weights
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -34,24 +35,12 @@ STATES = {
 }
 
 
-def cls(head: Head):
-    return getattr(distilbert_flax, BACKENDS["flax"].class_prefix + head.value)
-
-
-def parameters(model) -> dict[str, np.ndarray]:
-    return {p.name: np.array(model._get_array(p)) for p in model.parameter_table if p.tied_to is None}
+FRAMEWORK = FRAMEWORKS["flax"]
 
 
 def assert_same_arrays(got, expected) -> None:
-    """The same names and dtypes, and the same bits."""
-    assert got.keys() == expected.keys()
-    for name, array in expected.items():
-        assert (got[name].dtype, got[name].shape) == (array.dtype, array.shape), name
-        assert got[name].tobytes() == array.tobytes(), name
-
-
-def read(source) -> dict[str, np.ndarray]:
-    return {name: tensor.read() for name, tensor in open_weights(source).tensors.items()}
+    """The same names, dtypes and bits."""
+    assert bits(got) == bits(expected)
 
 
 def save(state, folder) -> None:
@@ -68,11 +57,11 @@ def test_nnx_restores_what_is_written(tmp_path, head, changes):
     config = small_config(**changes)
     arrays = save_random(tmp_path / "source", config, head)
     convert(tmp_path / "source", tmp_path / "there", "orbax")
-    model = cls(head)(config, dtype="float64")
+    model = FRAMEWORK.cls(head)(config, dtype="float64")
     with ocp.StandardCheckpointer() as checkpointer:
         nnx.update(model, checkpointer.restore(tmp_path / "there" / "orbax", nnx.state(model, PARAMETERS)))
-    assert_same_arrays(parameters(model), arrays)
-    expected = cls(head).from_pretrained(tmp_path / "source", dtype="float64")
+    assert_same_arrays(FRAMEWORK.parameters(model), arrays)
+    expected = FRAMEWORK.cls(head).from_pretrained(tmp_path / "source", dtype="float64")
     inputs = random_inputs(config, head)
     assert_close(numbers(model(**inputs)), numbers(expected(**inputs)), 0)
 
@@ -81,52 +70,52 @@ def test_nnx_restores_what_is_written(tmp_path, head, changes):
 def test_what_orbax_writes_is_read(tmp_path, head, changes):
     config = small_config(**changes)
     arrays = save_random(tmp_path / "source", config, head)
-    save(nnx.state(cls(head).from_pretrained(tmp_path / "source", dtype="float64")), tmp_path / "saved")
+    save(nnx.state(FRAMEWORK.cls(head).from_pretrained(tmp_path / "source", dtype="float64")), tmp_path / "saved")
     config.save_pretrained(tmp_path / "saved")
     assert open_weights(tmp_path / "saved").head is head
-    assert_same_arrays(read(tmp_path / "saved"), arrays)
+    assert_same_arrays(arrays_of(tmp_path / "saved"), arrays)
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_states(tmp_path, state):
     arrays = save_random(tmp_path, small_config(), Head.MASKED_LM)
-    model = cls(Head.MASKED_LM).from_pretrained(tmp_path, dtype="float64")
+    model = FRAMEWORK.cls(Head.MASKED_LM).from_pretrained(tmp_path, dtype="float64")
     save(STATES[state](model), tmp_path / "saved")  # config.json is beside it
     assert open_weights(tmp_path / "saved").notes == []
-    assert_same_arrays(read(tmp_path / "saved"), arrays)
+    assert_same_arrays(arrays_of(tmp_path / "saved"), arrays)
 
 
 @pytest.mark.parametrize("options", [{}, {"use_ocdbt": False}, {"use_zarr3": True}], ids=str)
 def test_ways_to_store(tmp_path, options):
     arrays = save_random(tmp_path, small_config(), Head.NONE)
-    state = nnx.state(cls(Head.NONE).from_pretrained(tmp_path, dtype="float64"))
+    state = nnx.state(FRAMEWORK.cls(Head.NONE).from_pretrained(tmp_path, dtype="float64"))
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**options)) as checkpointer:
         checkpointer.save(tmp_path / "saved", state)
-    assert_same_arrays(read(tmp_path / "saved"), arrays)
+    assert_same_arrays(arrays_of(tmp_path / "saved"), arrays)
 
 
 def test_a_missing_chunk_is_not_read_as_zeros(tmp_path):
     save_random(tmp_path, small_config(), Head.NONE)
-    state = nnx.state(cls(Head.NONE).from_pretrained(tmp_path, dtype="float64"))
+    state = nnx.state(FRAMEWORK.cls(Head.NONE).from_pretrained(tmp_path, dtype="float64"))
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False)) as checkpointer:
         checkpointer.save(tmp_path / "saved", state)
     (tmp_path / "saved" / "embeddings.LayerNorm.bias.value" / "0").unlink()
     with pytest.raises(CheckpointError, match="is damaged or no Orbax file"):
-        read(tmp_path / "saved")
+        arrays_of(tmp_path / "saved")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtypes(tmp_path, dtype):
     arrays = save_random(tmp_path / "source", small_config(), Head.SEQUENCE_CLASSIFICATION, dtype=dtype)
     convert(tmp_path / "source", tmp_path / "there", "orbax")
-    assert_same_arrays(read(tmp_path / "there"), arrays)
+    assert_same_arrays(arrays_of(tmp_path / "there"), arrays)
 
 
 def test_an_older_checkpoint_is_replaced(tmp_path):
     for seed in range(2):
         arrays = save_random(tmp_path / "source", small_config(), Head.NONE, seed=seed)
         convert(tmp_path / "source", tmp_path / "there", "orbax", force=True)
-    assert_same_arrays(read(tmp_path / "there"), arrays)
+    assert_same_arrays(arrays_of(tmp_path / "there"), arrays)
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["config.json", "orbax"]
     convert(tmp_path / "source", tmp_path / "there", "pt", force=True)
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["config.json", "model.safetensors"]
@@ -169,4 +158,4 @@ def test_damaged_checkpoints(tmp_path, damage, message):
     convert(tmp_path / "source", tmp_path / "there", "orbax")
     damage(tmp_path / "there" / "orbax")
     with pytest.raises(CheckpointError, match=message):
-        read(tmp_path / "there")
+        arrays_of(tmp_path / "there")

@@ -10,32 +10,21 @@ import numpy as np
 import pytest
 from checkpoints import CASE_IDS, CASES, random_inputs, save_random, small_config
 from comparison import assert_close
+from conversions import arrays_of, bits
+from frameworks import FRAMEWORKS
 
-import distilbert_tf
-from distilbert_core import BACKENDS, Head
+from distilbert_core import Head
 from weight_conversion import convert, open_weights
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
-def cls(head: Head):
-    return getattr(distilbert_tf, BACKENDS["tf"].class_prefix + head.value)
-
-
-def parameters(model) -> dict[str, np.ndarray]:
-    return {p.name: np.array(model._get_array(p)) for p in model.parameter_table if p.tied_to is None}
+FRAMEWORK = FRAMEWORKS["tf"]
 
 
 def assert_same_arrays(got, expected) -> None:
-    """The same names and dtypes, and the same bits."""
-    assert got.keys() == expected.keys()
-    for name, array in expected.items():
-        assert (got[name].dtype, got[name].shape) == (array.dtype, array.shape), name
-        assert got[name].tobytes() == array.tobytes(), name
-
-
-def read(source) -> dict[str, np.ndarray]:
-    return {name: tensor.read() for name, tensor in open_weights(source).tensors.items()}
+    """The same names, dtypes and bits."""
+    assert bits(got) == bits(expected)
 
 
 def numbers(output) -> tuple[np.ndarray, ...]:
@@ -49,12 +38,12 @@ def test_keras_loads_what_is_written(tmp_path, head, changes):
     convert(tmp_path / "source", tmp_path / "keras", "keras")
     convert(tmp_path / "source", tmp_path / "weights", "keras-weights")
     loaded = keras.saving.load_model(tmp_path / "keras" / "model.keras")
-    fresh = cls(head)(config, dtype="float64")
+    fresh = FRAMEWORK.cls(head)(config, dtype="float64")
     fresh.load_weights(tmp_path / "weights" / "model.weights.h5")
-    expected = cls(head).from_pretrained(tmp_path / "source", dtype="float64")
+    expected = FRAMEWORK.cls(head).from_pretrained(tmp_path / "source", dtype="float64")
     inputs = random_inputs(config, head)
     for model in (loaded, fresh):
-        assert_same_arrays(parameters(model), arrays)
+        assert_same_arrays(FRAMEWORK.parameters(model), arrays)
         assert_close(numbers(model(inputs)), numbers(expected(inputs)), 0)
 
 
@@ -62,15 +51,15 @@ def test_keras_loads_what_is_written(tmp_path, head, changes):
 def test_what_keras_writes_is_read(tmp_path, head, changes):
     config = small_config(**changes)
     arrays = save_random(tmp_path, config, head)
-    model = cls(head).from_pretrained(tmp_path, dtype="float64", name="my_own_name")
+    model = FRAMEWORK.cls(head).from_pretrained(tmp_path, dtype="float64", name="my_own_name")
     (tmp_path / "config.json").unlink()
     (tmp_path / "model.safetensors").unlink()
     model.save(tmp_path / "saved.keras")
     assert open_weights(tmp_path / "saved.keras").head is head
-    assert_same_arrays(read(tmp_path / "saved.keras"), arrays)
+    assert_same_arrays(arrays_of(tmp_path / "saved.keras"), arrays)
     config.save_pretrained(tmp_path)
     model.save_weights(tmp_path / "saved.weights.h5")
-    assert_same_arrays(read(tmp_path / "saved.weights.h5"), arrays)
+    assert_same_arrays(arrays_of(tmp_path / "saved.weights.h5"), arrays)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -79,36 +68,36 @@ def test_dtypes(tmp_path, dtype):
     convert(tmp_path / "source", tmp_path / "keras", "keras")
     model = keras.saving.load_model(tmp_path / "keras" / "model.keras")
     assert model.dtype_policy.name == dtype
-    assert_same_arrays(parameters(model), arrays)
+    assert_same_arrays(FRAMEWORK.parameters(model), arrays)
     model.save(tmp_path / "again.keras")
-    assert_same_arrays(read(tmp_path / "again.keras"), arrays)
+    assert_same_arrays(arrays_of(tmp_path / "again.keras"), arrays)
 
 
 def test_parameters_of_a_mixed_policy_are_float32(tmp_path):
     arrays = save_random(tmp_path, small_config(), Head.NONE, dtype="float32")
-    cls(Head.NONE).from_pretrained(tmp_path, dtype="mixed_float16").save(tmp_path / "mixed.keras")
-    assert_same_arrays(read(tmp_path / "mixed.keras"), arrays)
+    FRAMEWORK.cls(Head.NONE).from_pretrained(tmp_path, dtype="mixed_float16").save(tmp_path / "mixed.keras")
+    assert_same_arrays(arrays_of(tmp_path / "mixed.keras"), arrays)
 
 
 def test_resized_model(tmp_path):
     """Resizing makes variables anew, which then come in another order."""
     save_random(tmp_path, small_config(tie_word_embeddings=False), Head.MASKED_LM)
-    model = cls(Head.MASKED_LM).from_pretrained(tmp_path, dtype="float64")
+    model = FRAMEWORK.cls(Head.MASKED_LM).from_pretrained(tmp_path, dtype="float64")
     model.resize_token_embeddings(51)
     model.save(tmp_path / "resized.keras")
-    assert_same_arrays(read(tmp_path / "resized.keras"), parameters(model))
+    assert_same_arrays(arrays_of(tmp_path / "resized.keras"), FRAMEWORK.parameters(model))
 
 
 def test_optimizer_and_metrics_are_left_out(tmp_path):
     config = small_config()
-    model = cls(Head.SEQUENCE_CLASSIFICATION)(config)
+    model = FRAMEWORK.cls(Head.SEQUENCE_CLASSIFICATION)(config)
     inputs = random_inputs(config, Head.SEQUENCE_CLASSIFICATION)
     features = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     model.compile("adam")
     model.optimizer.build(model.trainable_variables)
     model(features)
     model.save(tmp_path / "trained.keras")
-    assert_same_arrays(read(tmp_path / "trained.keras"), parameters(model))
+    assert_same_arrays(arrays_of(tmp_path / "trained.keras"), FRAMEWORK.parameters(model))
     assert "optimizer/vars/0" in open_weights(tmp_path / "trained.keras").notes[0]
 
 
