@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from distilbert_core.errors import InputError
+from distilbert_core.tokenization.columns import pad_to_array
 
 
 def token_batches(lengths: Sequence[int], max_tokens: int, max_rows: int | None = None) -> Iterator[list[int]]:
@@ -62,11 +63,9 @@ def pad_rows(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np
         >>> ids.tolist(), mask.tolist()
         ([[5, 6, 7], [8, 0, 0]], [[1, 1, 1], [1, 0, 0]])
     """
-    lengths = np.array([len(row) for row in rows])
-    mask = np.arange(lengths.max()) < lengths[:, None]  # [B, T]
-    ids = np.full(mask.shape, pad_id, np.int64)
-    ids[mask] = np.concatenate(rows)
-    return ids, mask.astype(np.int64)
+    longest = max(map(len, rows))
+    ones = [[1] * len(row) for row in rows]
+    return pad_to_array(rows, longest, pad_id, left=False), pad_to_array(ones, longest, 0, left=False)
 
 
 def positive_integer(name: str, value: object) -> int:
