@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from distilbert_core.parameters import BODY, Head, Kind, Parameter
+from distilbert_core.parameters import BODY, Head, Parameter
+from weight_conversion.layouts import LAYOUTS
 
 # What a leaf is called somewhere -> what it is called on the Hub, and whether its two axes are swapped.
 LEAVES: Mapping[str, tuple[str, bool]] = {
@@ -54,15 +55,7 @@ def canonical_name(stored: str) -> tuple[str, bool]:
 
 # -- from canonical names ---------------------------------------------------------------------------------------
 
-TENSORFLOW_LEAVES = {Kind.KERNEL: "kernel", Kind.BIAS: "bias", Kind.NORM_SCALE: "gamma", Kind.NORM_BIAS: "beta"}
-TENSORFLOW_EMBEDDINGS = {"word_embeddings": "weight", "position_embeddings": "embeddings"}
-FLAX_LEAVES = {
-    Kind.KERNEL: "kernel",
-    Kind.BIAS: "bias",
-    Kind.EMBEDDING: "embedding",
-    Kind.NORM_SCALE: "scale",
-    Kind.NORM_BIAS: "bias",
-}
+WORDS = "word_embeddings"  # whose leaf Transformers' TensorFlow model calls 'weight', unlike Keras
 
 
 def tensorflow_name(parameter: Parameter, head: Head) -> str:
@@ -70,13 +63,12 @@ def tensorflow_name(parameter: Parameter, head: Head) -> str:
 
     Its body has the prefix 'distilbert' also where it stands alone.
     """
-    *modules, _ = parameter.name.split(".")
-    leaf = TENSORFLOW_LEAVES.get(parameter.kind) or TENSORFLOW_EMBEDDINGS[modules[-1]]
-    path = "/".join([*modules, leaf]).replace("layer/", "layer_._")
+    modules, leaf = LAYOUTS["keras"].path(parameter)
+    path = "/".join([*modules, "weight" if modules[-1] == WORDS else leaf]).replace("layer/", "layer_._")
     return f"{BODY}/{path}:0" if head is Head.NONE else f"{path}:0"
 
 
 def flax_name(parameter: Parameter, head: Head) -> str:
     """Return where a parameter is in the tree of Transformers' Flax model, joined by '/'."""
-    *modules, _ = parameter.name.split(".")
-    return "/".join([*modules, FLAX_LEAVES[parameter.kind]])
+    modules, leaf = LAYOUTS["flax"].path(parameter)
+    return "/".join([*modules, leaf])
