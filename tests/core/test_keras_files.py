@@ -283,7 +283,7 @@ DAMAGE = {
         lambda path: rewrite_zip(path, lambda content: content.update({"config.json": b"{"})),
         "is damaged or no .keras file .*JSONDecodeError",
     ),
-    "weights-cut": ("keras-weights", "model.weights.h5", cut, "is damaged or no Keras weight file"),
+    "weights-cut": ("keras-weights", "model.weights.h5", cut, "is damaged or no HDF5 weight file"),
     "weights-link-outside": (
         "keras-weights",
         "model.weights.h5",
@@ -294,7 +294,7 @@ DAMAGE = {
         "keras-weights",
         "model.weights.h5",
         lambda path: edit_h5(path, compress),
-        "is compressed, or not stored in the file itself",
+        "is compressed, or not all of it is there",
     ),
     "weights-circle": (
         "keras-weights",
@@ -350,7 +350,7 @@ DAMAGE = {
         ),
         r"LayerNorm.weight: \(5,\) stored, \(12,\) expected",
     ),
-    "preset-cut": ("kerashub", "model.weights.h5", cut, "is damaged or no Keras weight file"),
+    "preset-cut": ("kerashub", "model.weights.h5", cut, "is damaged or no HDF5 weight file"),
 }
 
 

@@ -45,9 +45,9 @@ def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[st
             if isinstance(group, h5py.Group) and "name" in group.attrs
         }
         datasets = {where: dataset for where, dataset in found.items() if isinstance(dataset, h5py.Dataset)}
-        return {where: _tensor(dataset, path) for where, dataset in datasets.items()}, names
+        return {where: tensor_of(dataset, path) for where, dataset in datasets.items()}, names
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError ... on damaged files
-        raise damaged(path, "Keras weight", error) from error
+        raise damaged(path, "HDF5 weight", error) from error
 
 
 def _datasets(group: Any, where: str, h5py: Any) -> Iterator[tuple[str, Any]]:
@@ -56,9 +56,7 @@ def _datasets(group: Any, where: str, h5py: Any) -> Iterator[tuple[str, Any]]:
         raise ValueError(f"its groups are more than {DEEPEST} levels deep")
     for name in group:
         inner = f"{where}/{name}" if where else name
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{inner} is not stored in the file itself")
-        member = group[name]
+        member = member_of(group, name)
         if isinstance(member, h5py.Group):
             if name == VARIABLES:
                 yield inner, member
@@ -67,14 +65,31 @@ def _datasets(group: Any, where: str, h5py: Any) -> Iterator[tuple[str, Any]]:
             yield inner, member
 
 
-def _tensor(dataset: Any, path: Path) -> Tensor:
-    if (
-        dataset.shape is None
-        or dataset.external
-        or dataset.is_virtual
-        or dataset.id.get_storage_size() < dataset.nbytes
-    ):
-        raise ValueError(f"{dataset.name} is compressed, or not stored in the file itself")
+def member_of(group: Any, path: str) -> Any:
+    """Return what is at a path below a group, by links that cannot leave the file or go in a circle."""
+    h5py = require("h5py", "convert", path)
+    for part in path.split("/"):
+        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"{group.name.rstrip('/')}/{part} is not stored in the file itself")
+        group = group[part]
+    return group
+
+
+def tensor_of(dataset: Any, path: Path) -> Tensor:
+    """Return a dataset as a tensor, read when it is asked for.
+
+    Raises:
+        ValueError: The file does not hold all of its values as they are (then a small file would need much memory),
+            or they are no numbers of IEEE: a type is stored as the positions of its bits, which may be damaged.
+    """
+    h5py = require("h5py", "convert", path.name)
+    types = (h5py.h5t.IEEE_F16LE, h5py.h5t.IEEE_F32LE, h5py.h5t.IEEE_F64LE)
+    if dataset.dtype.kind == "f" and not any(dataset.id.get_type().equal(known) for known in types):
+        raise ValueError(f"{dataset.name} is of an unknown type of numbers")
+    if dataset.shape is None or dataset.external or dataset.is_virtual:
+        raise ValueError(f"{dataset.name} is not stored in the file itself")
+    if dataset.id.get_storage_size() < dataset.nbytes:
+        raise ValueError(f"{dataset.name} is compressed, or not all of it is there")
     # HDF5 has no bfloat16: Keras stores two bytes of no kind, and says what they are.
     is_bfloat16 = dataset.dtype == BFLOAT16 and dataset.attrs.get("dtype") == "bfloat16"
     dtype = "bfloat16" if is_bfloat16 else dataset.dtype.name
@@ -85,10 +100,8 @@ def _read(dataset: Any, path: Path) -> np.ndarray:
     try:
         array = dataset[...]
     except Exception as error:
-        raise damaged(path, "Keras weight", error) from error
-    if array.dtype == BFLOAT16:
-        return array.view(DTYPES["bfloat16"])
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+        raise damaged(path, "HDF5 weight", error) from error
+    return array.view(DTYPES["bfloat16"]) if array.dtype == BFLOAT16 else array
 
 
 def write_datasets(path: Path, tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> None:

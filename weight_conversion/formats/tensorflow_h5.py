@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from distilbert_core.errors import CheckpointError
 from distilbert_core.parameters import BODY, Head
 from weight_conversion.formats.base import Format, Tensors, damaged, require
-from weight_conversion.formats.hdf5 import new_file
+from weight_conversion.formats.hdf5 import member_of, new_file, tensor_of
 from weight_conversion.names import tensorflow_name
 from weight_conversion.weights import Tensor
 
@@ -39,8 +38,7 @@ def open_file(path: Path) -> dict[str, Tensor]:
             if name in found and not _equal(datasets[name], dataset):
                 raise ValueError(f"it holds {name} twice, with different values")
             datasets.setdefault(name, dataset)
-            read = partial(_read, dataset, path)
-            found.setdefault(name, Tensor(dataset.shape, dataset.dtype.name, read, f"{path}: {dataset.name}"))
+            found.setdefault(name, tensor_of(dataset, path))
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError ... on damaged files
         raise damaged(path, "HDF5 weight", error) from error
     return found
@@ -50,40 +48,15 @@ def _datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
     if "layer_names" not in file.attrs:
         raise ValueError("it has no layer_names, so it is none of Keras' weight files")
     for layer in _texts(file.attrs["layer_names"]):
-        group = _inside(file, layer, h5py)
+        group = member_of(file, layer)
         if isinstance(group, h5py.Dataset):  # a shard has no groups
-            _check_stored(group, h5py)
             yield layer, group
             continue
         for name in _texts(group.attrs["weight_names"]):
-            dataset = _inside(group, name, h5py)
+            dataset = member_of(group, name)
             if not isinstance(dataset, h5py.Dataset):
                 raise TypeError(f"{name} is no dataset")
-            _check_stored(dataset, h5py)
             yield name, dataset
-
-
-def _inside(group: Any, path: str, h5py: Any) -> Any:
-    """Return what is at a path below a group, by links that cannot leave the file or go in a circle."""
-    for part in path.split("/"):
-        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
-            raise ValueError(f"{path} is not stored in the file itself")
-        group = group[part]
-    return group
-
-
-def _check_stored(dataset: Any, h5py: Any) -> None:
-    """Raise an error unless the file holds all values of a dataset as they are: then a small file needs little memory.
-
-    A type is stored as a list of the positions of its bits, which may be damaged too; then it is no type of IEEE.
-    """
-    types = (h5py.h5t.IEEE_F16LE, h5py.h5t.IEEE_F32LE, h5py.h5t.IEEE_F64LE)
-    if dataset.dtype.kind == "f" and not any(dataset.id.get_type().equal(known) for known in types):
-        raise ValueError(f"{dataset.name} is of an unknown type of numbers")
-    if dataset.external or dataset.is_virtual:
-        raise ValueError(f"{dataset.name} is not stored in the file itself")
-    if dataset.id.get_storage_size() < dataset.nbytes:
-        raise ValueError(f"{dataset.name} is compressed, or not all of it is there")
 
 
 def _equal(first: Any, second: Any) -> bool:
@@ -98,13 +71,6 @@ def _equal(first: Any, second: Any) -> bool:
 
 def _texts(names: Any) -> list[str]:
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
-
-
-def _read(dataset: Any, path: Path) -> np.ndarray:
-    try:
-        return dataset[...]
-    except Exception as error:
-        raise damaged(path, "HDF5 weight", error) from error
 
 
 def write_file(path: Path, tensors: Tensors, head: Head) -> None:
