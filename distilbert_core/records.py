@@ -1,0 +1,164 @@
+"""Files of records: columns (.csv, .tsv), JSON objects (.jsonl) or lines of text, any of them gzipped; always UTF-8."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from distilbert_core.errors import InputError
+
+LINES = "text"  # the one column of a file that has only lines
+
+
+def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = False) -> Iterator[tuple[Any, ...]]:
+    """Return an iterator over the records of a file, as tuples with one entry per column.
+
+    Args:
+        path: A .csv or .tsv file with a header, a .jsonl file, or any other with one text per line; each maybe with
+            .gz at the end. None: lines of standard input.
+        columns: Names of the columns to take; a file of lines has the one column 'text'.
+        only_texts: Whether anything but a text in these columns, as a .jsonl file may hold, is an error.
+
+    Raises:
+        InputError: The file cannot be read, is empty, is not UTF-8, lacks a column, or holds no text there. The first record is read at
+            once, the others as they are asked for.
+    """
+    name = file_name(path)
+    records = PARSERS.get(file_kind(path), _parse_lines)(name, decoded_lines(path), columns)
+    if only_texts:
+        records = _only_texts(name, records, columns)
+    first = next(records, None)
+    if first is None:
+        raise InputError(f"{name} is empty: it holds no input.")
+    return chain([first], records)
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the names of a file's columns: those of its header, or of its first record.
+
+    Raises:
+        InputError: The file cannot be read, or is not UTF-8.
+    """
+    match file_kind(path):
+        case ".jsonl":
+            first = next((line for line in decoded_lines(path) if line.strip()), "{}")
+            try:
+                return list(json.loads(first))
+            except (ValueError, TypeError):
+                return []  # which `parse_records` reports
+        case ".csv" | ".tsv" as kind:
+            header = next(iter(decoded_lines(path)), "").rstrip("\r\n")
+            return next(csv.reader([header], **DIALECTS[kind]), [])
+    return [LINES]
+
+
+def file_name(path: Path | None) -> str:
+    """Return what messages call a file; None is standard input."""
+    return "standard input" if path is None else str(path)
+
+
+def file_kind(path: Path | None) -> str:
+    """Return the suffix that says what is in a file, without .gz."""
+    suffixes = [] if path is None else [suffix for suffix in path.suffixes if suffix != ".gz"]
+    return suffixes[-1] if suffixes else ""
+
+
+def decoded_lines(path: Path | None) -> Iterator[str]:
+    """Yield the lines of a file, or of standard input for None, with their ends.
+
+    Raises:
+        InputError: The file cannot be read, or is not UTF-8.
+    """
+    name = file_name(path)
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file, 1):
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")  # some programs begin a file with a mark
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise InputError(
+            f"{name} must be UTF-8, but line {number} has the byte 0x{byte:02x} at position {error.start + 1}; convert "
+            "the file to UTF-8."
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{name} cannot be read: {error}") from error
+
+
+def _open(path: Path | None) -> AbstractContextManager[Iterable[bytes]]:
+    if path is None:
+        return sys.stdin.buffer
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _parse_lines(name: str, lines: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    unknown = [column for column in columns if column != LINES]
+    if unknown:
+        raise InputError(
+            f"{name} has lines and no columns, so no {_quoted(unknown)}; give a .csv, .tsv or .jsonl --file."
+        )
+    return ((line.rstrip("\r\n"),) for line in lines)
+
+
+def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialect: Any) -> Iterator[tuple[str, ...]]:
+    csv.field_size_limit(2**31 - 1)  # a text may be longer than the 131,072 characters that are the default
+    rows = csv.reader(lines, **dialect)
+    header = next(rows, None)
+    if header is None:
+        return
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise InputError(f"{name} has no column {_quoted(missing)}; its columns are {_quoted(header)}.")
+    indices = [header.index(column) for column in columns]
+    for row in rows:
+        if not row:  # an empty line
+            continue
+        if len(row) != len(header):
+            raise InputError(f"{name} line {rows.line_num} must have {len(header)} columns, got {len(row)}.")
+        yield tuple(row[index] for index in indices)
+
+
+def _parse_jsonl(name: str, lines: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{name} line {number} is not valid JSON ({error}).") from error
+        if not isinstance(record, dict):
+            raise InputError(f"{name} line {number} must be a JSON object, got {type(record).__name__}.")
+        missing = [column for column in columns if column not in record]
+        if missing:
+            raise InputError(f"{name} line {number} has no column {_quoted(missing)}; it has {_quoted(record)}.")
+        yield tuple(record[column] for column in columns)
+
+
+def _only_texts(name: str, records: Iterable[tuple], columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for number, record in enumerate(records, 1):
+        for column, value in zip(columns, record, strict=True):
+            if not isinstance(value, str):
+                kind = type(value).__name__
+                raise InputError(f"{name}: column {column!r} of record {number} must be a text, got {kind}.")
+        yield record
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+# Tab-separated files have no quoting: a quotation mark in them is one.
+DIALECTS: dict[str, dict[str, Any]] = {".csv": {}, ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE}}
+PARSERS: dict[str, Callable[..., Iterator[tuple[Any, ...]]]] = {  # suffix -> parser; any other file has lines
+    ".csv": partial(_parse_csv, **DIALECTS[".csv"]),
+    ".tsv": partial(_parse_csv, **DIALECTS[".tsv"]),
+    ".jsonl": _parse_jsonl,
+}

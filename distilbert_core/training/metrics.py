@@ -1,0 +1,258 @@
+"""How good predictions are: the usual numbers of each task, from the libraries that define them.
+
+All are fractions (1.0 is perfect), not percentages. A number that is not defined is 0.0, without a warning: the
+correlation of predictions that are all the same, the precision where nothing was predicted. A library is imported when
+a function first needs it: scikit-learn, SciPy, or seqscore.
+
+Shapes: n rows, L labels, K regression targets.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from distilbert_core.errors import BackendNotInstalledError, InputError
+
+Metrics = dict[str, float]
+
+TAG = re.compile(r"O|[BI]-.+")
+# What the SQuAD definition drops from an answer before it compares: punctuation, then articles.
+PUNCTUATION = str.maketrans("", "", string.punctuation)
+ARTICLE = re.compile(r"\b(a|an|the)\b")
+
+
+def classification(logits: np.ndarray, labels: np.ndarray) -> Metrics:
+    """Return the metrics of a classifier that gives each row one label.
+
+    Args:
+        logits: [n, L]; the largest of a row is its prediction.
+        labels: [n] integers, from 0 to L - 1.
+
+    Returns:
+        accuracy; f1_macro, the mean over the labels that are in `labels` or predicted; matthews_correlation.
+
+    Raises:
+        BackendNotInstalledError: scikit-learn is not installed.
+        InputError: Shapes do not fit, there are no rows, a number is not finite, or a label is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from distilbert_core.training import metrics
+        >>> metrics.classification(np.array([[2.0, 1.0], [0.0, 3.0], [0.5, 0.1], [0.2, 0.9]]), np.array([0, 1, 1, 1]))
+        {'accuracy': 0.75, 'f1_macro': 0.7333333333333334, 'matthews_correlation': 0.5773502691896258}
+    """
+    logits, labels = _finite("logits", logits), np.asarray(labels)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise InputError(f"logits must be [n, L] and labels [n], got {logits.shape} and {labels.shape}.")
+    count = logits.shape[1]
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= count:
+        raise InputError(
+            f"labels must be integers from 0 to {count - 1}, got {labels.dtype} from {labels.min()} to {labels.max()}."
+        )
+    predicted = logits.argmax(-1)
+    scores = _require("sklearn.metrics", "scikit-learn")
+    # scikit-learn gives 0 here as well, but warns where both are the same single label.
+    undefined = _constant(predicted) or _constant(labels)
+    return {
+        "accuracy": float(scores.accuracy_score(labels, predicted)),
+        "f1_macro": float(scores.f1_score(labels, predicted, average="macro", zero_division=0)),
+        "matthews_correlation": 0.0 if undefined else float(scores.matthews_corrcoef(labels, predicted)),
+    }
+
+
+def multi_label(logits: np.ndarray, labels: np.ndarray) -> Metrics:
+    """Return the metrics of a classifier that gives each row any number of labels.
+
+    Args:
+        logits: [n, L]; a label with a logit above 0, a probability above a half, is predicted.
+        labels: [n, L], 0 or 1.
+
+    Returns:
+        accuracy, the share of rows whose labels are all right; f1_micro, over all decisions; f1_macro, the mean over
+        the L labels, of which one that is neither in `labels` nor predicted counts as 0.
+
+    Raises:
+        BackendNotInstalledError: scikit-learn is not installed.
+        InputError: Shapes do not fit, there are no rows, a number is not finite, or a label is neither 0 nor 1.
+    """
+    logits, labels = _finite("logits", logits), np.asarray(labels)
+    if logits.ndim != 2 or labels.shape != logits.shape:
+        raise InputError(f"logits and labels must both be [n, L], got {logits.shape} and {labels.shape}.")
+    if not np.isin(labels, (0, 1)).all():
+        raise InputError(f"labels must be 0 or 1, got {labels[~np.isin(labels, (0, 1))][0]}.")
+    predicted, labels = (logits > 0).astype(int), labels.astype(int)
+    scores = _require("sklearn.metrics", "scikit-learn")
+    # scikit-learn takes one column for two classes, of which only 1 is a label here.
+    options: dict[str, Any] = {"labels": [1] if labels.shape[1] == 1 else None, "zero_division": 0}
+    return {
+        "accuracy": float(scores.accuracy_score(labels, predicted)),
+        "f1_micro": float(scores.f1_score(labels, predicted, average="micro", **options)),
+        "f1_macro": float(scores.f1_score(labels, predicted, average="macro", **options)),
+    }
+
+
+def regression(predictions: np.ndarray, labels: np.ndarray) -> Metrics:
+    """Return the correlations of predicted numbers with the true ones.
+
+    Args:
+        predictions: [n] or [n, K].
+        labels: As many numbers.
+
+    Returns:
+        pearson and spearman; the mean over the K targets.
+
+    Raises:
+        BackendNotInstalledError: SciPy is not installed.
+        InputError: Shapes do not fit, there are no rows, or a number is not finite.
+    """
+    predictions, labels = _finite("predictions", predictions), _finite("labels", labels)
+    if len(predictions) != len(labels) or predictions.size != labels.size:
+        raise InputError(
+            f"predictions and labels must have the same shape, [n] or [n, K], got {predictions.shape} and "
+            f"{labels.shape}."
+        )
+    stats = _require("scipy.stats", "SciPy")
+    targets = list(zip(predictions.reshape(len(predictions), -1).T, labels.reshape(len(labels), -1).T, strict=True))
+    functions = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}
+    return {
+        name: float(np.mean([0.0 if _constant(x) or _constant(y) else correlate(x, y).statistic for x, y in targets]))
+        for name, correlate in functions.items()
+    }
+
+
+def entities(predicted: Sequence[Sequence[str]], true: Sequence[Sequence[str]]) -> Metrics:
+    """Return the metrics of tagged entities, which are right if their words and their type are.
+
+    Tags are read as by the script of the CoNLL shared tasks, conlleval: an I- tag that continues no entity of its type
+    begins one.
+
+    Args:
+        predicted: The tags of each sentence: 'O', 'B-TYPE' or 'I-TYPE'.
+        true: The same of the true tags.
+
+    Returns:
+        precision, recall and f1 over all entities; accuracy, of the tags.
+
+    Raises:
+        BackendNotInstalledError: seqscore is not installed.
+        InputError: The numbers of sentences or words do not fit, there are none, or a tag has another form.
+
+    Example:
+        >>> from distilbert_core.training import metrics
+        >>> metrics.entities([["B-person", "I-person", "O", "O"]], [["B-person", "I-person", "O", "B-group"]])
+        {'precision': 1.0, 'recall': 0.5, 'f1': 0.6666666666666666, 'accuracy': 0.75}
+    """
+    _same_length(predicted, true, "sentences")
+    for number, (tags, truth) in enumerate(zip(predicted, true, strict=True)):
+        if len(tags) != len(truth):
+            raise InputError(f"Sentence {number} has {len(truth)} true tags, but {len(tags)} predicted ones.")
+    unknown = sorted({tag for tags in (*predicted, *true) for tag in tags if not TAG.fullmatch(tag)})
+    if unknown:
+        raise InputError(f"Tags must be 'O', 'B-TYPE' or 'I-TYPE', got {', '.join(map(repr, unknown[:5]))}.")
+    scoring = _require("seqscore.scoring", "seqscore")
+    spans, tags = scoring.score_label_sequences(predicted, true, "BIO", repair="conlleval")
+    return {"precision": spans.precision, "recall": spans.recall, "f1": spans.f1, "accuracy": tags.accuracy}
+
+
+def answers(predicted: Sequence[str], true: Sequence[Sequence[str]]) -> Metrics:
+    """Return the metrics of SQuAD (Rajpurkar et al. 2016 and 2018, as its evaluate-v2.0.py defines them).
+
+    Answers are compared without case, punctuation, articles and surplus spaces; of several true answers, the one that
+    fits best counts.
+
+    Args:
+        predicted: The answer to each question; '' for none.
+        true: All true answers to each question; an empty list if there is none.
+
+    Returns:
+        exact_match; f1, of the words that two answers share. The mean over the questions.
+
+    Raises:
+        InputError: The numbers of questions do not fit, or there are none.
+
+    Example:
+        >>> from distilbert_core.training import metrics
+        >>> metrics.answers(["the Eiffel Tower", "in Paris"], [["Eiffel Tower"], ["Paris", "Paris, France"]])
+        {'exact_match': 0.5, 'f1': 0.8333333333333333}
+    """
+    _same_length(predicted, true, "questions")
+    exact = shared = 0.0
+    for answer, texts in zip(predicted, true, strict=True):
+        words = _answer_words(answer)
+        truths = [truth for truth in map(_answer_words, texts) if truth] or [[]]
+        exact += words in truths
+        shared += max(_words_f1(words, truth) for truth in truths)
+    return {"exact_match": exact / len(predicted), "f1": shared / len(predicted)}
+
+
+def masked_lm(loss_sum: float, correct: int, count: int) -> Metrics:
+    """Return the metrics of predicted tokens from sums over all of them.
+
+    Args:
+        loss_sum: Sum of the cross-entropies, in nats.
+        correct: How many tokens were predicted right.
+        count: How many there were to predict.
+
+    Returns:
+        loss, for each token; perplexity, its exponential; accuracy.
+
+    Raises:
+        InputError: There were none, or a number is impossible.
+    """
+    if not (count > 0 and 0 <= correct <= count and math.isfinite(loss_sum)):
+        raise InputError(
+            "Masked-LM metrics need a finite loss_sum and 0 <= correct <= count with count > 0, got "
+            f"loss_sum={loss_sum}, correct={correct}, count={count}."
+        )
+    loss = float(loss_sum / count)
+    perplexity = math.exp(loss) if loss < 709 else math.inf  # exp(710) is more than a float can hold
+    return {"loss": loss, "perplexity": perplexity, "accuracy": float(correct / count)}
+
+
+def _finite(name: str, values: Any) -> np.ndarray:
+    """Return values as float64, or raise InputError if there are none or they are not all finite."""
+    values = np.asarray(values, np.float64)
+    if values.size == 0:
+        raise InputError(f"{name} must have at least one row, got the shape {values.shape}.")
+    if not np.isfinite(values).all():
+        raise InputError(f"{name} must be finite, got {values[~np.isfinite(values)][0]}.")
+    return values
+
+
+def _same_length(predicted: Sequence, true: Sequence, what: str) -> None:
+    if not predicted or len(predicted) != len(true):
+        raise InputError(f"predicted and true must be for the same {what}, got {len(predicted)} and {len(true)}.")
+
+
+def _constant(values: np.ndarray) -> bool:
+    """Tell whether values [n] are all the same, up to the rounding of float64."""
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
+
+
+def _answer_words(text: str) -> list[str]:
+    return ARTICLE.sub(" ", text.lower().translate(PUNCTUATION)).split()
+
+
+def _words_f1(predicted: list[str], true: list[str]) -> float:
+    if not predicted or not true:
+        return float(predicted == true)
+    # 2PR / (P + R), with P = shared / predicted and R = shared / true.
+    return 2 * (Counter(predicted) & Counter(true)).total() / (len(predicted) + len(true))
+
+
+def _require(module: str, library: str) -> Any:
+    """Import a module of a library that not everybody needs."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise BackendNotInstalledError(
+            f'This metric needs {library}, which is not installed: pip install "distilbert[finetune]"'
+        ) from error
