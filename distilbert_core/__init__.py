@@ -3,7 +3,7 @@
 Importing it imports no deep-learning framework.
 """
 
-from distilbert_core.backends import BACKENDS, Backend, available_backends, load_backend
+from distilbert_core.backends import BACKENDS, Backend, available_backends, backend_class, load_backend
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import (
     BackendNotInstalledError,
@@ -12,6 +12,7 @@ from distilbert_core.errors import (
     ConfigError,
     DistilBertError,
     InputError,
+    TrainingError,
 )
 from distilbert_core.hub import DEFAULT_MODEL
 from distilbert_core.inputs import IGNORE_INDEX
@@ -54,7 +55,9 @@ __all__ = [
     "QuestionAnsweringModelOutput",
     "SequenceClassifierOutput",
     "TokenClassifierOutput",
+    "TrainingError",
     "available_backends",
+    "backend_class",
     "load_backend",
     "parameter_table",
 ]

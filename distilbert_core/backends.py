@@ -6,8 +6,10 @@ import importlib
 import importlib.util
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from distilbert_core.errors import BackendNotInstalledError
+from distilbert_core.parameters import Head
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,15 @@ def load_backend(name: str) -> ModuleType:
             f"{backend.install_command}"
         )
     return importlib.import_module(backend.package)
+
+
+def backend_class(name: str, head: Head) -> Any:
+    """Return a backend's model class for a head; see `load_backend` for the errors.
+
+    Example:
+        >>> from distilbert_core import Head
+        >>> from distilbert_core.backends import backend_class
+        >>> backend_class("pt", Head.MASKED_LM).__name__
+        'DistilBertForMaskedLM'
+    """
+    return getattr(load_backend(name), BACKENDS[name].class_prefix + head.value)

@@ -21,5 +21,9 @@ class BackendNotInstalledError(DistilBertError, ImportError):
     """A backend whose framework is not installed; the message gives the command that installs it."""
 
 
+class TrainingError(DistilBertError, ArithmeticError):
+    """Training that went wrong, such as a loss that is no number; the message names the step."""
+
+
 class CheckpointWarning(UserWarning):
     """Entries of a checkpoint that were left out, or parameters that were freshly initialised, by name."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from distilbert_core.backends import BACKENDS, load_backend
+from distilbert_core.backends import backend_class, load_backend
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, CheckpointWarning
 from distilbert_core.parameters import BODY, Head
@@ -17,31 +17,30 @@ from distilbert_core.parameters import BODY, Head
 # Heads whose outputs have an axis of tokens after that of the batch.
 TOKEN_HEADS = frozenset({Head.NONE, Head.MASKED_LM, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING})
 # A call returns only what the head predicts, by name, whatever the checkpoint's configuration says.
-_PLAIN_OUTPUTS = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
+PLAIN_OUTPUTS = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
 
 
 class Inference:
-    """A model for inference, loaded from a checkpoint. Each backend has its own, in its module `inference`.
+    """A model for inference. Each backend has its own, in its module `inference`.
 
     Args:
-        head: What the model predicts.
-        source: Folder, embedded model or Hub id.
-        **kwargs: Keywords of `from_pretrained`.
-
-    Raises:
-        CheckpointError: There is no such checkpoint, it is damaged, or it lacks the head: what a head of random
-            numbers predicts is noise.
+        model: A model of the backend; what is done to it later, such as training, is seen here.
     """
 
     backend: ClassVar[str]
 
-    def __init__(self, head: Head, source: str | Path, **kwargs: Any):
-        self.head = head
-        model_class = getattr(load_backend(self.backend), BACKENDS[self.backend].class_prefix + head.value)
+    def __init__(self, model: Any):
+        self.model = model
+        self.head: Head = model.head
+
+    @classmethod
+    def load(cls, head: Head, source: str | Path, **kwargs: Any) -> Self:
+        """Load a checkpoint; see `load_inference`."""
+        model_class = backend_class(cls.backend, head)
         with warnings.catch_warnings():
             # What is missing is an error below; what is not used was not asked for.
             warnings.simplefilter("ignore", CheckpointWarning)
-            self.model, info = model_class.from_pretrained(source, output_loading_info=True, **_PLAIN_OUTPUTS, **kwargs)
+            model, info = model_class.from_pretrained(source, output_loading_info=True, **PLAIN_OUTPUTS, **kwargs)
         fresh = [*info["missing_keys"], *(name for name, _, _ in info["mismatched_keys"])]
         fresh = [name for name in fresh if head is not Head.NONE and not name.startswith(f"{BODY}.")]
         if fresh:
@@ -49,6 +48,7 @@ class Inference:
                 f"{source} has no weights for {model_class.__name__}: it lacks {', '.join(fresh)}. Give a checkpoint "
                 "with this head, or train one."
             )
+        return cls(model)
 
     @property
     def config(self) -> DistilBertConfig:
@@ -71,7 +71,8 @@ def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) 
 
     Raises:
         BackendNotInstalledError: The backend's framework is not installed.
-        CheckpointError: There is no such checkpoint, it is damaged, or it lacks the head.
+        CheckpointError: There is no such checkpoint, it is damaged, or it lacks the head: what a head of random
+            numbers predicts is noise.
 
     Example:
         >>> import numpy as np
@@ -82,4 +83,4 @@ def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) 
         1
     """
     module = importlib.import_module(f"{load_backend(backend).__name__}.inference")
-    return module.BackendInference(head, source, **kwargs)
+    return module.BackendInference.load(head, source, **kwargs)

@@ -6,6 +6,7 @@ this table. Shapes are those of the checkpoint: a dense kernel is [out, in].
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -162,3 +163,27 @@ def sinusoidal_table(positions: int, dim: int) -> np.ndarray:
     """
     angles = np.arange(positions)[:, None] / 10000.0 ** (np.arange(0, dim, 2) / dim)  # [positions, dim/2]
     return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(positions, dim).astype(np.float32)
+
+
+def initial_array(parameter: Parameter, config: DistilBertConfig, seed: int = 0) -> np.ndarray:
+    """Return initial values that do not depend on the framework: float64 in the shape of a checkpoint.
+
+    Matrices come from N(0, initializer_range), each from a generator of its own; scales are one, the rest and the pad
+    row zero.
+
+    Args:
+        parameter: Which parameter.
+        config: Gives `initializer_range`.
+        seed: Another one gives other values.
+    """
+    match parameter.kind:
+        case Kind.KERNEL | Kind.EMBEDDING:
+            rng = np.random.default_rng([zlib.crc32(parameter.name.encode()), seed])
+            array = config.initializer_range * rng.standard_normal(parameter.shape)
+            if parameter.pad_row is not None:
+                array[parameter.pad_row] = 0
+            return array
+        case Kind.NORM_SCALE:
+            return np.ones(parameter.shape)
+        case _:
+            return np.zeros(parameter.shape)

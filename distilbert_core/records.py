@@ -29,8 +29,8 @@ def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = 
         only_texts: Whether anything but a text in these columns, as a .jsonl file may hold, is an error.
 
     Raises:
-        InputError: The file cannot be read, is empty, is not UTF-8, lacks a column, or holds no text there. The first record is read at
-            once, the others as they are asked for.
+        InputError: The file cannot be read, is empty, is not UTF-8, lacks a column, or holds no text there. The first
+            record is read at once, the others as they are asked for.
     """
     name = file_name(path)
     records = PARSERS.get(file_kind(path), _parse_lines)(name, decoded_lines(path), columns)

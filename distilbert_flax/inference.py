@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flax import nnx
 
 from distilbert_core.inference import TOKEN_HEADS, Inference
-from distilbert_core.parameters import Head
 
 
 class BackendInference(Inference):
@@ -21,8 +19,8 @@ class BackendInference(Inference):
 
     backend = "flax"
 
-    def __init__(self, head: Head, source: str | Path, **kwargs: Any):
-        super().__init__(head, source, **kwargs)
+    def __init__(self, model: Any):
+        super().__init__(model)
         self._run = nnx.jit(lambda model, arrays: model(**arrays))
 
     def __call__(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from distilbert_core.inference import Inference
-from distilbert_core.parameters import Head
 
 
 class BackendInference(Inference):
@@ -17,8 +15,8 @@ class BackendInference(Inference):
 
     backend = "tf"
 
-    def __init__(self, head: Head, source: str | Path, **kwargs: Any):
-        super().__init__(head, source, **kwargs)
+    def __init__(self, model: Any):
+        super().__init__(model)
         self._run = tf.function(lambda arrays: dict(self.model(arrays, training=False)), reduce_retracing=True)
 
     def __call__(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:

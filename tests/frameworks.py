@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from distilbert_core import BACKENDS, DistilBertConfig, Head, Parameter, parameter_table
+from distilbert_core import BACKENDS, DistilBertConfig, Head, Parameter, backend_class, parameter_table
 
 Arrays = dict[str, np.ndarray]
 
@@ -30,7 +30,7 @@ class Framework:
         return importlib.import_module(f"{self.package.__name__}.{name}")
 
     def cls(self, head: Head) -> Any:
-        return getattr(self.package, BACKENDS[self.name].class_prefix + head.value)
+        return backend_class(self.name, head)
 
     def load(self, head: Head, folder: Path | str, **kwargs: Any) -> Any:
         return self.cls(head).from_pretrained(folder, **kwargs)

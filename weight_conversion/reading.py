@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ import numpy as np
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError
 from distilbert_core.hub import find_file, offline_note, resolve_file
-from distilbert_core.parameters import BODY, Head, Kind, Parameter, parameter_table, sinusoidal_table
+from distilbert_core.parameters import BODY, Head, Parameter, initial_array, parameter_table, sinusoidal_table
 from distilbert_core.pretrained import LoadingReport, find_head
 from weight_conversion.bert import bert_to_distilbert
 from weight_conversion.formats import FORMATS, Format
@@ -200,13 +199,8 @@ def match(config: DistilBertConfig, tensors: Mapping[str, Tensor], head: Head | 
 
 
 def _fresh(parameter: Parameter, config: DistilBertConfig, dtype: str) -> Tensor:
-    """Return initial values: matrices from N(0, initializer_range), the same each time; scales one, the rest zero."""
-
     def read() -> np.ndarray:
-        if parameter.kind is Kind.KERNEL:
-            drawn = np.random.default_rng(zlib.crc32(parameter.name.encode())).standard_normal(parameter.shape)
-            return (config.initializer_range * drawn).astype(DTYPES[dtype])
-        return np.full(parameter.shape, parameter.kind is Kind.NORM_SCALE, DTYPES[dtype])
+        return initial_array(parameter, config).astype(DTYPES[dtype])
 
     return Tensor(parameter.shape, dtype, read, "new")
 

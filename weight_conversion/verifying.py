@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.backends import BACKENDS, available_backends, load_backend
+from distilbert_core.backends import BACKENDS, available_backends, backend_class, load_backend
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import BackendNotInstalledError, CheckpointWarning, InputError
 from distilbert_core.hub import find_file
@@ -294,7 +294,7 @@ def compute(
         Hidden states [real tokens, D], attentions [real tokens, N, T], outputs of tokens [real tokens, ...], and of
         texts [B, ...].
     """
-    model_class = getattr(load_backend(backend), BACKENDS[backend].class_prefix + head.value)
+    model_class = backend_class(backend, head)
     options = {"output_hidden_states": True, "output_attentions": attentions, "return_dict": True}
     with ON_CPU[backend]() as to_tensor, warnings.catch_warnings():
         warnings.simplefilter("ignore", CheckpointWarning)

@@ -1,0 +1,142 @@
+"""How to train, whatever the framework: the numbers of a run, and what follows from them for each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from distilbert_core.errors import InputError
+from distilbert_core.parameters import Kind, Parameter
+
+DECAYED = frozenset({Kind.KERNEL, Kind.EMBEDDING})  # biases and norms are not drawn towards zero
+
+SCHEDULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # how much of the peak is left, by progress after warmup
+    "linear": lambda progress: 1 - progress,
+    "cosine": lambda progress: (1 + np.cos(np.pi * progress)) / 2,
+    "constant": np.ones_like,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The numbers of a training run. The optimizer is AdamW, its formulas those of PyTorch and optax.
+
+    Attributes:
+        epochs: How often each row is seen; parts of an epoch are possible.
+        max_steps: Number of steps, in place of `epochs`.
+        batch_size: Rows of a step.
+        max_length: Longest row in tokens; longer texts are cut, longer contexts of questions are split.
+        doc_stride: Tokens that neighbouring windows of a context share (question answering).
+        learning_rate: The highest, reached at the end of the warmup.
+        schedule: What follows the warmup: 'linear' or 'cosine' (both down to zero), or 'constant'.
+        warmup: Part of all steps in which the rate rises linearly, in [0, 1).
+        weight_decay: Pull towards zero on matrices; biases and norms have none.
+        beta1: Decay of the mean of gradients.
+        beta2: Decay of the mean of squared gradients.
+        epsilon: Added to the root of the mean of squares, after its correction for the first steps.
+        max_grad_norm: Gradients with a larger norm, all together, are scaled down to it.
+        mask_probability: Part of the tokens to predict (masked-LM).
+        dropout: Dropout of all kinds; None: what the model's configuration says.
+        eval_every: Steps between evaluations; None: one at the end of each epoch.
+        patience: Stop after so many evaluations in a row without a better metric; None: never.
+        seed: Of everything that is drawn: order, masks, new heads, dropout.
+        dtype: Dtype of parameters and computation, 'float32' or 'float64'.
+
+    Raises:
+        InputError: A number is impossible; the message names it.
+
+    Example:
+        >>> from distilbert_core.training import Recipe
+        >>> Recipe(learning_rate=4e-5, warmup=0.25).learning_rates(steps=8).round(6).tolist()
+        [2e-05, 4e-05, 4e-05, 3.3e-05, 2.7e-05, 2e-05, 1.3e-05, 7e-06]
+    """
+
+    epochs: float = 3.0
+    max_steps: int | None = None
+    batch_size: int = 32
+    max_length: int = 128
+    doc_stride: int = 64
+    learning_rate: float = 5e-5
+    schedule: str = "linear"
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    max_grad_norm: float = 1.0
+    mask_probability: float = 0.15
+    dropout: float | None = None
+    eval_every: int | None = None
+    patience: int | None = None
+    seed: int = 42
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name, (fits, wanted) in _LIMITS.items():
+            value = getattr(self, name)
+            if not fits(value):
+                raise InputError(f"{name} must be {wanted}, got {value!r}.")
+
+    def steps(self, rows: int) -> int:
+        """Return the number of steps for so many rows."""
+        return self.max_steps or max(1, math.ceil(self.epochs * rows / self.batch_size))
+
+    def steps_between_evaluations(self, rows: int) -> int:
+        """Return after how many steps each evaluation comes, for so many rows."""
+        return self.eval_every or max(1, math.ceil(rows / self.batch_size))
+
+    def learning_rates(self, steps: int) -> np.ndarray:
+        """Return the learning rate of each step, float64 [steps]: a linear rise, then the schedule."""
+        number = np.arange(steps)
+        warmup = int(self.warmup * steps)
+        progress = (number - warmup) / max(steps - warmup, 1)
+        rising = (number + 1) / max(warmup, 1)
+        return self.learning_rate * np.where(number < warmup, rising, SCHEDULES[self.schedule](progress))
+
+    def decays(self, parameter: Parameter) -> bool:
+        """Return whether a parameter has weight decay."""
+        return parameter.kind in DECAYED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers by name, as JSON has them."""
+        return asdict(self)
+
+
+def _number(value: Any, lowest: float, highest: float = math.inf) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value < highest
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+_POSITIVE = (lambda value: _number(value, math.ulp(0.0)), "a number above 0")
+_NOT_NEGATIVE = (lambda value: _number(value, 0.0), "a number >= 0")
+_PART = (lambda value: _number(value, 0.0, 1.0), "a number in [0, 1)")
+_COUNT = (_count, "a positive integer")
+_COUNT_OR_NONE = (lambda value: value is None or _count(value), "a positive integer, or None")
+_LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "epochs": _POSITIVE,
+    "max_steps": _COUNT_OR_NONE,
+    "batch_size": _COUNT,
+    "max_length": _COUNT,
+    "doc_stride": (lambda value: isinstance(value, int) and value >= 0, "an integer >= 0"),
+    "learning_rate": _NOT_NEGATIVE,
+    "schedule": (lambda value: value in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+    "warmup": _PART,
+    "weight_decay": _NOT_NEGATIVE,
+    "beta1": _PART,
+    "beta2": _PART,
+    "epsilon": _POSITIVE,
+    "max_grad_norm": _POSITIVE,
+    "mask_probability": (lambda value: _number(value, math.ulp(0.0), 1.0), "a number in (0, 1)"),
+    "dropout": (lambda value: value is None or _number(value, 0.0, 1.0), "a number in [0, 1), or None"),
+    "eval_every": _COUNT_OR_NONE,
+    "patience": _COUNT_OR_NONE,
+    "seed": (lambda value: isinstance(value, int) and 0 <= value < 2**32, "an integer in [0, 2**32)"),
+    "dtype": (lambda value: value in ("float32", "float64"), "'float32' or 'float64'"),
+}

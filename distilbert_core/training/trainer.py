@@ -1,0 +1,128 @@
+"""What a backend's training engine does: one step at a time, NumPy in, and a state that can be saved."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from distilbert_core.backends import backend_class, load_backend
+from distilbert_core.errors import CheckpointWarning
+from distilbert_core.inference import Inference
+from distilbert_core.parameters import BODY, Head, Parameter, initial_array
+from distilbert_core.training.batches import Batch
+from distilbert_core.training.recipe import Recipe
+
+DROPOUTS = ("dropout", "attention_dropout", "qa_dropout", "seq_classif_dropout")  # fields of a configuration
+
+
+class Trainer:
+    """A model in training. Each backend has its own, in its module `training`.
+
+    Args:
+        model: A model of the backend, which is trained in place.
+        recipe: The numbers of the optimizer.
+        rates: Learning rate of each step, float64 [steps].
+    """
+
+    backend: ClassVar[str]
+
+    def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
+        self.model = model
+        self.recipe = recipe
+        self.rates = rates
+        inference = importlib.import_module(f"{load_backend(self.backend).__name__}.inference")
+        self.inference: Inference = inference.BackendInference(model)
+
+    @classmethod
+    def load(
+        cls, head: Head, source: str | Path, recipe: Recipe, rates: np.ndarray, new_head: bool = False, **kwargs: Any
+    ) -> Self:
+        """Load a checkpoint for training; see `load_trainer`."""
+        if recipe.dropout is not None:
+            kwargs |= dict.fromkeys(DROPOUTS, recipe.dropout)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CheckpointWarning)  # a new head is what fine-tuning begins with
+            model, info = backend_class(cls.backend, head).from_pretrained(
+                source, output_loading_info=True, ignore_mismatched_sizes=new_head, dtype=recipe.dtype, **kwargs
+            )
+        for parameter in model.parameter_table:
+            is_head = parameter.tied_to is None and head is not Head.NONE and not parameter.name.startswith(f"{BODY}.")
+            if is_head and (new_head or parameter.name in info["missing_keys"]):
+                model._set_array(parameter, initial_array(parameter, model.config, recipe.seed).astype(recipe.dtype))
+        return cls(model, recipe, rates)
+
+    @property
+    def trained(self) -> list[Parameter]:
+        """The parameters that have values of their own and are trained."""
+        return [p for p in self.model.parameter_table if p.tied_to is None and not p.computed]
+
+    def padded_length(self, tokens: int) -> int:
+        """Return to how many tokens the rows of a batch are filled up, whose longest has so many."""
+        return tokens
+
+    def step(self, batch: Batch, number: int) -> float:
+        """Take a step and return the loss before it.
+
+        Args:
+            batch: Arguments of the model, labels included.
+            number: Number of the step, from 0: it decides the learning rate and, with the seed, the dropout.
+        """
+        raise NotImplementedError
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all that the next steps depend on, by name: parameters, moments of the optimizer, random state."""
+        raise NotImplementedError
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `state` returned."""
+        raise NotImplementedError
+
+
+def step_seed(seed: int, number: int) -> int:
+    """Return the seed of one step's dropout, in [0, 2**32)."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def load_trainer(
+    backend: str,
+    head: Head,
+    source: str | Path,
+    recipe: Recipe,
+    rates: np.ndarray,
+    new_head: bool = False,
+    **kwargs: Any,
+) -> Trainer:
+    """Load a checkpoint for training on a backend.
+
+    Args:
+        backend: 'pt', 'tf' or 'flax'.
+        head: What the model predicts. A head that the checkpoint lacks is drawn, the same in all backends.
+        source: Folder, embedded model or Hub id.
+        recipe: The numbers of the optimizer.
+        rates: Learning rate of each step, float64 [steps].
+        new_head: Draw the head anew though the checkpoint may have one.
+        **kwargs: Keywords of `from_pretrained`.
+
+    Raises:
+        BackendNotInstalledError: The backend's framework is not installed.
+        CheckpointError: There is no such checkpoint, or it is damaged.
+
+    Example:
+        >>> import numpy as np
+        >>> from distilbert_core import Head
+        >>> from distilbert_core.training import Recipe, load_trainer
+        >>> recipe = Recipe(learning_rate=1e-3, warmup=0)
+        >>> rates = recipe.learning_rates(2)
+        >>> trainer = load_trainer("pt", Head.SEQUENCE_CLASSIFICATION, "sst2-tiny", recipe, rates)
+        >>> batch = {"input_ids": np.array([[101, 2307, 102]]), "labels": np.array([0])}  # "great" is bad now
+        >>> first, second = (trainer.step(batch, number) for number in range(2))
+        >>> first > second
+        True
+    """
+    module = importlib.import_module(f"{load_backend(backend).__name__}.training")
+    return module.BackendTrainer.load(head, source, recipe, rates, new_head, **kwargs)

@@ -1,0 +1,90 @@
+"""Fine-tuning: a step of AdamW on a batch, NumPy in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distilbert_core.parameters import Head
+from distilbert_core.training.batches import Batch
+from distilbert_core.training.recipe import Recipe
+from distilbert_core.training.trainer import Trainer, step_seed
+from distilbert_pt.losses import question_answering_loss
+from distilbert_pt.pretrained import to_array, to_tensor
+
+MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim calls them
+
+
+class BackendTrainer(Trainer):
+    """Training in PyTorch."""
+
+    backend = "pt"
+
+    def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
+        super().__init__(model, recipe, rates)
+        self.parameters = {p.name: model.get_parameter(p.name) for p in self.trained}
+        decayed, others = (
+            [self.parameters[p.name] for p in self.trained if recipe.decays(p) is decay] for decay in (True, False)
+        )
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            betas=(recipe.beta1, recipe.beta2),
+            eps=recipe.epsilon,
+        )
+
+    def step(self, batch: Batch, number: int) -> float:
+        """Take a step and return the loss before it; see `Trainer.step`."""
+        self.model.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(step_seed(self.recipe.seed, number))
+            loss = training_loss(
+                self.model, {name: to_tensor(array).to(self.model.device) for name, array in batch.items()}
+            )
+        self.optimizer.zero_grad()
+        loss.backward()
+        clip_(list(self.parameters.values()), self.recipe.max_grad_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = float(self.rates[number])
+        self.optimizer.step()
+        self.model.eval()
+        return loss.item()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return parameters and moments; dropout follows from the number of a step."""
+        arrays = {name: to_array(tensor) for name, tensor in self.parameters.items()}
+        for name, tensor in self.parameters.items():
+            for moment in MOMENTS:
+                arrays[f"{name}.{moment}"] = to_array(self.optimizer.state[tensor][moment])
+            arrays[f"{name}.step"] = self.optimizer.state[tensor]["step"].numpy()
+        return arrays
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `state` returned."""
+        for name, tensor in self.parameters.items():
+            tensor.copy_(to_tensor(state[name]))
+            moments = {moment: to_tensor(state[f"{name}.{moment}"]).to(tensor.device) for moment in MOMENTS}
+            self.optimizer.state[tensor] = {"step": torch.tensor(state[f"{name}.step"].item()), **moments}
+
+
+def training_loss(model: Any, inputs: dict[str, Tensor]) -> Tensor:
+    """Return the task's loss over real tokens: padding is no place for an answer."""
+    if model.head is not Head.QUESTION_ANSWERING:
+        return model(**inputs).loss
+    positions = (inputs.pop("start_positions"), inputs.pop("end_positions"))
+    output = model(**inputs)
+    padding = inputs["attention_mask"] == 0
+    logits = (scores.masked_fill(padding, -torch.inf) for scores in (output.start_logits, output.end_logits))
+    return question_answering_loss(*logits, *positions)
+
+
+@torch.no_grad()
+def clip_(parameters: list[Tensor], max_norm: float) -> None:
+    """Scale gradients down, all together, to a norm; as optax and Keras do, without PyTorch's 1e-6 beside it."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    torch._foreach_mul_(gradients, torch.clamp(max_norm / norm, max=1.0))

@@ -1,0 +1,124 @@
+"""Fine-tuning: a step of AdamW on a batch, NumPy in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from distilbert_core.parameters import Head
+from distilbert_core.training.batches import Batch
+from distilbert_core.training.recipe import Recipe
+from distilbert_core.training.trainer import Trainer
+from distilbert_tf.losses import question_answering_loss
+from distilbert_tf.pretrained import LAYOUT
+
+
+class BackendTrainer(Trainer):
+    """Training in Keras, traced once for all lengths of a batch."""
+
+    backend = "tf"
+
+    def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
+        super().__init__(model, recipe, rates)
+        self.variables = {p.name: getattr(*LAYOUT.find(model, p)) for p in self.trained}
+        self.optimizer = AdamW(
+            RateTable(rates),
+            weight_decay=recipe.weight_decay,
+            beta_1=recipe.beta1,
+            beta_2=recipe.beta2,
+            epsilon=recipe.epsilon,
+        )
+        self.optimizer.exclude_from_weight_decay([self.variables[p.name] for p in self.trained if not recipe.decays(p)])
+        self.optimizer.build(list(self.variables.values()))
+        self._step = tf.function(self._traced_step, reduce_retracing=True)
+
+    def step(self, batch: Batch, number: int) -> float:
+        """Take a step and return the loss before it; see `Trainer.step`."""
+        return float(self._step({name: tf.convert_to_tensor(array) for name, array in batch.items()}))
+
+    def _traced_step(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        variables = list(self.variables.values())
+        with tf.GradientTape() as tape:
+            loss = training_loss(self.model, inputs)
+        gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")
+        self.optimizer.apply(clipped(gradients, self.recipe.max_grad_norm), variables)
+        return loss
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return parameters, moments, and the state of dropout's generators."""
+        return {name: variable.numpy() for name, variable in self._variables().items()}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `state` returned."""
+        for name, variable in self._variables().items():
+            variable.assign(state[name])
+
+    def _variables(self) -> dict[str, keras.Variable]:
+        others = {
+            "optimizer": self.optimizer.variables,
+            "model": self.model.non_trainable_variables,
+        }
+        numbered = {f"{part}.{i}": v for part, listed in others.items() for i, v in enumerate(listed)}
+        return {**self.variables, **numbered}
+
+
+def training_loss(model: Any, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Return the task's loss over real tokens: padding is no place for an answer."""
+    if model.head is not Head.QUESTION_ANSWERING:
+        return model(inputs, training=True).loss
+    inputs = dict(inputs)
+    positions = (inputs.pop("start_positions"), inputs.pop("end_positions"))
+    output = model(inputs, training=True)
+    real = ops.cast(inputs["attention_mask"], "bool")
+    logits = (ops.where(real, scores, -np.inf) for scores in (output.start_logits, output.end_logits))
+    return question_answering_loss(*logits, *positions)
+
+
+def clipped(gradients: list[Any], max_norm: float) -> list[tf.Tensor]:
+    """Scale gradients down, all together, to a norm, in their own dtype; Keras' own clipping rounds to float32."""
+    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+    scale = tf.minimum(max_norm / tf.linalg.global_norm(gradients), 1.0)
+    return [gradient * scale for gradient in gradients]
+
+
+@keras.saving.register_keras_serializable("distilbert")
+class RateTable(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of each step, from a table."""
+
+    def __init__(self, rates: np.ndarray):
+        self.rates = np.asarray(rates, np.float64)
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Return the rate of a step, float64."""
+        return tf.gather(tf.constant(self.rates), ops.cast(step, "int32"))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the table as a list."""
+        return {"rates": self.rates.tolist()}
+
+
+@keras.saving.register_keras_serializable("distilbert")
+class AdamW(keras.optimizers.AdamW):
+    """AdamW with epsilon where PyTorch and optax have it: added to the root of the corrected mean of squares.
+
+    Keras adds it before the correction, which makes the first steps other ones.
+    """
+
+    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
+        """Move a variable by one step of Adam; weight decay has been applied."""
+        dtype = variable.dtype
+        rate, gradient = ops.cast(learning_rate, dtype), ops.cast(gradient, dtype)
+        beta1, beta2 = (tf.constant(beta, dtype) for beta in (self.beta_1, self.beta_2))  # ops.cast would round them
+        number = ops.cast(self.iterations + 1, dtype)
+        index = self._get_variable_index(variable)
+        mean, square = self._momentums[index], self._velocities[index]
+
+        self.assign_add(mean, (gradient - mean) * (1 - beta1))
+        self.assign_add(square, (ops.square(gradient) - square) * (1 - beta2))
+        root = ops.sqrt(square / (1 - ops.power(beta2, number)))
+        self.assign_sub(variable, rate * (mean / (1 - ops.power(beta1, number))) / (root + self.epsilon))
