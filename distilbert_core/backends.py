@@ -48,6 +48,33 @@ def available_backends() -> list[str]:
     return [name for name, backend in BACKENDS.items() if not backend.missing]
 
 
+def require_library(module: str, library: str, extra: str) -> ModuleType:
+    """Import a module of a library that not everybody needs.
+
+    Raises:
+        BackendNotInstalledError: It is not installed; the message gives the pip command.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise BackendNotInstalledError(
+            f'This needs {library}, which is not installed: pip install "distilbert[{extra}]"'
+        ) from error
+
+
+def default_backend() -> str:
+    """Return the name of the first backend that is installed.
+
+    Raises:
+        BackendNotInstalledError: There is none; the message gives the pip commands.
+    """
+    installed = available_backends()
+    if not installed:
+        commands = "; ".join(f"{backend.title}: {backend.install_command}" for backend in BACKENDS.values())
+        raise BackendNotInstalledError(f"No backend is installed. {commands}")
+    return installed[0]
+
+
 def load_backend(name: str) -> ModuleType:
     """Import a backend's package.
 

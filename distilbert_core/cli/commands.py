@@ -280,10 +280,12 @@ class LazyCommand(click.Command):
 
 
 LAZY_COMMANDS = {
-    name: LazyCommand(name, "weight_conversion.cli", short_help)
-    for name, short_help in {
-        "convert": "Convert a checkpoint to another format.",
-        "verify": "Compare what checkpoints compute.",
-        "diff": "List the tensors that differ.",
-    }.items()
+    name: LazyCommand(name, module, short_help)
+    for name, module, short_help in (
+        ("finetune", "distilbert_core.cli.training", "Train a checkpoint on a file."),
+        ("evaluate", "distilbert_core.cli.training", "Measure a checkpoint on a file."),
+        ("convert", "weight_conversion.cli", "Convert a checkpoint to another format."),
+        ("verify", "weight_conversion.cli", "Compare what checkpoints compute."),
+        ("diff", "weight_conversion.cli", "List the tensors that differ."),
+    )
 }

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.backends import BACKENDS, available_backends
+from distilbert_core.backends import BACKENDS, default_backend
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.errors import BackendNotInstalledError, CheckpointError, InputError
+from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.hub import DEFAULT_MODEL, split_hub_options
 from distilbert_core.inference import load_inference
 from distilbert_core.parameters import Head
@@ -121,11 +121,7 @@ def pipeline(
 
 def _framework(name: str | None) -> str:
     if name is None:
-        installed = available_backends()
-        if not installed:
-            commands = "; ".join(f"{backend.title}: {backend.install_command}" for backend in BACKENDS.values())
-            raise BackendNotInstalledError(f"No backend is installed. {commands}")
-        return installed[0]
+        return default_backend()
     if name not in BACKENDS:
         raise InputError(f"framework must be one of {', '.join(BACKENDS)}, got {name!r}.")
     return name

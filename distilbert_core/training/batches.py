@@ -1,6 +1,6 @@
 """From rows to the batches of each step, the same for every framework: order, padding, masks to predict.
 
-Shapes: B batch, T tokens of its longest row, C choices.
+Shapes: B batch, T tokens of its longest row.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from itertools import chain, count, islice
 
 import numpy as np
 
-from distilbert_core.batching import pad_rows
 from distilbert_core.inputs import IGNORE_INDEX
 
 Batch = dict[str, np.ndarray]  # a model's arguments by name
@@ -36,22 +35,16 @@ def training_order(lengths: Sequence[int], batch_size: int, seed: int) -> Iterat
     """
     rng = np.random.default_rng(seed)
     stream = chain.from_iterable(rng.permutation(len(lengths)).tolist() for _ in count())
+    batches = max(1, min(WINDOW, len(lengths) // batch_size))  # no row twice in a window
     while True:
-        window = sorted(islice(stream, WINDOW * batch_size), key=lambda row: lengths[row])
-        for start in rng.permutation(WINDOW) * batch_size:
+        window = sorted(islice(stream, batches * batch_size), key=lambda row: lengths[row])
+        for start in rng.permutation(batches) * batch_size:
             yield window[start : start + batch_size]
 
 
-def pad_choices(rows: Sequence[Sequence[Sequence[int]]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids of B rows of C choices each as arrays [B, C, T]; see `pad_rows`."""
-    ids, mask = pad_rows([choice for row in rows for choice in row], pad_id)
-    shape = (len(rows), len(rows[0]), -1)
-    return ids.reshape(shape), mask.reshape(shape)
-
-
-def pad_labels(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return the labels of tokens as one array [B, T], with -100 where a row is shorter."""
-    return pad_rows(rows, IGNORE_INDEX)[0]
+def fill_up(array: np.ndarray, length: int, value: int) -> np.ndarray:
+    """Return an array [..., T] as [..., length], filled up with a value on the right."""
+    return np.pad(array, [*[(0, 0)] * (array.ndim - 1), (0, length - array.shape[-1])], constant_values=value)
 
 
 def mask_tokens(
@@ -77,9 +70,9 @@ def mask_tokens(
         >>> import numpy as np
         >>> from distilbert_core.training.batches import mask_tokens
         >>> ids = np.array([[2, 7, 8, 9, 3]])
-        >>> _, labels = mask_tokens(np.random.default_rng(0), ids, ids < 5, 4, np.arange(5, 20), part=0.3)
+        >>> _, labels = mask_tokens(np.random.default_rng(0), ids, ids < 5, 4, np.arange(5, 20), part=0.03)
         >>> labels.tolist()
-        [[-100, 7, -100, -100, -100]]
+        [[-100, -100, -100, 9, -100]]
     """
     chance = np.where(special, np.inf, rng.random(input_ids.shape))
     hidden = chance < part

@@ -29,7 +29,8 @@ class Recipe:
         epochs: How often each row is seen; parts of an epoch are possible.
         max_steps: Number of steps, in place of `epochs`.
         batch_size: Rows of a step.
-        max_length: Longest row in tokens; longer texts are cut, longer contexts of questions are split.
+        max_length: Longest row in tokens; longer texts are cut, longer contexts of questions are split. None: 128, or
+            384 for question answering.
         doc_stride: Tokens that neighbouring windows of a context share (question answering).
         learning_rate: The highest, reached at the end of the warmup.
         schedule: What follows the warmup: 'linear' or 'cosine' (both down to zero), or 'constant'.
@@ -58,8 +59,8 @@ class Recipe:
     epochs: float = 3.0
     max_steps: int | None = None
     batch_size: int = 32
-    max_length: int = 128
-    doc_stride: int = 64
+    max_length: int | None = None
+    doc_stride: int = 128
     learning_rate: float = 5e-5
     schedule: str = "linear"
     warmup: float = 0.1
@@ -123,7 +124,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": _POSITIVE,
     "max_steps": _COUNT_OR_NONE,
     "batch_size": _COUNT,
-    "max_length": _COUNT,
+    "max_length": _COUNT_OR_NONE,
     "doc_stride": (lambda value: isinstance(value, int) and value >= 0, "an integer >= 0"),
     "learning_rate": _NOT_NEGATIVE,
     "schedule": (lambda value: value in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),

@@ -1,0 +1,126 @@
+"""The commands `finetune` and `evaluate` of the command `distilbert`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from distilbert_core import training
+from distilbert_core.backends import BACKENDS
+from distilbert_core.cli.options import Decorator, command, complete_model, together
+from distilbert_core.cli.writers import Layout, write
+from distilbert_core.training import TASKS, Recipe
+from distilbert_core.training.metrics import Metrics
+
+DIGITS = 4  # of a metric
+FILE = click.Path(path_type=Path)
+EVALUATION_NUMBERS = ("max_length", "doc_stride", "mask_probability", "dtype")
+
+
+def recipe_options(*names: str) -> Decorator:
+    """Return the options for numbers of a recipe; their help is that of `Recipe`."""
+    text = re.split(r"^Raises:", inspect.getdoc(Recipe) or "", flags=re.MULTILINE)[0]
+    found = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", text, re.MULTILINE | re.DOTALL)
+    helps = {name: " ".join(help.split()) for name, help in found}
+    return together(
+        *(
+            click.option(
+                f"--{field.name.replace('_', '-')}",
+                type={"int": int, "float": float}.get(str(field.type).removesuffix(" | None"), str),
+                default=field.default,
+                help=helps[field.name],
+            )
+            for field in fields(Recipe)
+            if field.name in names
+        )
+    )
+
+
+def _columns(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [value.partition("=") for value in given]
+    if not all(name and column for name, _, column in pairs):
+        raise click.BadParameter("write it as NAME=COLUMN, e.g. text=sentence.")
+    return {name: column for name, _, column in pairs}
+
+
+TASK = click.option("--task", type=click.Choice(list(TASKS)), required=True, help="What the model learns.")
+BACKEND = click.option(
+    "--backend", type=click.Choice(list(BACKENDS)), help="Framework to run on.", show_default="the first installed"
+)
+MODEL = click.option(
+    "--model", metavar="FOLDER_OR_HUB_ID", required=True, help="Checkpoint.", shell_complete=complete_model
+)
+COLUMNS = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME=COLUMN",
+    callback=_columns,
+    help="Column of the files, where it is not called as the task calls it: text=sentence.",
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@command(
+    "finetune",
+    "distilbert finetune --task sequence-classification --model sst2-tiny --train train.tsv --eval dev.tsv "
+    "--output ./new",
+)
+@TASK
+@MODEL
+@click.option("--train", type=FILE, required=True, help="File to learn from: .tsv, .csv, .jsonl, .txt, .conll, .json.")
+@click.option("--eval", "eval_file", type=FILE, help="File to measure the model on.")
+@click.option("--output", type=FILE, required=True, help="Folder to make: the best model, and how the run went.")
+@BACKEND
+@COLUMNS
+@click.option("--labels", metavar="NAME,NAME...", help="Names of the labels, in order.", show_default="those found")
+@click.option("--new-head", is_flag=True, help="Replace the head that the checkpoint has for this task.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was stopped, with the same options.")
+@recipe_options(*(field.name for field in fields(Recipe)))
+@AS_JSON
+def finetune(task, model, train, eval_file, output, backend, columns, labels, new_head, resume, as_json, **numbers):
+    """Train a checkpoint on a file.
+
+    The columns of each task are in docs/finetuning.md. OUTPUT can be used as a model at once; its folder 'training'
+    has metrics.jsonl, curve.png, and what --resume needs.
+    """
+    done = training.finetune(
+        task,
+        train,
+        model=model,
+        output=output,
+        eval=eval_file,
+        backend=backend,
+        recipe=Recipe(**numbers),
+        columns=columns,
+        labels=labels and labels.split(","),
+        new_head=new_head,
+        resume=resume,
+    )
+    click.echo(f"{output}: the model of step {done.best_step} of {done.step}", err=True)
+    _print(done.metrics, as_json)
+
+
+@command("evaluate", "distilbert evaluate --task sequence-classification --model sst2-tiny dev.tsv")
+@click.argument("file", type=FILE)
+@TASK
+@MODEL
+@BACKEND
+@COLUMNS
+@recipe_options(*EVALUATION_NUMBERS)
+@AS_JSON
+def evaluate(file, task, model, backend, columns, as_json, **numbers):
+    """Measure a checkpoint on a file."""
+    recipe = Recipe(**numbers)
+    _print(training.evaluate(task, file, model=model, backend=backend, recipe=recipe, columns=columns), as_json)
+
+
+def _print(metrics: Metrics, as_json: bool) -> None:
+    if metrics:
+        rounded: dict[str, Any] = {name: round(value, DIGITS) for name, value in metrics.items()}
+        write([rounded], Layout(tuple(rounded), "metrics"), None, as_json)

@@ -1,0 +1,135 @@
+"""How a run goes: a progress bar, a file of metrics, and a plot of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from distilbert_core.backends import require_library
+from distilbert_core.checkpoint import replace_files
+from distilbert_core.training.metrics import Metrics
+
+LOG_EVERY = 10  # steps
+
+
+class Log:
+    """metrics.jsonl: a line for every 10 steps, with means over these, and a line for every evaluation.
+
+    Args:
+        path: The file.
+        step: Steps that are done already: lines of later ones, from before a kill, are dropped.
+    """
+
+    def __init__(self, path: Path, step: int):
+        kept = [line for line in _lines(path) if json.loads(line)["step"] <= step]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_files(path.parent, {path.name: "".join(kept).encode()})
+        self._file = path.open("a")
+        self._losses: list[float] = []
+        self._tokens = 0
+        self._start = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def step(self, step: int, steps: int, loss: float, learning_rate: float, tokens: int) -> None:
+        """Note a step, of so many real tokens."""
+        self._losses.append(loss)
+        self._tokens += tokens
+        if step % LOG_EVERY == 0 or step == steps:
+            speed = self._tokens / (time.monotonic() - self._start)
+            self._write(
+                step=step,
+                loss=sum(self._losses) / len(self._losses),
+                learning_rate=learning_rate,
+                tokens_per_second=round(speed, 1),
+            )
+            self._losses, self._tokens, self._start = [], 0, time.monotonic()
+
+    def evaluation(self, step: int, metrics: Metrics) -> None:
+        """Note the metrics of an evaluation."""
+        self._write(step=step, **{f"eval_{name}": value for name, value in metrics.items()})
+        self._start = time.monotonic()  # the time of an evaluation is not that of steps
+
+    def _write(self, **record: Any) -> None:
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the whole lines of a file; a kill may have cut the last."""
+    text = path.read_text() if path.exists() else ""
+    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+@contextmanager
+def training_bar(steps: int, done: int, wanted: bool | None) -> Iterator[Callable[[float, int], None]]:
+    """Give a function to be called after each step with its loss and its number of tokens; it moves a bar.
+
+    Args:
+        steps: Steps of the whole run.
+        done: Steps that are done already.
+        wanted: True or False: always or never show it; None: if standard error is a terminal.
+    """
+    if wanted is False or (wanted is None and not sys.stderr.isatty()):
+        yield lambda loss, tokens: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}  {task.fields[speed]:,.0f} tokens/s"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=steps, completed=done, loss=float("nan"), speed=0.0)
+        start, seen, mean = time.monotonic(), 0, None
+
+        def advance(loss: float, tokens: int) -> None:
+            nonlocal seen, mean
+            seen += tokens
+            mean = loss if mean is None else 0.9 * mean + 0.1 * loss
+            bar.update(task, advance=1, loss=mean, speed=seen / (time.monotonic() - start))
+
+        yield advance
+
+
+def require_plots() -> None:
+    """Raise BackendNotInstalledError now, not at the end of a run, if there is no library for plots."""
+    require_library("matplotlib.figure", "Matplotlib", "finetune")
+
+
+def draw_curve(log: Path, path: Path, metric: str) -> None:
+    """Draw the loss and a metric over the steps of a log.
+
+    Args:
+        log: metrics.jsonl.
+        path: The picture to write.
+        metric: Name of the metric.
+    """
+    Figure = require_library("matplotlib.figure", "Matplotlib", "finetune").Figure  # noqa: N806, the name of a class
+
+    records = [json.loads(line) for line in _lines(log)]
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    losses = [(r["step"], r["loss"]) for r in records if "loss" in r]
+    axes.plot(*zip(*losses, strict=True), color="tab:blue")
+    axes.set_xlabel("step")
+    axes.set_ylabel("training loss", color="tab:blue")
+    evaluations = [(r["step"], r[f"eval_{metric}"]) for r in records if f"eval_{metric}" in r]
+    if evaluations:
+        right = axes.twinx()
+        right.plot(*zip(*evaluations, strict=True), color="tab:orange", marker="o")
+        right.set_ylabel(f"evaluation: {metric}", color="tab:orange")
+    replace_files(path.parent, {path.name: lambda file: figure.savefig(file, format="png", dpi=120)})
