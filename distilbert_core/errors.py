@@ -18,7 +18,7 @@ class CheckpointError(DistilBertError, OSError):
 
 
 class BackendNotInstalledError(DistilBertError, ImportError):
-    """A backend whose framework is not installed; the message gives the command that installs it."""
+    """A framework, or a library of an extra, that is not installed; the message gives the command that installs it."""
 
 
 class TrainingError(DistilBertError, ArithmeticError):

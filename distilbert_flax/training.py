@@ -73,8 +73,9 @@ def training_loss(model: Any, inputs: dict[str, Array], key: Array) -> Array:
     positions = (inputs.pop("start_positions"), inputs.pop("end_positions"))
     output = model(**inputs, train=True, rngs=key)
     real = inputs["attention_mask"] != 0
-    logits = (jnp.where(real, scores, -jnp.inf) for scores in (output.start_logits, output.end_logits))
-    return question_answering_loss(*logits, *positions)
+    start, end = (jnp.where(real, scores, -jnp.inf) for scores in (output.start_logits, output.end_logits))
+    loss: Any = question_answering_loss(start, end, *positions)
+    return loss
 
 
 def adamw(recipe: Recipe, rates: np.ndarray) -> optax.GradientTransformation:

@@ -78,8 +78,9 @@ def training_loss(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     positions = (inputs.pop("start_positions"), inputs.pop("end_positions"))
     output = model(**inputs)
     padding = inputs["attention_mask"] == 0
-    logits = (scores.masked_fill(padding, -torch.inf) for scores in (output.start_logits, output.end_logits))
-    return question_answering_loss(*logits, *positions)
+    start, end = (scores.masked_fill(padding, -torch.inf) for scores in (output.start_logits, output.end_logits))
+    loss: Any = question_answering_loss(start, end, *positions)
+    return loss
 
 
 @torch.no_grad()

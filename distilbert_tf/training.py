@@ -75,8 +75,8 @@ def training_loss(model: Any, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
     positions = (inputs.pop("start_positions"), inputs.pop("end_positions"))
     output = model(inputs, training=True)
     real = ops.cast(inputs["attention_mask"], "bool")
-    logits = (ops.where(real, scores, -np.inf) for scores in (output.start_logits, output.end_logits))
-    return question_answering_loss(*logits, *positions)
+    start, end = (ops.where(real, scores, -np.inf) for scores in (output.start_logits, output.end_logits))
+    return question_answering_loss(start, end, *positions)
 
 
 def clipped(gradients: list[Any], max_norm: float) -> list[tf.Tensor]:

@@ -9,7 +9,6 @@ Shapes: n rows, L labels, K regression targets.
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 import string
@@ -19,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.errors import BackendNotInstalledError, InputError
+from distilbert_core.backends import require_library
+from distilbert_core.errors import InputError
 
 Metrics = dict[str, float]
 
@@ -58,7 +58,7 @@ def classification(logits: np.ndarray, labels: np.ndarray) -> Metrics:
             f"labels must be integers from 0 to {count - 1}, got {labels.dtype} from {labels.min()} to {labels.max()}."
         )
     predicted = logits.argmax(-1)
-    scores = _require("sklearn.metrics", "scikit-learn")
+    scores = require_library("sklearn.metrics", "scikit-learn", "finetune")
     # scikit-learn gives 0 here as well, but warns where both are the same single label.
     undefined = _constant(predicted) or _constant(labels)
     return {
@@ -89,7 +89,7 @@ def multi_label(logits: np.ndarray, labels: np.ndarray) -> Metrics:
     if not np.isin(labels, (0, 1)).all():
         raise InputError(f"labels must be 0 or 1, got {labels[~np.isin(labels, (0, 1))][0]}.")
     predicted, labels = (logits > 0).astype(int), labels.astype(int)
-    scores = _require("sklearn.metrics", "scikit-learn")
+    scores = require_library("sklearn.metrics", "scikit-learn", "finetune")
     # scikit-learn takes one column for two classes, of which only 1 is a label here.
     options: dict[str, Any] = {"labels": [1] if labels.shape[1] == 1 else None, "zero_division": 0}
     return {
@@ -119,7 +119,7 @@ def regression(predictions: np.ndarray, labels: np.ndarray) -> Metrics:
             f"predictions and labels must have the same shape, [n] or [n, K], got {predictions.shape} and "
             f"{labels.shape}."
         )
-    stats = _require("scipy.stats", "SciPy")
+    stats = require_library("scipy.stats", "SciPy", "finetune")
     targets = list(zip(predictions.reshape(len(predictions), -1).T, labels.reshape(len(labels), -1).T, strict=True))
     functions = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}
     return {
@@ -157,7 +157,7 @@ def entities(predicted: Sequence[Sequence[str]], true: Sequence[Sequence[str]]) 
     unknown = sorted({tag for tags in (*predicted, *true) for tag in tags if not TAG.fullmatch(tag)})
     if unknown:
         raise InputError(f"Tags must be 'O', 'B-TYPE' or 'I-TYPE', got {', '.join(map(repr, unknown[:5]))}.")
-    scoring = _require("seqscore.scoring", "seqscore")
+    scoring = require_library("seqscore.scoring", "seqscore", "finetune")
     spans, tags = scoring.score_label_sequences(predicted, true, "BIO", repair="conlleval")
     return {"precision": spans.precision, "recall": spans.recall, "f1": spans.f1, "accuracy": tags.accuracy}
 
@@ -246,13 +246,3 @@ def _words_f1(predicted: list[str], true: list[str]) -> float:
         return float(predicted == true)
     # 2PR / (P + R), with P = shared / predicted and R = shared / true.
     return 2 * (Counter(predicted) & Counter(true)).total() / (len(predicted) + len(true))
-
-
-def _require(module: str, library: str) -> Any:
-    """Import a module of a library that not everybody needs."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise BackendNotInstalledError(
-            f'This metric needs {library}, which is not installed: pip install "distilbert[finetune]"'
-        ) from error

@@ -406,13 +406,18 @@ class TokenClassification(Task):
         return {**inputs, "labels": fill_up(labels, inputs["input_ids"].shape[1], IGNORE_INDEX)}
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
-        """Return precision, recall and F1 of whole entities."""
+        """Return precision, recall and F1 of whole entities; of single words where labels do not mark entities."""
         names = self.config.id2label
+        first = [np.array(feature.target) != IGNORE_INDEX for feature in features]
+        if not all(name == OUTSIDE or name.startswith(("B-", "I-")) for name in names.values()):
+            targets = [np.array(feature.target)[words] for feature, words in zip(features, first, strict=True)]
+            scores = np.concatenate([scores[words] for scores, words in zip(logits, first, strict=True)])
+            found = metrics.classification(scores, np.concatenate(targets))
+            return {"f1": found["f1_macro"], "accuracy": found["accuracy"]}
         predicted = []
-        for row, feature, scores in zip(rows, features, logits, strict=True):
-            first = np.array(feature.target) != IGNORE_INDEX
-            found = [names[i] for i in scores[first].argmax(-1).tolist()]
-            predicted.append(found + [OUTSIDE] * (len(row["labels"]) - len(found)))
+        for row, words, scores in zip(rows, first, logits, strict=True):
+            tags = [names[i] for i in scores[words].argmax(-1).tolist()]
+            predicted.append(tags + [OUTSIDE] * (len(row["labels"]) - len(tags)))
         return metrics.entities(predicted, [row["labels"] for row in rows])
 
 

@@ -1,0 +1,242 @@
+"""Turn public data sets into the files that fine-tuning reads.
+
+    python examples/finetuning_datasets.py SOURCE OUT [--only NAME ...] [--limit N]
+
+SOURCE has a folder for each data set, with the files of these GitHub repositories (each may be gzipped, with .gz at
+the end of its name). What is written to OUT, a folder for each:
+
+| data set | folder and files in SOURCE | repository | task | written |
+| --- | --- | --- | --- | --- |
+| SST-2 of GLUE | sst2-glue: train.tsv, dev.tsv | brunnurs/binary-classification-bert | sentiment | sst2/*.tsv |
+| RTE of GLUE | rte: train.tsv, dev.tsv | marcwww/nlu_eval | entailment, pairs | rte/*.tsv |
+| STS Benchmark | stsb: sts-{train,dev,test}.csv | sudha93/semanticTextualSimilarity | regression | stsb/*.tsv |
+| SQuAD 1.1, first 12 articles | squad: train-v1.1-first4370.json | ermeba/jupiter_bert | questions | squad/train.json |
+| SQuAD shifts, new Wikipedia | squad: new_wiki_v1.0.json | modestyachts/squadshifts-website | questions | squad/train.json |
+| XQuAD, English | squad: xquad.en.json | google-deepmind/xquad | questions | squad/dev.json |
+| WNUT-17 | wnut17: wnut17train.conll, emerging.* | leondz/emerging_entities_17 | entities | wnut17/*.conll |
+| GoEmotions | goemotions: {train,dev,test}.tsv, labels.txt | monologg/GoEmotions-pytorch | multi-label | goemotions/*.jsonl |
+| ComVE, task B | comve: {train,dev,test}_{data,answers}.csv | wangcunxiang/SemEval2020-Task4-Commonsense-Validation-and-Explanation | multiple choice | comve/*.jsonl |
+| CODAH | codah: fold_0_{train,dev,test}.tsv | Websail-NU/CODAH | multiple choice | codah/*.jsonl |
+| 12 novels | gutenberg: *.txt | GITenberg/NAME_NUMBER | masked LM | mlm/train.txt |
+| WikiSplit, all but its train file | wikisplit: {tune,validation,test}.tsv | google-research-datasets/wiki-split | masked LM | mlm/train.txt |
+| WikiText-2, validation | wikitext2: valid.txt | pytorch/examples | masked LM | mlm/dev.txt |
+
+Rows of STS-B whose text has no open licence (MSRpar, MSRvid, deft-news, deft-forum) are left out. Licences differ from
+set to set; some repositories state none.
+"""  # noqa: E501 a table row is one line
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+SPLITS = ("train", "dev", "test")
+WITHOUT_LICENCE = frozenset({"MSRpar", "MSRvid", "deft-news", "deft-forum"})
+
+Rows = list[Any]
+Data = dict[str, Rows]  # split -> rows
+
+
+# Reading
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file, or of the gzipped one beside where it would be; a byte order mark is dropped."""
+    zipped = path.with_name(f"{path.name}.gz")
+    content = gzip.decompress(zipped.read_bytes()) if zipped.exists() else path.read_bytes()
+    return content.decode("utf-8-sig").replace("\r\n", "\n")
+
+
+def read_columns(path: Path) -> list[list[str]]:
+    """Return the rows of a file of tab-separated columns, in which quotation marks mean nothing."""
+    return [line.split("\t") for line in read_text(path).split("\n") if line]
+
+
+def paragraphs(text: str) -> list[str]:
+    """Return the paragraphs of a text, which blank lines separate, each in one line."""
+    return [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()]
+
+
+# The data sets: from the folder SOURCE to rows
+
+
+def sst2(source: Path) -> Data:
+    """Sentences and phrases of film reviews: negative or positive."""
+    names = ("negative", "positive")
+    return {
+        split: [
+            {"text": text.strip(), "label": names[int(label)]}
+            for text, label in read_columns(source / f"sst2-glue/{split}.tsv")[1:]
+        ]
+        for split in ("train", "dev")
+    }
+
+
+def rte(source: Path) -> Data:
+    """Pairs of texts: does the second follow from the first?"""
+    return {
+        split: [
+            {"text": first, "text_pair": second, "label": label}
+            for _, first, second, label in read_columns(source / f"rte/{split}.tsv")[1:]
+        ]
+        for split in ("train", "dev")
+    }
+
+
+def stsb(source: Path) -> Data:
+    """Pairs of sentences: how alike are they, from 0 to 5?"""
+    return {
+        split: [
+            {"text": first, "text_pair": second, "label": float(score)}
+            for _, file, _, _, score, first, second, *_ in read_columns(source / f"stsb/sts-{split}.csv")
+            if file not in WITHOUT_LICENCE
+        ]
+        for split in SPLITS
+    }
+
+
+def squad(source: Path) -> Data:
+    """Questions whose answer stands in a paragraph; a row is a paragraph with its questions, as an article."""
+    files = {"train": ("train-v1.1-first4370.json", "new_wiki_v1.0.json"), "dev": ("xquad.en.json",)}
+    return {
+        split: [
+            {"title": article.get("title", ""), "paragraphs": [paragraph]}
+            for name in names
+            for article in json.loads(read_text(source / "squad" / name))["data"]
+            for paragraph in article["paragraphs"]
+        ]
+        for split, names in files.items()
+    }
+
+
+def wnut17(source: Path) -> Data:
+    """Sentences of social media with the entities in them; a row is a list of (word, tag)."""
+    files = {"train": "wnut17train.conll", "dev": "emerging.dev.conll", "test": "emerging.test.annotated"}
+    return {
+        split: [
+            [line.split("\t") for line in sentence.split("\n")]
+            for sentence in re.split(r"\n\s*\n", read_text(source / "wnut17" / name).strip())
+        ]
+        for split, name in files.items()
+    }
+
+
+def goemotions(source: Path) -> Data:
+    """Reddit comments with any number of 28 emotions."""
+    names = read_text(source / "goemotions/labels.txt").split()
+    return {
+        split: [
+            {"text": text, "labels": [names[int(index)] for index in indices.split(",")]}
+            for text, indices, _ in read_columns(source / f"goemotions/{split}.tsv")
+        ]
+        for split in SPLITS
+    }
+
+
+def comve(source: Path) -> Data:
+    """Which of three reasons says why a sentence makes no sense?"""
+    data = {}
+    for split in SPLITS:
+        questions = csv.reader(io.StringIO(read_text(source / f"comve/{split}_data.csv")))
+        answers = dict(csv.reader(io.StringIO(read_text(source / f"comve/{split}_answers.csv"))))
+        next(questions)  # the header
+        data[split] = [
+            {"prompt": sentence, "choices": choices, "label": "ABC".index(answers[number])}
+            for number, sentence, *choices in questions
+        ]
+    return data
+
+
+def codah(source: Path) -> Data:
+    """Which of four endings completes a sentence?"""
+    return {
+        split: [
+            {"prompt": prompt, "choices": choices, "label": int(label)}
+            for _, prompt, *choices, label in read_columns(source / f"codah/fold_0_{split}.tsv")
+        ]
+        for split in SPLITS
+    }
+
+
+def mlm(source: Path) -> Data:
+    """Plain text, a paragraph or a sentence a line."""
+    books = {path.name.removesuffix(".gz") for path in (source / "gutenberg").glob("*.txt*")}
+    bodies = [
+        re.split(r"\*\*\* ?(?:START|END) OF.*", read_text(source / "gutenberg" / book))[1] for book in sorted(books)
+    ]
+    wikisplit = [read_columns(source / f"wikisplit/{part}.tsv") for part in ("tune", "validation", "test")]
+    lines = [line.strip() for line in read_text(source / "wikitext2/valid.txt").split("\n")]
+    return {
+        "train": [line for body in bodies for line in paragraphs(body)]
+        + [row[0] for rows in wikisplit for row in rows],
+        "dev": [line for line in lines if line and not re.fullmatch(r"= .* =", line)],
+    }
+
+
+# Writing
+
+
+def tsv_lines(rows: Rows) -> Iterable[str]:
+    """Dicts -> a header and tab-separated values."""
+    return ("\t".join(map(str, values)) for values in [rows[0], *(row.values() for row in rows)])
+
+
+def conll_lines(rows: Rows) -> Iterable[str]:
+    """Sentences -> a word and its tag a line, and a blank line after each sentence."""
+    return (line for sentence in rows for line in (*map("\t".join, sentence), ""))
+
+
+def jsonl_lines(rows: Rows) -> Iterable[str]:
+    """Dicts -> a JSON object a line."""
+    return (json.dumps(row, ensure_ascii=False) for row in rows)
+
+
+def squad_lines(rows: Rows) -> Iterable[str]:
+    """Articles -> the JSON object that a file of SQuAD is."""
+    return [json.dumps({"version": "1.1", "data": rows}, ensure_ascii=False)]
+
+
+DATASETS: dict[str, tuple[Callable[[Path], Data], str, Callable[[Rows], Iterable[str]]]] = {
+    "sst2": (sst2, ".tsv", tsv_lines),
+    "rte": (rte, ".tsv", tsv_lines),
+    "stsb": (stsb, ".tsv", tsv_lines),
+    "squad": (squad, ".json", squad_lines),
+    "wnut17": (wnut17, ".conll", conll_lines),
+    "goemotions": (goemotions, ".jsonl", jsonl_lines),
+    "comve": (comve, ".jsonl", jsonl_lines),
+    "codah": (codah, ".jsonl", jsonl_lines),
+    "mlm": (mlm, ".txt", list),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the data sets that were asked for, and write them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], epilog="Where the data sets come from is said at the top of this file."
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument(
+        "--only", nargs="+", choices=DATASETS, default=list(DATASETS), metavar="NAME", help=", ".join(DATASETS)
+    )
+    parser.add_argument("--limit", type=int, help="write only the first N rows of train (of SQuAD: paragraphs)")
+    args = parser.parse_args(arguments)
+    for name in args.only:
+        read, suffix, lines = DATASETS[name]
+        for split, rows in read(args.source).items():
+            rows = rows[: args.limit] if split == "train" else rows
+            path = args.out / name / f"{split}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f"{line}\n" for line in lines(rows)), encoding="utf-8", newline="\n")
+            print(f"{path}: {len(rows):,} rows")
+
+
+if __name__ == "__main__":
+    main()
