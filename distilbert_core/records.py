@@ -54,10 +54,13 @@ def column_names(path: Path) -> list[str]:
             try:
                 return list(json.loads(first))
             except (ValueError, TypeError):
-                return []  # which `parse_records` reports
+                return []  # `parse_records` says what is wrong
         case ".csv" | ".tsv" as kind:
             header = next(iter(decoded_lines(path)), "").rstrip("\r\n")
-            return next(csv.reader([header], **DIALECTS[kind]), [])
+            try:
+                return next(csv.reader([header], **DIALECTS[kind]), [])
+            except csv.Error:
+                return []
     return [LINES]
 
 
@@ -103,27 +106,36 @@ def _parse_lines(name: str, lines: Iterable[str], columns: Sequence[str]) -> Ite
     unknown = [column for column in columns if column != LINES]
     if unknown:
         raise InputError(
-            f"{name} has lines and no columns, so no {_quoted(unknown)}; give a .csv, .tsv or .jsonl --file."
+            f"{name} has lines and no columns, so no {_quoted(unknown)}; give a .csv, .tsv or .jsonl file."
         )
     return ((line.rstrip("\r\n"),) for line in lines)
 
 
 def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialect: Any) -> Iterator[tuple[str, ...]]:
     csv.field_size_limit(2**31 - 1)  # a text may be longer than the 131,072 characters that are the default
-    rows = csv.reader(lines, **dialect)
-    header = next(rows, None)
+    rows = _csv_rows(name, csv.reader(lines, **dialect))
+    _, header = next(rows, (0, None))
     if header is None:
         return
     missing = [column for column in columns if column not in header]
     if missing:
         raise InputError(f"{name} has no column {_quoted(missing)}; its columns are {_quoted(header)}.")
     indices = [header.index(column) for column in columns]
-    for row in rows:
+    for number, row in rows:
         if not row:  # an empty line
             continue
         if len(row) != len(header):
-            raise InputError(f"{name} line {rows.line_num} must have {len(header)} columns, got {len(row)}.")
+            raise InputError(f"{name} line {number} must have {len(header)} columns, got {len(row)}.")
         yield tuple(row[index] for index in indices)
+
+
+def _csv_rows(name: str, rows: Any) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a csv.reader with the numbers of their (last) lines."""
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:  # such as a carriage return within a line
+        raise InputError(f"{name} line {rows.line_num} cannot be read ({error}).") from error
 
 
 def _parse_jsonl(name: str, lines: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -232,7 +232,9 @@ class DistilBertForMultipleChoice(_ModelWithHead):
             return_dict=True,
             position_ids=_flatten_choices(position_ids),
         )
-        logits = self.head_logits(body.last_hidden_state).unflatten(0, (-1, choices)).squeeze(-1)  # [B, C]
+        # Both sizes are the input's: computing one (-1) would bind an exported program to batches of two or more.
+        batch = choose(input_ids, inputs_embeds).shape[0]
+        logits = self.head_logits(body.last_hidden_state).reshape(batch, choices)
         loss = None if labels is None else self.task_loss(logits, labels)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 

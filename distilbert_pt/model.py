@@ -6,10 +6,12 @@ Shapes: B batch, T tokens, N heads, H head size, D model size, F feed-forward si
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from distilbert_core.config import ACTIVATIONS, NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import InputError
@@ -116,10 +118,15 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The stack of blocks."""
+    """The stack of blocks.
+
+    In training, with `checkpointing` set to keywords of `torch.utils.checkpoint.checkpoint`, the backward pass computes
+    each block anew from its input, in place of keeping what is inside.
+    """
 
     def __init__(self, config: DistilBertConfig):
         super().__init__()
+        self.checkpointing: Mapping[str, Any] | None = None
         self.layer = nn.ModuleList(TransformerBlock(config, i) for i in range(config.n_layers))
 
     def forward(
@@ -128,7 +135,10 @@ class Transformer(nn.Module):
         """Return the hidden states (the input, then each block's output) and each block's attention weights."""
         hidden_states, attentions = [x], []
         for block, head_mask in zip(self.layer, head_masks, strict=True):
-            x, weights = block(x, attention_mask, head_mask, attend)
+            if self.training and self.checkpointing is not None:
+                x, weights = checkpoint(block, x, attention_mask, head_mask, attend, **self.checkpointing)
+            else:
+                x, weights = block(x, attention_mask, head_mask, attend)
             hidden_states.append(x)
             attentions.append(weights)
         return tuple(hidden_states), tuple(attentions)

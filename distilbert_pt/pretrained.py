@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import ml_dtypes
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import InputError
 from distilbert_core.parameters import BODY, Kind, Parameter, sinusoidal_table
 from distilbert_core.pretrained import PretrainedModel
 
@@ -87,6 +89,26 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         self.base_model.embeddings.word_embeddings = embeddings
         self.tie_weights()
 
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether training computes each block twice to save memory."""
+        return self.base_model.transformer.checkpointing is not None
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
+        """Keep only the input of each block for the backward pass, which computes the rest again.
+
+        Losses and gradients stay the same, dropout included. It takes effect in training mode only.
+
+        Args:
+            gradient_checkpointing_kwargs: Keywords for `torch.utils.checkpoint.checkpoint`; `use_reentrant` is False
+                unless given.
+        """
+        self.base_model.transformer.checkpointing = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep everything that the backward pass needs again."""
+        self.base_model.transformer.checkpointing = None
+
     def num_parameters(self, only_trainable: bool = False) -> int:
         """Return the number of parameters, tied ones counted once."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
@@ -124,7 +146,14 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
             return cls(config, **options).to(getattr(torch, dtype or "float32")).eval()
 
     def _get_array(self, parameter: Parameter) -> np.ndarray:
-        return to_array(self.get_parameter(parameter.name))
+        tensor = self.get_parameter(parameter.name)
+        if hasattr(tensor, "full_tensor"):  # a DTensor, whose import takes long
+            raise InputError(
+                f"{parameter.name} must be whole, got a part of it: the model is sharded over processes. Gather the "
+                "weights with torch.distributed.checkpoint.state_dict.get_model_state_dict, with "
+                "StateDictOptions(full_state_dict=True, cpu_offload=True), and load them into a model that is not."
+            )
+        return to_array(tensor)
 
     def _set_array(self, parameter: Parameter, array: np.ndarray | Tensor, device: Any = None) -> None:
         old = self.get_parameter(parameter.name)

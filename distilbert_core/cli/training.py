@@ -98,7 +98,7 @@ def finetune(task, model, train, eval_file, output, backend, columns, labels, ne
         backend=backend,
         recipe=Recipe(**numbers),
         columns=columns,
-        labels=labels and labels.split(","),
+        labels=labels and [name.strip() for name in labels.split(",")],
         new_head=new_head,
         resume=resume,
     )

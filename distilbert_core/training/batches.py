@@ -20,7 +20,8 @@ RANDOM, KEPT = 0.1, 0.1  # parts of the tokens to predict that are not [MASK] (D
 def training_order(lengths: Sequence[int], batch_size: int, seed: int) -> Iterator[list[int]]:
     """Yield the rows of each step, without end: every row once per epoch, rows of like length together.
 
-    Epochs follow each other without a break, so that all batches have one size.
+    Epochs follow each other without a break, so that all batches have one size; the one in which an epoch ends has
+    rows of the next as well.
 
     Args:
         lengths: Length of each row in tokens.
@@ -35,7 +36,7 @@ def training_order(lengths: Sequence[int], batch_size: int, seed: int) -> Iterat
     """
     rng = np.random.default_rng(seed)
     stream = chain.from_iterable(rng.permutation(len(lengths)).tolist() for _ in count())
-    batches = max(1, min(WINDOW, len(lengths) // batch_size))  # no row twice in a window
+    batches = max(1, min(WINDOW, len(lengths) // batch_size))  # of a window: an epoch's at most
     while True:
         window = sorted(islice(stream, batches * batch_size), key=lambda row: lengths[row])
         for start in rng.permutation(batches) * batch_size:

@@ -172,8 +172,9 @@ def finetune(
                 )
             tokens = int(batch["attention_mask"].sum())
             bar(loss, tokens)
-            log.step(done.step, steps, loss, float(trainer.rates[done.step - 1]), tokens)
-            if done.step % every == 0 or done.step == steps:
+            pause = done.step % every == 0 or done.step == steps
+            log.step(done.step, loss, float(trainer.rates[done.step - 1]), tokens, flush=pause)
+            if pause:
                 _evaluate_and_save(output, trainer, data, eval_rows, eval_features, done, log)
                 if done.step == steps or done.worse == recipe.patience:
                     draw_curve(run / LOG_FILE, run / CURVE_FILE, kind.metric)

@@ -111,23 +111,23 @@ def _number(value: Any, lowest: float, highest: float = math.inf) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value < highest
 
 
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _integer(value: Any, lowest: int, highest: float = math.inf) -> bool:
+    return isinstance(value, int) and _number(value, lowest, highest)
 
 
 _POSITIVE = (lambda value: _number(value, math.ulp(0.0)), "a number above 0")
 _NOT_NEGATIVE = (lambda value: _number(value, 0.0), "a number >= 0")
 _PART = (lambda value: _number(value, 0.0, 1.0), "a number in [0, 1)")
-_COUNT = (_count, "a positive integer")
-_COUNT_OR_NONE = (lambda value: value is None or _count(value), "a positive integer, or None")
+_COUNT = (lambda value: _integer(value, 1), "a positive integer")
+_COUNT_OR_NONE = (lambda value: value is None or _integer(value, 1), "a positive integer, or None")
 _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": _POSITIVE,
     "max_steps": _COUNT_OR_NONE,
     "batch_size": _COUNT,
     "max_length": _COUNT_OR_NONE,
-    "doc_stride": (lambda value: isinstance(value, int) and value >= 0, "an integer >= 0"),
+    "doc_stride": (lambda value: _integer(value, 0), "an integer >= 0"),
     "learning_rate": _NOT_NEGATIVE,
-    "schedule": (lambda value: value in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+    "schedule": (lambda value: value in list(SCHEDULES), f"one of {', '.join(SCHEDULES)}"),
     "warmup": _PART,
     "weight_decay": _NOT_NEGATIVE,
     "beta1": _PART,
@@ -138,6 +138,6 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dropout": (lambda value: value is None or _number(value, 0.0, 1.0), "a number in [0, 1), or None"),
     "eval_every": _COUNT_OR_NONE,
     "patience": _COUNT_OR_NONE,
-    "seed": (lambda value: isinstance(value, int) and 0 <= value < 2**32, "an integer in [0, 2**32)"),
+    "seed": (lambda value: _integer(value, 0, 2**32), "an integer in [0, 2**32)"),
     "dtype": (lambda value: value in ("float32", "float64"), "'float32' or 'float64'"),
 }

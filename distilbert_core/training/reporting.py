@@ -18,7 +18,7 @@ LOG_EVERY = 10  # steps
 
 
 class Log:
-    """metrics.jsonl: a line for every 10 steps, with means over these, and a line for every evaluation.
+    """metrics.jsonl: a line for every 10 steps, with means over these, and lines for every evaluation.
 
     Args:
         path: The file.
@@ -40,11 +40,11 @@ class Log:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def step(self, step: int, steps: int, loss: float, learning_rate: float, tokens: int) -> None:
-        """Note a step, of so many real tokens."""
+    def step(self, step: int, loss: float, learning_rate: float, tokens: int, flush: bool) -> None:
+        """Note a step, of so many real tokens; with `flush` the line is written now, as the run may go on from here."""
         self._losses.append(loss)
         self._tokens += tokens
-        if step % LOG_EVERY == 0 or step == steps:
+        if flush or step % LOG_EVERY == 0:
             speed = self._tokens / (time.monotonic() - self._start)
             self._write(
                 step=step,

@@ -31,6 +31,7 @@ from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
 
 Row = dict[str, Any]  # a record by the names of the task's columns
+MOST_LABELS = 100_000  # a number above is none of a label, but that of a row, or a year and a day
 OUTSIDE = "O"  # the label of words that are in no entity
 
 
@@ -99,9 +100,8 @@ class Task:
         unknown = sorted((columns or {}).keys() - set(wanted))
         if unknown:
             raise InputError(f"columns must name some of {', '.join(wanted)}; {', '.join(unknown)} is none of these.")
-        names = {column: (columns or {}).get(column, column) for column in wanted}
         rows = []
-        for number, row in enumerate(cls._records(path, names), 1):
+        for number, row in enumerate(cls._records(path, columns or {}), 1):
             try:
                 rows.append(cls.check(row))
             except InputError as error:
@@ -116,7 +116,8 @@ class Task:
         if reader is not None:
             return reader(path)
         present = column_names(path)
-        taken = {column: name for column, name in names.items() if column in cls.columns or name in present}
+        optional = [column for column in cls.optional if column in names or column in present]
+        taken = {column: names.get(column, column) for column in (*cls.columns, *optional)}
         records = parse_records(path, list(taken.values()))
         return (dict(zip(taken, record, strict=True)) for record in records)
 
@@ -201,36 +202,38 @@ def _text(column: str, value: Any) -> str:
 
 def _label(column: str, value: Any) -> str:
     """Return the name of a label given as a text or as an integer."""
-    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
-        raise InputError(f"{column} must be the name of a label, or an integer >= 0; got {reprlib.repr(value)}.")
     name = str(value).strip()
     number = _as_number(name)
-    if number is not None and (number < 0 or not name.isdigit()):
+    impossible = number is not None and not (name.isdecimal() and number < MOST_LABELS)
+    if not isinstance(value, str | int) or isinstance(value, bool) or not name or impossible:
         raise InputError(
-            f"{column} must be the name of a label, or an integer >= 0; got {name}. For numbers, train "
-            "with task 'regression'."
+            f"{column} must be the name of a label, or an integer from 0 to {MOST_LABELS - 1}; got "
+            f"{reprlib.repr(value)}. Other numbers are for the task 'regression'."
         )
     return name
 
 
-def _as_number(text: str) -> float | None:
+def _as_number(value: Any) -> float | None:
+    """Return a text or a number as a float, or None if it is no number."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
     try:
-        return float(text)
-    except ValueError:
+        return float(value)
+    except (ValueError, OverflowError):
         return None
 
 
 def _all_labels(names: Iterable[str]) -> list[str]:
     """Return the labels that these names are: '0', '1', ... up to the highest, or the names in order."""
     found = set(names)
-    if found and all(name.isdigit() for name in found):
+    if found and all(name.isdecimal() for name in found):
         return [str(number) for number in range(max(map(int, found)) + 1)]
     return sorted(found)
 
 
 def _label_id(config: DistilBertConfig, name: str) -> int:
     """Return the number of a label, given by name or by number."""
-    number = config.label2id.get(name, int(name) if name.isdigit() else -1)
+    number = config.label2id.get(name, int(name) if name.isdecimal() else -1)
     if not 0 <= number < config.num_labels:
         labels = ", ".join(config.id2label.values())
         raise InputError(
@@ -283,10 +286,10 @@ class Regression(Task):
     def check(cls, row: Row) -> Row:
         """Return the row with its number."""
         value = row["label"]
-        number = _as_number(value) if isinstance(value, str) else value
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        number = _as_number(value)
+        if number is None or not math.isfinite(number):
             raise InputError(f"label must be a number, got {reprlib.repr(value)}.")
-        return {**super().check({**row, "label": ""}), "label": float(number)}
+        return {**super().check({**row, "label": ""}), "label": number}
 
     @classmethod
     def label_names(cls, rows: Sequence[Row]) -> list[str]:
@@ -362,7 +365,8 @@ def read_conll(path: Path) -> Iterator[Row]:
 class TokenClassification(Task):
     """A label for each word; entities are marked by B-TYPE, I-TYPE and O.
 
-    The first token of a word has its label. Words beyond `max_length` tokens are outside of any entity.
+    The first token of a word has its label. Words without a token, such as invisible characters, and words beyond
+    `max_length` tokens are outside of any entity.
     """
 
     name = "token-classification"
@@ -391,13 +395,17 @@ class TokenClassification(Task):
 
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
         """Return tokens, with -100 for those that are not the first of a word."""
+        return [
+            Feature(window.ids, _first_tokens(window, self._label_ids(row)), number)
+            for number, (row, window) in enumerate(zip(rows, self._windows(rows), strict=True))
+        ]
+
+    def _windows(self, rows: Sequence[Row]) -> list[Encoding]:
         texts = [row["tokens"] for row in rows]
-        encoding = self.tokenizer(texts, is_split_into_words=True, truncation=True, max_length=self.max_length)
-        features = []
-        for number, (row, window) in enumerate(zip(rows, encoding.encodings, strict=True)):
-            ids = [_label_id(self.config, label) for label in row["labels"]]
-            features.append(Feature(window.ids, _first_tokens(window, ids), number))
-        return features
+        return self.tokenizer(texts, is_split_into_words=True, truncation=True, max_length=self.max_length).encodings
+
+    def _label_ids(self, row: Row) -> list[int]:
+        return [_label_id(self.config, label) for label in row["labels"]]
 
     def batch(self, features: Sequence[Feature], padded_length: Callable[[int], int], seed: Sequence[int]) -> Batch:
         """Return the model's arguments; labels are [B, T]."""
@@ -408,17 +416,20 @@ class TokenClassification(Task):
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
         """Return precision, recall and F1 of whole entities; of single words where labels do not mark entities."""
         names = self.config.id2label
-        first = [np.array(feature.target) != IGNORE_INDEX for feature in features]
         if not all(name == OUTSIDE or name.startswith(("B-", "I-")) for name in names.values()):
+            first = [np.array(feature.target) != IGNORE_INDEX for feature in features]
             targets = [np.array(feature.target)[words] for feature, words in zip(features, first, strict=True)]
             scores = np.concatenate([scores[words] for scores, words in zip(logits, first, strict=True)])
             found = metrics.classification(scores, np.concatenate(targets))
             return {"f1": found["f1_macro"], "accuracy": found["accuracy"]}
         predicted = []
-        for row, words, scores in zip(rows, first, logits, strict=True):
-            tags = [names[i] for i in scores[words].argmax(-1).tolist()]
-            predicted.append(tags + [OUTSIDE] * (len(row["labels"]) - len(tags)))
-        return metrics.entities(predicted, [row["labels"] for row in rows])
+        for row, window, feature, scores in zip(rows, self._windows(rows), features, logits, strict=True):
+            tags = [OUTSIDE] * len(row["tokens"])
+            for word, target, label in zip(window.word_ids, feature.target, scores.argmax(-1).tolist(), strict=True):
+                if word is not None and target != IGNORE_INDEX:
+                    tags[word] = names[label]
+            predicted.append(tags)
+        return metrics.entities(predicted, [[names[i] for i in self._label_ids(row)] for row in rows])
 
 
 def _first_tokens(window: Encoding, labels: Sequence[int]) -> list[int]:
@@ -468,7 +479,7 @@ class QuestionAnswering(Task):
         match row["answers"]:
             case {"text": [_, *_] as texts, "answer_start": [_, *_] as starts} if len(texts) == len(starts):
                 for text, start in zip(texts, starts, strict=True):
-                    fits = isinstance(text, str) and isinstance(start, int) and start >= 0
+                    fits = isinstance(text, str) and text and isinstance(start, int) and start >= 0
                     if not fits or row["context"][start : start + len(text)] != text:
                         raise InputError(f"answers: {reprlib.repr(text)} does not stand at {start!r} of the context.")
                 return row
@@ -479,12 +490,13 @@ class QuestionAnswering(Task):
 
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
         """Return windows with the tokens at which the first answer begins and ends, [CLS] where it is not inside."""
+        self._check_room(rows)
         encoding = self.tokenizer(
             [row["question"] for row in rows],
             [row["context"] for row in rows],
             truncation="only_second",
             max_length=self.max_length,
-            stride=min(self.recipe.doc_stride, self.max_length // 2),
+            stride=self._stride,
             return_overflowing_tokens=True,
         )
         sources = encoding["overflow_to_sample_mapping"]
@@ -492,6 +504,24 @@ class QuestionAnswering(Task):
             Feature(window.ids, _answer_tokens(window, rows[source]["answers"]), source)
             for source, window in zip(sources, encoding.encodings, strict=True)
         ]
+
+    @property
+    def _stride(self) -> int:
+        return min(self.recipe.doc_stride, self.max_length // 2)
+
+    def _check_room(self, rows: Sequence[Row]) -> None:
+        """Raise InputError if a question leaves no room for the windows of its context."""
+        questions = self.tokenizer([row["question"] for row in rows])["input_ids"]
+        for number, (row, question) in enumerate(zip(rows, questions, strict=True), 1):
+            room = self.max_length - len(question) - 1  # one more [SEP]
+            if room > self._stride:
+                continue
+            if len(self.tokenizer([row["context"]], add_special_tokens=False)["input_ids"][0]) > room:
+                raise InputError(
+                    f"record {number}: question leaves room for {max(room, 0)} tokens of its context in windows of "
+                    f"max_length={self.max_length}, which must be more than doc_stride={self._stride}; shorten it, or "
+                    "give a larger max_length or a smaller doc_stride."
+                )
 
     def batch(self, features: Sequence[Feature], padded_length: Callable[[int], int], seed: Sequence[int]) -> Batch:
         """Return the model's arguments, with two positions for each row."""
@@ -506,7 +536,7 @@ class QuestionAnswering(Task):
             progress=False,
             batch_tokens=self.evaluation_tokens,
             max_seq_len=self.max_length,
-            doc_stride=min(self.recipe.doc_stride, self.max_length // 2),
+            doc_stride=self._stride,
         )
         predicted = answer([{"question": row["question"], "context": row["context"]} for row in rows])
         return metrics.answers([found["answer"] for found in predicted], [row["answers"]["text"] for row in rows])
@@ -602,10 +632,13 @@ class MaskedLM(Task):
         self.words = np.array([i for i in range(min(len(tokenizer), config.vocab_size)) if i not in special])
 
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
-        """Return the tokens of each text that has any."""
+        """Return the tokens of each text that has one to hide."""
         encoding = self.tokenizer([row["text"] for row in rows], truncation=True, max_length=self.max_length)
-        none = self.tokenizer.num_special_tokens_to_add()
-        return [Feature(ids, None, row) for row, ids in enumerate(encoding["input_ids"]) if len(ids) > none]
+        return [
+            Feature(ids, None, row)
+            for row, ids in enumerate(encoding["input_ids"])
+            if not np.isin(ids, self.special).all()
+        ]
 
     def batch(self, features: Sequence[Feature], padded_length: Callable[[int], int], seed: Sequence[int]) -> Batch:
         """Return the model's arguments with some tokens hidden; labels [B, T] are -100 for all others."""

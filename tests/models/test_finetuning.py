@@ -1,0 +1,236 @@
+"""Fine-tuning on each backend: the optimizer against its formula, runs that are killed, and what goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+
+import numpy as np
+import pytest
+from checkpoints import random_inputs, save_random, small_config
+from comparison import assert_close
+
+from distilbert_core import CheckpointError, DistilBertTokenizerFast, Head, InputError, TrainingError
+from distilbert_core.pipelines import pipeline
+from distilbert_core.training import Recipe, evaluate, finetune, load_trainer
+
+HEAD = Head.SEQUENCE_CLASSIFICATION
+RECIPE = Recipe(max_steps=6, batch_size=4, eval_every=2, learning_rate=1e-3, warmup=0)
+TEXTS = ("a lovely film", "a waste of time", "funny and warm and wise", "dull", "moving", "two lost hours of my life")
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A file of six texts with their labels, of which the recipe's steps see each four times."""
+    rows = [f"{text}\t{('good', 'bad')[number % 2]}" for number, text in enumerate(TEXTS)]
+    (tmp_path / "data.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    return tmp_path / "data.tsv"
+
+
+@pytest.fixture
+def body(tmp_path):
+    """A checkpoint with dropout, a tokenizer, and no head."""
+    tokenizer = DistilBertTokenizerFast.from_pretrained("sst2-tiny")
+    config = small_config(vocab_size=len(tokenizer), max_position_embeddings=32, dropout=0.1)
+    save_random(tmp_path / "body", config, Head.NONE)
+    tokenizer.save_pretrained(tmp_path / "body")
+    return tmp_path / "body"
+
+
+def weights(folder):
+    return (folder / "model.safetensors").read_bytes()
+
+
+def records(folder):
+    lines = (folder / "training/metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "tokens_per_second"} for line in lines]
+
+
+def test_steps_are_those_of_adamw(framework, tmp_path):
+    """Two steps against the formula (Loshchilov and Hutter 2019, algorithm 2), from gradients of the model itself.
+
+    Measured in float64: 1e-16 (PyTorch, Flax), 4e-16 (Keras).
+    """
+    config = small_config()
+    save_random(tmp_path, config, HEAD)
+    recipe = Recipe(learning_rate=0.01, warmup=0, weight_decay=0.3, max_grad_norm=0.2, epsilon=1e-3, dropout=0.0,
+                    dtype="float64")  # fmt: skip
+    rates = recipe.learning_rates(3)
+    trainer = load_trainer(framework.name, HEAD, tmp_path, recipe, rates)
+    table = {p.name: p for p in trainer.trained}
+    expected = framework.parameters(trainer.model)
+    mean, square = dict.fromkeys(table, 0.0), dict.fromkeys(table, 0.0)
+    for number in range(2):
+        inputs = random_inputs(config, HEAD, seed=number)
+        gradients = framework.gradients(trainer.model, **inputs)
+        norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients.values()))
+        assert norm > recipe.max_grad_norm  # it is clipped
+        for name in table:
+            gradient = gradients[name] * recipe.max_grad_norm / norm
+            mean[name] = recipe.beta1 * mean[name] + (1 - recipe.beta1) * gradient
+            square[name] = recipe.beta2 * square[name] + (1 - recipe.beta2) * gradient**2
+            corrected = mean[name] / (1 - recipe.beta1 ** (number + 1))
+            root = np.sqrt(square[name] / (1 - recipe.beta2 ** (number + 1)))
+            matrix = "bias" not in name and "layer_norm" not in name and "LayerNorm" not in name
+            decay = recipe.weight_decay * expected[name] if matrix else 0.0
+            expected[name] = expected[name] - rates[number] * (corrected / (root + recipe.epsilon) + decay)
+        trainer.step(inputs, number)
+        assert_close(framework.parameters(trainer.model), expected, 1e-14)
+
+
+def test_a_run_learns_and_its_folder_is_a_model(framework, data, body, tmp_path):
+    recipe = Recipe(max_steps=20, batch_size=6, eval_every=10, learning_rate=1e-2, dropout=0.0)
+    done = finetune(
+        "sequence-classification", data, eval=data, model=body, output=tmp_path / "new", backend=framework.name,
+        recipe=recipe,
+    )  # fmt: skip
+    assert done.metrics["accuracy"] == 1.0
+    classify = pipeline("text-classification", model=tmp_path / "new", framework=framework.name)
+    assert [answer["label"] for answer in classify(list(TEXTS))] == ["good", "bad"] * 3
+    again = evaluate("sequence-classification", data, model=tmp_path / "new", backend=framework.name)
+    assert again == done.metrics
+    assert (tmp_path / "new/training/curve.png").read_bytes().startswith(b"\x89PNG")
+    losses = [record["loss"] for record in records(tmp_path / "new") if "loss" in record]
+    assert losses[-1] < losses[0] / 2
+
+
+def run(framework, data, body, output, resume=False, **changes):
+    return finetune(
+        "sequence-classification", data, model=body, output=output, backend=framework.name, recipe=RECIPE,
+        **{"eval": data, **changes}, resume=resume,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("killed_at", [1, 3, 4])
+def test_a_run_that_was_killed_goes_on_to_the_same_bits(killed_at, framework, data, body, tmp_path, monkeypatch):
+    run(framework, data, body, tmp_path / "whole")
+    trainer = framework.module("training").BackendTrainer
+    step = trainer.step
+
+    def killed(self, batch, number):
+        if number == killed_at:
+            raise KeyboardInterrupt
+        return step(self, batch, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(framework, data, body, tmp_path / "killed")
+    done = run(framework, data, body, tmp_path / "killed", resume=True)
+    assert done.step == RECIPE.max_steps
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert records(tmp_path / "killed") == records(tmp_path / "whole")
+
+
+def test_what_is_resumed_must_be_the_same_run(framework, data, body, tmp_path):
+    run(framework, data, body, tmp_path / "new")
+    with pytest.raises(InputError, match=r"new was begun with another eval; give the same"):
+        run(framework, data, body, tmp_path / "new", resume=True, eval=None)
+    state = tmp_path / "new/training/state.safetensors"
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"state.safetensors is damaged"):
+        run(framework, data, body, tmp_path / "new", resume=True)
+
+
+def test_patience(framework, data, body, tmp_path):
+    """A model that does not change is never better than at first."""
+    recipe = Recipe(max_steps=9, eval_every=1, patience=3, learning_rate=0.0)
+    done = finetune(
+        "sequence-classification", data, eval=data, model=body, output=tmp_path / "new", backend=framework.name,
+        recipe=recipe,
+    )  # fmt: skip
+    assert (done.step, done.best_step, done.worse) == (4, 1, 3)
+    with pytest.raises(InputError, match="was begun with another recipe"):
+        finetune(
+            "sequence-classification", data, eval=data, model=body, output=tmp_path / "new", backend=framework.name,
+            recipe=Recipe(), resume=True,
+        )  # fmt: skip
+
+
+def test_a_loss_that_is_no_number(framework, data, body, tmp_path, monkeypatch):
+    trainer = framework.module("training").BackendTrainer
+    step = trainer.step
+    monkeypatch.setattr(
+        trainer, "step", lambda self, batch, number: math.nan if number == 3 else step(self, batch, number)
+    )
+    with pytest.raises(
+        TrainingError, match=r"The loss of step 4 is nan; .*new keeps the model of step 2\. Try a lower"
+    ):
+        run(framework, data, body, tmp_path / "new")
+    evaluate("sequence-classification", data, model=tmp_path / "new", backend=framework.name)  # it loads
+    monkeypatch.undo()
+    assert run(framework, data, body, tmp_path / "new", resume=True).step == RECIPE.max_steps
+
+
+def test_weights_that_are_no_numbers_are_not_saved(framework, data, body, tmp_path):
+    recipe = Recipe(max_steps=2, eval_every=1, learning_rate=1e30, warmup=0)
+    with pytest.raises(TrainingError, match=r"(After step 1 .* is not finite|The loss of step 2 is nan)"):
+        finetune(
+            "sequence-classification", data, model=body, output=tmp_path / "new", backend=framework.name, recipe=recipe
+        )
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, tmp_path, monkeypatch):
+    import distilbert_core.checkpoint
+
+    flushed = []
+    flush = distilbert_core.checkpoint._flush_to_disk
+
+    def full(path):
+        flushed.append(path.name)
+        if flushed.count("state.safetensors") == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(distilbert_core.checkpoint, "_flush_to_disk", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            run(framework, data, body, tmp_path / "new")
+    assert not list(tmp_path.glob("**/.saving-*"))
+    run(framework, data, body, tmp_path / "new", resume=True)  # from the state that was there before
+    run(framework, data, body, tmp_path / "whole")
+    assert weights(tmp_path / "new") == weights(tmp_path / "whole")
+
+
+def test_a_new_head_is_the_same_in_all_backends(framework, data, body, tmp_path):
+    """Drawn from the seed alone; the sums were made by initial_array."""
+    from distilbert_core.parameters import initial_array
+
+    trainer = load_trainer(framework.name, HEAD, body, Recipe(seed=3), np.zeros(1), num_labels=2)
+    arrays = framework.parameters(trainer.model)
+    heads = [p for p in trainer.model.parameter_table if not p.name.startswith("distilbert.")]
+    for parameter in heads:
+        drawn = initial_array(parameter, trainer.model.config, seed=3).astype(np.float32)
+        np.testing.assert_array_equal(arrays[parameter.name], drawn)
+    assert arrays["classifier.weight"].std() > 0
+
+
+def test_a_head_for_other_labels(framework, data, tmp_path):
+    with pytest.raises(InputError, match=r"data.tsv has labels .* sst2-tiny predicts: bad, good; .*--new-head"):
+        finetune("sequence-classification", data, model="sst2-tiny", output=tmp_path / "new", backend=framework.name)
+    recipe = Recipe(max_steps=1)
+    finetune(
+        "sequence-classification", data, model="sst2-tiny", output=tmp_path / "new", backend=framework.name,
+        recipe=recipe, new_head=True,
+    )  # fmt: skip
+    model = framework.load(HEAD, tmp_path / "new")
+    assert model.config.id2label == {0: "bad", 1: "good"}
+
+
+def test_padding_is_no_place_for_an_answer(framework, tmp_path):
+    """The loss of a question does not depend on how much padding there is; that of the model itself does."""
+    config = small_config()
+    save_random(tmp_path, config, Head.QUESTION_ANSWERING)
+    ids = np.arange(1, 11).reshape(2, 5)
+    answer = {"start_positions": np.array([1, 0]), "end_positions": np.array([3, 4])}
+    losses = []
+    for padding in (0, 4):
+        recipe = Recipe(learning_rate=0.0, dropout=0.0, dtype="float64")
+        trainer = load_trainer(framework.name, Head.QUESTION_ANSWERING, tmp_path, recipe, np.zeros(1))
+        arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        batch = {name: np.pad(array, ((0, 0), (0, padding))) for name, array in arrays.items()} | answer
+        losses.append(trainer.step(batch, 0))
+        if padding:
+            assert abs(float(framework.call(trainer.model, **batch)["loss"]) - losses[0]) > 1e-3
+    assert abs(losses[1] - losses[0]) < 1e-14  # measured: 4e-16
