@@ -53,16 +53,16 @@ class Case:
 
 
 CASES = (
-    Case("SST-2", "sequence-classification", "sst2/train.tsv", "sst2/dev.tsv", 300, seeds=3),
-    Case("RTE", "sequence-classification", "rte/train.tsv", "rte/dev.tsv", 120, seeds=3),
-    Case("STS-B", "regression", "stsb/train.tsv", "stsb/test.tsv", 120, seeds=3),
-    Case("WNUT-17", "token-classification", "wnut17/train.conll", "wnut17/test.conll", 160, learning_rate=3e-4),
-    Case("GoEmotions", "multi-label", "goemotions/train.jsonl", "goemotions/test.jsonl", 400, learning_rate=3e-4),
-    Case("ComVE", "multiple-choice", "comve/train.jsonl", "comve/test.jsonl", 150),
-    Case("CODAH", "multiple-choice", "codah/train.jsonl", "codah/test.jsonl", 100, batch_size=16),
-    Case("SQuAD, XQuAD-en", "question-answering", "squad/train.json", "squad/dev.json", 150, batch_size=16,
+    Case("SST-2", "sequence-classification", "sst2/train.tsv", "sst2/dev.tsv", 150, seeds=2),
+    Case("RTE", "sequence-classification", "rte/train.tsv", "rte/dev.tsv", 60, batch_size=16),
+    Case("STS-B", "regression", "stsb/train.tsv", "stsb/test.tsv", 60, seeds=2, learning_rate=2e-4),
+    Case("WNUT-17", "token-classification", "wnut17/train.conll", "wnut17/test.conll", 60, learning_rate=5e-4),
+    Case("GoEmotions", "multi-label", "goemotions/train.jsonl", "goemotions/test.jsonl", 120, learning_rate=5e-4),
+    Case("ComVE", "multiple-choice", "comve/train.jsonl", "comve/test.jsonl", 60, batch_size=16),
+    Case("CODAH", "multiple-choice", "codah/train.jsonl", "codah/test.jsonl", 40, batch_size=16),
+    Case("SQuAD, XQuAD-en", "question-answering", "squad/train.json", "squad/dev.json", 30, batch_size=8,
          learning_rate=3e-4, options=("--max-length", "256")),
-    Case("Gutenberg, WikiText-2", "masked-lm", "mlm/train.txt", "mlm/dev.txt", 120, learning_rate=3e-4),
+    Case("Gutenberg, WikiText-2", "masked-lm", "mlm/train.txt", "mlm/dev-400.txt", 40, learning_rate=5e-4),
 )  # fmt: skip
 
 
@@ -79,6 +79,8 @@ def main() -> None:
         print_table(cases, arguments.runs)
         return
     body = convert_body(arguments.runs)
+    dev = (arguments.data / "mlm/dev.txt").read_text().splitlines(keepends=True)
+    (arguments.data / "mlm/dev-400.txt").write_text("".join(dev[:400]))  # each token has 30,522 logits, which take time
     cores = Queue()
     for core in range(os.cpu_count() or 1):
         cores.put(core)

@@ -83,7 +83,18 @@ class Embeddings(keras.layers.Layer):
 
 def look_up(table: keras.layers.Embedding, ids: tf.Tensor | None) -> tf.Tensor:
     """Return rows of a table. Keras' own look-up counts negative ids from the end; this one lets TensorFlow refuse."""
-    return ops.cast(tf.gather(ops.convert_to_tensor(table.embeddings), ids), table.compute_dtype)
+    values = tf.convert_to_tensor(ops.convert_to_tensor(table.embeddings))  # first the variable in use, then its value
+    return ops.cast(_rows(values, ids), table.compute_dtype)
+
+
+@tf.custom_gradient
+def _rows(table: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """Gather with a dense gradient: of a sparse one, clipping by norm would count a row that occurs twice wrongly."""
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+        return tf.math.unsorted_segment_sum(upstream, ids, tf.shape(table)[0]), None
+
+    return tf.gather(table, ids), gradient
 
 
 class MultiHeadSelfAttention(keras.layers.Layer):

@@ -16,7 +16,8 @@ import tensorflow as tf
 from keras import ops
 
 from distilbert_core.config import NORM_EPSILON, DistilBertConfig
-from distilbert_core.parameters import Parameter, sinusoidal_table
+from distilbert_core.errors import InputError
+from distilbert_core.parameters import Kind, Parameter, sinusoidal_table
 from distilbert_core.pretrained import PretrainedModel
 from distilbert_tf.attention import upcast
 from weight_conversion import LAYOUTS
@@ -181,6 +182,47 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
         weights = self.trainable_weights if only_trainable else self.weights
         return sum(int(np.prod(weight.shape)) for weight in weights)
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Before training on several devices Keras looks at a batch, the mean of the devices' ones: that makes fractions
+        # of ids, and fails for a dict in several processes. One device's batch has the same shapes.
+        strategy = self.distribute_strategy
+        if iterator is not None and strategy.num_replicas_in_sync > 1:
+            _, _, batches = next(iter(iterator))
+            data_batch = keras.tree.map_structure(lambda v: strategy.experimental_local_results(v)[0], next(batches))
+            iterator = None
+        super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+    def enable_lora(self, rank: int, alpha: float | None = None) -> None:
+        """Train low-rank updates of the attention and feed-forward kernels in place of the body; a head stays as it is.
+
+        `save_pretrained` and Keras' own files hold the kernels with their updates added. Compile afterwards.
+
+        Args:
+            rank: Rank of the updates.
+            alpha: An update counts `alpha / rank` times; `rank` if left out.
+
+        Raises:
+            InputError: `rank` is no positive integer, or updates are there already.
+
+        Example:
+            >>> from distilbert_tf import DistilBertConfig, TFDistilBertForSequenceClassification
+            >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48)
+            >>> model = TFDistilBertForSequenceClassification(config)
+            >>> model.enable_lora(rank=2)
+            >>> model.base_model.num_parameters(only_trainable=True)  # 2 * (in + out) of six kernels
+            672
+        """
+        if not isinstance(rank, int) or rank < 1:
+            raise InputError(f"rank must be a positive integer, got {rank!r}.")
+        kernels = [p for p in self.parameter_table if p.kind is Kind.KERNEL and ".transformer." in f".{p.name}"]
+        layers = [LAYOUT.find(self, parameter)[0] for parameter in kernels]
+        if any(layer.lora_enabled for layer in layers):
+            raise InputError("enable_lora was called before, which can be done once: load the model anew.")
+        for variable in self.base_model.trainable_variables:
+            variable.trainable = False
+        for layer in layers:
+            layer.enable_lora(rank, lora_alpha=alpha)
+
     @classmethod
     def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
         with tf.device(device), blank_variables():
@@ -203,6 +245,8 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
 
 def _give_shape(layer: keras.layers.Layer, leaf: str, shape: tuple[int, ...]) -> None:
     """Replace a layer's variable by one of another shape. Keras has no public way: its own quantizers do this."""
+    if getattr(layer, "lora_enabled", False):
+        raise InputError(f"{layer.name} has low-rank updates: resize or prune before enable_lora.")
     old = getattr(layer, leaf)
     attribute = f"_{leaf}" if hasattr(layer, f"_{leaf}") else leaf
     layer._untrack_variable(old)

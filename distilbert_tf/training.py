@@ -32,6 +32,7 @@ class BackendTrainer(Trainer):
             beta_1=recipe.beta1,
             beta_2=recipe.beta2,
             epsilon=recipe.epsilon,
+            global_clipnorm=recipe.max_grad_norm,
         )
         self.optimizer.exclude_from_weight_decay([self.variables[p.name] for p in self.trained if not recipe.decays(p)])
         self.optimizer.build(list(self.variables.values()))
@@ -46,7 +47,7 @@ class BackendTrainer(Trainer):
         with tf.GradientTape() as tape:
             loss = training_loss(self.model, inputs)
         gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")
-        self.optimizer.apply(clipped(gradients, self.recipe.max_grad_norm), variables)
+        self.optimizer.apply(gradients, variables)
         return loss
 
     def state(self) -> dict[str, np.ndarray]:
@@ -77,13 +78,6 @@ def training_loss(model: Any, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
     real = ops.cast(inputs["attention_mask"], "bool")
     start, end = (ops.where(real, scores, -np.inf) for scores in (output.start_logits, output.end_logits))
     return question_answering_loss(start, end, *positions)
-
-
-def clipped(gradients: list[Any], max_norm: float) -> list[tf.Tensor]:
-    """Scale gradients down, all together, to a norm, in their own dtype; Keras' own clipping rounds to float32."""
-    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-    scale = tf.minimum(max_norm / tf.linalg.global_norm(gradients), 1.0)
-    return [gradient * scale for gradient in gradients]
 
 
 @keras.saving.register_keras_serializable("distilbert")
