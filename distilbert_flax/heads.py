@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, D model size, V vocabulary, L labels, C choices.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -36,13 +37,21 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
     output_type: ClassVar[type[ModelOutput]]
 
     def __init__(
-        self, config: DistilBertConfig, *, rngs: nnx.Rngs | None = None, dtype: Any = None, param_dtype: Any = None
+        self,
+        config: DistilBertConfig,
+        *,
+        rngs: nnx.Rngs | None = None,
+        dtype: Any = None,
+        param_dtype: Any = None,
+        scan_layers: bool = False,
+        gradient_checkpointing: bool = False,
     ):
         make = Numerics.of(config, rngs, dtype, param_dtype)
         super().__init__(config, make)
-        self.distilbert = FlaxDistilBertModel(config, rngs=make.rngs, **make.dtypes)
+        encoder = {"scan_layers": scan_layers, "gradient_checkpointing": gradient_checkpointing}
+        self.distilbert = FlaxDistilBertModel(config, rngs=make.rngs, **make.dtypes, **encoder)
         self.make_head(config, make)
-        self.eval()
+        self._finish()
 
     def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
         """Make the layers above the body."""
@@ -71,6 +80,8 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         train: bool | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
     ) -> ModelOutput | tuple:
         """Compute the logits, and the loss if labels are given.
 
@@ -87,6 +98,8 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             train: See there.
             deterministic: See there.
             rngs: See there.
+            params: See there.
+            dropout_rng: See there.
 
         Returns:
             `loss` [] if labels are given, `logits`, and if asked for `hidden_states` and `attentions`.
@@ -94,8 +107,8 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
-        mode = self.mode(train, deterministic, rngs)
-        body: Any = self.distilbert(
+        model, mode = self.for_call(params, train, deterministic, rngs, dropout_rng)
+        body: Any = model.distilbert(
             input_ids,
             attention_mask,
             head_mask,
@@ -106,7 +119,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             position_ids=position_ids,
             **mode,
         )
-        logits = self.head_logits(body.last_hidden_state, mode)
+        logits = model.head_logits(body.last_hidden_state, mode)
         loss = None if labels is None else self.task_loss(logits, labels)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
@@ -244,6 +257,8 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
         train: bool | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
     ) -> ModelOutput | tuple:
         """Compute the score of each choice, and the loss if labels are given.
 
@@ -251,8 +266,8 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
         inputs_embeds [B, C, T, D], attention_mask and position_ids [B, C, T].
         """
         choices = choice_count(shape_of(input_ids), shape_of(inputs_embeds))
-        mode = self.mode(train, deterministic, rngs)
-        body: Any = self.distilbert(
+        model, mode = self.for_call(params, train, deterministic, rngs, dropout_rng)
+        body: Any = model.distilbert(
             _flatten_choices(input_ids),
             _flatten_choices(attention_mask),
             head_mask,
@@ -263,7 +278,7 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
             position_ids=_flatten_choices(position_ids),
             **mode,
         )
-        logits = self.head_logits(body.last_hidden_state, mode).reshape(-1, choices)  # [B, C]
+        logits = model.head_logits(body.last_hidden_state, mode).reshape(-1, choices)  # [B, C]
         loss = None if labels is None else self.task_loss(logits, labels)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
@@ -341,6 +356,8 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         train: bool | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
     ) -> ModelOutput | tuple:
         """Compute the start and end scores, and the loss if both positions are given.
 
@@ -359,6 +376,8 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
             train: See there.
             deterministic: See there.
             rngs: See there.
+            params: See there.
+            dropout_rng: See there.
 
         Returns:
             `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and if asked for
@@ -367,8 +386,8 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
-        mode = self.mode(train, deterministic, rngs)
-        body: Any = self.distilbert(
+        model, mode = self.for_call(params, train, deterministic, rngs, dropout_rng)
+        body: Any = model.distilbert(
             input_ids,
             attention_mask,
             head_mask,
@@ -379,6 +398,6 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
             position_ids=position_ids,
             **mode,
         )
-        start_logits, end_logits = jnp.moveaxis(self.head_logits(body.last_hidden_state, mode), -1, 0)  # [B, T] each
+        start_logits, end_logits = jnp.moveaxis(model.head_logits(body.last_hidden_state, mode), -1, 0)  # [B, T] each
         loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions)
         return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -36,8 +37,11 @@ def cross_entropy(logits: Array, labels: ArrayLike, name: str = "labels") -> Arr
     classes = logits.shape[-1]
     labels = labels.reshape(logits.shape[:-1])
     counted = labels != IGNORE_INDEX
-    if values_known(labels) and counted.any():
-        check_range(name, int(labels[counted].min()), int(labels[counted].max()), classes, "number of classes")
+    if values_known(labels):
+        known = np.asarray(labels)  # looked at by NumPy: under jit, what JAX computes of known values is not known
+        known = known[known != IGNORE_INDEX]
+        if known.size:
+            check_range(name, int(known.min()), int(known.max()), classes, "number of classes")
     log_probabilities = jax.nn.log_softmax(_upcast(logits))  # [..., C]
     chosen = jnp.where(counted, labels, 0)[..., None]
     losses = -jnp.take_along_axis(log_probabilities, chosen, axis=-1, mode="fill")[..., 0]

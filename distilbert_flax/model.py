@@ -11,11 +11,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
 from distilbert_core.config import ACTIVATIONS, DistilBertConfig
+from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import BaseModelOutput
 from distilbert_core.parameters import Head, sinusoidal_table
@@ -134,23 +136,89 @@ class TransformerBlock(nnx.Module):
         x = self.sa_layer_norm(attended + x)
         return self.output_layer_norm(self.ffn(x, mode) + x), weights
 
+    def drops(self, mode: dict[str, Any]) -> bool:
+        """Whether a call in this mode draws random numbers."""
+        return any(
+            site.rate > 0 and not choose(mode["deterministic"], site.deterministic)
+            for site in (self.attention.dropout, self.ffn.dropout)
+        )
+
 
 class Transformer(nnx.Module):
-    """The stack of blocks."""
+    """The stack of blocks.
 
-    def __init__(self, config: DistilBertConfig, make: Numerics):
+    Attributes:
+        scan_layers: Run the blocks by `jax.lax.scan`: one block is compiled, for however many there are.
+        gradient_checkpointing: Keep only each block's input for the backward pass, and compute the rest again there.
+    """
+
+    def __init__(self, config: DistilBertConfig, make: Numerics, scan_layers: bool, gradient_checkpointing: bool):
         self.layer = nnx.List([TransformerBlock(config, i, make) for i in range(config.n_layers)])
+        self.scan_layers = scan_layers
+        self.gradient_checkpointing = gradient_checkpointing
 
     def __call__(
-        self, x: Array, attention_mask: Array | None, head_masks: list[Array | None], mode: dict[str, Any]
-    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """Return the hidden states (the input, then each block's output) and each block's attention weights."""
-        hidden_states, attentions = [x], []
-        for block, head_mask in zip(self.layer, head_masks, strict=True):
-            x, weights = block(x, attention_mask, head_mask, mode)
-            hidden_states.append(x)
-            attentions.append(weights)
-        return tuple(hidden_states), tuple(attentions)
+        self,
+        x: Array,
+        attention_mask: Array | None,
+        head_masks: list[Array | None],
+        mode: dict[str, Any],
+        output_hidden_states: bool,
+        output_attentions: bool,
+    ) -> tuple[Array, tuple[Array, ...] | None, tuple[Array, ...] | None]:
+        """[B, T, D] -> [B, T, D]; if asked for, the hidden states (the input is the first) and attention weights."""
+        # One key for each block, drawn here: blocks drop the same whether they are scanned, or computed again.
+        keys = [mode["rngs"].dropout() if block.drops(mode) else None for block in self.layer]
+
+        def run(block: TransformerBlock, x: Array, head_mask: Array | None, key: Array | None) -> tuple[Array, Kept]:
+            rngs = None if key is None else nnx.Rngs(dropout=key)
+            x, weights = block(x, attention_mask, head_mask, {**mode, "rngs": rngs})
+            return x, (x if output_hidden_states else None, weights if output_attentions else None)
+
+        if self.gradient_checkpointing:
+            run = nnx.remat(run, prevent_cse=not self.scan_layers)  # a scan keeps the two computations apart by itself
+        last, kept = (scan_blocks if self.scan_layers else loop_blocks)(run, x, self.layer, head_masks, keys)
+        return (
+            last,
+            (x, *(hidden for hidden, _ in kept)) if output_hidden_states else None,
+            tuple(weights for _, weights in kept) if output_attentions else None,
+        )
+
+
+Kept = tuple[Any, Any]  # a block's output and its attention weights, each None unless asked for
+RunBlock = Callable[[TransformerBlock, Array, Array | None, Array | None], tuple[Array, Kept]]
+
+
+def loop_blocks(
+    run: RunBlock, x: Array, blocks: list[TransformerBlock], head_masks: list[Array | None], keys: list[Array | None]
+) -> tuple[Array, list[Kept]]:
+    """Run blocks one after another."""
+    kept = []
+    for block, head_mask, key in zip(blocks, head_masks, keys, strict=True):
+        x, of_block = run(block, x, head_mask, key)
+        kept.append(of_block)
+    return x, kept
+
+
+def scan_blocks(
+    run: RunBlock, x: Array, blocks: list[TransformerBlock], head_masks: list[Array | None], keys: list[Array | None]
+) -> tuple[Array, list[Kept]]:
+    """Run blocks one after another by `jax.lax.scan`, their parameters stacked for the time of the call."""
+    graphs, states = zip(*(nnx.split(block) for block in blocks), strict=True)
+    for layer, graph in enumerate(graphs):
+        if graph != graphs[0]:
+            raise InputError(
+                f"scan_layers=True needs layers that are alike; layer {layer} differs from layer 0 in its number of "
+                "heads, its dtype or its mode. Use scan_layers=False."
+            )
+    layers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *zip(states, head_masks, keys, strict=True))
+
+    def step(x: Array, layer: Any) -> tuple[Array, Kept]:
+        state, head_mask, key = layer
+        return run(nnx.merge(graphs[0], state), x, head_mask, key)
+
+    x, kept = jax.lax.scan(step, x, layers)
+    return x, [jax.tree.map(lambda stacked, layer=layer: stacked[layer], kept) for layer in range(len(blocks))]
 
 
 class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
@@ -163,6 +231,11 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         rngs: Where initial parameters and dropout come from; `nnx.Rngs(0)` if left out.
         dtype: Dtype of the computation; that of the parameters if left out.
         param_dtype: Dtype of the parameters; `dtype` if left out, float32 if neither is given.
+        scan_layers: Compile one block and run it for every layer, by `jax.lax.scan`: the same numbers, and compiling
+            takes as long for many layers as for one. Call such a model under jit. Layers must have the same number of
+            heads.
+        gradient_checkpointing: Keep only each block's input for the backward pass and compute the rest again there:
+            less memory for more time.
 
     Example:
         >>> import jax.numpy as jnp
@@ -177,14 +250,21 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
     head = Head.NONE
 
     def __init__(
-        self, config: DistilBertConfig, *, rngs: nnx.Rngs | None = None, dtype: Any = None, param_dtype: Any = None
+        self,
+        config: DistilBertConfig,
+        *,
+        rngs: nnx.Rngs | None = None,
+        dtype: Any = None,
+        param_dtype: Any = None,
+        scan_layers: bool = False,
+        gradient_checkpointing: bool = False,
     ):
         make = Numerics.of(config, rngs, dtype, param_dtype)
         super().__init__(config, make)
         self.embeddings = Embeddings(config, make)
-        self.transformer = Transformer(config, make)
+        self.transformer = Transformer(config, make, scan_layers, gradient_checkpointing)
         self.rngs = make.stored_rngs()
-        self.eval()
+        self._finish()
 
     def __call__(
         self,
@@ -200,6 +280,8 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         train: bool | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
     ) -> BaseModelOutput | tuple:
         """Compute the hidden states of every token.
 
@@ -215,6 +297,9 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
             train: Apply dropout; what `model.train()` or `model.eval()` said last if left out.
             deterministic: The opposite of `train`, for those who think that way round.
             rngs: Where dropout comes from, an `nnx.Rngs` or a key; the model's own if left out.
+            params: Parameters to use in place of the model's, a nested dict like `model.params`. Such a call changes no
+                state and depends on none: dropout is off unless `train=True` and `dropout_rng` are given.
+            dropout_rng: Another name for `rngs`, as a key.
 
         Returns:
             `last_hidden_state` [B, T, D], and if asked for `hidden_states` and `attentions`.
@@ -238,17 +323,18 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         check_shapes(config, {name: shape_of(value) for name, value in arguments.items()})
         check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
         check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
-        mode = self.mode(train, deterministic, rngs)
+        model, mode = self.for_call(params, train, deterministic, rngs, dropout_rng)
 
-        x = self.embeddings(input_ids, inputs_embeds, position_ids, mode)  # [B, T, D]
-        hidden_states, attentions = self.transformer(
-            x, None if attention_mask is None else attention_mask != 0, self.head_masks(head_mask), mode
+        x = model.embeddings(input_ids, inputs_embeds, position_ids, mode)  # [B, T, D]
+        x, hidden_states, attentions = model.transformer(
+            x,
+            None if attention_mask is None else attention_mask != 0,
+            self.head_masks(head_mask),
+            mode,
+            choose(output_hidden_states, config.output_hidden_states),
+            choose(output_attentions, config.output_attentions),
         )
-        output = BaseModelOutput(
-            last_hidden_state=hidden_states[-1],
-            hidden_states=hidden_states if choose(output_hidden_states, config.output_hidden_states) else None,
-            attentions=attentions if choose(output_attentions, config.output_attentions) else None,
-        )
+        output = BaseModelOutput(last_hidden_state=x, hidden_states=hidden_states, attentions=attentions)
         return output if choose(return_dict, config.return_dict) else output.to_tuple()
 
     def head_masks(self, head_mask: Array | None) -> list[Array | None]:
@@ -263,4 +349,5 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
 def check_values(name: str, ids: Array | None, size: int, meaning: str) -> None:
     """Raise InputError if ids do not lie in [0, size); does nothing while values are not known."""
     if ids is not None and values_known(ids) and ids.size:
-        check_range(name, int(ids.min()), int(ids.max()), size, meaning)
+        values = np.asarray(ids)  # looked at by NumPy: under jit, what JAX computes of known values is not known
+        check_range(name, int(values.min()), int(values.max()), size, meaning)

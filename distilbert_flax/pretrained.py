@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 from jax.nn.initializers import normal
 from jax.typing import ArrayLike
@@ -18,6 +20,7 @@ from distilbert_core.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Parameter
 from distilbert_core.pretrained import PretrainedModel
+from distilbert_flax.sharding import logical_axes
 from weight_conversion import LAYOUTS
 
 LAYOUT = LAYOUTS["flax"]
@@ -92,7 +95,7 @@ def initial_embedding(key: Array, shape: tuple[int, ...], dtype: Any, *, std: fl
 class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
     """Base of the six models; attribute paths are the canonical names, with NNX's own leaf names."""
 
-    _options = frozenset({"rngs", "param_dtype"})
+    _options = frozenset({"rngs", "param_dtype", "scan_layers", "gradient_checkpointing"})
 
     def __init__(self, config: DistilBertConfig, make: Numerics):
         config.validate()
@@ -105,22 +108,92 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
         kinds = (nnx.Param,) if only_trainable else (nnx.Param, FixedTable)
         return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self, nnx.Any(*kinds))))
 
-    def mode(self, train: bool | None, deterministic: bool | None, rngs: nnx.Rngs | Array | None) -> dict[str, Any]:
-        """Return what each dropout is called with."""
+    @property
+    def params(self) -> dict[str, Any]:
+        """The trained parameters as a nested dict, with the names that Transformers' Flax models gave them.
+
+        Setting it replaces the values; they must have the same names and shapes.
+
+        Example:
+            >>> from distilbert_flax import DistilBertConfig, FlaxDistilBertModel
+            >>> model = FlaxDistilBertModel(DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48))
+            >>> model.params["transformer"]["layer"]["0"]["ffn"]["lin1"]["kernel"].shape
+            (24, 48)
+        """
+        own = nnx.to_flat_state(nnx.state(self, nnx.Param))
+        return unflatten_dict({tuple(map(str, path)): param.get_value() for path, param in own})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "params":  # NNX does not let a property be set
+            nnx.update(self, self._params_state(value))
+        else:
+            super().__setattr__(name, value)
+
+    def with_params(self, params: Mapping[str, Any]) -> Self:
+        """Return a model like this one over other parameters; this one stays as it is.
+
+        Args:
+            params: A nested dict like `params`, of arrays or of what JAX traces.
+
+        Raises:
+            InputError: A parameter is missing, unknown, or has another shape.
+        """
+        graph, _, rest = nnx.split(self, nnx.Param, ...)
+        return nnx.merge(graph, self._params_state(params), rest)
+
+    def _params_state(self, params: Mapping[str, Any]) -> nnx.State:
+        """Return the values of a nested dict in the place of this model's own."""
+        own = {"/".join(map(str, path)): (path, param) for path, param in nnx.to_flat_state(nnx.state(self, nnx.Param))}
+        given = {"/".join(map(str, path)): array for path, array in flatten_dict(params).items()}
+        differing = sorted(given.keys() ^ own.keys())
+        if differing:
+            raise InputError(
+                "params must hold the names that model.params has; missing or unknown: "
+                f"{', '.join(differing[:8])}{' ...' if len(differing) > 8 else ''}."
+            )
+        for name, (_, param) in own.items():
+            if jnp.shape(given[name]) != param.shape:
+                raise InputError(f"params: {name} must have shape {param.shape}, got {jnp.shape(given[name])}.")
+        return nnx.from_flat_state(
+            (path, param.replace(jnp.asarray(given[name]))) for name, (path, param) in own.items()
+        )
+
+    def for_call(
+        self,
+        params: Mapping[str, Any] | None,
+        train: bool | None,
+        deterministic: bool | None,
+        rngs: nnx.Rngs | Array | None,
+        dropout_rng: Array | None,
+    ) -> tuple[Self, dict[str, Any]]:
+        """Return the model that a call runs, over `params` if they are given, and what each dropout is called with."""
         if train is not None and deterministic is not None and train == deterministic:
             raise InputError(f"train and deterministic contradict each other: both are {train}.")
         if train is not None:
             deterministic = not train
-        if rngs is None:
-            rngs = self.base_model.rngs
-        elif isinstance(rngs, jax.Array):  # one key for all would drop the same places everywhere
+        if rngs is not None and dropout_rng is not None:
+            raise InputError("Give rngs or dropout_rng, not both.")
+        rngs = dropout_rng if rngs is None else rngs
+        if rngs is not None and not isinstance(rngs, nnx.Rngs):  # one key for all would drop the same places everywhere
             rngs = nnx.Rngs(dropout=rngs)
-        return {"deterministic": deterministic, "rngs": rngs}
+        if params is None:
+            return self, {"deterministic": deterministic, "rngs": self.base_model.rngs if rngs is None else rngs}
+        if deterministic is False and rngs is None:
+            raise InputError("train=True with params needs dropout_rng: such a call changes no state of the model.")
+        return self.with_params(params), {"deterministic": deterministic is not False, "rngs": rngs}
+
+    def _finish(self) -> None:
+        """End a constructor: name the axes of all parameters, and begin in inference mode."""
+        for parameter in self.parameter_table:
+            if parameter.tied_to is None:
+                layer, leaf = LAYOUT.find(self, parameter)
+                getattr(layer, leaf).set_metadata(logical_axes=logical_axes(parameter))
+        self.eval()
 
     @classmethod
     def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
-        make = Numerics.of(config, options.get("rngs"), dtype, options.get("param_dtype"))
-        model = nnx.eval_shape(lambda: cls(config, **make.dtypes))
+        make = Numerics.of(config, options.pop("rngs", None), dtype, options.pop("param_dtype", None))
+        model = nnx.eval_shape(lambda: cls(config, **make.dtypes, **options))
         with jax.default_device(_device(device)):
             model.base_model.rngs = make.stored_rngs()  # those made above have no values either
         return model
