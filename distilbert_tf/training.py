@@ -13,7 +13,7 @@ from keras import ops
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.recipe import Recipe
-from distilbert_core.training.trainer import Trainer
+from distilbert_core.training.trainer import Trainer, step_seed
 from distilbert_tf.losses import question_answering_loss
 from distilbert_tf.pretrained import LAYOUT
 
@@ -36,6 +36,9 @@ class BackendTrainer(Trainer):
         )
         self.optimizer.exclude_from_weight_decay([self.variables[p.name] for p in self.trained if not recipe.decays(p)])
         self.optimizer.build(list(self.variables.values()))
+        generators = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]  # of dropout
+        for number, variable in enumerate(generators):
+            variable.assign((step_seed(recipe.seed, number), 0))
         self._step = tf.function(self._traced_step, reduce_retracing=True)
 
     def step(self, batch: Batch, number: int) -> float:

@@ -21,6 +21,7 @@ from distilbert_core.hub import split_hub_options
 from distilbert_core.inference import load_inference
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.training.batches import training_order
+from distilbert_core.training.labels import check_known
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.reporting import Log, draw_curve, require_plots, training_bar
@@ -130,7 +131,7 @@ def finetune(
     require_plots()
     rows = kind.read(train, columns)
     eval_rows = kind.read(eval, columns) if eval is not None else None
-    labels = _choose_labels(kind, rows, train, model, labels, new_head, where)
+    labels = _labels(kind, rows, train, model, labels, new_head, where)
     settings = {
         "task": task,
         "backend": backend,
@@ -225,11 +226,12 @@ def evaluate(
     rows = kind.read(file, columns)
     backend = default_backend() if backend is None else backend
     inference = load_inference(backend, kind.head, model, dtype=recipe.dtype, **options, **where)
+    _check_head(kind, inference.config, model, "Give a model that was trained for regression.")
     data = kind(DistilBertTokenizerFast.from_pretrained(model, **where), inference.config, recipe)
     return data.evaluate(inference, rows, _encode(data, rows, file))
 
 
-def _choose_labels(
+def _labels(
     kind: type[Task],
     rows: Sequence[Row],
     train: str | Path,
@@ -238,40 +240,34 @@ def _choose_labels(
     new_head: bool,
     where: Mapping[str, Any],
 ) -> list[str] | None:
-    """Return the names of the labels, or None if the task has none; raise InputError if they do not fit."""
+    """Return the names of the model's labels, or None if the task has none; raise InputError if they do not fit."""
+    config = DistilBertConfig.from_pretrained(model, **where)
+    has_head = kind.head.architecture in (config.architectures or ()) and not new_head
+    advice = "Correct the file, or give new_head=True (--new-head) to replace the head."
+    if has_head:
+        _check_head(kind, config, model, advice)
     found = kind.label_names(rows)
     if found is None:
         if labels is not None:
             raise InputError(f"labels must be left out: {kind.name} has no names of labels.")
         return None
-    config = DistilBertConfig.from_pretrained(model, **where)
-    has_head = kind.head.architecture in (config.architectures or ()) and not new_head
-    present = list(config.id2label.values()) if has_head else None
-    wanted = list(labels) if labels is not None else found
-    if present is None:
-        _check_known(found, wanted, f"{train} has", "labels")
+    if not has_head:
+        if not found and labels is None:
+            raise InputError(f"{train} has no label in any row; give labels (--labels).")
+        wanted = list(labels) if labels is not None else found
+        check_known(found, wanted, f"{train} has labels that are not among the given", "Correct the file or labels.")
         return wanted
-    if labels is not None and wanted != present:
-        raise InputError(
-            f"labels are {', '.join(wanted)}, but {model} predicts {', '.join(present)}; give new_head=True "
-            "(--new-head) to replace its head."
-        )
-    if kind.problem_type != "regression":
-        _check_known(found, present, f"{train} has", f"what {model} predicts")
-    elif len(present) != 1:
-        raise InputError(
-            f"{model} predicts {', '.join(present)}, not a number; give new_head=True (--new-head) to replace its head."
-        )
+    present = list(config.id2label.values())
+    if labels is not None and list(labels) != present:
+        raise InputError(f"labels are {', '.join(labels)}, but {model} predicts {', '.join(present)}. {advice}")
+    check_known(found, present, f"{train} has labels that are not among what {model} predicts", advice)
     return present
 
 
-def _check_known(found: Sequence[str], known: Sequence[str], who: str, what: str) -> None:
-    strange = [name for name in found if name not in known and not (name.isdigit() and int(name) < len(known))]
-    if strange:
-        raise InputError(
-            f"{who} labels that are not among {what}: {', '.join(strange[:8])}; known are {', '.join(known[:8])}. "
-            "Correct the file, or give new_head=True (--new-head) to replace the head."
-        )
+def _check_head(kind: type[Task], config: DistilBertConfig, model: str | Path, advice: str) -> None:
+    """Raise InputError if one number is asked of a model that predicts labels, or the other way round."""
+    if kind.problem_type == "regression" and config.num_labels != 1:
+        raise InputError(f"{model} predicts {', '.join(config.id2label.values())}, not one number. {advice}")
 
 
 def _encode(data: Task, rows: Sequence[Row] | None, path: str | Path | None) -> list[Feature]:

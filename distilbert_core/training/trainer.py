@@ -84,7 +84,7 @@ class Trainer:
 
 
 def step_seed(seed: int, number: int) -> int:
-    """Return the seed of one step's dropout, in [0, 2**32)."""
+    """Return a seed for dropout, in [0, 2**32): that of one step, or of one layer for all steps."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 

@@ -1,0 +1,63 @@
+"""Labels: from what a file has to names, from names to the numbers that a model predicts."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import InputError
+
+MOST_LABELS = 100_000  # a number above is none of a label, but that of a row, or a year and a day
+OUTSIDE = "O"  # the label of words that are in no entity
+
+
+def label_name(column: str, value: Any) -> str:
+    """Return the name of a label given as a text or as an integer."""
+    name = str(value).strip()
+    number = as_number(name)
+    impossible = number is not None and not (name.isdecimal() and number < MOST_LABELS)
+    if not isinstance(value, str | int) or isinstance(value, bool) or not name or impossible:
+        raise InputError(
+            f"{column} must be the name of a label, or an integer from 0 to {MOST_LABELS - 1}; got "
+            f"{reprlib.repr(value)}. Other numbers are for the task 'regression'."
+        )
+    return name
+
+
+def as_number(value: Any) -> float | None:
+    """Return a text or a number as a float, or None if it is no number."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def all_labels(names: Iterable[str]) -> list[str]:
+    """Return the labels that these names are: '0', '1', ... up to the highest, or the names in order."""
+    found = set(names)
+    if found and all(name.isdecimal() for name in found):
+        return [str(number) for number in range(max(map(int, found)) + 1)]
+    return sorted(found)
+
+
+def label_id(config: DistilBertConfig, name: str) -> int:
+    """Return the number of a label, given by name or by number."""
+    number = config.label2id.get(name, int(name) if name.isdecimal() else -1)
+    if not 0 <= number < config.num_labels:
+        labels = ", ".join(config.id2label.values())
+        raise InputError(
+            f"Label {name!r} is none of the model's {config.num_labels} labels: {reprlib.repr(labels)}. Correct the "
+            "file, or train a new head for its labels."
+        )
+    return number
+
+
+def check_known(names: Sequence[str], known: Sequence[str], problem: str, advice: str) -> None:
+    """Raise InputError if some names are none of the known labels, nor the number of one."""
+    strange = [name for name in names if name not in known and not (name.isdecimal() and int(name) < len(known))]
+    if strange:
+        raise InputError(f"{problem}: {', '.join(strange[:8])}; known are {', '.join(known[:8])}. {advice}")

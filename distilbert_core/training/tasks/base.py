@@ -1,0 +1,193 @@
+"""What all tasks share: from a file to rows, from rows to batches, from outputs to metrics.
+
+Shapes: B batch, T tokens, C choices, L labels.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from distilbert_core.batching import pad_rows, token_batches
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import InputError
+from distilbert_core.inference import TOKEN_HEADS, Inference
+from distilbert_core.parameters import Head
+from distilbert_core.records import column_names, file_kind, parse_records
+from distilbert_core.tokenization.base import BaseTokenizer
+from distilbert_core.training.batches import Batch, fill_up
+from distilbert_core.training.metrics import Metrics
+from distilbert_core.training.recipe import Recipe
+
+Row = dict[str, Any]  # a record by the names of the task's columns
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What a model is given for one row, or one window of it.
+
+    Attributes:
+        ids: Token ids [T], or [C] lists of them.
+        target: What is to be predicted, as the task has it.
+        row: Number of the row it was made from.
+    """
+
+    ids: Any
+    target: Any
+    row: int
+
+    @property
+    def size(self) -> int:
+        """How many tokens it is for the model: T, or C * T."""
+        return len(self.ids) if isinstance(self.ids[0], int) else len(self.ids) * max(map(len, self.ids))
+
+
+class Task:
+    """A task with the tokenizer and the labels of one model.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        config: The model's configuration.
+        recipe: Says how long rows may be.
+    """
+
+    name: ClassVar[str]
+    head: ClassVar[Head]
+    problem_type: ClassVar[str | None] = None
+    columns: ClassVar[tuple[str, ...]]
+    optional: ClassVar[tuple[str, ...]] = ()
+    readers: ClassVar[Mapping[str, Callable[[Path], Iterator[Row]]]] = {}  # suffix -> reader of another kind of file
+    default_length: ClassVar[int] = 128  # most tokens of a row
+    metric: ClassVar[str]  # which tells the better of two models
+    evaluation_tokens: ClassVar[int] = 4096  # of a batch
+
+    def __init__(self, tokenizer: BaseTokenizer, config: DistilBertConfig, recipe: Recipe):
+        self.tokenizer = tokenizer
+        self.config = config
+        self.recipe = recipe
+        longest = min(tokenizer.model_max_length, config.max_position_embeddings)
+        self.max_length = min(recipe.max_length or self.default_length, longest)
+        self.per_token = self.head in TOKEN_HEADS
+
+    # -- from a file to rows ------------------------------------------------------------------------------------
+
+    @classmethod
+    def read(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> list[Row]:
+        """Return the rows of a file, checked.
+
+        Args:
+            path: A .csv, .tsv or .jsonl file, or another that the task knows; maybe with .gz at the end.
+            columns: Names of the file's columns, where they are not the task's own: {'text': 'sentence'}.
+
+        Raises:
+            InputError: The file cannot be read, is empty, lacks a column, or holds an impossible value.
+        """
+        path = Path(path)
+        wanted = (*cls.columns, *cls.optional)
+        unknown = sorted((columns or {}).keys() - set(wanted))
+        if unknown:
+            raise InputError(f"columns must name some of {', '.join(wanted)}; {', '.join(unknown)} is none of these.")
+        rows = []
+        for number, row in enumerate(cls._records(path, columns or {}), 1):
+            try:
+                rows.append(cls.check(row))
+            except InputError as error:
+                raise InputError(f"{path}: record {number}: {error}") from None
+        if not rows:
+            raise InputError(f"{path} is empty: it holds no rows.")
+        return rows
+
+    @classmethod
+    def _records(cls, path: Path, names: Mapping[str, str]) -> Iterable[Row]:
+        reader = cls.readers.get(file_kind(path))
+        if reader is not None:
+            return reader(path)
+        present = column_names(path)
+        optional = [column for column in cls.optional if column in names or column in present]
+        taken = {column: names.get(column, column) for column in (*cls.columns, *optional)}
+        records = parse_records(path, list(taken.values()))
+        return (dict(zip(taken, record, strict=True)) for record in records)
+
+    @classmethod
+    def check(cls, row: Row) -> Row:
+        """Return a row with values as the task has them, or raise InputError, naming the column."""
+        return {column: text_of(column, value) for column, value in row.items()}
+
+    @classmethod
+    def label_names(cls, rows: Sequence[Row]) -> list[str] | None:
+        """Return the names of the labels that a new head for these rows has; None if the task has no such names."""
+        return None
+
+    @classmethod
+    def config_fields(cls, labels: Sequence[str] | None) -> dict[str, Any]:
+        """Return what the configuration of a model for the task says."""
+        fields: dict[str, Any] = {} if cls.problem_type is None else {"problem_type": cls.problem_type}
+        if labels is None:
+            return fields
+        names = dict(enumerate(labels))
+        return fields | {
+            "num_labels": len(names),
+            "id2label": names,
+            "label2id": {name: i for i, name in names.items()},
+        }
+
+    # -- from rows to batches -----------------------------------------------------------------------------------
+
+    def encode(self, rows: Sequence[Row]) -> list[Feature]:
+        """Return what the model is given for rows."""
+        texts = [row["text"] for row in rows]
+        pairs = [row["text_pair"] for row in rows] if "text_pair" in rows[0] else None
+        encoding = self.tokenizer(texts, pairs, truncation=True, max_length=self.max_length)
+        return [
+            Feature(ids, self.target(row), number)
+            for number, (ids, row) in enumerate(zip(encoding["input_ids"], rows, strict=True))
+        ]
+
+    def target(self, row: Row) -> Any:
+        """Return what is to be predicted for a row."""
+        raise NotImplementedError
+
+    def inputs(self, features: Sequence[Feature], padded_length: Callable[[int], int] = int) -> Batch:
+        """Return the model's arguments for some features, without labels.
+
+        Args:
+            features: B features.
+            padded_length: Says to how many tokens rows are filled up, given the longest.
+        """
+        ids, mask = pad_rows([feature.ids for feature in features], self.tokenizer.pad_token_id)
+        length = padded_length(ids.shape[-1])
+        return {
+            "input_ids": fill_up(ids, length, self.tokenizer.pad_token_id),
+            "attention_mask": fill_up(mask, length, 0),
+        }
+
+    def batch(self, features: Sequence[Feature], padded_length: Callable[[int], int], seed: Sequence[int]) -> Batch:
+        """Return the model's arguments for a step, labels included; `seed` decides what is drawn."""
+        return {**self.inputs(features, padded_length), "labels": np.array([feature.target for feature in features])}
+
+    # -- from outputs to metrics --------------------------------------------------------------------------------
+
+    def evaluate(self, inference: Inference, rows: Sequence[Row], features: Sequence[Feature]) -> Metrics:
+        """Return the metrics of a model's answers for rows."""
+        kept: list[Any] = [None] * len(features)
+        for batch in token_batches([feature.size for feature in features], self.evaluation_tokens):
+            outputs = inference(**self.inputs([features[i] for i in batch]))
+            for place, i in enumerate(batch):
+                kept[i] = outputs["logits"][place, : len(features[i].ids) if self.per_token else None].copy()
+        return self.measure(rows, features, kept)
+
+    def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
+        """Return the metrics of the logits of each feature."""
+        raise NotImplementedError
+
+
+def text_of(column: str, value: Any) -> str:
+    """Return a value that must be a text, or raise InputError, naming its column."""
+    if not isinstance(value, str):
+        raise InputError(f"{column} must be a text, got {reprlib.repr(value)}.")
+    return value

@@ -1,0 +1,76 @@
+"""The tokens that were hidden in a text.
+
+Shapes: B batch, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from distilbert_core.batching import token_batches
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.inference import Inference
+from distilbert_core.inputs import IGNORE_INDEX
+from distilbert_core.parameters import Head
+from distilbert_core.tokenization.base import BaseTokenizer
+from distilbert_core.training import metrics
+from distilbert_core.training.batches import Batch, mask_tokens
+from distilbert_core.training.metrics import Metrics
+from distilbert_core.training.recipe import Recipe
+from distilbert_core.training.tasks.base import Feature, Row, Task
+
+
+class MaskedLM(Task):
+    """The tokens that were hidden in a text."""
+
+    name = "masked-lm"
+    head = Head.MASKED_LM
+    columns = ("text",)
+    metric = "loss"
+    evaluation_tokens = 1024  # each has as many logits as there are words
+
+    def __init__(self, tokenizer: BaseTokenizer, config: DistilBertConfig, recipe: Recipe):
+        super().__init__(tokenizer, config, recipe)
+        special = set(tokenizer.all_special_ids)
+        self.special = np.array(sorted(special))
+        self.words = np.array([i for i in range(min(len(tokenizer), config.vocab_size)) if i not in special])
+
+    def encode(self, rows: Sequence[Row]) -> list[Feature]:
+        """Return the tokens of each text that has one to hide."""
+        encoding = self.tokenizer([row["text"] for row in rows], truncation=True, max_length=self.max_length)
+        return [
+            Feature(ids, None, row)
+            for row, ids in enumerate(encoding["input_ids"])
+            if not np.isin(ids, self.special).all()
+        ]
+
+    def batch(self, features: Sequence[Feature], padded_length: Callable[[int], int], seed: Sequence[int]) -> Batch:
+        """Return the model's arguments with some tokens hidden; labels [B, T] are -100 for all others."""
+        inputs = self.inputs(features, padded_length)
+        ids, labels = mask_tokens(
+            np.random.default_rng(seed),
+            inputs["input_ids"],
+            np.isin(inputs["input_ids"], self.special),
+            self.tokenizer.mask_token_id,
+            self.words,
+            self.recipe.mask_probability,
+        )
+        return {**inputs, "input_ids": ids, "labels": labels}
+
+    def evaluate(self, inference: Inference, rows: Sequence[Row], features: Sequence[Feature]) -> Metrics:
+        """Return the mean cross-entropy, the perplexity and the accuracy on hidden tokens, the same at each call."""
+        total, correct, count = 0.0, 0, 0
+        sizes = [feature.size for feature in features]
+        for number, batch in enumerate(token_batches(sizes, self.evaluation_tokens)):
+            arrays = self.batch([features[i] for i in batch], int, [0, number])
+            labels = arrays.pop("labels")
+            hidden = labels != IGNORE_INDEX
+            logits = inference(**arrays)["logits"][hidden].astype(np.float64)  # [hidden, V]
+            right = np.take_along_axis(logits, labels[hidden][:, None], axis=1)[:, 0]
+            highest = logits.max(axis=1)
+            total += float((np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - right).sum())
+            correct += int((logits.argmax(axis=1) == labels[hidden]).sum())
+            count += int(hidden.sum())
+        return metrics.masked_lm(total, correct, count)

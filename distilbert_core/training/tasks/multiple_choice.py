@@ -1,0 +1,80 @@
+"""The right one of a few continuations of a text.
+
+Shapes: B batch, C choices, T tokens.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from distilbert_core.errors import InputError
+from distilbert_core.parameters import Head
+from distilbert_core.training import metrics
+from distilbert_core.training.batches import Batch
+from distilbert_core.training.metrics import Metrics
+from distilbert_core.training.tasks.base import Feature, Row, Task, text_of
+
+
+class MultipleChoice(Task):
+    """The right one of a few continuations of a text."""
+
+    name = "multiple-choice"
+    head = Head.MULTIPLE_CHOICE
+    columns = ("prompt", "choices", "label")
+    metric = "accuracy"
+
+    @classmethod
+    def read(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> list[Row]:
+        """Return the rows of a file, which must all have as many choices; see `Task.read`."""
+        rows = super().read(path, columns)
+        for number, row in enumerate(rows, 1):
+            if len(row["choices"]) != len(rows[0]["choices"]):
+                raise InputError(
+                    f"{path}: record {number}: choices must be {len(rows[0]['choices'])} as in the first, got "
+                    f"{len(row['choices'])}."
+                )
+        return rows
+
+    @classmethod
+    def check(cls, row: Row) -> Row:
+        """Return the row if its label is the number of a choice."""
+        text_of("prompt", row["prompt"])
+        choices, label = row["choices"], row["label"]
+        if not isinstance(choices, list) or len(choices) < 2:
+            raise InputError(f"choices must be a list of at least two texts, got {reprlib.repr(choices)}.")
+        for choice in choices:
+            text_of("choices", choice)
+        if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < len(choices):
+            raise InputError(f"label must be the number of a choice, 0 to {len(choices) - 1}; got {label!r}.")
+        return row
+
+    def encode(self, rows: Sequence[Row]) -> list[Feature]:
+        """Return the tokens of the text with each choice, filled up to one length: [C, T]."""
+        count = len(rows[0]["choices"])
+        encoding = self.tokenizer(
+            [row["prompt"] for row in rows for _ in row["choices"]],
+            [choice for row in rows for choice in row["choices"]],
+            truncation=True,
+            max_length=self.max_length,
+        )["input_ids"]
+        return [
+            Feature(encoding[number * count : (number + 1) * count], row["label"], number)
+            for number, row in enumerate(rows)
+        ]
+
+    def inputs(self, features: Sequence[Feature], padded_length: Callable[[int], int] = int) -> Batch:
+        """Return the model's arguments [B, C, T]."""
+        flat = [Feature(ids, None, feature.row) for feature in features for ids in feature.ids]
+        return {
+            name: array.reshape(len(features), -1, array.shape[-1])
+            for name, array in super().inputs(flat, padded_length).items()
+        }
+
+    def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
+        """Return the accuracy."""
+        labels = np.array([feature.target for feature in features])
+        return {"accuracy": metrics.classification(np.stack(logits), labels)["accuracy"]}

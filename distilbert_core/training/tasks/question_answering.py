@@ -1,0 +1,141 @@
+"""The answer to a question, as a span of a context of any length.
+
+Shapes: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from distilbert_core.errors import InputError
+from distilbert_core.inference import Inference
+from distilbert_core.parameters import Head
+from distilbert_core.pipelines.question_answering import QuestionAnsweringPipeline
+from distilbert_core.records import decoded_lines
+from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.training import metrics
+from distilbert_core.training.batches import Batch
+from distilbert_core.training.metrics import Metrics
+from distilbert_core.training.tasks.base import Feature, Row, Task, text_of
+
+MOST_ANSWER_TOKENS = 30  # as evaluations on SQuAD have it
+
+
+def read_squad(path: Path) -> Iterator[Row]:
+    """Yield the questions of a .json file in SQuAD's form."""
+    try:
+        data = json.loads("".join(decoded_lines(path)))["data"]
+        for article in data:
+            for paragraph in article["paragraphs"]:
+                for question in paragraph["qas"]:
+                    answers = question["answers"]
+                    yield {
+                        "question": question["question"],
+                        "context": paragraph["context"],
+                        "answers": {key: [answer[key] for answer in answers] for key in ("text", "answer_start")},
+                    }
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not in SQuAD's form: {error!r}.") from error
+
+
+class QuestionAnswering(Task):
+    """The answer to a question as a span of a context, which is read in windows."""
+
+    name = "question-answering"
+    head = Head.QUESTION_ANSWERING
+    columns = ("question", "context", "answers")
+    readers = {".json": read_squad}  # noqa: RUF012
+    default_length = 384
+    metric = "f1"
+
+    @classmethod
+    def check(cls, row: Row) -> Row:
+        """Return the row if each answer stands where it says."""
+        for column in ("question", "context"):
+            if not text_of(column, row[column]).strip():
+                raise InputError(f"{column} must not be empty.")
+        match row["answers"]:
+            case {"text": [_, *_] as texts, "answer_start": [_, *_] as starts} if len(texts) == len(starts):
+                for text, start in zip(texts, starts, strict=True):
+                    fits = isinstance(text, str) and text and isinstance(start, int) and start >= 0
+                    if not fits or row["context"][start : start + len(text)] != text:
+                        raise InputError(f"answers: {reprlib.repr(text)} does not stand at {start!r} of the context.")
+                return row
+        raise InputError(
+            'answers must be {"text": [...], "answer_start": [...]} with as many of both, at least one; got '
+            f"{reprlib.repr(row['answers'])}."
+        )
+
+    def encode(self, rows: Sequence[Row]) -> list[Feature]:
+        """Return windows with the tokens at which the first answer begins and ends, [CLS] where it is not inside."""
+        self._check_room(rows)
+        encoding = self.tokenizer(
+            [row["question"] for row in rows],
+            [row["context"] for row in rows],
+            truncation="only_second",
+            max_length=self.max_length,
+            stride=self._stride,
+            return_overflowing_tokens=True,
+        )
+        sources = encoding["overflow_to_sample_mapping"]
+        return [
+            Feature(window.ids, _answer_tokens(window, rows[source]["answers"]), source)
+            for source, window in zip(sources, encoding.encodings, strict=True)
+        ]
+
+    @property
+    def _stride(self) -> int:
+        return min(self.recipe.doc_stride, self.max_length // 2)
+
+    def _check_room(self, rows: Sequence[Row]) -> None:
+        """Raise InputError if a question leaves no room for the windows of its context."""
+        questions = self.tokenizer([row["question"] for row in rows])["input_ids"]
+        for number, (row, question) in enumerate(zip(rows, questions, strict=True), 1):
+            room = self.max_length - len(question) - 1  # one more [SEP]
+            if room > self._stride:
+                continue
+            if len(self.tokenizer([row["context"]], add_special_tokens=False)["input_ids"][0]) > room:
+                raise InputError(
+                    f"record {number}: question leaves room for {max(room, 0)} tokens of its context in windows of "
+                    f"max_length={self.max_length}, which must be more than doc_stride={self._stride}; shorten it, or "
+                    "give a larger max_length or a smaller doc_stride."
+                )
+
+    def batch(self, features: Sequence[Feature], padded_length: Callable[[int], int], seed: Sequence[int]) -> Batch:
+        """Return the model's arguments, with two positions for each row."""
+        start, end = np.array([feature.target for feature in features]).T
+        return {**self.inputs(features, padded_length), "start_positions": start, "end_positions": end}
+
+    def evaluate(self, inference: Inference, rows: Sequence[Row], features: Sequence[Feature]) -> Metrics:
+        """Return exact match and F1 of the best span of all windows."""
+        answer = QuestionAnsweringPipeline(
+            inference,
+            self.tokenizer,
+            progress=False,
+            batch_tokens=self.evaluation_tokens,
+            max_seq_len=self.max_length,
+            doc_stride=self._stride,
+            max_answer_len=MOST_ANSWER_TOKENS,
+        )
+        predicted = answer([{"question": row["question"], "context": row["context"]} for row in rows])
+        return metrics.answers([found["answer"] for found in predicted], [row["answers"]["text"] for row in rows])
+
+
+def _answer_tokens(window: Encoding, answers: Mapping[str, list]) -> tuple[int, int]:
+    start = answers["answer_start"][0]
+    end = start + len(answers["text"][0])
+    inside = [
+        token
+        for token, (sequence, (first, last)) in enumerate(zip(window.sequence_ids, window.offsets, strict=True))
+        if sequence == 1 and first < end and last > start
+    ]
+    context = [token for token, sequence in enumerate(window.sequence_ids) if sequence == 1]
+    whole = inside and window.offsets[context[0]][0] <= start and window.offsets[context[-1]][1] >= end
+    return (inside[0], inside[-1]) if whole else (0, 0)

@@ -1,0 +1,124 @@
+"""A label for each word.
+
+Shapes: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from distilbert_core.batching import pad_rows
+from distilbert_core.errors import InputError
+from distilbert_core.inputs import IGNORE_INDEX
+from distilbert_core.parameters import Head
+from distilbert_core.records import decoded_lines
+from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.training import metrics
+from distilbert_core.training.batches import Batch, fill_up
+from distilbert_core.training.labels import OUTSIDE, all_labels, label_id, label_name
+from distilbert_core.training.metrics import Metrics
+from distilbert_core.training.tasks.base import Feature, Row, Task, text_of
+
+
+def read_conll(path: Path) -> Iterator[Row]:
+    """Yield sentences of a .conll file: a word and, after a tab or spaces, its label a line; blank lines between.
+
+    Of more than two columns the first and the last are taken.
+    """
+    tokens: list[str] = []
+    labels: list[str] = []
+    for number, line in enumerate(decoded_lines(path), 1):
+        parts = line.split()
+        if parts and len(parts) < 2:
+            raise InputError(f"{path} line {number} must have a word and its label, got {line.strip()!r}.")
+        if parts and parts[0] != "-DOCSTART-":
+            tokens.append(parts[0])
+            labels.append(parts[-1])
+        elif tokens:
+            yield {"tokens": tokens, "labels": labels}
+            tokens, labels = [], []
+    if tokens:
+        yield {"tokens": tokens, "labels": labels}
+
+
+class TokenClassification(Task):
+    """A label for each word; entities are marked by B-TYPE, I-TYPE and O.
+
+    The first token of a word has its label. Words without a token, such as invisible characters, and words beyond
+    `max_length` tokens are outside of any entity.
+    """
+
+    name = "token-classification"
+    head = Head.TOKEN_CLASSIFICATION
+    columns = ("tokens", "labels")
+    readers = {".conll": read_conll}  # noqa: RUF012
+    metric = "f1"
+
+    @classmethod
+    def check(cls, row: Row) -> Row:
+        """Return the row with as many names of labels as words."""
+        for column in cls.columns:
+            if not isinstance(row[column], list) or not row[column]:
+                raise InputError(f"{column} must be a list that is not empty, got {reprlib.repr(row[column])}.")
+        tokens = [text_of("tokens", token) for token in row["tokens"]]
+        labels = [label_name("labels", label) for label in row["labels"]]
+        if len(tokens) != len(labels):
+            raise InputError(f"labels must be as many as the {len(tokens)} tokens, got {len(labels)}.")
+        return {"tokens": tokens, "labels": labels}
+
+    @classmethod
+    def label_names(cls, rows: Sequence[Row]) -> list[str]:
+        """Return the labels that are there, O first."""
+        names = all_labels(label for row in rows for label in row["labels"])
+        return sorted(names, key=lambda name: name != OUTSIDE) if OUTSIDE in names else names
+
+    def encode(self, rows: Sequence[Row]) -> list[Feature]:
+        """Return tokens, with -100 for those that are not the first of a word."""
+        return [
+            Feature(window.ids, _first_tokens(window, self._numbers(row)), number)
+            for number, (row, window) in enumerate(zip(rows, self._windows(rows), strict=True))
+        ]
+
+    def _windows(self, rows: Sequence[Row]) -> list[Encoding]:
+        texts = [row["tokens"] for row in rows]
+        return self.tokenizer(texts, is_split_into_words=True, truncation=True, max_length=self.max_length).encodings
+
+    def _numbers(self, row: Row) -> list[int]:
+        return [label_id(self.config, label) for label in row["labels"]]
+
+    def batch(self, features: Sequence[Feature], padded_length: Callable[[int], int], seed: Sequence[int]) -> Batch:
+        """Return the model's arguments; labels are [B, T]."""
+        inputs = self.inputs(features, padded_length)
+        labels, _ = pad_rows([feature.target for feature in features], IGNORE_INDEX)
+        return {**inputs, "labels": fill_up(labels, inputs["input_ids"].shape[1], IGNORE_INDEX)}
+
+    def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
+        """Return precision, recall and F1 of whole entities; of single words where labels do not mark entities."""
+        names = self.config.id2label
+        if not all(name == OUTSIDE or name.startswith(("B-", "I-")) for name in names.values()):
+            first = [np.array(feature.target) != IGNORE_INDEX for feature in features]
+            targets = [np.array(feature.target)[words] for feature, words in zip(features, first, strict=True)]
+            scores = np.concatenate([scores[words] for scores, words in zip(logits, first, strict=True)])
+            found = metrics.classification(scores, np.concatenate(targets))
+            return {"f1": found["f1_macro"], "accuracy": found["accuracy"]}
+        predicted = []
+        for row, window, feature, scores in zip(rows, self._windows(rows), features, logits, strict=True):
+            tags = [OUTSIDE] * len(row["tokens"])
+            for word, target, label in zip(window.word_ids, feature.target, scores.argmax(-1).tolist(), strict=True):
+                if word is not None and target != IGNORE_INDEX:
+                    tags[word] = names[label]
+            predicted.append(tags)
+        return metrics.entities(predicted, [[names[i] for i in self._numbers(row)] for row in rows])
+
+
+def _first_tokens(window: Encoding, labels: Sequence[int]) -> list[int]:
+    """Return the label of each token that is the first of a word, -100 for the others."""
+    words = window.word_ids
+    return [
+        IGNORE_INDEX if word is None or word == before else labels[word]
+        for before, word in zip([None, *words], words, strict=False)
+    ]

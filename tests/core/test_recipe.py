@@ -1,0 +1,116 @@
+"""The numbers of a training run: what follows from them, worked out by hand, and what they cannot be."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from distilbert_core import InputError, Kind, Parameter
+from distilbert_core.training import Recipe
+
+ROOT = math.sqrt(3)
+RATES = [  # schedule, warmup, the rates of 8 steps with a highest rate of 12
+    ("linear", 0, [12, 10.5, 9, 7.5, 6, 4.5, 3, 1.5]),
+    ("linear", 0.25, [6, 12, 12, 10, 8, 6, 4, 2]),
+    ("cosine", 0.25, [6, 12, 12, 6 + 3 * ROOT, 9, 6, 3, 6 - 3 * ROOT]),  # cos of 0, 30, 60, ... degrees
+    ("constant", 0, [12] * 8),
+    ("constant", 0.25, [6, 12, 12, 12, 12, 12, 12, 12]),
+    ("linear", 0.99, [12 / 7 * step for step in range(1, 8)] + [12]),  # 7 steps of warmup
+]
+
+
+@pytest.mark.parametrize(("schedule", "warmup", "expected"), RATES)
+def test_learning_rates(schedule, warmup, expected):
+    rates = Recipe(learning_rate=12, schedule=schedule, warmup=warmup).learning_rates(8)
+    assert rates.dtype == np.float64
+    np.testing.assert_allclose(rates, expected, rtol=1e-14)  # measured: 4e-16
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+@pytest.mark.parametrize("warmup", [0, 0.25])
+def test_the_only_step_has_the_highest_rate(schedule, warmup):
+    assert Recipe(learning_rate=3e-4, schedule=schedule, warmup=warmup).learning_rates(1).tolist() == [3e-4]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "rows", "steps", "between"),
+    [
+        ({"epochs": 3, "batch_size": 4}, 10, 8, 3),  # 30 rows in batches of 4; 10 rows
+        ({"epochs": 2, "batch_size": 5}, 10, 4, 2),
+        ({"epochs": 0.5, "batch_size": 5}, 11, 2, 3),
+        ({"epochs": 0.01, "batch_size": 32}, 5, 1, 1),
+        ({"epochs": 3, "batch_size": 4, "max_steps": 5}, 10, 5, 3),
+        ({"epochs": 3, "batch_size": 4, "eval_every": 7}, 10, 8, 7),
+    ],
+)
+def test_steps(numbers, rows, steps, between):
+    recipe = Recipe(**numbers)
+    assert (recipe.steps(rows), recipe.steps_between_evaluations(rows)) == (steps, between)
+
+
+def test_only_matrices_have_weight_decay():
+    decayed = {kind for kind in Kind if Recipe().decays(Parameter("name", (2,), kind))}
+    assert decayed == {Kind.KERNEL, Kind.EMBEDDING}
+
+
+def test_as_json_and_back():
+    recipe = Recipe(epochs=0.5, max_steps=7, dropout=0.0, schedule="cosine", dtype="float64")
+    assert Recipe(**json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+NO_NUMBERS = ["1", True, math.nan]
+POSITIVE = ("a number above 0", [0, -1e-9, math.inf, None, *NO_NUMBERS])
+NOT_NEGATIVE = ("a number >= 0", [-1e-9, math.inf, None, *NO_NUMBERS])
+PART = (r"a number in \[0, 1\)", [-0.1, 1, None, *NO_NUMBERS])
+COUNT = ("a positive integer", [0, -1, 2.0, None, *NO_NUMBERS])
+COUNT_OR_NONE = ("a positive integer, or None", [0, -1, 2.0, *NO_NUMBERS])
+LIMITS = {
+    "epochs": POSITIVE,
+    "max_steps": COUNT_OR_NONE,
+    "batch_size": COUNT,
+    "max_length": COUNT_OR_NONE,
+    "doc_stride": ("an integer >= 0", [-1, 1.0, None, *NO_NUMBERS]),
+    "learning_rate": NOT_NEGATIVE,
+    "schedule": ("one of linear, cosine, constant", ["Linear", "polynomial", "", None, []]),
+    "warmup": PART,
+    "weight_decay": NOT_NEGATIVE,
+    "beta1": PART,
+    "beta2": PART,
+    "epsilon": POSITIVE,
+    "max_grad_norm": POSITIVE,
+    "mask_probability": (r"a number in \(0, 1\)", [0, 1, None, *NO_NUMBERS]),
+    "dropout": (r"a number in \[0, 1\), or None", [-0.1, 1, *NO_NUMBERS]),
+    "eval_every": COUNT_OR_NONE,
+    "patience": COUNT_OR_NONE,
+    "seed": (r"an integer in \[0, 2\*\*32\)", [-1, 2**32, 1.0, None, *NO_NUMBERS]),
+    "dtype": ("'float32' or 'float64'", ["float16", "bfloat16", np.float32, None]),
+}
+
+
+def test_every_number_has_a_limit():
+    assert list(LIMITS) == [field.name for field in fields(Recipe)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [(name, value, wanted) for name, (wanted, values) in LIMITS.items() for value in values],
+)
+def test_impossible_numbers(name, value, wanted):
+    with pytest.raises(InputError, match=rf"^{name} must be {wanted}, got "):
+        Recipe(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"epochs": 1e-9, "learning_rate": 0, "warmup": 0, "weight_decay": 0, "beta1": 0, "beta2": 0.0, "dropout": 0},
+        {"doc_stride": 0, "seed": 0, "batch_size": 1, "max_length": 1, "max_steps": 1, "eval_every": 1, "patience": 1},
+        {"seed": 2**32 - 1, "warmup": 0.999, "mask_probability": 1e-9, "epsilon": 1e-30, "max_grad_norm": 1e30},
+    ],
+)
+def test_possible_numbers_at_the_limits(numbers):
+    assert numbers.items() <= Recipe(**numbers).to_dict().items()

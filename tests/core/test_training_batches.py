@@ -1,0 +1,160 @@
+"""From rows to batches: every row once per epoch, like with like, and what is hidden of a text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distilbert_core import IGNORE_INDEX
+from distilbert_core.training.batches import WINDOW, fill_up, mask_tokens, training_order
+
+# -- order ----------------------------------------------------------------------------------------------------------
+
+
+def batches_of(lengths, batch_size, seed, count):
+    return list(islice(training_order(lengths, batch_size, seed), count))
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_every_row_as_often_as_any_other(lengths, batch_size, seed):
+    window = max(1, min(WINDOW, len(lengths) // batch_size))
+    batches = batches_of(lengths, batch_size, seed, 4 * window)
+    assert all(len(batch) == batch_size for batch in batches)
+    for end in range(window, len(batches) + 1, window):  # over the borders of epochs and of windows
+        seen = Counter(row for batch in batches[:end] for row in batch)
+        times = [seen[row] for row in range(len(lengths))]
+        assert max(times) - min(times) <= 1
+
+
+def test_every_row_once_per_epoch_of_many_windows():
+    rows, batch_size = 3 * WINDOW * 4, 4  # three windows
+    batches = batches_of(range(rows), batch_size, 0, 2 * rows // batch_size)
+    for epoch in batches[: len(batches) // 2], batches[len(batches) // 2 :]:
+        assert sorted(row for batch in epoch for row in batch) == list(range(rows))
+    assert batches[: len(batches) // 2] != batches[len(batches) // 2 :]
+
+
+def test_the_seed_decides_the_order():
+    lengths = np.random.default_rng(0).integers(1, 100, size=1000).tolist()
+    assert batches_of(lengths, 8, 5, 300) == batches_of(lengths, 8, 5, 300)
+    assert batches_of(lengths, 8, 5, 300) != batches_of(lengths, 8, 6, 300)
+
+
+@pytest.mark.parametrize("done", [1, 7, WINDOW, 130])
+def test_the_order_goes_on_where_it_was_left(done):
+    lengths = np.random.default_rng(0).integers(1, 100, size=1000).tolist()
+    going_on = islice(training_order(lengths, 8, 5), done, done + 30)
+    assert list(going_on) == batches_of(lengths, 8, 5, done + 30)[done:]
+
+
+def padding_share(lengths, batches):
+    lengths = np.asarray(lengths)[np.array(batches)]  # [batches, B]
+    return 1 - lengths.sum() / (lengths.max(axis=1).sum() * lengths.shape[1])
+
+
+def test_rows_of_like_length_come_together_in_any_order():
+    lengths = np.random.default_rng(0).integers(5, 100, size=1600)
+    batches = batches_of(lengths.tolist(), 16, 1, 100)
+    at_random = np.random.default_rng(1).permutation(1600).reshape(100, 16)
+    assert padding_share(lengths, at_random) > 0.4  # measured: 0.43
+    assert padding_share(lengths, batches) < 0.03  # measured: 0.016
+    longest = lengths[np.array(batches)].max(axis=1)
+    assert abs(np.corrcoef(longest[:-1], longest[1:])[0, 1]) < 0.3  # of a batch and the next; measured: -0.04
+
+
+# -- what is hidden --------------------------------------------------------------------------------------------------
+
+MASK, WORDS = 4, np.arange(5, 55)
+SPECIAL = np.array([0, 1, 2, 3, MASK])
+
+
+@pytest.fixture(scope="module")
+def masked():
+    """(ids, special, hidden ids, labels) of 2,000 rows of 100 tokens, each second of which is padded."""
+    ids = np.random.default_rng(0).choice(WORDS, size=(2000, 100))
+    ids[:, 0], ids[:, 50], ids[:, -1] = 2, MASK, 3
+    ids[::2, 60:] = 0
+    special = np.isin(ids, SPECIAL)
+    return ids, special, *mask_tokens(np.random.default_rng(1), ids, special, MASK, WORDS, part=0.15)
+
+
+def within_five_errors(hits, share):
+    """Whether the mean of hits is `share` up to five standard errors."""
+    return abs(np.mean(hits) - share) < 5 * np.sqrt(share * (1 - share) / np.size(hits))
+
+
+def test_fifteen_percent_are_hidden_of_which_eighty_become_the_mask(masked):
+    ids, special, found, labels = masked
+    hidden = labels != IGNORE_INDEX
+    assert within_five_errors(hidden[~special], 0.15)
+    assert within_five_errors(found[hidden] == MASK, 0.8)
+    assert within_five_errors(found[hidden] == ids[hidden], 0.1)
+    assert within_five_errors((found[hidden] != MASK) & (found[hidden] != ids[hidden]), 0.1)
+
+
+def test_random_tokens_are_any_other_word(masked):
+    ids, _, found, _ = masked
+    changed = (found != ids) & (found != MASK)
+    assert np.isin(found[changed], WORDS).all()
+    # Each of the 49 others is as likely: the distance from the original, around the circle of words.
+    distance = (found[changed] - ids[changed]) % len(WORDS)
+    counts = np.bincount(distance, minlength=len(WORDS))
+    assert counts[0] == 0
+    assert all(within_five_errors(distance == d, 1 / 49) for d in range(1, 50))
+    for word in (WORDS[0], WORDS[-1]):
+        assert within_five_errors(found[changed] == word, 1 / 50)
+
+
+def test_nothing_else_is_touched(masked):
+    ids, special, found, labels = masked
+    hidden = labels != IGNORE_INDEX
+    assert not (hidden & special).any()
+    np.testing.assert_array_equal(labels[hidden], ids[hidden])
+    np.testing.assert_array_equal(found[~hidden], ids[~hidden])
+    assert found.dtype == labels.dtype == np.int64
+
+
+def test_arguments_stay_as_they_are():
+    ids = np.array([[2, 10, 11, 3]])
+    special = np.isin(ids, SPECIAL)
+    mask_tokens(np.random.default_rng(0), ids, special, MASK, WORDS, part=0.99)
+    assert ids.tolist() == [[2, 10, 11, 3]]
+    assert special.tolist() == [[True, False, False, True]]
+
+
+def test_each_row_with_a_token_has_one_to_predict():
+    ids = np.array([[2, 10, 3, 0, 0], [2, 3, 0, 0, 0], [2, 11, 12, 13, 3]] * 200)
+    _, labels = mask_tokens(np.random.default_rng(0), ids, np.isin(ids, SPECIAL), MASK, WORDS, part=1e-9)
+    assert (labels != IGNORE_INDEX).sum(axis=1).tolist() == [1, 0, 1] * 200
+    places = (labels[2::3] != IGNORE_INDEX).argmax(axis=1)
+    assert all(within_five_errors(places == place, 1 / 3) for place in (1, 2, 3))
+
+
+@pytest.mark.parametrize("original", [5, 6])
+def test_of_two_words_the_random_one_is_the_other(original):
+    ids = np.full((1, 1000), original)
+    found, _ = mask_tokens(np.random.default_rng(0), ids, ids < 0, MASK, np.array([5, 6]), part=0.9)
+    assert within_five_errors(found == 11 - original, 0.9 * 0.1)
+    assert set(np.unique(found)) == {MASK, 5, 6}
+
+
+def test_the_seed_decides_what_is_hidden(masked):
+    ids, special, found, labels = masked
+    again = mask_tokens(np.random.default_rng(1), ids, special, MASK, WORDS, part=0.15)
+    np.testing.assert_array_equal(again, (found, labels))
+    other, _ = mask_tokens(np.random.default_rng(2), ids, special, MASK, WORDS, part=0.15)
+    assert (other != found).any()
+
+
+# -- filling up ------------------------------------------------------------------------------------------------------
+
+
+def test_filling_up():
+    assert fill_up(np.array([[1, 2], [3, 4]]), 4, 9).tolist() == [[1, 2, 9, 9], [3, 4, 9, 9]]
+    assert fill_up(np.array([[[1], [2]]]), 2, 0).tolist() == [[[1, 0], [2, 0]]]  # choices
+    assert fill_up(np.array([[1, 2]]), 2, 9).tolist() == [[1, 2]]
