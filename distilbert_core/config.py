@@ -360,6 +360,7 @@ _OWN_FIELDS = {  # DistilBERT's own fields, which may be given by position, with
     for name, parameter in inspect.signature(DistilBertConfig).parameters.items()
     if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
 }
+MOST_LABELS = 10_000_000
 _LABEL_FIELDS = ("num_labels", "id2label", "label2id")
 _FLAGS = (
     "sinusoidal_pos_embds",
@@ -394,6 +395,8 @@ def _label_maps(
     """Return id2label and label2id from whichever of the three is given, or raise ConfigError."""
     if num_labels is not None and (not _is_integer(num_labels) or num_labels < 1):
         raise ConfigError(f"num_labels must be a positive integer, got {num_labels!r}.")
+    if num_labels is not None and num_labels > MOST_LABELS:  # a damaged file must not fill the memory with names
+        raise ConfigError(f"num_labels must be at most {MOST_LABELS}, got {num_labels}.")
     try:
         # A label is a text: JSON has made one of it where it is a key.
         ids = {str(label): int(index) for label, index in (label2id or {}).items()}

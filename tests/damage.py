@@ -332,6 +332,7 @@ FOLDER_ATTACKS = {  # on what stands beside model.safetensors
         "it has no 1000000000000 max",
     ),
     "another model": (_config(model_type="gpt2"), "must have model_type"),
+    "many labels": (_config(num_labels=10**9), "num_labels must be at most 10000000, got 1000000000"),
     "impossible": (_config(dim=-1), "dim must be a positive integer"),
 }
 ATTACKS = [

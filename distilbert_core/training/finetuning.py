@@ -177,8 +177,7 @@ def finetune(
             log.step(done.step, loss, float(trainer.rates[done.step - 1]), tokens, flush=pause)
             if pause:
                 _evaluate_and_save(output, trainer, data, eval_rows, eval_features, done, log)
-                if done.step == steps or done.worse == recipe.patience:
-                    draw_curve(run / LOG_FILE, run / CURVE_FILE, kind.metric)
+                draw_curve(run / LOG_FILE, run / CURVE_FILE, kind.metric)
     return done
 
 
