@@ -6,6 +6,8 @@ import errno
 import json
 import math
 import shlex
+import shutil
+from functools import cache
 
 import numpy as np
 import pytest
@@ -22,22 +24,37 @@ RECIPE = Recipe(max_steps=6, batch_size=4, eval_every=2, learning_rate=1e-3, war
 TEXTS = ("a lovely film", "a waste of time", "funny and warm and wise", "dull", "moving", "two lost hours of my life")
 
 
-@pytest.fixture
-def data(tmp_path):
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
     """A file of six texts with their labels, of which the recipe's steps see each four times."""
     rows = [f"{text}\t{('good', 'bad')[number % 2]}" for number, text in enumerate(TEXTS)]
-    (tmp_path / "data.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
-    return tmp_path / "data.tsv"
+    file = tmp_path_factory.mktemp("data") / "data.tsv"
+    file.write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    return file
 
 
-@pytest.fixture
-def body(tmp_path):
+@pytest.fixture(scope="module")
+def body(tmp_path_factory):
     """A checkpoint with dropout, a tokenizer, and no head."""
+    folder = tmp_path_factory.mktemp("body")
     tokenizer = DistilBertTokenizerFast.from_pretrained("sst2-tiny")
     config = small_config(vocab_size=len(tokenizer), max_position_embeddings=32, dropout=0.1)
-    save_random(tmp_path / "body", config, Head.NONE)
-    tokenizer.save_pretrained(tmp_path / "body")
-    return tmp_path / "body"
+    save_random(folder, config, Head.NONE)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(data, body, tmp_path_factory):
+    """A function that returns the folder of a backend's run that nothing disturbed."""
+
+    @cache
+    def folder_of(framework):
+        folder = tmp_path_factory.mktemp("whole") / framework.name
+        run(framework, data, body, folder)
+        return folder
+
+    return folder_of
 
 
 def weights(folder):
@@ -104,9 +121,8 @@ def run(framework, data, body, output, resume=False, **changes):
     )  # fmt: skip
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, whole, tmp_path, monkeypatch):
     """Killed before anything was saved, and in the middle."""
-    run(framework, data, body, tmp_path / "whole")
     trainer = framework.module("training").BackendTrainer
     step = trainer.step
     for killed_at in (1, 3):
@@ -122,12 +138,12 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, t
                 run(framework, data, body, tmp_path / "killed", resume=killed_at > 1)
     done = run(framework, data, body, tmp_path / "killed", resume=True)
     assert done.step == RECIPE.max_steps
-    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
-    assert records(tmp_path / "killed") == records(tmp_path / "whole")
+    assert weights(tmp_path / "killed") == weights(whole(framework))
+    assert records(tmp_path / "killed") == records(whole(framework))
 
 
-def test_what_is_resumed_must_be_the_same_run(framework, data, body, tmp_path):
-    run(framework, data, body, tmp_path / "new")
+def test_what_is_resumed_must_be_the_same_run(framework, data, body, whole, tmp_path):
+    shutil.copytree(whole(framework), tmp_path / "new")
     with pytest.raises(InputError, match=r"new was begun with another eval; give the same"):
         run(framework, data, body, tmp_path / "new", resume=True, eval=None)
     state = tmp_path / "new/training/state.safetensors"
@@ -169,7 +185,7 @@ def test_weights_that_are_no_numbers_are_not_saved(framework, data, body, tmp_pa
         )
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, whole, tmp_path, monkeypatch):
     import distilbert_core.checkpoint
 
     flushed = []
@@ -187,8 +203,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, tmp_path, 
             run(framework, data, body, tmp_path / "new")
     assert not list(tmp_path.glob("**/.saving-*"))
     run(framework, data, body, tmp_path / "new", resume=True)  # from the state that was there before
-    run(framework, data, body, tmp_path / "whole")
-    assert weights(tmp_path / "new") == weights(tmp_path / "whole")
+    assert weights(tmp_path / "new") == weights(whole(framework))
 
 
 def test_a_new_head_is_the_same_in_all_backends(framework, data, body, tmp_path):
