@@ -1,7 +1,8 @@
 """Fine-tuning, the same in every framework: `finetune` and `evaluate` from files, `load_trainer` step by step."""
 
-from distilbert_core.training.finetuning import Progress, evaluate, finetune
+from distilbert_core.training.finetuning import evaluate, finetune
 from distilbert_core.training.recipe import Recipe
+from distilbert_core.training.run import Progress
 from distilbert_core.training.tasks import TASKS
 from distilbert_core.training.trainer import Trainer, load_trainer
 

@@ -1,55 +1,29 @@
-"""Fine-tuning from files: one recipe, executed by any backend's trainer, that can be killed and goes on."""
+"""Fine-tuning from files: what is asked for is checked, read and encoded, and then it is a `Run`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from distilbert_core.backends import default_backend
 from distilbert_core.checkpoint import replace_files
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.errors import CheckpointError, InputError, TrainingError
+from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.hub import split_hub_options
 from distilbert_core.inference import load_inference
 from distilbert_core.tokenization import DistilBertTokenizerFast
-from distilbert_core.training.batches import training_order
 from distilbert_core.training.labels import check_known
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
-from distilbert_core.training.reporting import Log, draw_curve, require_plots, training_bar
-from distilbert_core.training.tasks import LOWER_IS_BETTER, TASKS, Feature, Row, Task
-from distilbert_core.training.trainer import Trainer, load_trainer
+from distilbert_core.training.reporting import require_plots
+from distilbert_core.training.run import RUN_FOLDER, Progress, Run
+from distilbert_core.training.tasks import TASKS, Feature, Row, Task
+from distilbert_core.training.trainer import load_trainer
 
-# What is in a run's folder beside the best checkpoint.
-RUN_FOLDER = "training"
-SETTINGS_FILE, LOG_FILE, CURVE_FILE, STATE_FILE = "settings.json", "metrics.jsonl", "curve.png", "state.safetensors"
-
-
-@dataclass
-class Progress:
-    """How far a run is.
-
-    Attributes:
-        step: Steps done.
-        best: The best value of the metric so far; None before the first evaluation.
-        best_step: After how many steps that was.
-        worse: Evaluations since then.
-        metrics: Metrics of the best model.
-    """
-
-    step: int = 0
-    best: float | None = None
-    best_step: int = 0
-    worse: int = 0
-    metrics: Metrics = field(default_factory=dict)
+SETTINGS_FILE = "settings.json"  # in a run's folder
 
 
 def finetune(
@@ -143,42 +117,22 @@ def finetune(
         "new_head": new_head,
         "recipe": recipe.to_dict(),
     }
-    run = output / RUN_FOLDER
-    _check_settings(run, settings, resume)
+    folder = output / RUN_FOLDER
+    _check_settings(folder, settings, resume)
 
     tokenizer = DistilBertTokenizerFast.from_pretrained(model, **where)
     fields = kind.config_fields(labels)
     data = kind(tokenizer, DistilBertConfig.from_pretrained(model, **where).updated(**fields), recipe)
     features, eval_features = _encode(data, rows, train), _encode(data, eval_rows, eval)
-    steps = recipe.steps(len(features))
-    rates = recipe.learning_rates(steps)
+    rates = recipe.learning_rates(recipe.steps(len(features)))
     trainer = load_trainer(backend, kind.head, model, recipe, rates, new_head, **fields, **where)
-    done = _load_state(run, trainer) if resume else Progress()
-    if not resume:
-        replace_files(run, {SETTINGS_FILE: _json(settings)})
-
-    every = recipe.steps_between_evaluations(len(features))
-    order = islice(
-        training_order([feature.size for feature in features], recipe.batch_size, recipe.seed), done.step, None
-    )
-    with Log(run / LOG_FILE, done.step) as log, training_bar(steps, done.step, progress) as bar:
-        while done.step < steps and not (recipe.patience and done.worse >= recipe.patience):
-            batch = data.batch([features[i] for i in next(order)], trainer.padded_length, [recipe.seed, 1 + done.step])
-            loss = trainer.step(batch, done.step)
-            done.step += 1
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"The loss of step {done.step} is {loss}; {_what_is_kept(output, done)} Try a lower learning_rate, "
-                    "and look for impossible values among the labels."
-                )
-            tokens = int(batch["attention_mask"].sum())
-            bar(loss, tokens)
-            pause = done.step % every == 0 or done.step == steps
-            log.step(done.step, loss, float(trainer.rates[done.step - 1]), tokens, flush=pause)
-            if pause:
-                _evaluate_and_save(output, trainer, data, eval_rows, eval_features, done, log)
-                draw_curve(run / LOG_FILE, run / CURVE_FILE, kind.metric)
-    return done
+    run = Run(output, trainer, data, features, eval_rows, eval_features)
+    if resume:
+        run.load_state()
+    else:
+        replace_files(folder, {SETTINGS_FILE: _json(settings)})
+    run.train(progress)
+    return run.done
 
 
 def evaluate(
@@ -290,79 +244,20 @@ def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def _check_settings(run: Path, settings: dict[str, Any], resume: bool) -> None:
+def _check_settings(folder: Path, settings: dict[str, Any], resume: bool) -> None:
     """Raise an error if there is nothing to go on with, or something else, or something that would be lost."""
     if not resume:
-        if run.parent.exists() and (not run.parent.is_dir() or any(run.parent.iterdir())):
+        if folder.parent.exists() and (not folder.parent.is_dir() or any(folder.parent.iterdir())):
             raise InputError(
-                f"{run.parent} is there already; give another output, or resume=True (--resume) to go on with a run."
+                f"{folder.parent} is there already; give another output, or resume=True (--resume) to go on."
             )
         return
     try:
-        before = json.loads((run / SETTINGS_FILE).read_text())
+        before = json.loads((folder / SETTINGS_FILE).read_text())
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{run.parent} has no run to go on with: {error}") from error
+        raise CheckpointError(f"{folder.parent} has no run to go on with: {error}") from error
     changed = sorted(name for name in settings if settings[name] != before.get(name))
     if changed:
-        raise InputError(f"{run.parent} was begun with another {', '.join(changed)}; give the same to go on with it.")
-
-
-def _evaluate_and_save(
-    output: Path,
-    trainer: Trainer,
-    data: Task,
-    rows: Sequence[Row] | None,
-    features: Sequence[Feature],
-    done: Progress,
-    log: Log,
-) -> None:
-    """Measure the model, keep it if it is the best, and save the state of the run."""
-    state = trainer.state()
-    broken = next((name for name, array in state.items() if not np.isfinite(array).all()), None)
-    if broken is not None:
-        raise TrainingError(
-            f"After step {done.step} {broken} is not finite; {_what_is_kept(output, done)} Try a lower learning_rate."
+        raise InputError(
+            f"{folder.parent} was begun with another {', '.join(changed)}; give the same to go on with it."
         )
-    if rows is None:
-        better = True
-    else:
-        metrics = data.evaluate(trainer.inference, rows, features)
-        log.evaluation(done.step, metrics)
-        value = -metrics[data.metric] if data.metric in LOWER_IS_BETTER else metrics[data.metric]
-        better = done.best is None or value > done.best
-        done.worse = 0 if better else done.worse + 1
-        if better:
-            done.best, done.metrics = value, metrics
-    if better:
-        done.best_step = done.step
-        trainer.model.save_pretrained(output)
-        data.tokenizer.save_pretrained(output)
-    _save_state(output / RUN_FOLDER, state, done)
-
-
-def _what_is_kept(output: Path, done: Progress) -> str:
-    if done.best_step == 0:
-        return "no model has been kept yet."
-    return f"{output} keeps the model of step {done.best_step}."
-
-
-def _save_state(run: Path, state: Mapping[str, np.ndarray], done: Progress) -> None:
-    from safetensors.numpy import save_file
-
-    arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
-    metadata = {"progress": json.dumps(asdict(done))}
-    replace_files(run, {STATE_FILE: lambda path: save_file(arrays, path, metadata=metadata)})
-
-
-def _load_state(run: Path, trainer: Trainer) -> Progress:
-    from safetensors import SafetensorError, safe_open
-
-    if not (run / STATE_FILE).exists():  # killed before anything was saved: begin anew
-        return Progress()
-    try:
-        with safe_open(run / STATE_FILE, "np") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
-            trainer.load_state({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{run / STATE_FILE} is damaged, or of another version: {error!r}.") from error
-    return progress
