@@ -20,20 +20,37 @@ from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.tasks.base import Feature, Row, Task
 
 
-class SequenceClassification(Task):
-    """One label for a text, or for a pair."""
+class _TextTask(Task):
+    """Something about a text, or about a pair, which stands in the second column."""
 
-    name = "sequence-classification"
     head = Head.SEQUENCE_CLASSIFICATION
-    problem_type = "single_label_classification"
-    columns = ("text", "label")
     optional = ("text_pair",)
-    metric = "accuracy"
 
     @classmethod
     def check(cls, row: Row) -> Row:
-        """Return the row with the name of its label."""
-        return {**super().check({**row, "label": ""}), "label": label_name("label", row["label"])}
+        """Return the row with what is to be predicted as the task has it."""
+        column = cls.columns[1]
+        texts = {name: value for name, value in row.items() if name != column}
+        return {**super().check(texts), column: cls.check_label(row[column])}
+
+    @classmethod
+    def check_label(cls, value: Any) -> Any:
+        """Return what is to be predicted as the task has it, or raise InputError."""
+        raise NotImplementedError
+
+
+class SequenceClassification(_TextTask):
+    """One label for a text, or for a pair."""
+
+    name = "sequence-classification"
+    problem_type = "single_label_classification"
+    columns = ("text", "label")
+    metric = "accuracy"
+
+    @classmethod
+    def check_label(cls, value: Any) -> str:
+        """Return the name of a label."""
+        return label_name("label", value)
 
     @classmethod
     def label_names(cls, rows: Sequence[Row]) -> list[str]:
@@ -49,24 +66,21 @@ class SequenceClassification(Task):
         return metrics.classification(np.stack(logits), np.array([feature.target for feature in features]))
 
 
-class Regression(Task):
+class Regression(_TextTask):
     """One number for a text, or for a pair."""
 
     name = "regression"
-    head = Head.SEQUENCE_CLASSIFICATION
     problem_type = "regression"
     columns = ("text", "label")
-    optional = ("text_pair",)
     metric = "spearman"
 
     @classmethod
-    def check(cls, row: Row) -> Row:
-        """Return the row with its number."""
-        value = row["label"]
+    def check_label(cls, value: Any) -> float:
+        """Return a number."""
         number = as_number(value)
         if number is None or not math.isfinite(number):
             raise InputError(f"label must be a number, got {reprlib.repr(value)}.")
-        return {**super().check({**row, "label": ""}), "label": number}
+        return number
 
     @classmethod
     def config_fields(cls, labels: Sequence[str] | None) -> dict[str, Any]:
@@ -82,25 +96,21 @@ class Regression(Task):
         return metrics.regression(np.stack(logits)[:, 0], np.array([feature.target for feature in features]))
 
 
-class MultiLabel(Task):
+class MultiLabel(_TextTask):
     """Any number of labels for a text, or for a pair."""
 
     name = "multi-label"
-    head = Head.SEQUENCE_CLASSIFICATION
     problem_type = "multi_label_classification"
     columns = ("text", "labels")
-    optional = ("text_pair",)
     metric = "f1_micro"
 
     @classmethod
-    def check(cls, row: Row) -> Row:
-        """Return the row with a list of the names of its labels; a text is split at commas."""
-        labels = row["labels"]
-        if isinstance(labels, str):
-            labels = [name for name in labels.split(",") if name.strip()]
+    def check_label(cls, value: Any) -> list[str]:
+        """Return a list of the names of labels; a text is split at commas."""
+        labels = [name for name in value.split(",") if name.strip()] if isinstance(value, str) else value
         if not isinstance(labels, list):
             raise InputError(f"labels must be a list of labels, or a text with commas; got {reprlib.repr(labels)}.")
-        return {**super().check({**row, "labels": ""}), "labels": [label_name("labels", label) for label in labels]}
+        return [label_name("labels", label) for label in labels]
 
     @classmethod
     def label_names(cls, rows: Sequence[Row]) -> list[str]:
