@@ -19,7 +19,6 @@ from distilbert_core import (
     Head,
     InputError,
 )
-from distilbert_core import pipelines as package
 from distilbert_core.inference import Inference
 from distilbert_core.pipelines import ALIASES, TASKS, pipeline
 from distilbert_core.pipelines.base import MOST_INPUTS
@@ -465,7 +464,7 @@ def test_unknown_framework():
 
 
 def test_no_framework(monkeypatch):
-    monkeypatch.setattr(package, "available_backends", list)
+    monkeypatch.setattr("distilbert_core.backends.available_backends", list)
     with pytest.raises(BackendNotInstalledError, match=r'No backend is installed.*pip install "distilbert\[pt\]"'):
         pipeline("text-classification")
 
