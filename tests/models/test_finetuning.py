@@ -57,6 +57,11 @@ def whole(data, body, tmp_path_factory):
     return folder_of
 
 
+def run(framework, train, model, output, recipe=RECIPE, **changes):
+    options = {"eval": train, "backend": framework.name, **changes}
+    return finetune("sequence-classification", train, model=model, output=output, recipe=recipe, **options)
+
+
 def weights(folder):
     return (folder / "model.safetensors").read_bytes()
 
@@ -73,8 +78,8 @@ def test_steps_are_those_of_adamw(framework, tmp_path):
     """
     config = small_config()
     save_random(tmp_path, config, HEAD)
-    recipe = Recipe(learning_rate=0.01, warmup=0, weight_decay=0.3, max_grad_norm=0.2, epsilon=1e-3, dropout=0.0,
-                    dtype="float64")  # fmt: skip
+    numbers = {"learning_rate": 0.01, "weight_decay": 0.3, "max_grad_norm": 0.2, "epsilon": 1e-3}
+    recipe = Recipe(**numbers, warmup=0, dropout=0.0, dtype="float64")
     rates = recipe.learning_rates(3)
     trainer = load_trainer(framework.name, HEAD, tmp_path, recipe, rates)
     table = {p.name: p for p in trainer.trained}
@@ -100,10 +105,7 @@ def test_steps_are_those_of_adamw(framework, tmp_path):
 
 def test_a_run_learns_and_its_folder_is_a_model(framework, data, body, tmp_path):
     recipe = Recipe(max_steps=20, batch_size=6, eval_every=10, learning_rate=1e-2, dropout=0.0)
-    done = finetune(
-        "sequence-classification", data, eval=data, model=body, output=tmp_path / "new", backend=framework.name,
-        recipe=recipe,
-    )  # fmt: skip
+    done = run(framework, data, body, tmp_path / "new", recipe)
     assert done.metrics["accuracy"] == 1.0
     classify = pipeline("text-classification", model=tmp_path / "new", framework=framework.name)
     assert [answer["label"] for answer in classify(list(TEXTS))] == ["good", "bad"] * 3
@@ -112,13 +114,6 @@ def test_a_run_learns_and_its_folder_is_a_model(framework, data, body, tmp_path)
     assert (tmp_path / "new/training/curve.png").read_bytes().startswith(b"\x89PNG")
     losses = [record["loss"] for record in records(tmp_path / "new") if "loss" in record]
     assert losses[-1] < 0.8 * losses[0]
-
-
-def run(framework, data, body, output, resume=False, **changes):
-    return finetune(
-        "sequence-classification", data, model=body, output=output, backend=framework.name, recipe=RECIPE,
-        **{"eval": data, **changes}, resume=resume,
-    )  # fmt: skip
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, whole, tmp_path, monkeypatch):
@@ -155,10 +150,7 @@ def test_what_is_resumed_must_be_the_same_run(framework, data, body, whole, tmp_
 def test_patience(framework, data, body, tmp_path):
     """A model that does not change is never better than at first."""
     recipe = Recipe(max_steps=9, eval_every=1, patience=3, learning_rate=0.0)
-    done = finetune(
-        "sequence-classification", data, eval=data, model=body, output=tmp_path / "new", backend=framework.name,
-        recipe=recipe,
-    )  # fmt: skip
+    done = run(framework, data, body, tmp_path / "new", recipe)
     assert (done.step, done.best_step, done.worse) == (4, 1, 3)
 
 
@@ -180,9 +172,7 @@ def test_a_loss_that_is_no_number(framework, data, body, tmp_path, monkeypatch):
 def test_weights_that_are_no_numbers_are_not_saved(framework, data, body, tmp_path):
     recipe = Recipe(max_steps=2, eval_every=1, learning_rate=1e30, warmup=0)
     with pytest.raises(TrainingError, match=r"(After step 1 .* is not finite|The loss of step 2 is nan)"):
-        finetune(
-            "sequence-classification", data, model=body, output=tmp_path / "new", backend=framework.name, recipe=recipe
-        )
+        run(framework, data, body, tmp_path / "new", recipe, eval=None)
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, whole, tmp_path, monkeypatch):
@@ -221,12 +211,8 @@ def test_a_new_head_is_the_same_in_all_backends(framework, data, body, tmp_path)
 
 def test_a_head_for_other_labels(framework, data, tmp_path):
     with pytest.raises(InputError, match=r"data.tsv has labels .* sst2-tiny predicts: bad, good; .*--new-head"):
-        finetune("sequence-classification", data, model="sst2-tiny", output=tmp_path / "new", backend=framework.name)
-    recipe = Recipe(max_steps=1)
-    finetune(
-        "sequence-classification", data, model="sst2-tiny", output=tmp_path / "new", backend=framework.name,
-        recipe=recipe, new_head=True,
-    )  # fmt: skip
+        run(framework, data, "sst2-tiny", tmp_path / "new")
+    run(framework, data, "sst2-tiny", tmp_path / "new", Recipe(max_steps=1), new_head=True)
     model = framework.load(HEAD, tmp_path / "new")
     assert model.config.id2label == {0: "bad", 1: "good"}
 
