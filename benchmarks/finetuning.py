@@ -57,12 +57,12 @@ CASES = (
     Case("RTE", "sequence-classification", "rte/train.tsv", "rte/dev.tsv", 60, batch_size=16),
     Case("STS-B", "regression", "stsb/train.tsv", "stsb/test.tsv", 60, seeds=2, learning_rate=2e-4),
     Case("WNUT-17", "token-classification", "wnut17/train.conll", "wnut17/test.conll", 200, learning_rate=5e-4),
-    Case("GoEmotions", "multi-label", "goemotions/train.jsonl", "goemotions/test.jsonl", 400, learning_rate=5e-4),
+    Case("GoEmotions", "multi-label", "goemotions/train.jsonl", "goemotions/test.jsonl", 300, learning_rate=2e-4),
     Case("ComVE", "multiple-choice", "comve/train.jsonl", "comve/test.jsonl", 60, batch_size=16),
     Case("CODAH", "multiple-choice", "codah/train.jsonl", "codah/test.jsonl", 40, batch_size=16),
-    Case("SQuAD, XQuAD-en", "question-answering", "squad/train.json", "squad/dev.json", 30, batch_size=8,
-         learning_rate=3e-4, options=("--max-length", "256")),
-    Case("Gutenberg, WikiText-2", "masked-lm", "mlm/train.txt", "mlm/dev-400.txt", 40, learning_rate=5e-4),
+    Case("SQuAD, XQuAD-en", "question-answering", "squad/train.json", "squad/dev.json", 60, batch_size=8,
+         learning_rate=2e-4, options=("--max-length", "256")),
+    Case("Gutenberg, WikiText-2", "masked-lm", "mlm/train.txt", "mlm/dev-400.txt", 40, learning_rate=2e-4),
 )  # fmt: skip
 
 
