@@ -60,9 +60,9 @@ CASES = (
     Case("GoEmotions", "multi-label", "goemotions/train.jsonl", "goemotions/test.jsonl", 300, learning_rate=2e-4),
     Case("ComVE", "multiple-choice", "comve/train.jsonl", "comve/test.jsonl", 60, batch_size=16),
     Case("CODAH", "multiple-choice", "codah/train.jsonl", "codah/test.jsonl", 40, batch_size=16),
-    Case("SQuAD, XQuAD-en", "question-answering", "squad/train.json", "squad/dev.json", 60, batch_size=8,
+    Case("SQuAD, XQuAD-en", "question-answering", "squad/train.json", "squad/dev.json", 40, batch_size=8,
          learning_rate=2e-4, options=("--max-length", "256")),
-    Case("Gutenberg, WikiText-2", "masked-lm", "mlm/train.txt", "mlm/dev-400.txt", 40, learning_rate=2e-4),
+    Case("Gutenberg, WikiText-2", "masked-lm", "mlm/train.txt", "mlm/dev-400.txt", 25, learning_rate=2e-4),
 )  # fmt: skip
 
 

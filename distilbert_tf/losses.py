@@ -28,7 +28,7 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, name: str = "labels") ->
         InputError: Labels do not fit the logits, or lie outside the classes.
     """
     check_label_shape(tuple(labels.shape), tuple(logits.shape)[:-1], name)
-    classes = logits.shape[-1]
+    classes = ops.shape(logits)[-1]  # not known while tracing for all lengths: the tokens of an answer
     labels = ops.reshape(ops.cast(labels, "int64"), (-1,))
     counted = ops.not_equal(labels, IGNORE_INDEX)
     if values_known(labels) and tf.reduce_any(counted):
