@@ -218,7 +218,7 @@ def _labels(
 
 
 def _check_head(kind: type[Task], config: DistilBertConfig, model: str | Path, advice: str) -> None:
-    """Raise InputError if one number is asked of a model that predicts labels, or the other way round."""
+    """Raise InputError if one number is asked of a model that predicts labels."""
     if kind.problem_type == "regression" and config.num_labels != 1:
         raise InputError(f"{model} predicts {', '.join(config.id2label.values())}, not one number. {advice}")
 

@@ -27,7 +27,6 @@ class Log:
 
     def __init__(self, path: Path, step: int):
         kept = [line for line in _lines(path) if json.loads(line)["step"] <= step]
-        path.parent.mkdir(parents=True, exist_ok=True)
         replace_files(path.parent, {path.name: "".join(kept).encode()})
         self._file = path.open("a")
         self._losses: list[float] = []
