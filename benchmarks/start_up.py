@@ -1,9 +1,15 @@
-"""What starting costs: imports, and loading a checkpoint of the base size, beside the frameworks and Transformers.
+"""What starting costs: imports, the first answer of the command, and loading a checkpoint of the base size.
 
-    python benchmarks/start_up.py [--rounds 7] [--json FILE]
+    python benchmarks/start_up.py [--only WORD] [--rounds 7] [--json FILE]
 
-Every measurement is a fresh process; in each round ours and its peer run one after the other. Printed are the medians,
-and the ratio of each pair of runs as median (smallest to largest). Peers that are not installed are named.
+Every measurement is a fresh process; in each round ours and its peer run one after the other, after one run of each
+that does not count (it writes byte code, and puts the files into the system's cache). Printed are the medians, and the
+ratio of each pair of runs as median (smallest to largest). Peers that are not installed are named.
+
+A row that begins with 'predict' is timed from outside, from the start of the process to its end; the others from
+inside, after a set-up that does not count, and with them goes the growth of memory to its peak (Linux). safetensors
+maps a file into memory and reads nothing until values are used, and so does the PyTorch backend: 'load and read' adds
+one pass over all values.
 """
 
 from __future__ import annotations
@@ -11,10 +17,13 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,96 +31,159 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from distilbert_core.hub import EMBEDDED_MODELS
+
 CLASS = "DistilBertForMaskedLM"
+EMBEDDED = str(EMBEDDED_MODELS / "sst2-tiny")
+TEXT = "A lovely film."
+
+PROGRAM = """
+import gc, json, time
+
+def memory(field):
+    try:
+        lines = open("/proc/self/status").read().splitlines()
+    except OSError:
+        return None
+    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith(field))
+
+{set_up}
+gc.collect()  # what the imports left is not looked through while the clock runs
+before, start = memory("VmRSS:"), time.perf_counter()
+{timed}
+seconds = time.perf_counter() - start
+print("result", json.dumps([seconds, before and memory("VmHWM:") - before]))
+"""
+
+
+@dataclass(frozen=True)
+class Code:
+    """Python to run in a process of its own: `timed` counts, `set_up` before it does not."""
+
+    timed: str
+    set_up: str = ""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pieces of code to time: each is (set-up that is not timed, code that is)."""
+    """Two pieces of code to compare; `whole` says that the whole process counts."""
 
     name: str
     needs: tuple[str, ...]
-    ours: tuple[str, str]
-    peer: tuple[str, str]
+    ours: Code
+    peer: Code
+    whole: bool = False
 
 
-def pairs(checkpoint: Path) -> list[Pair]:
-    """Return what is measured, with `checkpoint` as the folder to load."""
-    file = str(checkpoint / "model.safetensors")
-    load = f"{CLASS}.from_pretrained({str(checkpoint)!r})"
-    ours = (f"from distilbert_pt import {CLASS}", load)
+FRAMEWORKS = {  # backend: title, modules it needs, how to import them and nothing else
+    "pt": ("PyTorch", ("torch",), "import torch"),
+    "tf": ("Keras", ("tensorflow", "keras"), "import tensorflow, keras"),
+    "flax": ("Flax", ("jax", "flax"), "from flax import nnx"),
+}
+
+
+def import_pairs() -> Iterable[Pair]:
+    """Importing each backend beside its framework."""
+    for name, (title, needs, bare) in FRAMEWORKS.items():
+        yield Pair(f"import: {title} backend / framework", needs, Code(f"import distilbert_{name}"), Code(bare))
+
+
+def command_pairs() -> Iterable[Pair]:
+    """`distilbert predict` on the embedded model beside Transformers' pipeline on its folder, and beside an import."""
+    answer = f"print(pipeline('text-classification', model={EMBEDDED!r})({TEXT!r}))"
+    transformers = Code(f"from transformers import pipeline; {answer}")
+    for name, (title, needs, bare) in FRAMEWORKS.items():
+        ours = Code(f"from distilbert_core.cli import main; main(['predict', {TEXT!r}, '--backend', {name!r}])")
+        needed = ("torch", "transformers", *needs)
+        yield Pair(f"predict: {title} backend / Transformers' pipeline", needed, ours, transformers, whole=True)
+        yield Pair(f"predict: {title} backend / import of the framework", needs, ours, Code(bare), whole=True)
+
+
+def loading_pairs(folder: Path) -> Iterable[Pair]:
+    """Loading a checkpoint in `folder` beside safetensors and Transformers."""
+    load = f"{CLASS}.from_pretrained({str(folder)!r})"
+    load_file = f"load_file({str(folder / 'model.safetensors')!r})"
+    ours = f"from distilbert_pt import {CLASS}"
+    theirs = "import torch; from safetensors.torch import load_file"
+    read = "for tensor in tensors: tensor.detach().sum()"
+    yield Pair("load: PyTorch backend / safetensors", ("torch",), Code(load, ours), Code(load_file, theirs))
+    yield Pair(
+        "load and read: PyTorch backend / safetensors",
+        ("torch",),
+        Code(f"tensors = {load}.parameters()\n{read}", ours),
+        Code(f"tensors = {load_file}.values()\n{read}", theirs),
+    )
     # Transformers imports a model's module on first use; that is part of loading with it.
-    return [
-        Pair("import: PyTorch backend / torch", ("torch",), ("", "import distilbert_pt"), ("", "import torch")),
-        Pair(
-            "import: Keras backend / tensorflow and keras",
-            ("tensorflow", "keras"),
-            ("", "import distilbert_tf"),
-            ("", "import tensorflow, keras"),
-        ),
-        Pair("import: Flax backend / flax", ("flax",), ("", "import distilbert_flax"), ("", "from flax import nnx")),
-        Pair(
-            "load 268 MB: PyTorch backend / safetensors",
-            ("torch",),
-            ours,
-            (
-                "from safetensors.torch import load_file; import torch",
-                f"load_file({file!r})",
-            ),
-        ),
-        Pair(
-            "load 268 MB: PyTorch backend / Transformers",
-            ("torch", "transformers"),
-            ours,
-            (
-                f"from transformers import {CLASS}",
-                load,
-            ),
-        ),
-        Pair(
-            "import and load: PyTorch backend / Transformers",
-            ("torch", "transformers"),
-            ("", "; ".join(ours)),
-            ("", f"from transformers import {CLASS}; {load}"),
-        ),
+    transformers = f"from transformers import {CLASS}"
+    needs = ("torch", "transformers")
+    yield Pair("load: PyTorch backend / Transformers", needs, Code(load, ours), Code(load, transformers))
+    both = (Code(f"{imports}; {load}") for imports in (ours, transformers))
+    yield Pair("import and load: PyTorch backend / Transformers", needs, *both)
+    for name, prefix, module in (("tf", "TF", "tensorflow"), ("flax", "Flax", "flax")):
+        title, needs, bare = FRAMEWORKS[name]
+        yield Pair(
+            f"load: {title} backend / safetensors",
+            needs,
+            Code(f"{prefix}{load}", f"from distilbert_{name} import {prefix}{CLASS}"),
+            Code(load_file, f"{bare}; from safetensors.{module} import load_file"),
+        )
+
+
+def run(code: Code, whole: bool) -> tuple[float, float | None]:
+    """Run code in a fresh Python and return its seconds, and the megabytes by which memory grew if that is known."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code
+    program = code.timed if whole else PROGRAM.format(set_up=code.set_up, timed=code.timed)
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise SystemExit(f"{program}\nfailed:\n{done.stderr}")
+    if whole:
+        return seconds, None
+    seconds, megabytes = json.loads(done.stdout.split("result")[-1])
+    return seconds, megabytes
+
+
+def measure(pair: Pair, rounds: int) -> dict[str, float | None]:
+    """Return medians of seconds and megabytes, and the median, smallest and largest ratio of the seconds."""
+    runs = [
+        [run(code, pair.whole) for code in (pair.ours, pair.peer)]
+        for _ in track(range(rounds + 1), pair.name, transient=True)
+    ][1:]
+    ratios = [ours / peer for (ours, _), (peer, _) in runs]
+    medians = [
+        [None if None in column else statistics.median(column) for column in zip(*side, strict=True)]
+        for side in zip(*runs, strict=True)
     ]
-
-
-def seconds(code: tuple[str, str]) -> float:
-    """Run code in a fresh Python and return how long its second part took."""
-    set_up, timed = code
-    program = f"import time\n{set_up}\nt = time.perf_counter()\n{timed}\nprint('seconds', time.perf_counter() - t)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return float(done.stdout.split("seconds")[-1])
-
-
-def measure(pair: Pair, rounds: int) -> dict[str, float]:
-    """Return the medians in seconds, and the ratio's median, smallest and largest."""
-    runs = [(seconds(pair.ours), seconds(pair.peer)) for _ in track(range(rounds), pair.name, transient=True)]
-    ratios = [ours / peer for ours, peer in runs]
-    ours, peer = (statistics.median(column) for column in zip(*runs, strict=True))
+    (ours, ours_mb), (peer, peer_mb) = medians
     return {
         "ours": ours,
         "peer": peer,
         "ratio": statistics.median(ratios),
         "smallest": min(ratios),
         "largest": max(ratios),
+        "ours_mb": ours_mb,
+        "peer_mb": peer_mb,
     }
 
 
 def main() -> None:
     """Measure all pairs and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="WORD", help="only rows whose name begins so, such as 'load'")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args()
-    table = Table("ours / peer", "ours [s]", "peer [s]", "ratio")
+    table = Table("ours / peer", "ours [s]", "peer [s]", "ratio", "ours [MB]", "peer [MB]")
     results = []
     with tempfile.TemporaryDirectory() as folder:
         from distilbert_pt import DistilBertConfig, DistilBertForMaskedLM
 
         DistilBertForMaskedLM(DistilBertConfig()).save_pretrained(folder)
-        for pair in pairs(Path(folder)):
+        for pair in (*import_pairs(), *command_pairs(), *loading_pairs(Path(folder))):
+            if not pair.name.startswith(args.only):
+                continue
             missing = [module for module in pair.needs if importlib.util.find_spec(module) is None]
             if missing:
                 table.add_row(pair.name, "", "", f"{', '.join(missing)} not installed")
@@ -119,7 +191,8 @@ def main() -> None:
             result = measure(pair, args.rounds)
             results.append({**asdict(pair), **result})
             spread = f"{result['ratio']:.2f} ({result['smallest']:.2f} to {result['largest']:.2f})"
-            table.add_row(pair.name, f"{result['ours']:.3f}", f"{result['peer']:.3f}", spread)
+            memory = ("" if result[side] is None else f"{result[side]:.0f}" for side in ("ours_mb", "peer_mb"))
+            table.add_row(pair.name, f"{result['ours']:.3f}", f"{result['peer']:.3f}", spread, *memory)
     Console().print(table)
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -42,6 +42,8 @@ BACKENDS = {
     )
 }
 
+EXPORTED = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}  # what runs a model.onnx: see `distilbert_core.exported`
+
 
 def available_backends() -> list[str]:
     """Return the names of the backends whose framework is installed."""

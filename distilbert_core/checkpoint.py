@@ -33,6 +33,10 @@ class Entry:
 class Checkpoint:
     """The tensors of a checkpoint by name, memory-mapped: nothing is read before `read` asks for it.
 
+    PyTorch tensors are the file's pages themselves. To write to them changes a copy; to remove the file, or to rename
+    another over it as all savers here do, leaves them as they are. Only who overwrites the bytes of the file in place
+    changes them too.
+
     Args:
         source: A folder, an embedded model, or a Hub id.
         framework: What `read` returns: 'np' for NumPy arrays, 'pt' for PyTorch tensors that share the file's memory.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from distilbert_core.backends import backend_class, load_backend
+from distilbert_core.backends import EXPORTED, backend_class, load_backend
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, CheckpointWarning
+from distilbert_core.packing import Packing, first_tokens
 from distilbert_core.parameters import BODY, Head
 
 # Heads whose outputs have an axis of tokens after that of the batch.
@@ -55,8 +57,61 @@ class Inference:
         """The model's configuration."""
         return self.model.config
 
-    def __call__(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the model's outputs for its inputs, all by name."""
+    def __call__(self, *, tokens: np.ndarray | None = None, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the model's outputs for its inputs, all by name.
+
+        Given ids and perhaps a mask, only real tokens are computed, packed by `distilbert_core.packing`: what stands at
+        padding is 0, and a text's first token is the first that is not padding. Other arguments go to the model as they
+        are.
+
+        Args:
+            tokens: [B, T] boolean, for heads that predict something for each token: the real tokens whose outputs are
+                wanted; these are [M, ...] then, in the batch's order.
+            **arrays: input_ids [B, T], or [B, C, T] for multiple choice, attention_mask, or other arguments.
+
+        Raises:
+            InputError: An argument has an impossible shape or value; the message names it.
+        """
+        if not self._can_be_packed(arrays):
+            outputs = self.run(**arrays)
+            return outputs if tokens is None else {name: array[tokens] for name, array in outputs.items()}
+        ids = arrays["input_ids"]
+        rows = ids.reshape(-1, ids.shape[-1])
+        mask = arrays.get("attention_mask", np.ones_like(ids)).reshape(rows.shape) != 0
+        packing = self.pack(mask)
+        if tokens is None and self.head in TOKEN_HEADS:
+            return self._named(packing.unpack(self.run_packed(packing, packing.pack(rows))))
+        places, order = packing.select(first_tokens(mask) if tokens is None else tokens)
+        values = self.run_packed(packing, packing.pack(rows), places)  # [R, S, ...]
+        values = values.reshape(-1, values.shape[-1])[order]  # [M, ...]
+        return self._named(values.reshape(ids.shape[:2]) if self.head is Head.MULTIPLE_CHOICE else values)
+
+    def _can_be_packed(self, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Whether there are ids and a mask alone; what is malformed is left to the model to refuse."""
+        if not {"input_ids"} <= arrays.keys() <= {"input_ids", "attention_mask"}:
+            return False
+        ids = arrays["input_ids"]
+        mask = arrays.get("attention_mask", np.ones_like(ids))
+        well_formed = ids.ndim == (3 if self.head is Head.MULTIPLE_CHOICE else 2) and ids.shape == mask.shape
+        return bool(well_formed and mask.any() and ids.shape[-1] <= self.config.max_position_embeddings)
+
+    def _named(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        if self.head is Head.QUESTION_ANSWERING:
+            return {"start_logits": values[..., 0], "end_logits": values[..., 1]}
+        return {"last_hidden_state" if self.head is Head.NONE else "logits": values}
+
+    # -- what a backend says ------------------------------------------------------------------------------------
+
+    def pack(self, mask: np.ndarray) -> Packing:
+        """Return how the real tokens of a batch [B, T] are best packed for this framework."""
+        raise NotImplementedError
+
+    def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs of the model, called as it is."""
+        raise NotImplementedError
+
+    def run_packed(self, packing: Packing, ids: np.ndarray, output_tokens: np.ndarray | None = None) -> np.ndarray:
+        """Return the outputs [R, S, ...] of the output tokens [R, S] of packed rows [R, C]; of all tokens if None."""
         raise NotImplementedError
 
 
@@ -64,7 +119,7 @@ def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) 
     """Load a checkpoint for inference on a backend.
 
     Args:
-        backend: 'pt', 'tf' or 'flax'.
+        backend: 'pt', 'tf' or 'flax'; or 'onnx' or 'openvino', for a folder with a model.onnx.
         head: What the model predicts.
         source: Folder, embedded model or Hub id.
         **kwargs: Keywords of `from_pretrained`.
@@ -82,5 +137,9 @@ def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) 
         >>> int(classify(input_ids=np.array([[101, 2307, 102]]))["logits"].argmax())  # "great"
         1
     """
+    if backend in EXPORTED:
+        from distilbert_core.exported import ExportedInference
+
+        return ExportedInference.load_exported(backend, head, source, **kwargs)
     module = importlib.import_module(f"{load_backend(backend).__name__}.inference")
     return module.BackendInference.load(head, source, **kwargs)

@@ -19,7 +19,7 @@ def check_shapes(config: DistilBertConfig, shapes: Mapping[str, Shape | None]) -
     Args:
         config: The model's configuration.
         shapes: Shape, or None for an argument that is not given, of 'input_ids', 'inputs_embeds', 'attention_mask',
-            'position_ids' and 'head_mask'. A size of None is not checked.
+            'position_ids', 'head_mask', 'segment_ids' and 'output_tokens'. A size of None is not checked.
     """
     ids, embeds = shapes["input_ids"], shapes["inputs_embeds"]
     if ids is None and embeds is None:
@@ -42,6 +42,12 @@ def check_shapes(config: DistilBertConfig, shapes: Mapping[str, Shape | None]) -
         _check_shape("position_ids", positions, (first, tokens), "[tokens], [1, tokens] or [batch, tokens]")
     else:
         _check_shape("position_ids", positions, (tokens,), "[tokens], [1, tokens] or [batch, tokens]")
+    segments = shapes.get("segment_ids")
+    if segments is not None:
+        _check_shape("segment_ids", segments, (batch, tokens), "[batch, tokens] like the input")
+        if positions is None or shapes["attention_mask"] is not None:
+            raise InputError("segment_ids go with position_ids, and without attention_mask: padding is a segment too.")
+    _check_shape("output_tokens", shapes.get("output_tokens"), (batch, None), "[batch, any number]")
     head_mask = shapes["head_mask"]
     if head_mask is not None:
         expected = (config.n_heads,) if len(head_mask) == 1 else (config.n_layers, config.n_heads)

@@ -65,6 +65,27 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         """Return the loss [] of logits against labels."""
         return cross_entropy(logits, labels)
 
+    def packed_outputs(
+        self,
+        input_ids: ArrayLike,
+        position_ids: ArrayLike,
+        segment_ids: ArrayLike,
+        output_tokens: ArrayLike | None = None,
+        *,
+        train: bool | None = None,
+        rngs: nnx.Rngs | Array | None = None,
+    ) -> Array:
+        """Return the logits [B, Q, ...] of the output tokens of packed rows, all tokens if left out.
+
+        The arguments are those of `FlaxDistilBertModel`.
+        """
+        _, mode = self.for_call(None, train, None, rngs, None)
+        hidden = self.distilbert.packed_outputs(
+            input_ids, position_ids, segment_ids, output_tokens, train=train, rngs=mode["rngs"]
+        )  # [B, Q, D]
+        logits = self.head_logits(hidden.reshape(-1, 1, hidden.shape[-1]), mode)
+        return logits.reshape(*hidden.shape[:2], -1)
+
     def __call__(
         self,
         input_ids: ArrayLike | None = None,

@@ -2,51 +2,105 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
-from flax import nnx
 
-from distilbert_core.inference import TOKEN_HEADS, Inference
+from distilbert_core.inference import Inference
+from distilbert_core.packing import Packing, fill_bins, pack
+from distilbert_flax.model import check_values
+
+LENGTHS = (16, 32, 64, 128, 256, 512)  # of packed rows; where a text is longer, the next power of two
 
 
 class BackendInference(Inference):
-    """Inference in JAX, compiled once for each shape of its inputs.
+    """Inference in JAX, which compiles each shape of its inputs: few, for batches of all shapes.
 
-    Rows and tokens are padded up to one of a few sizes, so that batches of all shapes need few compilations; the
-    outputs are cut back to what was given. Each row needs a token that is not padding.
+    Packed rows have one of a few lengths, and are computed in groups of 1, 2, 4, 8 ... rows.
     """
 
     backend = "flax"
 
-    def __init__(self, model: Any):
-        super().__init__(model)
-        self._run = nnx.jit(lambda model, arrays: model(**arrays))
+    def pack(self, mask: np.ndarray) -> Packing:
+        """Return the real tokens in rows of one of a few lengths; see `Inference.pack`."""
+        return pack(mask, row_length(mask.sum(axis=1).tolist(), self.config.dim))
 
-    def __call__(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the model's outputs for its inputs, all by name."""
-        if not arrays.keys() <= {"input_ids", "attention_mask"}:
-            return {name: np.asarray(value) for name, value in self._run(self.model, arrays).items()}
-        ids = arrays["input_ids"]  # [B, T], or [B, C, T] for multiple choice
-        rows, tokens = ids.shape[0], ids.shape[-1]
-        mask = arrays.get("attention_mask", np.ones_like(ids))
-        sizes = [(0, next_size(rows) - rows), *[(0, 0)] * (ids.ndim - 2), (0, self._padded_length(tokens) - tokens)]
-        padded = {"input_ids": np.pad(ids, sizes), "attention_mask": np.pad(mask, sizes)}
-        real = np.s_[:rows, :tokens] if self.head in TOKEN_HEADS else np.s_[:rows]
-        return {name: np.asarray(value)[real] for name, value in self._run(self.model, padded).items()}
+    def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs of the model, called as it is."""
+        return {name: np.array(value) for name, value in _run(self.model, arrays).items()}
 
-    def _padded_length(self, tokens: int) -> int:
-        longest = self.config.max_position_embeddings
-        return tokens if tokens > longest else min(max(next_size(tokens), 16), longest)
+    def run_packed(self, packing: Packing, ids: np.ndarray, output_tokens: np.ndarray | None = None) -> np.ndarray:
+        """Return the outputs of packed rows; see `Inference.run_packed`."""
+        check_values("input_ids", ids, self.config.vocab_size, "vocab_size")
+        rows = {"input_ids": ids, "position_ids": packing.position_ids, "segment_ids": packing.segment_ids}
+        wanted = ids.shape[1]
+        if output_tokens is not None:
+            wanted = output_tokens.shape[1]
+            more = output_count(wanted, ids.shape[1]) - wanted
+            rows["output_tokens"] = np.pad(output_tokens, [(0, 0), (0, more)], mode="edge")
+        # All are started before any is waited for.
+        outputs = [
+            _run_packed(self.model, {name: array[group] for name, array in rows.items()}) for group in groups(len(ids))
+        ]
+        return np.concatenate([np.asarray(output) for output in outputs])[:, :wanted]
 
 
-def next_size(count: int) -> int:
-    """Return the first of 1, 2, 3, 4, 6, 8, 12, 16, 24 ... that is not below `count`: at most a half more.
+# A model is a pytree: so given to `jax.jit`, all of what it is now is seen, and in a fifth of the time of `nnx.jit`,
+# which would also write back what a call changes.
+@jax.jit
+def _run(model: Any, arrays: dict[str, jax.Array]) -> Any:
+    return model(**arrays)
+
+
+@jax.jit
+def _run_packed(model: Any, rows: dict[str, jax.Array]) -> jax.Array:
+    return model.packed_outputs(**rows, train=False)
+
+
+def row_length(lengths: list[int], dim: int) -> int:
+    """Return the length of packed rows C that costs least, as `distilbert_core.packing.cheapest_length` counts.
+
+    Args:
+        lengths: Real tokens of each row.
+        dim: Model size D.
 
     Example:
-        >>> from distilbert_flax.inference import next_size
-        >>> [next_size(count) for count in (1, 5, 12, 13, 300)]
-        [1, 6, 12, 16, 384]
+        >>> from distilbert_flax.inference import row_length
+        >>> row_length([20] * 32, dim=768), row_length([30] * 32, dim=768), row_length([600], dim=768)
+        (128, 32, 1024)
     """
-    power = 1 << max(count - 1, 0).bit_length()
-    return power * 3 // 4 if count <= power * 3 // 4 else power
+    longest = max(lengths)
+    candidates = [columns for columns in LENGTHS if columns >= longest] or [1 << (longest - 1).bit_length()]
+
+    def cost(columns: int) -> float:
+        return len(fill_bins(lengths, columns)) * columns * (1 + columns / (2 * dim))
+
+    return min(candidates, key=cost)
+
+
+def output_count(wanted: int, tokens: int) -> int:
+    """Return one of three numbers S that is not below `wanted`: one, some, or all of the tokens C of a row.
+
+    Example:
+        >>> from distilbert_flax.inference import output_count
+        >>> [output_count(wanted, 128) for wanted in (1, 2, 16, 17)]
+        [1, 16, 16, 128]
+    """
+    return next(count for count in (1, max(tokens // 8, 8), tokens) if count >= wanted)
+
+
+def groups(rows: int) -> Iterator[slice]:
+    """Split rows into as few powers of two as there can be, the largest first.
+
+    Example:
+        >>> from distilbert_flax.inference import groups
+        >>> [(group.start, group.stop) for group in groups(13)]
+        [(0, 8), (8, 12), (12, 13)]
+    """
+    start = 0
+    while start < rows:
+        stop = start + (1 << (rows - start).bit_length() - 1)
+        yield slice(start, stop)
+        start = stop

@@ -1,6 +1,6 @@
 """DistilBERT in Flax NNX, in the order in which data flows: embeddings, attention, feed-forward, block, encoder, body.
 
-Shapes: B batch, T tokens, N heads, H head size, D model size, F feed-forward size.
+Shapes: B batch, T tokens, Q tokens that attend, N heads, H head size, D model size, F feed-forward size.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import BaseModelOutput
 from distilbert_core.parameters import Head, sinusoidal_table
-from distilbert_flax.attention import attention
+from distilbert_flax.attention import Segments, attention, blockwise_attention
 from distilbert_flax.pretrained import FixedTable, FlaxDistilBertPreTrainedModel, Numerics, shape_of, values_known
 
 ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
@@ -89,15 +89,22 @@ class MultiHeadSelfAttention(nnx.Module):
         self.dropout = nnx.Dropout(config.attention_dropout)
 
     def __call__(
-        self, x: Array, attention_mask: Array | None, head_mask: Array | None, mode: dict[str, Any]
-    ) -> tuple[Array, Array]:
-        """[B, T, D] -> [B, T, D], and the attention weights [B, N, T, T]."""
-        query, key, value = (self.split_heads(project(x)) for project in (self.q_lin, self.k_lin, self.v_lin))
-        dropout = partial(self.dropout, **mode)
-        context, weights = attention(
-            query, key, value, attention_mask, head_mask, dropout
-        )  # [B, T, N, H], [B, N, T, T]
-        return self.out_lin(context.reshape(*x.shape[:2], -1)), weights  # [B, T, D]
+        self,
+        x: Array,
+        queries: Array,
+        segments: Segments | None,
+        head_mask: Array | None,
+        mode: dict[str, Any],
+        output_attentions: bool,
+    ) -> tuple[Array, Array | None]:
+        """[B, T, D] and those tokens of it that attend [B, Q, D] -> [B, Q, D], and the weights [B, N, Q, T] or None."""
+        rng = mode["rngs"].dropout() if draws(self.dropout, mode) else None
+        query = self.split_heads(self.q_lin(queries))  # [B, Q, N, H]
+        key, value = self.split_heads(self.k_lin(x)), self.split_heads(self.v_lin(x))  # [B, T, N, H]
+        attend = attention if output_attentions else blockwise_attention
+        # [B, Q, N, H], [B, N, Q, T]
+        context, weights = attend(query, key, value, segments, head_mask, self.dropout.rate, rng)
+        return self.out_lin(context.reshape(*queries.shape[:2], -1)), weights  # [B, Q, D]
 
     def split_heads(self, x: Array) -> Array:
         """[B, T, N * H] -> [B, T, N, H]."""
@@ -129,19 +136,32 @@ class TransformerBlock(nnx.Module):
         self.output_layer_norm = make.layer_norm(config.dim)
 
     def __call__(
-        self, x: Array, attention_mask: Array | None, head_mask: Array | None, mode: dict[str, Any]
-    ) -> tuple[Array, Array]:
-        """[B, T, D] -> [B, T, D], and the attention weights [B, N, T, T]."""
-        attended, weights = self.attention(x, attention_mask, head_mask, mode)
-        x = self.sa_layer_norm(attended + x)
+        self,
+        x: Array,
+        output_tokens: Array | None,
+        segments: Segments | None,
+        head_mask: Array | None,
+        mode: dict[str, Any],
+        output_attentions: bool,
+    ) -> tuple[Array, Array | None]:
+        """[B, T, D] -> [B, T, D], or [B, Q, D] of the output tokens [B, Q], and the weights [B, N, Q, T] or None."""
+        queries = x
+        if output_tokens is not None:
+            queries = jnp.take_along_axis(x, output_tokens[..., None], axis=1)  # [B, Q, D]
+            if segments is not None:
+                segments = jnp.take_along_axis(segments[0], output_tokens, axis=1), segments[1]
+        attended, weights = self.attention(x, queries, segments, head_mask, mode, output_attentions)
+        x = self.sa_layer_norm(attended + queries)
         return self.output_layer_norm(self.ffn(x, mode) + x), weights
 
     def drops(self, mode: dict[str, Any]) -> bool:
         """Whether a call in this mode draws random numbers."""
-        return any(
-            site.rate > 0 and not choose(mode["deterministic"], site.deterministic)
-            for site in (self.attention.dropout, self.ffn.dropout)
-        )
+        return any(draws(site, mode) for site in (self.attention.dropout, self.ffn.dropout))
+
+
+def draws(dropout: nnx.Dropout, mode: dict[str, Any]) -> bool:
+    """Whether a dropout draws random numbers in this mode."""
+    return dropout.rate > 0 and not choose(mode["deterministic"], dropout.deterministic)
 
 
 class Transformer(nnx.Module):
@@ -160,24 +180,42 @@ class Transformer(nnx.Module):
     def __call__(
         self,
         x: Array,
-        attention_mask: Array | None,
+        output_tokens: Array | None,
+        segments: Segments | None,
         head_masks: list[Array | None],
         mode: dict[str, Any],
         output_hidden_states: bool,
         output_attentions: bool,
     ) -> tuple[Array, tuple[Array, ...] | None, tuple[Array, ...] | None]:
-        """[B, T, D] -> [B, T, D]; if asked for, the hidden states (the input is the first) and attention weights."""
+        """[B, T, D] -> [B, T, D], or [B, Q, D] of the output tokens.
+
+        Also, if asked for, the hidden states (the input is the first) and attention weights.
+        """
         # One key for each block, drawn here: blocks drop the same whether they are scanned, or computed again.
         keys = [mode["rngs"].dropout() if block.drops(mode) else None for block in self.layer]
 
-        def run(block: TransformerBlock, x: Array, head_mask: Array | None, key: Array | None) -> tuple[Array, Kept]:
-            rngs = None if key is None else nnx.Rngs(dropout=key)
-            x, weights = block(x, attention_mask, head_mask, {**mode, "rngs": rngs})
-            return x, (x if output_hidden_states else None, weights if output_attentions else None)
+        def run(
+            block: TransformerBlock,
+            x: Array,
+            head_mask: Array | None,
+            key: Array | None,
+            output_tokens: Array | None = None,
+        ) -> tuple[Array, Kept]:
+            its_mode = {**mode, "rngs": None if key is None else nnx.Rngs(dropout=key)}
+            x, weights = block(x, output_tokens, segments, head_mask, its_mode, output_attentions)
+            return x, (x if output_hidden_states else None, weights)
 
         if self.gradient_checkpointing:
             run = nnx.remat(run, prevent_cse=not self.scan_layers)  # a scan keeps the two computations apart by itself
-        last, kept = (scan_blocks if self.scan_layers else loop_blocks)(run, x, self.layer, head_masks, keys)
+        layers = list(zip(self.layer, head_masks, keys, strict=True))
+        run_all = scan_blocks if self.scan_layers else loop_blocks
+        if output_tokens is None:
+            last, kept = run_all(run, x, layers)
+        else:
+            below, kept = run_all(run, x, layers[:-1])
+            block, *arguments = layers[-1]
+            last, of_last = run(block, below, *arguments, output_tokens)
+            kept.append(of_last)
         return (
             last,
             (x, *(hidden for hidden, _ in kept)) if output_hidden_states else None,
@@ -186,39 +224,39 @@ class Transformer(nnx.Module):
 
 
 Kept = tuple[Any, Any]  # a block's output and its attention weights, each None unless asked for
-RunBlock = Callable[[TransformerBlock, Array, Array | None, Array | None], tuple[Array, Kept]]
+RunBlock = Callable[..., tuple[Array, Kept]]
+Layer = tuple[TransformerBlock, Array | None, Array | None]  # a block, the factors of its heads, its key of dropout
 
 
-def loop_blocks(
-    run: RunBlock, x: Array, blocks: list[TransformerBlock], head_masks: list[Array | None], keys: list[Array | None]
-) -> tuple[Array, list[Kept]]:
+def loop_blocks(run: RunBlock, x: Array, layers: list[Layer]) -> tuple[Array, list[Kept]]:
     """Run blocks one after another."""
     kept = []
-    for block, head_mask, key in zip(blocks, head_masks, keys, strict=True):
+    for block, head_mask, key in layers:
         x, of_block = run(block, x, head_mask, key)
         kept.append(of_block)
     return x, kept
 
 
-def scan_blocks(
-    run: RunBlock, x: Array, blocks: list[TransformerBlock], head_masks: list[Array | None], keys: list[Array | None]
-) -> tuple[Array, list[Kept]]:
+def scan_blocks(run: RunBlock, x: Array, layers: list[Layer]) -> tuple[Array, list[Kept]]:
     """Run blocks one after another by `jax.lax.scan`, their parameters stacked for the time of the call."""
-    graphs, states = zip(*(nnx.split(block) for block in blocks), strict=True)
+    if not layers:
+        return x, []
+    graphs, states = zip(*(nnx.split(block) for block, _, _ in layers), strict=True)
     for layer, graph in enumerate(graphs):
         if graph != graphs[0]:
             raise InputError(
                 f"scan_layers=True needs layers that are alike; layer {layer} differs from layer 0 in its number of "
                 "heads, its dtype or its mode. Use scan_layers=False."
             )
-    layers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *zip(states, head_masks, keys, strict=True))
+    per_layer = [(state, *others) for state, (_, *others) in zip(states, layers, strict=True)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *per_layer)
 
     def step(x: Array, layer: Any) -> tuple[Array, Kept]:
         state, head_mask, key = layer
         return run(nnx.merge(graphs[0], state), x, head_mask, key)
 
-    x, kept = jax.lax.scan(step, x, layers)
-    return x, [jax.tree.map(lambda stacked, layer=layer: stacked[layer], kept) for layer in range(len(blocks))]
+    x, kept = jax.lax.scan(step, x, stacked)
+    return x, [jax.tree.map(lambda stacked, layer=layer: stacked[layer], kept) for layer in range(len(layers))]
 
 
 class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
@@ -282,6 +320,8 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         rngs: nnx.Rngs | Array | None = None,
         params: Mapping[str, Any] | None = None,
         dropout_rng: Array | None = None,
+        segment_ids: ArrayLike | None = None,
+        output_tokens: ArrayLike | None = None,
     ) -> BaseModelOutput | tuple:
         """Compute the hidden states of every token.
 
@@ -300,18 +340,25 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
             params: Parameters to use in place of the model's, a nested dict like `model.params`. Such a call changes no
                 state and depends on none: dropout is off unless `train=True` and `dropout_rng` are given.
             dropout_rng: Another name for `rngs`, as a key.
+            segment_ids: [B, T] integers, for rows that hold several texts: a token attends to the tokens that have its
+                number. With it, give `position_ids`, and no `attention_mask`: padding is a segment of its own. See
+                `distilbert_core.packing`.
+            output_tokens: [B, Q] places of tokens, ascending: the last block computes only these.
 
         Returns:
-            `last_hidden_state` [B, T, D], and if asked for `hidden_states` and `attentions`.
+            `last_hidden_state` [B, T, D], or [B, Q, D], and if asked for `hidden_states` and `attentions`.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it. Values are checked when
                 called eagerly; under `jax.jit` an id out of range makes its row NaN.
         """
         config = self.config
-        input_ids, attention_mask, head_mask, inputs_embeds, position_ids = (
+        input_ids, attention_mask, head_mask, inputs_embeds, position_ids, segment_ids, output_tokens = (
             None if value is None else jnp.asarray(value)
-            for value in (input_ids, attention_mask, head_mask, inputs_embeds, position_ids)
+            for value in (
+                *(input_ids, attention_mask, head_mask, inputs_embeds),
+                *(position_ids, segment_ids, output_tokens),
+            )
         )
         arguments = {
             "input_ids": input_ids,
@@ -319,6 +366,8 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
             "attention_mask": attention_mask,
             "position_ids": position_ids,
             "head_mask": head_mask,
+            "segment_ids": segment_ids,
+            "output_tokens": output_tokens,
         }
         check_shapes(config, {name: shape_of(value) for name, value in arguments.items()})
         check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
@@ -326,9 +375,11 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         model, mode = self.for_call(params, train, deterministic, rngs, dropout_rng)
 
         x = model.embeddings(input_ids, inputs_embeds, position_ids, mode)  # [B, T, D]
+        check_values("output_tokens", output_tokens, x.shape[1], "tokens")
         x, hidden_states, attentions = model.transformer(
             x,
-            None if attention_mask is None else attention_mask != 0,
+            output_tokens,
+            attention_segments(attention_mask, segment_ids),
             self.head_masks(head_mask),
             mode,
             choose(output_hidden_states, config.output_hidden_states),
@@ -336,6 +387,23 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         )
         output = BaseModelOutput(last_hidden_state=x, hidden_states=hidden_states, attentions=attentions)
         return output if choose(return_dict, config.return_dict) else output.to_tuple()
+
+    def packed_outputs(
+        self,
+        input_ids: ArrayLike,
+        position_ids: ArrayLike,
+        segment_ids: ArrayLike,
+        output_tokens: ArrayLike | None = None,
+        **mode: Any,
+    ) -> Array:
+        """Return the hidden states [B, Q, D] of the output tokens of packed rows, all tokens if left out.
+
+        `train` and `rngs` are those of a call.
+        """
+        rows = {"position_ids": position_ids, "segment_ids": segment_ids, "output_tokens": output_tokens}
+        plain = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
+        hidden: Array = self(input_ids, **rows, **plain, **mode).last_hidden_state
+        return hidden
 
     def head_masks(self, head_mask: Array | None) -> list[Array | None]:
         """Split [N] or [L, N] into each block's factors [N], of the heads that it still has."""
@@ -346,8 +414,19 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         return [head_mask[layer, jnp.array(self.config.kept_heads(layer))] for layer in layers]
 
 
-def check_values(name: str, ids: Array | None, size: int, meaning: str) -> None:
+def attention_segments(attention_mask: Array | None, segment_ids: Array | None) -> Segments | None:
+    """Return the segments of queries and keys, both [B, T]; a mask is of one segment, in which all queries are."""
+    if segment_ids is not None:
+        return segment_ids, segment_ids
+    if attention_mask is None:
+        return None
+    return jnp.ones(attention_mask.shape, bool), attention_mask != 0
+
+
+def check_values(name: str, ids: ArrayLike | None, size: int, meaning: str) -> None:
     """Raise InputError if ids do not lie in [0, size); does nothing while values are not known."""
-    if ids is not None and values_known(ids) and ids.size:
-        values = np.asarray(ids)  # looked at by NumPy: under jit, what JAX computes of known values is not known
+    if ids is None or not values_known(ids):
+        return
+    values = np.asarray(ids)  # looked at by NumPy: under jit, what JAX computes of known values is not known
+    if values.size:
         check_range(name, int(values.min()), int(values.max()), size, meaning)

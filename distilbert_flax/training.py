@@ -17,13 +17,12 @@ from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.recipe import DECAYED, Recipe
 from distilbert_core.training.trainer import Trainer, step_seed
-from distilbert_flax.inference import next_size
 from distilbert_flax.losses import question_answering_loss
 from distilbert_flax.pretrained import LAYOUT
 
 
 class BackendTrainer(Trainer):
-    """Training in JAX, compiled once for each length of a batch; lengths are rounded up, so that there are few."""
+    """Training in JAX, which compiles each shape of a batch: all sizes are rounded up, so that there are few."""
 
     backend = "flax"
 
@@ -31,12 +30,15 @@ class BackendTrainer(Trainer):
         super().__init__(model, recipe, rates)
         self.optimizer = nnx.Optimizer(model, adamw(recipe, rates), wrt=nnx.Param)
 
-    def padded_length(self, tokens: int) -> int:
-        """Return one of a few lengths."""
-        return min(max(next_size(tokens), 16), self.model.config.max_position_embeddings)
+    def size(self, count: int) -> int:
+        """Return the first of 1 to 8, 10, 12, 14, 16, 20 ... that is not below `count`: at most a quarter more."""
+        step = 1 << max((count - 1).bit_length() - 3, 0)
+        return -(-count // step) * step
 
-    def step(self, batch: Batch, number: int) -> float:
-        """Take a step and return the loss before it; see `Trainer.step`."""
+    def packed_step(self, batch: Batch, number: int) -> float:
+        """Take a step and return the loss before it; see `Trainer.packed_step`."""
+        if self.model.head is Head.QUESTION_ANSWERING:
+            batch = widened(batch, self.size(batch["order"].shape[1]))
         key = jax.random.key(step_seed(self.recipe.seed, number))
         return float(_step(self.model, self.optimizer, batch, key))
 
@@ -65,17 +67,29 @@ def _step(model: Any, optimizer: nnx.Optimizer, batch: Batch, key: Array) -> Arr
     return loss
 
 
-def training_loss(model: Any, inputs: dict[str, Array], key: Array) -> Array:
-    """Return the task's loss over real tokens: padding is no place for an answer."""
-    if model.head is not Head.QUESTION_ANSWERING:
-        return model(**inputs, train=True, rngs=key).loss
-    inputs = dict(inputs)
-    positions = (inputs.pop("start_positions"), inputs.pop("end_positions"))
-    output = model(**inputs, train=True, rngs=key)
-    real = inputs["attention_mask"] != 0
-    start, end = (jnp.where(real, scores, -jnp.inf) for scores in (output.start_logits, output.end_logits))
-    loss: Any = question_answering_loss(start, end, *positions)
-    return loss
+def widened(batch: Batch, tokens: int) -> Batch:
+    """Return a batch of question answering [B, T] with so many tokens, the last ones padding."""
+    given = batch["order"].shape[1]
+    more = [(0, 0), (0, tokens - given)]
+    beyond = {
+        name: np.where(batch[name] >= given, tokens, batch[name]) for name in ("start_positions", "end_positions")
+    }
+    return {**batch, **{name: np.pad(batch[name], more) for name in ("order", "attention_mask")}, **beyond}
+
+
+def training_loss(model: Any, batch: dict[str, Array], key: Array) -> Array:
+    """Return the task's loss of what `pack_batch` returned."""
+    rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
+    outputs = model.packed_outputs(**rows, train=True, rngs=key)  # [R, S, ...]
+    outputs = outputs.reshape(-1, outputs.shape[-1])[batch["order"]]  # [B, L], [M, L], or [B, T, 2]
+    if model.head is Head.QUESTION_ANSWERING:  # padding is no place for an answer
+        scores = jnp.where(batch["attention_mask"][..., None], outputs, -jnp.inf)
+        start, end = jnp.moveaxis(scores, -1, 0)  # [B, T] each
+        loss: Any = question_answering_loss(start, end, batch["start_positions"], batch["end_positions"])
+        return loss
+    if model.head is Head.MULTIPLE_CHOICE:
+        outputs = outputs.reshape(len(batch["labels"]), -1)  # [B, C]
+    return model.task_loss(outputs, batch["labels"])
 
 
 def adamw(recipe: Recipe, rates: np.ndarray) -> optax.GradientTransformation:

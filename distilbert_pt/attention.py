@@ -1,12 +1,13 @@
 """Scaled dot-product attention as plain functions.
 
-Shapes: B batch, T tokens, N heads, H head size. A mask is boolean [B, T], True where a key may be attended to, or
-None. A row of the mask without a single True attends to all keys alike.
+Shapes: B batch, Q queries, T tokens, N heads, H head size. A mask is boolean [B, Q, T], or [B, 1, T] if it is the same
+for all queries: True where a key may be attended to. None allows all; a row without a single True attends to all alike.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
@@ -19,21 +20,21 @@ def eager_attention(
     """Attend step by step, softmax in at least float32.
 
     Args:
-        query: [B, N, T, H], as are `key` and `value`.
-        key: See `query`.
-        value: See `query`.
-        mask: [B, T] boolean, or None.
+        query: [B, N, Q, H].
+        key: [B, N, T, H], as is `value`.
+        value: See `key`.
+        mask: [B, Q or 1, T] boolean, or None.
         head_mask: [N] factors of the heads, or None.
         dropout: Probability with which an attention weight is dropped.
 
     Returns:
-        Context [B, N, T, H] and the weights [B, N, T, T] that it was summed with.
+        Context [B, N, Q, H] and the weights [B, N, Q, T] that it was summed with.
     """
-    scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)  # [B, N, T, T]
+    scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)  # [B, N, Q, T]
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if mask is not None:
         # The lowest number, not -inf: a row of nothing else is then uniform, not NaN.
-        scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
+        scores = scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min)
     weights = F.dropout(scores.softmax(dim=-1).to(value.dtype), dropout)
     if head_mask is not None:
         weights = weights * head_mask[:, None, None]
@@ -50,13 +51,71 @@ def fused_attention(
     if mask is not None:
         # A row without any key: let it see all of them with a query of zero, which is uniform attention. What the
         # kernels themselves make of such a row differs between them (zeros, NaN).
-        empty = ~mask.any(dim=-1)  # [B]
-        query = query.masked_fill(empty[:, None, None, None], 0)
-        mask = (mask | empty[:, None])[:, None, None, :]  # [B, 1, 1, T]
+        empty = ~mask.any(dim=-1, keepdim=True)  # [B, Q or 1, 1]
+        query = query.masked_fill(empty[:, None], 0)
+        mask = (mask | empty)[:, None]  # [B, 1, Q or 1, T]
     context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
     if head_mask is not None:
         context = context * head_mask[:, None, None]  # scaling all weights of a head scales its context
     return context, None
+
+
+Run = tuple[int, int, int]  # so many segments after one another, queries of each, keys of each
+
+
+def segment_runs(segment_ids: Tensor, query_tokens: Tensor | None = None) -> list[Run]:
+    """Return the segments of packed rows, in order, as runs of equal ones.
+
+    Args:
+        segment_ids: [B, T]; a change of number begins a segment, and so does a row.
+        query_tokens: [B, Q] places in the rows of the tokens that attend, ascending; None: all do.
+
+    Example:
+        >>> import torch
+        >>> from distilbert_pt.attention import segment_runs
+        >>> segment_runs(torch.tensor([[1, 1, 1, 2, 2, 3, 3]]))
+        [(1, 3, 3), (2, 2, 2)]
+    """
+    starts = torch.ones_like(segment_ids, dtype=torch.bool)  # [B, T]
+    starts[:, 1:] = segment_ids[:, 1:] != segment_ids[:, :-1]
+    numbers = starts.flatten().cumsum(0).view_as(segment_ids) - 1  # [B, T]: the segments counted through all rows
+    keys = numbers.flatten().bincount().tolist()
+    queries = keys
+    if query_tokens is not None:
+        queries = numbers.gather(1, query_tokens).flatten().bincount(minlength=len(keys)).tolist()
+    return [(len(list(same)), *sizes) for sizes, same in groupby(zip(queries, keys, strict=True))]
+
+
+def packed_attention(
+    query: Tensor, key: Tensor, value: Tensor, runs: list[Run], head_mask: Tensor | None, dropout: float
+) -> tuple[Tensor, None]:
+    """Attend within the segments of packed rows: no mask, and no work between segments.
+
+    Args:
+        query: As for `fused_attention`, as are all arguments but `runs`.
+        key: See `query`.
+        value: See `query`.
+        runs: What `segment_runs` returned.
+        head_mask: See `query`.
+        dropout: See `query`.
+    """
+    batch = query.shape[0]
+    query, key, value = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))  # [B * Q or T, N, H]
+    sizes = [(count * queries, count * keys) for count, queries, keys in runs]
+    parts = zip(
+        runs,
+        query.split([queries for queries, _ in sizes]),
+        key.split([keys for _, keys in sizes]),
+        value.split([keys for _, keys in sizes]),
+        strict=True,
+    )
+    contexts = []
+    for (count, queries, _), *tensors in parts:
+        if queries:
+            segments = (x.unflatten(0, (count, -1)).transpose(1, 2) for x in tensors)  # [count, N, of each, H]
+            context, _ = fused_attention(*segments, None, head_mask, dropout)
+            contexts.append(context.transpose(1, 2).flatten(0, 1))
+    return torch.cat(contexts).unflatten(0, (batch, -1)).transpose(1, 2), None  # [B, N, Q, H]
 
 
 ATTENTION = {"sdpa": fused_attention, "eager": eager_attention}

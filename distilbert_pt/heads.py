@@ -52,6 +52,17 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         """Return the loss [] of logits against labels."""
         return cross_entropy(logits, labels)
 
+    def packed_outputs(
+        self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, output_tokens: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits [B, Q, ...] of the output tokens of packed rows, all tokens if left out.
+
+        The arguments are those of `DistilBertModel`.
+        """
+        hidden = self.distilbert.packed_outputs(input_ids, position_ids, segment_ids, output_tokens)  # [B, Q, D]
+        rows = hidden.shape[:2]
+        return self.head_logits(hidden.flatten(0, 1)[:, None]).unflatten(0, rows).flatten(2)
+
     def forward(
         self,
         input_ids: Tensor | None = None,

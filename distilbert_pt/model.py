@@ -1,6 +1,6 @@
 """DistilBERT in PyTorch, in the order in which data flows: embeddings, attention, feed-forward, block, encoder, body.
 
-Shapes: B batch, T tokens, N heads, H head size, D model size, F feed-forward size.
+Shapes: B batch, T tokens, Q tokens that attend, N heads, H head size, D model size, F feed-forward size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import BaseModelOutput
 from distilbert_core.parameters import Head
-from distilbert_pt.attention import ATTENTION, eager_attention
+from distilbert_pt.attention import ATTENTION, eager_attention, fused_attention, packed_attention, segment_runs
 from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of, values_known
 
 ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -70,13 +70,14 @@ class MultiHeadSelfAttention(nn.Module):
         self.out_lin = nn.Linear(size, config.dim)
 
     def forward(
-        self, x: Tensor, attention_mask: Tensor | None, head_mask: Tensor | None, attend: Callable
+        self, x: Tensor, queries: Tensor, mask: Any, head_mask: Tensor | None, attend: Callable
     ) -> tuple[Tensor, Tensor | None]:
-        """[B, T, D] -> [B, T, D], and the attention weights [B, N, T, T]."""
+        """[B, T, D] and the tokens of it that attend [B, Q, D] -> [B, Q, D], and the attention weights [B, N, Q, T]."""
         dropout = self.attention_dropout if self.training else 0.0
-        query, key, value = (self.split_heads(project(x)) for project in (self.q_lin, self.k_lin, self.v_lin))
-        context, weights = attend(query, key, value, attention_mask, head_mask, dropout)  # [B, N, T, H], [B, N, T, T]
-        return self.out_lin(context.transpose(1, 2).flatten(2)), weights  # [B, T, D]
+        query = self.split_heads(self.q_lin(queries))  # [B, N, Q, H]
+        key, value = self.split_heads(self.k_lin(x)), self.split_heads(self.v_lin(x))  # [B, N, T, H]
+        context, weights = attend(query, key, value, mask, head_mask, dropout)  # [B, N, Q, H], [B, N, Q, T]
+        return self.out_lin(context.transpose(1, 2).flatten(2)), weights  # [B, Q, D]
 
     def split_heads(self, x: Tensor) -> Tensor:
         """[B, T, N * H] -> [B, N, T, H]."""
@@ -109,11 +110,12 @@ class TransformerBlock(nn.Module):
         self.output_layer_norm = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
 
     def forward(
-        self, x: Tensor, attention_mask: Tensor | None, head_mask: Tensor | None, attend: Callable
+        self, x: Tensor, output_tokens: Tensor | None, mask: Any, head_mask: Tensor | None, attend: Callable
     ) -> tuple[Tensor, Tensor | None]:
-        """[B, T, D] -> [B, T, D], and the attention weights [B, N, T, T]."""
-        attended, weights = self.attention(x, attention_mask, head_mask, attend)
-        x = self.sa_layer_norm(attended + x)
+        """[B, T, D] -> [B, T, D], or [B, Q, D] of the output tokens [B, Q], and the attention weights [B, N, Q, T]."""
+        queries = x if output_tokens is None else x.take_along_dim(output_tokens[..., None], 1)  # [B, Q, D]
+        attended, weights = self.attention(x, queries, mask, head_mask, attend)
+        x = self.sa_layer_norm(attended + queries)
         return self.output_layer_norm(self.ffn(x) + x), weights
 
 
@@ -130,15 +132,21 @@ class Transformer(nn.Module):
         self.layer = nn.ModuleList(TransformerBlock(config, i) for i in range(config.n_layers))
 
     def forward(
-        self, x: Tensor, attention_mask: Tensor | None, head_masks: list[Tensor | None], attend: Callable
+        self,
+        x: Tensor,
+        output_tokens: Tensor | None,
+        masks: list[Any],
+        head_masks: list[Tensor | None],
+        attend: Callable,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
         """Return the hidden states (the input, then each block's output) and each block's attention weights."""
         hidden_states, attentions = [x], []
-        for block, head_mask in zip(self.layer, head_masks, strict=True):
+        for block, mask, head_mask in zip(self.layer, masks, head_masks, strict=True):
+            arguments = (x, output_tokens if block is self.layer[-1] else None, mask, head_mask, attend)
             if self.training and self.checkpointing is not None:
-                x, weights = checkpoint(block, x, attention_mask, head_mask, attend, **self.checkpointing)
+                x, weights = checkpoint(block, *arguments, **self.checkpointing)
             else:
-                x, weights = block(x, attention_mask, head_mask, attend)
+                x, weights = block(*arguments)
             hidden_states.append(x)
             attentions.append(weights)
         return tuple(hidden_states), tuple(attentions)
@@ -194,6 +202,8 @@ class DistilBertModel(DistilBertPreTrainedModel):
         return_dict: bool | None = None,
         *,
         position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        output_tokens: Tensor | None = None,
     ) -> BaseModelOutput | tuple:
         """Compute the hidden states of every token.
 
@@ -206,9 +216,13 @@ class DistilBertModel(DistilBertPreTrainedModel):
             output_hidden_states: Also return all hidden states; the configuration's default if left out.
             return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
+            segment_ids: [B, T] integers, for rows that hold several texts: a token attends to the tokens after one
+                another that have its number. With it, give `position_ids`, and no `attention_mask`: padding is a
+                segment of its own. See `distilbert_core.packing`.
+            output_tokens: [B, Q] places of tokens, ascending: the last block computes only these.
 
         Returns:
-            `last_hidden_state` [B, T, D], and if asked for `hidden_states` and `attentions`.
+            `last_hidden_state` [B, T, D], or [B, Q, D], and if asked for `hidden_states` and `attentions`.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it. Values are checked when
@@ -221,18 +235,28 @@ class DistilBertModel(DistilBertPreTrainedModel):
             "attention_mask": attention_mask,
             "position_ids": position_ids,
             "head_mask": head_mask,
+            "segment_ids": segment_ids,
+            "output_tokens": output_tokens,
         }
         check_shapes(config, {name: shape_of(value) for name, value in arguments.items()})
         check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
         check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
+        if output_tokens is not None:
+            tokens = (inputs_embeds if input_ids is None else input_ids).shape[1]
+            check_values("output_tokens", output_tokens, tokens, "tokens")
+            output_tokens = output_tokens.long()  # as PyTorch gathers
         output_attentions = choose(output_attentions, config.output_attentions)
+        attend = eager_attention if output_attentions else ATTENTION[self.attn_implementation]
+        masks: tuple[Any, Any]  # of all blocks but the last, and of the last
+        if segment_ids is not None and attend is fused_attention and values_known(segment_ids):
+            attend = packed_attention
+            masks = segment_runs(segment_ids), segment_runs(segment_ids, output_tokens)
+        else:
+            masks = attention_masks(attention_mask, segment_ids, output_tokens)
 
         x = self.embeddings(input_ids, inputs_embeds, position_ids)  # [B, T, D]
         hidden_states, attentions = self.transformer(
-            x,
-            None if attention_mask is None else attention_mask != 0,
-            self.head_masks(head_mask),
-            eager_attention if output_attentions else ATTENTION[self.attn_implementation],
+            x, output_tokens, [masks[0]] * (config.n_layers - 1) + [masks[1]], self.head_masks(head_mask), attend
         )
         output = BaseModelOutput(
             last_hidden_state=hidden_states[-1],
@@ -241,6 +265,15 @@ class DistilBertModel(DistilBertPreTrainedModel):
         )
         return output if choose(return_dict, config.return_dict) else output.to_tuple()
 
+    def packed_outputs(
+        self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, output_tokens: Tensor | None = None
+    ) -> Tensor:
+        """Return the hidden states [B, Q, D] of the output tokens of packed rows, all tokens if left out."""
+        rows = {"position_ids": position_ids, "segment_ids": segment_ids, "output_tokens": output_tokens}
+        output = self(input_ids, output_attentions=False, output_hidden_states=False, return_dict=True, **rows)
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
     def head_masks(self, head_mask: Tensor | None) -> list[Tensor | None]:
         """Split [N] or [L, N] into each block's factors [N], of the heads that it still has."""
         layers = range(self.config.n_layers)
@@ -248,6 +281,18 @@ class DistilBertModel(DistilBertPreTrainedModel):
             return [None for _ in layers]
         head_mask = head_mask.to(self.dtype).expand(len(layers), -1)
         return [head_mask[layer, self.config.kept_heads(layer)] for layer in layers]
+
+
+def attention_masks(
+    attention_mask: Tensor | None, segment_ids: Tensor | None, output_tokens: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the mask [B, T or 1, T] of all blocks but the last, and that of the last [B, Q or 1, T]."""
+    if segment_ids is None:
+        mask = None if attention_mask is None else (attention_mask != 0)[:, None]
+        return mask, mask
+    queries = segment_ids if output_tokens is None else segment_ids.gather(1, output_tokens)  # [B, Q]
+    all_blocks, last = (x[:, :, None] == segment_ids[:, None] for x in (segment_ids, queries))
+    return all_blocks, last
 
 
 def check_values(name: str, ids: Tensor | None, size: int, meaning: str) -> None:

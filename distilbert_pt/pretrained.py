@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, Self
 
 import ml_dtypes
@@ -49,16 +50,24 @@ def values_known(tensor: Tensor) -> bool:
 
 
 class _Blank(TorchFunctionMode):
-    """Within this, layers are made without values: these are about to be loaded.
+    """Within this, layers get parameters without values or memory, of one dtype: these are about to be loaded.
 
     On the meta device there is nothing to draw, yet drawing there imports all of torch.compile, which takes seconds.
     """
 
-    drawing = frozenset({nn.init.normal_, nn.init.kaiming_uniform_, nn.init.uniform_, Tensor.normal_})
+    filling = frozenset(
+        {nn.init.normal_, nn.init.kaiming_uniform_, nn.init.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_}
+    )
+
+    def __init__(self, dtype: torch.dtype):
+        super().__init__()
+        self.options = {"device": "meta", "dtype": dtype}
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        if func in self.drawing:
+        if func is torch.empty:
+            return func(*args, **{**kwargs, **self.options})
+        if func in self.filling:
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)
 
@@ -117,33 +126,30 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         """Let tied parameters be one and the same again."""
         for parameter in self.parameter_table:
             if parameter.tied_to is not None:
-                self._put(parameter.name, self.get_parameter(parameter.tied_to))
+                _put(*self._find(parameter), self.get_parameter(parameter.tied_to))
 
-    def _put(self, name: str, tensor: nn.Parameter) -> None:
-        """Set a parameter, and the sizes that its layer shows."""
-        path, _, leaf = name.rpartition(".")
-        layer = self.get_submodule(path)
-        setattr(layer, leaf, tensor)
-        if isinstance(layer, nn.Linear):
-            layer.out_features, layer.in_features = layer.weight.shape
-        elif isinstance(layer, nn.Embedding):
-            layer.num_embeddings = layer.weight.shape[0]
+    def _find(self, parameter: Parameter) -> tuple[nn.Module, str]:
+        """Return the layer that has a parameter, and the parameter's name in it."""
+        path, _, leaf = parameter.name.rpartition(".")
+        return attrgetter(path)(self), leaf
 
     @torch.no_grad()
     def initialise(self) -> None:
         """Draw this model's own parameters anew (those of the body inside a model with a head stay)."""
         own = [p for p in self.parameter_table if self.base_model is self or not p.name.startswith(f"{BODY}.")]
         for parameter in own:
-            tensor = self.get_parameter(parameter.name)
-            if parameter.tied_to is None:
-                _fill(tensor, parameter, self.config)
-            tensor.requires_grad_(not parameter.computed)
+            if parameter.computed:
+                self.get_parameter(parameter.name).requires_grad_(False)
+        if self.device.type != "meta":  # there, no parameter has values
+            for parameter in own:
+                if parameter.tied_to is None:
+                    _fill(self.get_parameter(parameter.name), parameter, self.config)
         self.tie_weights()
 
     @classmethod
     def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
-        with torch.device("meta"), _Blank():
-            return cls(config, **options).to(getattr(torch, dtype or "float32")).eval()
+        with _Blank(getattr(torch, dtype or "float32")):
+            return cls(config, **options).eval()
 
     def _get_array(self, parameter: Parameter) -> np.ndarray:
         tensor = self.get_parameter(parameter.name)
@@ -156,15 +162,25 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         return to_array(tensor)
 
     def _set_array(self, parameter: Parameter, array: np.ndarray | Tensor, device: Any = None) -> None:
-        old = self.get_parameter(parameter.name)
+        layer, leaf = self._find(parameter)
+        old = getattr(layer, leaf)
         if device is None:
             device = torch.get_default_device() if old.is_meta else old.device
         tensor = array if isinstance(array, Tensor) else to_tensor(array)
-        tensor = tensor.to(device=device, dtype=old.dtype)
-        self._put(parameter.name, nn.Parameter(tensor, requires_grad=not parameter.computed))
+        tensor = tensor.to(device=device, dtype=old.dtype)  # the same one, where nothing is to change
+        _put(layer, leaf, nn.Parameter(tensor, requires_grad=not parameter.computed))
 
     def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
         return torch.empty(shape, dtype=torch.float32, device="cpu").normal_().numpy()
+
+
+def _put(layer: nn.Module, leaf: str, tensor: nn.Parameter) -> None:
+    """Set a layer's parameter, and the sizes that the layer shows."""
+    setattr(layer, leaf, tensor)
+    if isinstance(layer, nn.Linear):
+        layer.out_features, layer.in_features = layer.weight.shape
+    elif isinstance(layer, nn.Embedding):
+        layer.num_embeddings = layer.weight.shape[0]
 
 
 @torch.no_grad()

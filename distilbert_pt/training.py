@@ -36,8 +36,8 @@ class BackendTrainer(Trainer):
             eps=recipe.epsilon,
         )
 
-    def step(self, batch: Batch, number: int) -> float:
-        """Take a step and return the loss before it; see `Trainer.step`."""
+    def packed_step(self, batch: Batch, number: int) -> float:
+        """Take a step and return the loss before it; see `Trainer.packed_step`."""
         self.model.train()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(step_seed(self.recipe.seed, number))
@@ -71,16 +71,17 @@ class BackendTrainer(Trainer):
             self.optimizer.state[tensor] = {"step": torch.tensor(state[f"{name}.step"].item()), **moments}
 
 
-def training_loss(model: Any, inputs: dict[str, Tensor]) -> Tensor:
-    """Return the task's loss over real tokens: padding is no place for an answer."""
-    if model.head is not Head.QUESTION_ANSWERING:
-        return model(**inputs).loss
-    positions = (inputs.pop("start_positions"), inputs.pop("end_positions"))
-    output = model(**inputs)
-    padding = inputs["attention_mask"] == 0
-    start, end = (scores.masked_fill(padding, -torch.inf) for scores in (output.start_logits, output.end_logits))
-    loss: Any = question_answering_loss(start, end, *positions)
-    return loss
+def training_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
+    """Return the task's loss of what `pack_batch` returned."""
+    rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
+    outputs = model.packed_outputs(**rows).flatten(0, 1)[batch["order"]]  # [B, L], [M, L], or [B, T, 2]
+    if model.head is Head.QUESTION_ANSWERING:  # padding is no place for an answer
+        scores = outputs.masked_fill(~batch["attention_mask"][..., None], -torch.inf)
+        loss: Any = question_answering_loss(*scores.unbind(-1), batch["start_positions"], batch["end_positions"])
+        return loss
+    if model.head is Head.MULTIPLE_CHOICE:
+        outputs = outputs.reshape(len(batch["labels"]), -1)  # [B, C]
+    return model.task_loss(outputs, batch["labels"])
 
 
 @torch.no_grad()

@@ -1,52 +1,129 @@
-"""Scaled dot-product attention as a plain function.
+"""Scaled dot-product attention as plain functions.
 
-Shapes: B batch, T tokens, N heads, H head size. A mask is boolean [B, T], True where a key may be attended to, or
-None. A row of the mask without a single True attends to all keys alike.
+Shapes: B batch, Q queries, T tokens, N heads, H head size. Segments say who attends to whom: a query to the keys that
+have its number. They are integers, those of the queries [B, Q], or [B, 1] if it is the same for all, and those of the
+keys [B, T]; None: all attend to all. A query of a segment without keys attends to all alike.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from keras import ops
+
+QUERY_BLOCK = 256  # most queries that attend at once where nobody asks for the weights
+
+Segments = tuple[tf.Tensor, tf.Tensor]
+
+
+def eager_attention(
+    query: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    segments: Segments | None,
+    head_mask: tf.Tensor | None,
+    rate: float,
+    seed: tf.Tensor | None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Attend step by step, softmax in at least float32.
+
+    Args:
+        query: [B, N, Q, H].
+        key: [B, N, T, H], as is `value`.
+        value: See `key`.
+        segments: Of queries and keys, or None.
+        head_mask: [N] factors of the heads, or None.
+        rate: Probability with which an attention weight is dropped.
+        seed: [2] int32 that say which are; None: none is.
+
+    Returns:
+        Context [B, N, Q, H] and the weights [B, N, Q, T] that it was summed with.
+    """
+    scores = upcast(tf.matmul(query / math.sqrt(query.shape[-1]), key, transpose_b=True))  # [B, N, Q, T]
+    if segments is not None:
+        of_queries, of_keys = segments
+        mask = of_queries[:, :, None] == of_keys[:, None]  # [B, Q or 1, T]
+        # The lowest number, not -inf: a row of nothing else is then uniform, not NaN.
+        lowest = tf.constant(np.finfo(scores.dtype.name).min, scores.dtype)
+        scores = tf.where(mask[:, None], scores, lowest)
+    weights = tf.cast(tf.nn.softmax(scores), value.dtype)
+    if seed is not None:
+        weights = tf.nn.experimental.stateless_dropout(weights, rate, seed)
+    if head_mask is not None:
+        weights = weights * head_mask[:, None, None]
+    return tf.matmul(weights, value), weights
 
 
 def attention(
     query: tf.Tensor,
     key: tf.Tensor,
     value: tf.Tensor,
-    mask: tf.Tensor | None,
+    segments: Segments | None,
     head_mask: tf.Tensor | None,
-    dropout: Callable[[tf.Tensor], tf.Tensor],
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Attend step by step, softmax in at least float32.
+    rate: float,
+    seed: tf.Tensor | None,
+) -> tuple[tf.Tensor, None]:
+    """Attend in memory that grows with T, not T²; the same numbers as `eager_attention`, without the weights.
 
-    Args:
-        query: [B, T, N, H], as are `key` and `value`.
-        key: See `query`.
-        value: See `query`.
-        mask: [B, T] boolean, or None.
-        head_mask: [N] factors of the heads, or None.
-        dropout: What drops attention weights, the identity in inference.
-
-    Returns:
-        Context [B, T, N, H] and the weights [B, N, T, T] that it was summed with.
+    Args and context are those of `eager_attention`.
     """
-    scores = ops.einsum("btnh,bsnh->bnts", query / math.sqrt(query.shape[-1]), key)  # [B, N, T, T]
-    scores = upcast(scores)
-    if mask is not None:
-        # The lowest number, not -inf: a row of nothing else is then uniform, not NaN.
-        lowest = ops.convert_to_tensor(np.finfo(scores.dtype.name).min, scores.dtype)
-        scores = ops.where(mask[:, None, None, :], scores, lowest)
-    weights = dropout(ops.cast(tf.nn.softmax(scores), value.dtype))
+
+    def at_once() -> tf.Tensor:
+        return eager_attention(query, key, value, segments, None, rate, seed)[0]
+
+    def in_blocks() -> tf.Tensor:
+        return blockwise_attention(query, key, value, segments, rate, seed)
+
+    if query.shape[2] is None:  # traced for all lengths
+        context = tf.cond(tf.shape(query)[2] > QUERY_BLOCK, in_blocks, at_once)
+    else:
+        context = in_blocks() if query.shape[2] > QUERY_BLOCK else at_once()
     if head_mask is not None:
-        weights = weights * head_mask[:, None, None]
-    return ops.einsum("bnts,bsnh->btnh", weights, value), weights
+        context = context * head_mask[:, None, None]  # scaling all weights of a head scales its context
+    return context, None
+
+
+def blockwise_attention(
+    query: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    segments: Segments | None,
+    rate: float,
+    seed: tf.Tensor | None,
+) -> tf.Tensor:
+    """Attend with QUERY_BLOCK queries at a time, which the backward pass does anew in place of keeping their weights.
+
+    Args and context are those of `eager_attention`; a block has a seed of its own.
+    """
+    batch, heads, length, size = (query.shape[i] or tf.shape(query)[i] for i in range(4))
+    of_queries, of_keys = segments or (tf.zeros((1, 1), tf.int32), tf.zeros((1, 1), tf.int32))
+    of_queries = tf.broadcast_to(of_queries, (batch, length))  # [B, Q]
+    blocks = -(-length // QUERY_BLOCK)
+    more = blocks * QUERY_BLOCK - length  # queries that fill up the last block
+    queries = tf.reshape(tf.pad(query, [(0, 0), (0, 0), (0, more), (0, 0)]), (batch, heads, blocks, QUERY_BLOCK, size))
+    numbers = tf.reshape(tf.pad(of_queries, [(0, 0), (0, more)]), (batch, blocks, QUERY_BLOCK))
+
+    def attend(block: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        query, of_queries, number = block
+        block_seed = None if seed is None else seed + tf.stack([number, 0])
+
+        @tf.recompute_grad
+        def context(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+            return eager_attention(query, key, value, (of_queries, of_keys), None, rate, block_seed)[0]
+
+        return context(query, key, value)
+
+    contexts = tf.map_fn(
+        attend,
+        (tf.transpose(queries, (2, 0, 1, 3, 4)), tf.transpose(numbers, (1, 0, 2)), tf.range(blocks)),
+        fn_output_signature=value.dtype,
+        parallel_iterations=1,
+    )  # [Q / block, B, N, block, H]
+    contexts = tf.reshape(tf.transpose(contexts, (1, 2, 0, 3, 4)), (batch, heads, blocks * QUERY_BLOCK, size))
+    return contexts[:, :, :length]  # [B, N, Q, H]
 
 
 def upcast(x: tf.Tensor) -> tf.Tensor:
     """Return a tensor in at least float32."""
-    return x if x.dtype == tf.float64 else ops.cast(x, "float32")
+    return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)

@@ -56,6 +56,24 @@ class _ModelWithHead(TFDistilBertPreTrainedModel):
         """Return the loss [] of logits against labels."""
         return cross_entropy(logits, labels)
 
+    def packed_outputs(
+        self,
+        input_ids: tf.Tensor,
+        position_ids: tf.Tensor,
+        segment_ids: tf.Tensor | None,
+        output_tokens: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """Return the logits [B, Q, ...] of the output tokens of packed rows, all tokens if left out.
+
+        The arguments are those of `TFDistilBertModel`.
+        """
+        hidden = self.distilbert.packed_outputs(
+            input_ids, position_ids, segment_ids, output_tokens, training=training
+        )  # [B, Q, D]
+        logits = self.head_logits(tf.reshape(hidden, (-1, 1, self.config.dim)), training)  # [B * Q, ...]
+        return tf.reshape(logits, (*ops.shape(hidden)[:2], logits.shape[-1]))
+
     def call(
         self,
         input_ids: tf.Tensor | None = None,

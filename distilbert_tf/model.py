@@ -1,13 +1,12 @@
 """DistilBERT in Keras 3, in the order in which data flows: embeddings, attention, feed-forward, block, encoder, body.
 
-Shapes: B batch, T tokens, N heads, H head size, D model size, F feed-forward size.
+Shapes: B batch, T tokens, Q tokens that attend, N heads, H head size, D model size, F feed-forward size.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import keras
@@ -18,7 +17,7 @@ from distilbert_core.config import ACTIVATIONS, DistilBertConfig
 from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import BaseModelOutput
 from distilbert_core.parameters import Head
-from distilbert_tf.attention import attention
+from distilbert_tf.attention import Segments, attention, eager_attention
 from distilbert_tf.pretrained import Numerics, TFDistilBertPreTrainedModel, shape_of, values_known
 
 
@@ -112,19 +111,31 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         self.built = True
 
     def call(
-        self, x: tf.Tensor, attention_mask: tf.Tensor | None, head_mask: tf.Tensor | None, training: bool | None = None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """[B, T, D] -> [B, T, D], and the attention weights [B, N, T, T]."""
-        query, key, value = (self.split_heads(project(x)) for project in (self.q_lin, self.k_lin, self.v_lin))
-        dropout = partial(self.dropout, training=training)
-        context, weights = attention(
-            query, key, value, attention_mask, head_mask, dropout
-        )  # [B, T, N, H], [B, N, T, T]
-        return self.out_lin(ops.reshape(context, (*ops.shape(x)[:2], -1))), weights  # [B, T, D]
+        self,
+        x: tf.Tensor,
+        queries: tf.Tensor,
+        segments: Segments | None,
+        head_mask: tf.Tensor | None,
+        attend: Callable,
+        training: bool | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """[B, T, D] and the tokens of it that attend [B, Q, D] -> [B, Q, D], and the attention weights [B, N, Q, T]."""
+        seed = draw_seed(self.dropout) if training and self.dropout.rate else None
+        query = self.split_heads(self.q_lin(queries))  # [B, N, Q, H]
+        key, value = self.split_heads(self.k_lin(x)), self.split_heads(self.v_lin(x))  # [B, N, T, H]
+        context, weights = attend(query, key, value, segments, head_mask, self.dropout.rate, seed)  # [B, N, Q, H]
+        context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), (*ops.shape(queries)[:2], self.out_lin.kernel.shape[0]))
+        return self.out_lin(context), weights  # [B, Q, D]
 
     def split_heads(self, x: tf.Tensor) -> tf.Tensor:
-        """[B, T, N * H] -> [B, T, N, H]."""
-        return ops.reshape(x, (*ops.shape(x)[:2], -1, self.head_size))
+        """[B, T, N * H] -> [B, N, T, H]."""
+        heads = x.shape[-1] // self.head_size
+        return ops.transpose(ops.reshape(x, (*ops.shape(x)[:2], heads, self.head_size)), (0, 2, 1, 3))
+
+
+def draw_seed(dropout: keras.layers.Dropout) -> tf.Tensor:
+    """Return the next seed [2] of a dropout layer, in the numbers that XLA takes as well."""
+    return tf.cast(dropout.seed_generator.next() % (tf.int32.max - 1), tf.int32)
 
 
 class FeedForward(keras.layers.Layer):
@@ -156,11 +167,18 @@ class TransformerBlock(keras.layers.Layer):
         self.built = True
 
     def call(
-        self, x: tf.Tensor, attention_mask: tf.Tensor | None, head_mask: tf.Tensor | None, training: bool | None = None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """[B, T, D] -> [B, T, D], and the attention weights [B, N, T, T]."""
-        attended, weights = self.attention(x, attention_mask, head_mask, training=training)
-        x = self.sa_layer_norm(attended + x)
+        self,
+        x: tf.Tensor,
+        output_tokens: tf.Tensor | None,
+        segments: Segments | None,
+        head_mask: tf.Tensor | None,
+        attend: Callable,
+        training: bool | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """[B, T, D] -> [B, T, D], or [B, Q, D] of the output tokens [B, Q], and the attention weights [B, N, Q, T]."""
+        queries = x if output_tokens is None else tf.gather(x, output_tokens, batch_dims=1)  # [B, Q, D]
+        attended, weights = self.attention(x, queries, segments, head_mask, attend=attend, training=training)
+        x = self.sa_layer_norm(attended + queries)
         return self.output_layer_norm(self.ffn(x, training=training) + x), weights
 
 
@@ -175,14 +193,17 @@ class Transformer(keras.layers.Layer):
     def call(
         self,
         x: tf.Tensor,
-        attention_mask: tf.Tensor | None,
+        output_tokens: tf.Tensor | None,
+        segments: list[Segments | None],
         head_masks: list[tf.Tensor | None],
+        attend: Callable,
         training: bool | None = None,
-    ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
+    ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor | None, ...]]:
         """Return the hidden states (the input, then each block's output) and each block's attention weights."""
         hidden_states, attentions = [x], []
-        for block, head_mask in zip(self.layer, head_masks, strict=True):
-            x, weights = block(x, attention_mask, head_mask, training=training)
+        for block, *arguments in zip(self.layer, segments, head_masks, strict=True):
+            wanted = output_tokens if block is self.layer[-1] else None
+            x, weights = block(x, wanted, *arguments, attend=attend, training=training)
             hidden_states.append(x)
             attentions.append(weights)
         return tuple(hidden_states), tuple(attentions)
@@ -226,6 +247,8 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
         training: bool | None = None,
         *,
         position_ids: tf.Tensor | None = None,
+        segment_ids: tf.Tensor | None = None,
+        output_tokens: tf.Tensor | None = None,
     ) -> BaseModelOutput | tuple:
         """Compute the hidden states of every token.
 
@@ -240,9 +263,13 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
             return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
             training: Apply dropout; False if left out, unless an outer layer or `fit` says otherwise.
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
+            segment_ids: [B, T] integers, for rows that hold several texts: a token attends to the tokens that have its
+                number. With it, give `position_ids`, and no `attention_mask`: padding is a segment of its own. See
+                `distilbert_core.packing`.
+            output_tokens: [B, Q] places of tokens, ascending: the last block computes only these.
 
         Returns:
-            `last_hidden_state` [B, T, D], and if asked for `hidden_states` and `attentions`.
+            `last_hidden_state` [B, T, D], or [B, Q, D], and if asked for `hidden_states` and `attentions`.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it. Values are checked when
@@ -256,20 +283,50 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
             "attention_mask": attention_mask,
             "position_ids": position_ids,
             "head_mask": head_mask,
+            "segment_ids": segment_ids,
+            "output_tokens": output_tokens,
         }
         check_shapes(config, {name: shape_of(value) for name, value in arguments.items()})
         check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
         check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
+        if output_tokens is not None:
+            tokens = (inputs_embeds if input_ids is None else input_ids).shape[1]
+            check_values("output_tokens", output_tokens, tokens, "tokens")
+        output_attentions = choose(output_attentions, config.output_attentions)
+        attend = eager_attention if output_attentions else attention
+        all_blocks, last = attention_segments(attention_mask, segment_ids, output_tokens)
 
         x = self.embeddings(input_ids, inputs_embeds, position_ids, training=training)  # [B, T, D]
-        attention_mask = None if attention_mask is None else ops.cast(attention_mask, "bool")
-        hidden_states, attentions = self.transformer(x, attention_mask, self.head_masks(head_mask), training=training)
+        hidden_states, attentions = self.transformer(
+            x,
+            output_tokens,
+            [all_blocks] * (config.n_layers - 1) + [last],
+            self.head_masks(head_mask),
+            attend=attend,
+            training=training,
+        )
         output = BaseModelOutput(
             last_hidden_state=hidden_states[-1],
             hidden_states=hidden_states if choose(output_hidden_states, config.output_hidden_states) else None,
-            attentions=attentions if choose(output_attentions, config.output_attentions) else None,
+            attentions=attentions if output_attentions else None,
         )
         return output if choose(return_dict, config.return_dict) else output.to_tuple()
+
+    def packed_outputs(
+        self,
+        input_ids: tf.Tensor,
+        position_ids: tf.Tensor,
+        segment_ids: tf.Tensor | None,
+        output_tokens: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """Return the hidden states [B, Q, D] of the output tokens of packed rows, all tokens if left out.
+
+        Without `segment_ids`, each row is one text.
+        """
+        rows = {"position_ids": position_ids, "segment_ids": segment_ids, "output_tokens": output_tokens}
+        plain = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
+        return self(input_ids, **rows, **plain, training=training).last_hidden_state
 
     def head_masks(self, head_mask: tf.Tensor | None) -> list[tf.Tensor | None]:
         """Split [N] or [L, N] into each block's factors [N], of the heads that it still has."""
@@ -279,6 +336,19 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
         head_mask = ops.cast(head_mask, self.compute_dtype)
         head_mask = ops.broadcast_to(head_mask, (len(layers), self.config.n_heads))
         return [ops.take(head_mask[layer], self.config.kept_heads(layer)) for layer in layers]
+
+
+def attention_segments(
+    attention_mask: tf.Tensor | None, segment_ids: tf.Tensor | None, output_tokens: tf.Tensor | None
+) -> tuple[Segments | None, Segments | None]:
+    """Return the segments of queries and keys of all blocks but the last, and those of the last."""
+    if segment_ids is not None:
+        wanted = segment_ids if output_tokens is None else tf.gather(segment_ids, output_tokens, batch_dims=1)  # [B, Q]
+        return (segment_ids, segment_ids), (wanted, segment_ids)
+    if attention_mask is None:
+        return None, None
+    real = tf.cast(ops.cast(attention_mask, "bool"), tf.int32)  # [B, T]
+    return ((tf.ones((1, 1), tf.int32), real),) * 2
 
 
 def check_values(name: str, ids: tf.Tensor | None, size: int, meaning: str) -> None:

@@ -52,6 +52,17 @@ def blank_variables() -> Iterator[None]:
         _BLANK.reset(token)
 
 
+class Dense(keras.layers.Dense):
+    """A dense layer as one product of two matrices: TensorFlow multiplies a batch of matrices at half the speed."""
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """[..., in] -> [..., out]."""
+        kernel, bias = (tf.convert_to_tensor(ops.convert_to_tensor(x)) for x in (self.kernel, self.bias))
+        rows = tf.reshape(inputs, (-1, kernel.shape[0]))
+        x = tf.nn.bias_add(tf.matmul(rows, kernel), bias)
+        return tf.reshape(x, (*ops.shape(inputs)[:-1], kernel.shape[1]))
+
+
 class LayerNorm(keras.layers.LayerNormalization):
     """LayerNorm with two-pass variance in at least float32."""
 
@@ -94,9 +105,9 @@ class Numerics:
         """The initial values of a matrix."""
         return "zeros" if _BLANK.get() else keras.initializers.RandomNormal(0.0, self.std)
 
-    def dense(self, name: str, in_size: int, out_size: int) -> keras.layers.Dense:
+    def dense(self, name: str, in_size: int, out_size: int) -> Dense:
         """Make a dense layer."""
-        layer = keras.layers.Dense(out_size, kernel_initializer=self.normal(), dtype=self.policy, name=name)
+        layer = Dense(out_size, kernel_initializer=self.normal(), dtype=self.policy, name=name)
         layer.build((None, in_size))
         return layer
 

@@ -14,6 +14,7 @@ from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.trainer import Trainer, step_seed
+from distilbert_tf.inference import call_traced
 from distilbert_tf.losses import question_answering_loss
 from distilbert_tf.pretrained import LAYOUT
 
@@ -39,16 +40,16 @@ class BackendTrainer(Trainer):
         generators = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]  # of dropout
         for number, variable in enumerate(generators):
             variable.assign((step_seed(recipe.seed, number), 0))
-        self._step = tf.function(self._traced_step, reduce_retracing=True)
+        self._step = tf.function(self._traced_step, autograph=False)
 
-    def step(self, batch: Batch, number: int) -> float:
-        """Take a step and return the loss before it; see `Trainer.step`."""
-        return float(self._step({name: tf.convert_to_tensor(array) for name, array in batch.items()}))
+    def packed_step(self, batch: Batch, number: int) -> float:
+        """Take a step and return the loss before it; see `Trainer.packed_step`."""
+        return float(call_traced(self._step, batch))
 
-    def _traced_step(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+    def _traced_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         variables = list(self.variables.values())
         with tf.GradientTape() as tape:
-            loss = training_loss(self.model, inputs)
+            loss = training_loss(self.model, batch)
         gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")
         self.optimizer.apply(gradients, variables)
         return loss
@@ -71,16 +72,18 @@ class BackendTrainer(Trainer):
         return {**self.variables, **numbered}
 
 
-def training_loss(model: Any, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-    """Return the task's loss over real tokens: padding is no place for an answer."""
-    if model.head is not Head.QUESTION_ANSWERING:
-        return model(inputs, training=True).loss
-    inputs = dict(inputs)
-    positions = (inputs.pop("start_positions"), inputs.pop("end_positions"))
-    output = model(inputs, training=True)
-    real = ops.cast(inputs["attention_mask"], "bool")
-    start, end = (ops.where(real, scores, -np.inf) for scores in (output.start_logits, output.end_logits))
-    return question_answering_loss(start, end, *positions)
+def training_loss(model: Any, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Return the task's loss of what `pack_batch` returned."""
+    rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
+    outputs = model.packed_outputs(**rows, training=True)  # [R, S, L]
+    outputs = tf.gather(tf.reshape(outputs, (-1, outputs.shape[-1])), batch["order"])  # [B, L], [M, L], or [B, T, 2]
+    if model.head is Head.QUESTION_ANSWERING:  # padding is no place for an answer
+        real = batch["attention_mask"][..., None]
+        start, end = tf.unstack(tf.where(real, outputs, -np.inf), axis=-1)
+        return question_answering_loss(start, end, batch["start_positions"], batch["end_positions"])
+    if model.head is Head.MULTIPLE_CHOICE:
+        outputs = tf.reshape(outputs, (tf.size(batch["labels"]), -1))  # [B, C]
+    return model.task_loss(outputs, batch["labels"])
 
 
 @keras.saving.register_keras_serializable("distilbert")

@@ -74,6 +74,21 @@ def random_inputs(config: DistilBertConfig, head: Head, seed: int = 0) -> dict[s
     return {"input_ids": ids, "attention_mask": mask, **random_labels(config, head, rng)}
 
 
+def training_inputs(config: DistilBertConfig, head: Head, seed: int = 0) -> dict[str, np.ndarray]:
+    """Inputs whose loss is the same packed and padded: rows begin with a token, and padding has no label.
+
+    The padded loss of question answering counts padding, so there is none.
+    """
+    inputs = random_inputs(config, head, seed)
+    mask = inputs["attention_mask"]
+    mask[..., 0] = 1
+    if head is Head.QUESTION_ANSWERING:
+        mask[:] = 1
+    if head in (Head.MASKED_LM, Head.TOKEN_CLASSIFICATION):
+        inputs["labels"] = np.where(mask == 1, inputs["labels"], -100)
+    return inputs
+
+
 def random_labels(config: DistilBertConfig, head: Head, rng: np.random.Generator) -> dict[str, np.ndarray]:
     match head:
         case Head.NONE:

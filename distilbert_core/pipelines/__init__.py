@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.backends import BACKENDS, default_backend
+from distilbert_core.backends import BACKENDS, EXPORTED, default_backend
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.hub import DEFAULT_MODEL, split_hub_options
@@ -72,7 +72,8 @@ def pipeline(
             'question-answering', 'feature-extraction' or 'multiple-choice'.
         model: Folder, embedded model or Hub id; the embedded sentiment model if left out.
         tokenizer: A tokenizer, fast or slow, or where to find one; the model's if left out.
-        framework: 'pt', 'tf' or 'flax'; the first that is installed if left out.
+        framework: 'pt', 'tf' or 'flax', the first that is installed if left out; or 'onnx' or 'openvino', for a model
+            that `distilbert convert --to onnx` wrote.
         device: Where to run, as the framework names it.
         dtype: Dtype of the parameters: 'float32' (default), 'float64', 'bfloat16', 'float16', or 'auto' for the
             checkpoint's.
@@ -122,8 +123,8 @@ def pipeline(
 def _framework(name: str | None) -> str:
     if name is None:
         return default_backend()
-    if name not in BACKENDS:
-        raise InputError(f"framework must be one of {', '.join(BACKENDS)}, got {name!r}.")
+    if name not in (*BACKENDS, *EXPORTED):
+        raise InputError(f"framework must be one of {', '.join((*BACKENDS, *EXPORTED))}, got {name!r}.")
     return name
 
 

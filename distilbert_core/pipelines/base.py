@@ -28,6 +28,7 @@ MOST_BATCHES = 16
 
 Text = str | tuple[str, str]
 Options = Mapping[str, Any]
+Outputs = Mapping[str, np.ndarray]
 
 
 class Pipeline:
@@ -146,18 +147,24 @@ class Pipeline:
         """Return the keywords of the tokenizer's call."""
         return {"truncation": options["truncation"], "max_length": self.max_length}
 
-    def forward(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[str, np.ndarray]:
-        """Run the model on a batch [B, T]."""
-        return self.model(input_ids=input_ids, attention_mask=attention_mask)
+    def inputs(self, windows: Sequence[Encoding]) -> dict[str, np.ndarray]:
+        """Return the model's arguments for a batch of windows: [B, T] each."""
+        ids, mask = pad_rows([window.ids for window in windows], self.tokenizer.pad_token_id)
+        return {"input_ids": ids, "attention_mask": mask}
 
-    def reduce(self, window: Encoding, outputs: dict[str, np.ndarray], options: Options) -> Any:
+    def split(self, outputs: Outputs, windows: Sequence[Encoding]) -> Iterator[Outputs]:
+        """Yield the outputs for each window of a batch, without axis B and without padding."""
+        for row, window in enumerate(windows):
+            real = slice(len(window) if self.head in TOKEN_HEADS else None)
+            yield {name: array[row, real] for name, array in outputs.items()}
+
+    def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> Any:
         """Return what is kept of the model's outputs for one window of tokens.
 
         Args:
             window: The tokens.
-            outputs: The outputs for them, without axis B and without padding: [T, ...], or [L] where the model
-                predicts one thing for the whole; float32, or float64. They are views of the batch's: copy what is
-                kept.
+            outputs: What `split` yielded for it: [T, ...], or [L] where the model predicts one thing for the whole;
+                float32, or float64. They are views of the batch's: copy what is kept.
             options: Options of the call.
         """
         raise NotImplementedError
@@ -229,11 +236,11 @@ class Pipeline:
         """Return what `reduce` keeps for each window; each is that share of an input."""
         kept: list[Any] = [None] * len(windows)
         for batch in token_batches([len(window) for window in windows], self.batch_tokens, self.batch_size):
-            outputs = self.forward(*pad_rows([windows[i].ids for i in batch], self.tokenizer.pad_token_id))
+            members = [windows[i] for i in batch]
+            outputs = self.model(**self.inputs(members))
             outputs = {name: _at_least_float32(array) for name, array in outputs.items()}
-            for row, i in enumerate(batch):
-                real = slice(len(windows[i]) if self.head in TOKEN_HEADS else None)
-                kept[i] = self.reduce(windows[i], {name: array[row, real] for name, array in outputs.items()}, options)
+            for i, window, own in zip(batch, members, self.split(outputs, members), strict=True):
+                kept[i] = self.reduce(window, own, options)
             advance(len(batch) * share)
         return kept
 

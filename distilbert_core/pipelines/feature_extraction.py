@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Pipeline, check_choice, check_flag
+from distilbert_core.pipelines.base import Options, Outputs, Pipeline, check_choice, check_flag
 from distilbert_core.tokenization.encodings import Encoding
 
 POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # token vectors [T, D] -> vector [D]
@@ -39,7 +39,7 @@ class FeatureExtractionPipeline(Pipeline):
         for name in ("normalize", "truncation"):
             check_flag(name, options[name])
 
-    def reduce(self, window: Encoding, outputs: dict[str, np.ndarray], options: Options) -> np.ndarray:
+    def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> np.ndarray:
         """Hidden states [T, D] -> a copy, or the pooled vector [D]."""
         vectors = outputs["last_hidden_state"]
         if options["pooling"] is None:

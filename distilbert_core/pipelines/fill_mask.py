@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from distilbert_core.batching import positive_integer
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Pipeline, Text, check_flag
+from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text, check_flag
 from distilbert_core.pipelines.scores import best, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -33,7 +33,6 @@ class FillMaskPipeline(Pipeline):
     task = "fill-mask"
     head = Head.MASKED_LM
     defaults: ClassVar[Options] = {"top_k": 5, "targets": None, "truncation": True}
-    batch_tokens = 1024  # the logits of a batch have 30,000 numbers for each token
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise InputError if an option is impossible; targets become token ids."""
@@ -69,11 +68,22 @@ class FillMaskPipeline(Pipeline):
                 raise InputError(f"{reprlib.repr(text)} has no {self.tokenizer.mask_token}{cut}.")
         return windows
 
-    def reduce(self, window: Encoding, outputs: dict[str, np.ndarray], options: Options) -> list[list[dict[str, Any]]]:
-        """Logits [T, V] -> the candidates for each mask."""
+    def inputs(self, windows: Sequence[Encoding]) -> dict[str, np.ndarray]:
+        """Return the model's arguments for a batch; only the masks are to be predicted."""
+        arrays = super().inputs(windows)
+        return {**arrays, "tokens": arrays["input_ids"] == self.tokenizer.mask_token_id}
+
+    def split(self, outputs: Outputs, windows: Sequence[Encoding]) -> Iterator[Outputs]:
+        """Yield the logits of the masks of each window."""
+        masks = [window.ids.count(self.tokenizer.mask_token_id) for window in windows]
+        for logits in np.split(outputs["logits"], np.cumsum(masks)[:-1]):
+            yield {"logits": logits}
+
+    def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> list[list[dict[str, Any]]]:
+        """Logits of the masks [masks, V] -> the candidates for each."""
         ids = np.array(window.ids)
         masks = np.flatnonzero(ids == self.tokenizer.mask_token_id)
-        scores = softmax(outputs["logits"][masks])  # [masks, V]
+        scores = softmax(outputs["logits"])
         tokens = np.arange(scores.shape[-1]) if options["targets"] is None else options["targets"]
         scores = scores[:, tokens]
         return [

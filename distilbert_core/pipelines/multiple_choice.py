@@ -10,7 +10,7 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Pipeline, Text, check_flag
+from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text, check_flag
 from distilbert_core.pipelines.scores import softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -44,11 +44,11 @@ class MultipleChoicePipeline(Pipeline):
             f"{self.task} takes a dict with a text 'prompt' and a list of texts 'choices', got {reprlib.repr(value)}."
         )
 
-    def forward(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[str, np.ndarray]:
-        """Run the model on rows of one choice each [B, 1, T]: it scores each by itself."""
-        return super().forward(input_ids[:, None], attention_mask[:, None])
+    def inputs(self, windows: Sequence[Encoding]) -> dict[str, np.ndarray]:
+        """Return rows of one choice each [B, 1, T]: the model scores each by itself."""
+        return {name: array[:, None] for name, array in super().inputs(windows).items()}
 
-    def reduce(self, window: Encoding, outputs: dict[str, np.ndarray], options: Options) -> np.ndarray:
+    def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> np.ndarray:
         """Keep the logit [1] of a choice."""
         return outputs["logits"].astype(np.float64)
 

@@ -11,7 +11,7 @@ import numpy as np
 from distilbert_core.batching import positive_integer
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Pipeline, Text, check_flag
+from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text, check_flag
 from distilbert_core.pipelines.scores import best, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -120,7 +120,7 @@ class QuestionAnsweringPipeline(Pipeline):
                     ) from None
             raise
 
-    def reduce(self, window: Encoding, outputs: dict[str, np.ndarray], options: Options) -> _Answers:
+    def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> _Answers:
         """Start and end logits [T] -> the best spans of the window."""
         context = np.array(window.sequence_ids) == int(self._question_first)  # [T]; None for special tokens
         possible = context.copy()

@@ -12,7 +12,7 @@ from distilbert_core.batching import positive_integer
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Pipeline, Text, check_choice, check_flag
+from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text, check_choice, check_flag
 from distilbert_core.pipelines.scores import best, sigmoid, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -98,7 +98,7 @@ class TextClassificationPipeline(Pipeline):
             f"{reprlib.repr(value)}."
         )
 
-    def reduce(self, window: Encoding, outputs: dict[str, np.ndarray], options: Options) -> np.ndarray:
+    def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> np.ndarray:
         """Logits [L] -> scores [L]."""
         return label_scores(self.config, outputs["logits"], options["function_to_apply"])
 

@@ -11,7 +11,7 @@ import numpy as np
 from distilbert_core.batching import positive_integer
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Pipeline, check_choice
+from distilbert_core.pipelines.base import Options, Outputs, Pipeline, check_choice
 from distilbert_core.pipelines.scores import softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -78,7 +78,7 @@ class TokenClassificationPipeline(Pipeline):
             return cut
         return {**cut, "stride": options["stride"], "return_overflowing_tokens": True}
 
-    def reduce(self, window: Encoding, outputs: dict[str, np.ndarray], options: Options) -> np.ndarray:
+    def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> np.ndarray:
         """Logits [T, L] -> scores [T, L]."""
         return softmax(outputs["logits"])
 

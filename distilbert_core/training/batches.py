@@ -1,16 +1,19 @@
-"""From rows to the batches of each step, the same for every framework: order, padding, masks to predict.
+"""From rows to the batches of each step, the same for every framework: order, packing, masks to predict.
 
 Shapes: B batch, T tokens of its longest row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, count, islice
 
 import numpy as np
 
+from distilbert_core.inference import TOKEN_HEADS
 from distilbert_core.inputs import IGNORE_INDEX
+from distilbert_core.packing import Packing, first_tokens
+from distilbert_core.parameters import Head
 
 Batch = dict[str, np.ndarray]  # a model's arguments by name
 WINDOW = 50  # batches whose rows are sorted by length together: little padding, and still much chance
@@ -43,9 +46,47 @@ def training_order(lengths: Sequence[int], batch_size: int, seed: int) -> Iterat
             yield window[start : start + batch_size]
 
 
-def fill_up(array: np.ndarray, length: int, value: int) -> np.ndarray:
-    """Return an array [..., T] as [..., length], filled up with a value on the right."""
-    return np.pad(array, [*[(0, 0)] * (array.ndim - 1), (0, length - array.shape[-1])], constant_values=value)
+def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], size: Callable[[int], int]) -> Batch:
+    """Return a padded batch as packed rows, and of which tokens of theirs the loss is made.
+
+    Args:
+        batch: input_ids, perhaps attention_mask, [B, T], or [B, C, T] for multiple choice; and labels. A text's first
+            token is the first that is not padding, and labels of padding do not count.
+        head: What the model predicts.
+        pack: Returns the packing of a mask [B, T].
+        size: Rounds the numbers of rows, of outputs in a row and of labels up, for frameworks that compile each shape;
+            what is filled up changes no loss.
+
+    Returns:
+        input_ids, position_ids and segment_ids [R, C]; output_tokens [R, S]; `order`, the index into the flattened
+        outputs of each that the loss is made of; and the labels in that order: [B] or [B, L] for whole texts, [M] for
+        tokens, of which only those with a label are left. For question answering `order` and attention_mask are [B, T],
+        and there are no output_tokens.
+
+    Raises:
+        InputError: A text has no token.
+    """
+    ids = batch["input_ids"]
+    mask = batch.get("attention_mask", np.ones_like(ids)).reshape(-1, ids.shape[-1]) != 0
+    packing = pack(mask)
+    packing = packing.with_rows(size(len(packing.source)))
+    rows = {
+        "input_ids": packing.pack(ids),
+        "position_ids": packing.position_ids,
+        "segment_ids": packing.segment_ids,
+    }
+    if head is Head.QUESTION_ANSWERING:
+        positions = {name: batch[name] for name in ("start_positions", "end_positions")}
+        return {**rows, "order": packing.places, "attention_mask": mask, **positions}
+    labels = batch["labels"]
+    if head in TOKEN_HEADS:
+        wanted = mask & (labels != IGNORE_INDEX)
+        places, order = packing.select(wanted, size)
+        more = [(0, size(max(len(order), 1)) - len(order))]
+        order, labels = np.pad(order, more), np.pad(labels[wanted], more, constant_values=IGNORE_INDEX)
+    else:
+        places, order = packing.select(first_tokens(mask), size)
+    return {**rows, "output_tokens": places, "order": order, "labels": labels}
 
 
 def mask_tokens(

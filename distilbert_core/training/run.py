@@ -88,7 +88,7 @@ class Run:
         with Log(self.folder / LOG_FILE, done.step) as log, training_bar(steps, done.step, progress) as bar:
             while done.step < steps and not (recipe.patience and done.worse >= recipe.patience):
                 rows = [self.features[i] for i in next(order)]
-                batch = self.data.batch(rows, self.trainer.padded_length, [recipe.seed, 1 + done.step])
+                batch = self.data.batch(rows, [recipe.seed, 1 + done.step])
                 loss = self.trainer.step(batch, done.step)
                 done.step += 1
                 if not math.isfinite(loss):

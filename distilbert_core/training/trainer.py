@@ -14,7 +14,7 @@ from distilbert_core.backends import backend_class, load_backend
 from distilbert_core.errors import CheckpointWarning
 from distilbert_core.inference import Inference
 from distilbert_core.parameters import BODY, Head, Parameter, initial_array
-from distilbert_core.training.batches import Batch
+from distilbert_core.training.batches import Batch, pack_batch
 from distilbert_core.training.recipe import Recipe
 
 DROPOUTS = ("dropout", "attention_dropout", "qa_dropout", "seq_classif_dropout")  # fields of a configuration
@@ -61,17 +61,21 @@ class Trainer:
         """The parameters that have values of their own and are trained."""
         return [p for p in self.model.parameter_table if p.tied_to is None and not p.computed]
 
-    def padded_length(self, tokens: int) -> int:
-        """Return to how many tokens the rows of a batch are filled up, whose longest has so many."""
-        return tokens
-
     def step(self, batch: Batch, number: int) -> float:
-        """Take a step and return the loss before it.
+        """Take a step and return the loss before it, of real tokens only.
 
         Args:
-            batch: Arguments of the model, labels included.
+            batch: input_ids, perhaps attention_mask, and labels, padded on any side; see `pack_batch`.
             number: Number of the step, from 0: it decides the learning rate and, with the seed, the dropout.
         """
+        return self.packed_step(pack_batch(batch, self.model.head, self.inference.pack, self.size), number)
+
+    def size(self, count: int) -> int:
+        """Return a number of rows, outputs or labels rounded up, where each is a shape to compile."""
+        return count
+
+    def packed_step(self, batch: Batch, number: int) -> float:
+        """Take a step on what `pack_batch` returned; see `step`."""
         raise NotImplementedError
 
     def state(self) -> dict[str, np.ndarray]:

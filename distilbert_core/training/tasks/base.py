@@ -20,7 +20,7 @@ from distilbert_core.inference import TOKEN_HEADS, Inference
 from distilbert_core.parameters import Head
 from distilbert_core.records import column_names, file_kind, parse_records
 from distilbert_core.tokenization.base import BaseTokenizer
-from distilbert_core.training.batches import Batch, fill_up
+from distilbert_core.training.batches import Batch
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
 
@@ -152,23 +152,14 @@ class Task:
         """Return what is to be predicted for a row."""
         raise NotImplementedError
 
-    def inputs(self, features: Sequence[Feature], padded_length: Callable[[int], int] = int) -> Batch:
-        """Return the model's arguments for some features, without labels.
-
-        Args:
-            features: B features.
-            padded_length: Says to how many tokens rows are filled up, given the longest.
-        """
+    def inputs(self, features: Sequence[Feature]) -> Batch:
+        """Return the model's arguments for some features, without labels."""
         ids, mask = pad_rows([feature.ids for feature in features], self.tokenizer.pad_token_id)
-        length = padded_length(ids.shape[-1])
-        return {
-            "input_ids": fill_up(ids, length, self.tokenizer.pad_token_id),
-            "attention_mask": fill_up(mask, length, 0),
-        }
+        return {"input_ids": ids, "attention_mask": mask}
 
-    def batch(self, features: Sequence[Feature], padded_length: Callable[[int], int], seed: Sequence[int]) -> Batch:
+    def batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
         """Return the model's arguments for a step, labels included; `seed` decides what is drawn."""
-        return {**self.inputs(features, padded_length), "labels": np.array([feature.target for feature in features])}
+        return {**self.inputs(features), "labels": np.array([feature.target for feature in features])}
 
     # -- from outputs to metrics --------------------------------------------------------------------------------
 

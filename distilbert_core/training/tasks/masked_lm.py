@@ -5,7 +5,7 @@ Shapes: B batch, T tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,9 +46,9 @@ class MaskedLM(Task):
             if not np.isin(ids, self.special).all()
         ]
 
-    def batch(self, features: Sequence[Feature], padded_length: Callable[[int], int], seed: Sequence[int]) -> Batch:
+    def batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
         """Return the model's arguments with some tokens hidden; labels [B, T] are -100 for all others."""
-        inputs = self.inputs(features, padded_length)
+        inputs = self.inputs(features)
         ids, labels = mask_tokens(
             np.random.default_rng(seed),
             inputs["input_ids"],
@@ -64,10 +64,10 @@ class MaskedLM(Task):
         total, correct, count = 0.0, 0, 0
         sizes = [feature.size for feature in features]
         for number, batch in enumerate(token_batches(sizes, self.evaluation_tokens)):
-            arrays = self.batch([features[i] for i in batch], int, [0, number])
+            arrays = self.batch([features[i] for i in batch], [0, number])
             labels = arrays.pop("labels")
             hidden = labels != IGNORE_INDEX
-            logits = inference(**arrays)["logits"][hidden].astype(np.float64)  # [hidden, V]
+            logits = inference(**arrays, tokens=hidden)["logits"].astype(np.float64)  # [hidden, V]
             right = np.take_along_axis(logits, labels[hidden][:, None], axis=1)[:, 0]
             highest = logits.max(axis=1)
             total += float((np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - right).sum())

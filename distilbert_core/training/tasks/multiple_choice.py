@@ -6,7 +6,7 @@ Shapes: B batch, C choices, T tokens.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,13 +66,10 @@ class MultipleChoice(Task):
             for number, row in enumerate(rows)
         ]
 
-    def inputs(self, features: Sequence[Feature], padded_length: Callable[[int], int] = int) -> Batch:
+    def inputs(self, features: Sequence[Feature]) -> Batch:
         """Return the model's arguments [B, C, T]."""
         flat = [Feature(ids, None, feature.row) for feature in features for ids in feature.ids]
-        return {
-            name: array.reshape(len(features), -1, array.shape[-1])
-            for name, array in super().inputs(flat, padded_length).items()
-        }
+        return {name: array.reshape(len(features), -1, array.shape[-1]) for name, array in super().inputs(flat).items()}
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
         """Return the accuracy."""

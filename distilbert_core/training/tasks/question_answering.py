@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -108,10 +108,10 @@ class QuestionAnswering(Task):
                     "give a larger max_length or a smaller doc_stride."
                 )
 
-    def batch(self, features: Sequence[Feature], padded_length: Callable[[int], int], seed: Sequence[int]) -> Batch:
+    def batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
         """Return the model's arguments, with two positions for each row."""
         start, end = np.array([feature.target for feature in features]).T
-        return {**self.inputs(features, padded_length), "start_positions": start, "end_positions": end}
+        return {**self.inputs(features), "start_positions": start, "end_positions": end}
 
     def evaluate(self, inference: Inference, rows: Sequence[Row], features: Sequence[Feature]) -> Metrics:
         """Return exact match and F1 of the best span of all windows."""

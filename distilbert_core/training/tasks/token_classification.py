@@ -6,7 +6,7 @@ Shapes: B batch, T tokens.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from distilbert_core.parameters import Head
 from distilbert_core.records import decoded_lines
 from distilbert_core.tokenization.encodings import Encoding
 from distilbert_core.training import metrics
-from distilbert_core.training.batches import Batch, fill_up
+from distilbert_core.training.batches import Batch
 from distilbert_core.training.labels import OUTSIDE, all_labels, label_id, label_name
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.tasks.base import Feature, Row, Task, text_of
@@ -90,11 +90,10 @@ class TokenClassification(Task):
     def _numbers(self, row: Row) -> list[int]:
         return [label_id(self.config, label) for label in row["labels"]]
 
-    def batch(self, features: Sequence[Feature], padded_length: Callable[[int], int], seed: Sequence[int]) -> Batch:
+    def batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
         """Return the model's arguments; labels are [B, T]."""
-        inputs = self.inputs(features, padded_length)
         labels, _ = pad_rows([feature.target for feature in features], IGNORE_INDEX)
-        return {**inputs, "labels": fill_up(labels, inputs["input_ids"].shape[1], IGNORE_INDEX)}
+        return {**self.inputs(features), "labels": labels}
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
         """Return precision, recall and F1 of whole entities; of single words where labels do not mark entities."""

@@ -1,0 +1,384 @@
+"""How fast models answer: ours in all frameworks beside every other way to run DistilBERT on a CPU.
+
+    python benchmarks/inference.py [--python peers=PYTHON] [--python transformers4=PYTHON] [--rows a b c d]
+        [--groups float32 bfloat16 exported int8] [--rounds 7] [--json FILE] [--png FILE]
+
+A classifier of random weights and base size, the same for all. Rows: (a) 32 texts of 128 tokens; (b) 32 texts padded
+to 128, as long as English sentences are; (c) one text of 32 tokens; (d) 8 texts of 512. All get the same padded arrays,
+have the same number of threads and take turns (contests.py). Printed are sequences per second and, for each of ours,
+how many times as fast it is as each other, as median (smallest to largest) of the ratios of the rounds.
+
+Before that all are compared with our model in float64: a float32 contestant that differs computes something else, and
+the benchmark ends there.
+
+The peers may live in other environments: --python says where, and who is not installed is named. `peers` is one with
+torch, transformers 5, onnx, onnxruntime, onnxscript, openvino, ctranslate2, keras-hub, tensorflow-cpu and jax;
+`transformers4` one with transformers 4.53, torch, tensorflow-cpu 2.18, tf-keras 2.18, jax 0.4.34 and flax 0.9.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from contests import (
+    Measured,
+    Spread,
+    add_arguments,
+    as_result,
+    bars_of,
+    contest_of,
+    english_lengths,
+    report,
+    write,
+    write_model,
+)
+from worker import Contestant, Run
+
+TOLERANCE = 1e-3  # of float32 logits
+UNIT = "sequences"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A batch: `batch` texts of `tokens`, or shorter ones padded to that."""
+
+    title: str
+    batch: int
+    tokens: int
+    english: bool = False
+
+
+ROWS = {
+    "a": Row("32 x 128, all real", 32, 128),
+    "b": Row("32 x 128, lengths of English sentences", 32, 128, english=True),
+    "c": Row("1 x 32, all real", 1, 32),
+    "d": Row("8 x 512, all real", 8, 512),
+}
+
+
+def arrays_of(row: Row) -> dict[str, np.ndarray]:
+    """Return token ids and mask of a row, int64 [B, T]."""
+    rng = np.random.default_rng(0)
+    ids = rng.integers(1000, 30000, (row.batch, row.tokens))
+    lengths = english_lengths(rng, row.batch, row.tokens) if row.english else np.full(row.batch, row.tokens)
+    lengths[0] = row.tokens  # so that the batch is as long as it says
+    mask = (np.arange(row.tokens) < lengths[:, None]).astype(np.int64)
+    return {"input_ids": ids * mask, "attention_mask": mask}
+
+
+# -- the contestants: each loads the model in job["folder"] and answers with logits [B, 2] ------------------------
+
+
+def inputs(job: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return the arrays of a job's row."""
+    return dict(np.load(job["inputs"]))
+
+
+def ours(job: dict[str, Any], backend: str, dtype: str = "float32") -> Run:
+    """Our inference object, NumPy in and NumPy out."""
+    from distilbert_core import Head
+    from distilbert_core.inference import load_inference
+
+    model = load_inference(backend, Head.SEQUENCE_CLASSIFICATION, job["folder"], dtype=dtype)
+    arrays = inputs(job)
+    return lambda: model(**arrays)["logits"]
+
+
+def ours_exported(job: dict[str, Any], engine: str, dtype: str = "float32", format: str = "onnx") -> Run:
+    """Our inference object on what our conversion exports."""
+    from distilbert_core import Head
+    from distilbert_core.inference import load_inference
+    from weight_conversion import convert
+
+    folder = Path(job["folder"], format)
+    if not folder.exists():
+        convert(job["folder"], folder, format)
+    model = load_inference(engine, Head.SEQUENCE_CLASSIFICATION, folder, dtype=dtype)
+    arrays = inputs(job)
+    return lambda: model(**arrays)["logits"]
+
+
+def transformers_torch(job: dict[str, Any], dtype: str = "float32", compiled: bool = False) -> Run:
+    """Transformers 5 in PyTorch, with its default attention (sdpa)."""
+    import torch
+    from transformers import DistilBertForSequenceClassification
+
+    model = DistilBertForSequenceClassification.from_pretrained(job["folder"], dtype=getattr(torch, dtype)).eval()
+    call = torch.compile(model) if compiled else model
+    tensors = {name: torch.from_numpy(array) for name, array in inputs(job).items()}
+
+    @torch.inference_mode()
+    def run() -> np.ndarray:
+        return call(**tensors).logits.float().numpy()
+
+    return run
+
+
+def onnx_file(job: dict[str, Any]) -> str:
+    """Return the path of the model as ONNX, which PyTorch's exporter writes from Transformers' model."""
+    path = Path(job["folder"], "model.onnx")
+    if not path.exists():
+        import torch
+        from transformers import DistilBertForSequenceClassification
+
+        # The runtimes fuse attention that is written out; what sdpa is exported as was half as fast.
+        model = DistilBertForSequenceClassification.from_pretrained(job["folder"], attn_implementation="eager").eval()
+        model.config.return_dict = False
+        axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+        example = {name: torch.from_numpy(array)[:, :16].repeat(2, 1) for name, array in inputs(job).items()}
+        torch.onnx.export(
+            model,
+            kwargs=example,
+            f=path,
+            input_names=list(example),
+            output_names=["logits"],
+            dynamic_shapes=dict.fromkeys(example, axes),
+            external_data=False,
+            dynamo=True,
+        )
+    return str(path)
+
+
+def onnxruntime(job: dict[str, Any], int8: bool = False) -> Run:
+    """ONNX Runtime; int8 as its own quantisation at run time makes it."""
+    import onnxruntime as ort
+
+    file = onnx_file(job)
+    if int8:
+        import onnx
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        model = onnx.load(file)
+        del model.graph.value_info[:]  # shapes that are wrong once the quantiser has transposed kernels
+        file = f"{file}.int8"
+        quantize_dynamic(model, file, weight_type=QuantType.QInt8)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = job["threads"]
+    session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    arrays = inputs(job)
+    return lambda: session.run(["logits"], arrays)[0]
+
+
+def openvino(job: dict[str, Any], precision: str = "f32") -> Run:
+    """OpenVINO, from the same ONNX file."""
+    import openvino as ov
+
+    options = {
+        "INFERENCE_NUM_THREADS": job["threads"],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    model = ov.Core().compile_model(onnx_file(job), "CPU", options)
+    taken = model.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if taken != precision:
+        raise SystemExit(f"OpenVINO has no {precision} on this CPU, it takes {taken}")
+    arrays = inputs(job)
+    return lambda: model(arrays)["logits"]
+
+
+def ctranslate2(job: dict[str, Any], kind: str = "float32") -> Run:
+    """CTranslate2, which has the body alone (the head is two small products in NumPy) and no padding."""
+    import ctranslate2 as ct2
+    from safetensors.numpy import load_file
+
+    folder = Path(job["folder"], f"ctranslate2-{kind}")
+    if not folder.exists():
+        ct2.converters.TransformersConverter(job["folder"]).convert(str(folder), quantization=kind)
+    encoder = ct2.Encoder(str(folder), compute_type=kind, intra_threads=job["threads"], inter_threads=1)
+    ids, mask = inputs(job).values()
+    rows = [row[real == 1].tolist() for row, real in zip(ids, mask, strict=True)]
+    head = load_file(Path(job["folder"], "model.safetensors"))
+
+    def dense(x: np.ndarray, name: str) -> np.ndarray:
+        return x @ head[f"{name}.weight"].T + head[f"{name}.bias"]
+
+    def run() -> np.ndarray:
+        first = np.array(encoder.forward_batch(rows).last_hidden_state)[:, 0]  # [B, D]
+        return dense(np.maximum(dense(first, "pre_classifier"), 0), "classifier")
+
+    return run
+
+
+def transformers_tf(job: dict[str, Any], xla: bool) -> Run:
+    """Transformers 4.53 in TensorFlow, as a graph."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    import tensorflow as tf
+    from transformers import TFDistilBertForSequenceClassification
+
+    model = TFDistilBertForSequenceClassification.from_pretrained(job["folder"])
+    call = tf.function(lambda tensors: model(tensors, training=False).logits, jit_compile=xla)
+    tensors = {name: tf.constant(array) for name, array in inputs(job).items()}
+    return lambda: call(tensors).numpy()
+
+
+def transformers_flax(job: dict[str, Any]) -> Run:
+    """Transformers 4.53 in Flax, compiled."""
+    import jax
+    from transformers import FlaxDistilBertForSequenceClassification
+
+    model = FlaxDistilBertForSequenceClassification.from_pretrained(job["folder"], from_pt=True)
+    call = jax.jit(lambda params, arrays: model(**arrays, params=params, train=False).logits)
+    arrays = inputs(job)
+    return lambda: np.asarray(call(model.params, arrays))
+
+
+def kerashub(job: dict[str, Any], backend: str) -> Run:
+    """KerasHub, from a preset that our conversion wrote."""
+    os.environ["KERAS_BACKEND"] = backend
+    import keras_hub
+
+    preset = str(Path(job["folder"], "kerashub"))
+    model = keras_hub.models.DistilBertTextClassifier.from_preset(preset, preprocessor=None)
+    arrays = inputs(job)
+    features = {"token_ids": arrays["input_ids"], "padding_mask": arrays["attention_mask"]}
+    return lambda: model.predict_on_batch(features)
+
+
+ENVIRONMENTS = ("ours", "peers", "transformers4")
+OURS = {  # backend -> what it needs
+    "pt": ("distilbert_pt", "torch"),
+    "tf": ("distilbert_tf", "tensorflow", "keras"),
+    "flax": ("distilbert_flax", "jax", "flax"),
+}
+TRUTH = "ours pt float64"
+
+
+def _peer(start: Callable[..., Run], needs: str, environment: str = "peers", **options: Any) -> Contestant:
+    return Contestant(partial(start, **options), tuple(needs.split(", ")), environment)
+
+
+EXPORT = ("torch", "onnx", "onnxscript")
+EXPORTED = f"transformers 5, {', '.join(EXPORT)}"
+CONTESTANTS = {
+    TRUTH: Contestant(partial(ours, backend="pt", dtype="float64"), OURS["pt"]),
+    **{f"ours {backend}": Contestant(partial(ours, backend=backend), needs) for backend, needs in OURS.items()},
+    **{
+        f"ours {backend} bfloat16": Contestant(partial(ours, backend=backend, dtype="bfloat16"), needs)
+        for backend, needs in OURS.items()
+    },
+    "ours onnx": Contestant(partial(ours_exported, engine="onnx"), ("onnxruntime", *EXPORT)),
+    "ours onnx int8": Contestant(partial(ours_exported, engine="onnx", format="onnx-int8"), ("onnxruntime", *EXPORT)),
+    "ours openvino": Contestant(partial(ours_exported, engine="openvino"), ("openvino", *EXPORT)),
+    "ours openvino bfloat16": Contestant(
+        partial(ours_exported, engine="openvino", dtype="bfloat16"), ("openvino", *EXPORT)
+    ),
+    "Transformers 5": _peer(transformers_torch, "torch, transformers 5"),
+    "Transformers 5 compiled": _peer(transformers_torch, "torch, transformers 5", compiled=True),
+    "Transformers 5 bfloat16": _peer(transformers_torch, "torch, transformers 5", dtype="bfloat16"),
+    "Transformers 5 bfloat16 compiled": _peer(
+        transformers_torch, "torch, transformers 5", dtype="bfloat16", compiled=True
+    ),
+    "ONNX Runtime": _peer(onnxruntime, f"onnxruntime, {EXPORTED}"),
+    "ONNX Runtime int8": _peer(onnxruntime, f"onnxruntime, {EXPORTED}", int8=True),
+    "OpenVINO": _peer(openvino, f"openvino, {EXPORTED}"),
+    "OpenVINO bfloat16": _peer(openvino, f"openvino, {EXPORTED}", precision="bf16"),
+    "CTranslate2": _peer(ctranslate2, "ctranslate2, transformers 5, torch"),
+    "CTranslate2 int8": _peer(ctranslate2, "ctranslate2, transformers 5, torch", kind="int8"),
+    "Transformers 4 TF": _peer(transformers_tf, "transformers 4, tensorflow, tf_keras", "transformers4", xla=False),
+    "Transformers 4 TF XLA": _peer(transformers_tf, "transformers 4, tensorflow, tf_keras", "transformers4", xla=True),
+    "Transformers 4 Flax": _peer(transformers_flax, "transformers 4, jax, flax", "transformers4"),
+    "KerasHub TF": _peer(kerashub, "keras_hub, tensorflow", backend="tensorflow"),
+    "KerasHub JAX": _peer(kerashub, "keras_hub, jax", backend="jax"),
+}
+# TensorFlow and JAX have no peers in bfloat16 or int8, so those groups have the float32 ones.
+IN_TENSORFLOW_AND_JAX = [
+    "Transformers 4 TF",
+    "Transformers 4 TF XLA",
+    "Transformers 4 Flax",
+    "KerasHub TF",
+    "KerasHub JAX",
+]
+GROUPS = {
+    "float32": [
+        *(f"ours {backend}" for backend in OURS),
+        *("Transformers 5", "Transformers 5 compiled", "ONNX Runtime", "OpenVINO", "CTranslate2"),
+        *IN_TENSORFLOW_AND_JAX,
+    ],
+    "bfloat16": [
+        *(f"ours {backend} bfloat16" for backend in OURS),
+        *("Transformers 5 bfloat16", "Transformers 5 bfloat16 compiled", "OpenVINO bfloat16"),
+        *IN_TENSORFLOW_AND_JAX,
+    ],
+    "exported": ["ours onnx", "ours openvino", "ONNX Runtime", "OpenVINO"],
+    "exported-bfloat16": ["ours openvino bfloat16", "OpenVINO bfloat16"],
+    "int8": ["ours onnx int8", "ONNX Runtime int8", "CTranslate2 int8"],
+}
+
+
+# -- the contest --------------------------------------------------------------------------------------------------
+
+
+def check(measured: Sequence[Measured], expected: Any) -> dict[str, float]:
+    """Return by how much the logits of each differ from those expected; end if a float32 one is of another model."""
+    errors = {
+        one.name: max(float(np.abs(np.subtract(value, expected)).max()) for value in one.values)
+        for one in measured
+        if one.problem is None
+    }
+    in_float32 = {name: error for name, error in errors.items() if not re.search("bfloat16|int8", name)}
+    wrong = [f"{name} by {error:.1e}" for name, error in in_float32.items() if not error <= TOLERANCE]
+    if wrong:
+        raise SystemExit(f"logits differ from those in float64, so this is not the same model: {', '.join(wrong)}")
+    if in_float32:
+        print(f"\nThe logits of all in float32 are those of float64, to {max(in_float32.values()):.1e}.")
+    return errors
+
+
+def prepare(folder: Path, size: str, names: Collection[str]) -> None:
+    """Write the model, as a preset of KerasHub too if its contestants are wanted, and the arrays of all rows."""
+    from weight_conversion import convert
+
+    write_model(folder, size)
+    if any(name.startswith("KerasHub") for name in names):
+        convert(folder, folder / "kerashub", "kerashub")
+    for name, row in ROWS.items():
+        np.savez(folder / f"{name}.npz", **arrays_of(row))
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run all rows and groups that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, ENVIRONMENTS, rounds=7)
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, metavar="NAME", help="only these contestants")
+    arguments = parser.parse_args(words)
+    contest = contest_of(arguments, __file__, CONTESTANTS, ENVIRONMENTS)
+    results: list[dict[str, Any]] = []
+    panels: dict[str, dict[str, Spread]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        wanted = {name for group in arguments.groups for name in GROUPS[group]} & set(arguments.only or CONTESTANTS)
+        prepare(folder, arguments.size, wanted)
+        for row_name in arguments.rows:
+            row = ROWS[row_name]
+            job = {"folder": name, "inputs": str(folder / f"{row_name}.npz"), "threads": arguments.threads}
+            (truth,) = contest.once([TRUTH], job)
+            if truth.problem is not None:
+                raise SystemExit(f"{TRUTH}: {truth.problem}")
+            for group in arguments.groups:
+                names = [name for name in GROUPS[group] if name in wanted]
+                measured = contest.run(names, job)
+                errors = check(measured, truth.values[0])
+                title = f"({row_name}) {row.title}; {group}"
+                report(title, UNIT, row.batch, measured, {"logits off by": {k: f"{e:.1e}" for k, e in errors.items()}})
+                results += [
+                    {"row": row_name, "group": group, **as_result(one, measured, row.batch)}
+                    | ({"logits_off_by": errors[one.name]} if one.name in errors else {})
+                    for one in measured
+                ]
+                panels[title] = bars_of(measured, row.batch)
+                write(arguments, results, panels, UNIT)  # each time: a run that is cut short leaves what it measured
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""How fast, and in how much memory, a pipeline answers a long stream of sentences, beside the bare model.
+
+    python benchmarks/streaming.py [--stream 100000] [--backends pt tf flax] [--models base sst2-tiny]
+        [--texts FILE] [--json FILE] [--png FILE]
+
+In a turn the pipeline tokenizes and classifies the next 1,024 sentences, then the bare inference object runs row (b) of
+inference.py: 32 rows padded to 128, as long as English sentences are. Printed are real tokens and sentences per second,
+the ratio of tokens per second as median (smallest to largest) over the rounds, and by how much the memory of the
+pipeline's process grew after the first tenth of the stream.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from contests import (
+    SIZES,
+    TABLE_WIDTH,
+    Contest,
+    Measured,
+    Spread,
+    add_output_arguments,
+    english_lengths,
+    made_up_texts,
+    write,
+    write_model,
+)
+from inference import OURS, ROWS, arrays_of, ours
+from rich.console import Console
+from rich.table import Table
+from worker import Contestant, Run
+
+from distilbert_core import DEFAULT_MODEL, DistilBertTokenizerFast
+
+BLOCK = 1024  # sentences of a turn: as many as the pipeline reads ahead
+
+
+def forever(texts: Path) -> Iterator[str]:
+    """Yield the lines of a file, again and again."""
+    while True:
+        with texts.open(encoding="utf-8") as lines:
+            yield from (line.rstrip("\n") for line in lines)
+
+
+def streaming(job: dict[str, Any], backend: str) -> Run:
+    """Our pipeline on an endless stream; a run is the next block, and returns how many tokens that was."""
+    from distilbert_core.pipelines import pipeline
+
+    classify = pipeline("text-classification", job["folder"], framework=backend, progress=False, truncation=True)
+    answers = classify.stream(forever(Path(job["texts"], "texts.txt")))
+    lengths = itertools.cycle(np.load(Path(job["texts"], "lengths.npy")).tolist())
+
+    def run() -> int:
+        count = sum(1 for _ in itertools.islice(answers, BLOCK))
+        return sum(itertools.islice(lengths, count))
+
+    return run
+
+
+def bare(job: dict[str, Any], backend: str) -> Run:
+    """Our inference object on row (b)."""
+    run, tokens = ours(job, backend), int(arrays_of(ROWS["b"])["attention_mask"].sum())
+
+    def count() -> int:
+        run()
+        return tokens
+
+    return count
+
+
+CONTESTANTS = {
+    **{f"ours {backend} stream": Contestant(partial(streaming, backend=backend), OURS[backend]) for backend in OURS},
+    **{f"ours {backend} batch": Contestant(partial(bare, backend=backend), OURS[backend]) for backend in OURS},
+}
+
+
+def tokens_per_second(measured: Measured) -> list[float]:
+    """Return the tokens per second of each round."""
+    return [tokens / seconds for tokens, seconds in zip(measured.values, measured.seconds, strict=True)]
+
+
+def summary(stream: Measured, batch: Measured) -> dict[str, Any]:
+    """Return speeds, their ratio, and memory; the first tenth of the rounds is warm-up for the memory."""
+    rates = tokens_per_second(stream), tokens_per_second(batch)
+    warm = stream.memory[len(stream.memory) // 10]
+    return {
+        "stream_tokens_per_second": Spread.of(rates[0]),
+        "batch_tokens_per_second": Spread.of(rates[1]),
+        "ratio": Spread.of([ours / theirs for ours, theirs in zip(*rates, strict=True)]),
+        "sentences_per_second": Spread.of([BLOCK / seconds for seconds in stream.seconds]),
+        "memory_bytes": stream.memory,
+        "memory_growth_bytes": max(stream.memory[len(stream.memory) // 10 :]) - warm,
+        "versions": stream.versions,
+    }
+
+
+def write_texts(folder: Path, texts: Path | None) -> None:
+    """Write the texts to stream, and the number of tokens of each."""
+    if texts is None:
+        rng = np.random.default_rng(0)
+        lines = made_up_texts(rng, english_lengths(rng, 10 * BLOCK, 128))
+    else:
+        lines = texts.read_text(encoding="utf-8").splitlines()
+    (folder / "texts.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    tokenizer = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
+    encoding = tokenizer(lines, truncation=True, max_length=512)
+    np.save(folder / "lengths.npy", [len(ids) for ids in encoding["input_ids"]])
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Stream through the models and backends that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stream", type=int, default=100_000, help="sentences (default: %(default)s)")
+    parser.add_argument("--backends", nargs="+", choices=OURS, default=list(OURS))
+    parser.add_argument(
+        "--models", nargs="+", default=["base", DEFAULT_MODEL], help="base or tiny of random weights, or others"
+    )
+    parser.add_argument("--texts", type=Path, help="texts to stream, one a line (default: made up)")
+    add_output_arguments(parser)
+    arguments = parser.parse_args(words)
+    rounds = math.ceil(arguments.stream / BLOCK)
+    # Turns of a single repetition: a block of the stream is long enough.
+    contest = Contest(__file__, CONTESTANTS, {}, arguments.threads, rounds, seconds=0)
+    table = Table("model, backend", "sentences/s", "tokens/s", "row (b)", "ratio", "memory", "growth")
+    results: list[dict[str, Any]] = []
+    panels: dict[str, dict[str, Spread]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_texts(folder, arguments.texts)
+        np.savez(folder / "b.npz", **arrays_of(ROWS["b"]))
+        for model, backend in itertools.product(arguments.models, arguments.backends):
+            source = model
+            if model in SIZES:
+                source = str(folder / model)
+                write_model(Path(source), model)
+            job = {"folder": source, "texts": name, "inputs": str(folder / "b.npz")}
+            stream, batch = contest.run([f"ours {backend} stream", f"ours {backend} batch"], job)
+            if stream.problem or batch.problem:
+                table.add_row(f"{model}, {backend}", stream.problem or batch.problem)
+                continue
+            result = summary(stream, batch)
+            table.add_row(
+                f"{model}, {backend}",
+                f"{result['sentences_per_second'].median:.4g}",
+                *(f"{result[f'{way}_tokens_per_second'].median:,.0f}" for way in ("stream", "batch")),
+                str(result["ratio"]),
+                f"{stream.memory[-1] / 1e6:,.0f} MB",
+                f"{result['memory_growth_bytes'] / 1e6:+.1f} MB",
+            )
+            results.append({"model": model, "backend": backend, **result})
+            panels[f"{model}, {backend}"] = {
+                "ours, streaming": result["stream_tokens_per_second"],
+                "bare model": result["batch_tokens_per_second"],
+            }
+            write(arguments, results, panels, "real tokens")
+    console = Console()
+    console.width = max(console.width, TABLE_WIDTH)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

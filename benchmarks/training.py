@@ -1,0 +1,269 @@
+"""How fast models are fine-tuned: ours beside Transformers' class in the same framework.
+
+    python benchmarks/training.py [--python peers=PYTHON] [--python transformers4=PYTHON] [--frameworks pt tf flax]
+        [--texts FILE] [--rounds 5] [--json FILE] [--png FILE]
+
+A classifier of random weights and base size; AdamW with clipping; batches of 32 texts, at most 128 tokens long. In a
+turn all take the same few batches. Transformers' are padded to 128, or to the longest of the batch. Ours gets the same
+rows in the same batches, and once more in the order that `finetune` takes them, rows of like length together. Printed
+are steps per second and ratios of ours to the others, as median (smallest to largest) of the ratios of the rounds.
+
+Before that all take a step without dropout on the first batch: who has another loss after it trains something else,
+and the benchmark ends there.
+
+Environments as in inference.py: `peers` needs torch and transformers 5, `transformers4` has TensorFlow's and Flax's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from contests import (
+    Measured,
+    Spread,
+    add_arguments,
+    as_result,
+    bars_of,
+    contest_of,
+    english_lengths,
+    report,
+    write,
+    write_model,
+)
+from worker import Contestant, Run
+
+TOLERANCE = 1e-3  # of the loss after a step
+TOKENS = 128
+UNIT = "steps"
+RATE, DECAY, MAX_NORM, BETAS, EPSILON = 5e-5, 0.01, 1.0, (0.9, 0.999), 1e-8
+
+Batch = dict[str, np.ndarray]
+Step = Callable[[Batch], Any]  # takes a step on a batch and returns its loss
+
+
+# -- data: rows of token ids, their lengths and labels ------------------------------------------------------------
+
+
+def make_rows(count: int, texts: Path | None) -> Batch:
+    """Return made-up rows as long as English sentences, or those of a file with a text in each line."""
+    rng = np.random.default_rng(0)
+    if texts is None:
+        ids, lengths = rng.integers(1000, 30000, (count, TOKENS)), english_lengths(rng, count, TOKENS)
+    else:
+        from distilbert_core import DEFAULT_MODEL, DistilBertTokenizerFast
+
+        tokenizer = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
+        with texts.open(encoding="utf-8") as lines:
+            some = list(itertools.islice(lines, count))
+        if len(some) < count:
+            raise SystemExit(f"{texts} has {len(some)} lines, and {count} are needed; give a longer file")
+        encoding = tokenizer(some, truncation=True, max_length=TOKENS, padding="max_length", return_tensors="np")
+        ids, lengths = encoding["input_ids"], encoding["attention_mask"].sum(axis=1)
+    ids = np.where(np.arange(TOKENS) < lengths[:, None], ids, 0)
+    return {"ids": ids, "lengths": lengths, "labels": rng.integers(0, 2, count)}
+
+
+def batch_of(rows: Batch, chosen: Sequence[int] | slice, tokens: int | None) -> Batch:
+    """Return rows as a batch, padded to so many tokens, or to the longest of them."""
+    lengths = rows["lengths"][chosen]
+    width = tokens or lengths.max()
+    mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # [B, T]
+    return {"input_ids": rows["ids"][chosen, :width], "attention_mask": mask, "labels": rows["labels"][chosen]}
+
+
+def in_order(step: Step, job: dict[str, Any], tokens: int | None) -> Run:
+    """Return what takes a step on each batch of the job, in the order of its rows, and returns the losses."""
+    rows, size = dict(np.load(job["data"])), job["batch"]
+    starts = range(0, len(rows["ids"]), size)
+    return lambda: [float(step(batch_of(rows, slice(start, start + size), tokens))) for start in starts]
+
+
+# -- the contestants: each trains the model in job["folder"] ------------------------------------------------------
+
+
+def ours(job: dict[str, Any], backend: str, own_order: bool) -> Run:
+    """Our trainer, which leaves padding out; in its own order rows of like length come together."""
+    from distilbert_core import Head
+    from distilbert_core.training import Recipe, load_trainer
+    from distilbert_core.training.batches import training_order
+
+    recipe = Recipe(
+        learning_rate=RATE, weight_decay=DECAY, max_grad_norm=MAX_NORM, beta1=BETAS[0], beta2=BETAS[1], epsilon=EPSILON
+    )
+    numbers = itertools.count()
+    trainer = load_trainer(backend, Head.SEQUENCE_CLASSIFICATION, job["folder"], recipe, np.full(1_000_000, RATE))
+
+    def step(batch: Batch) -> float:
+        return trainer.step(batch, next(numbers))
+
+    if not own_order:
+        return in_order(step, job, tokens=None)
+    rows, size = dict(np.load(job["data"])), job["batch"]
+    order: Iterator[list[int]] = training_order(rows["lengths"].tolist(), size, seed=0)
+    steps = len(rows["ids"]) // size
+    return lambda: [step(batch_of(rows, chosen, tokens=None)) for chosen in itertools.islice(order, steps)]
+
+
+def transformers_torch(job: dict[str, Any], tokens: int | None) -> Run:
+    """Transformers 5 in PyTorch."""
+    import torch
+    from transformers import DistilBertForSequenceClassification
+
+    model = DistilBertForSequenceClassification.from_pretrained(job["folder"]).train()
+    optimizer = torch.optim.AdamW(model.parameters(), RATE, BETAS, EPSILON, DECAY)
+
+    def step(batch: Batch) -> float:
+        optimizer.zero_grad()
+        loss = model(**{name: torch.from_numpy(array) for name, array in batch.items()}).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
+        optimizer.step()
+        return loss.item()
+
+    return in_order(step, job, tokens)
+
+
+def transformers_tf(job: dict[str, Any], tokens: int | None) -> Run:
+    """Transformers 4.53 in TensorFlow, as a graph."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    import tensorflow as tf
+    from transformers import TFDistilBertForSequenceClassification
+
+    model = TFDistilBertForSequenceClassification.from_pretrained(job["folder"])
+    optimizer = tf.keras.optimizers.AdamW(
+        RATE, weight_decay=DECAY, beta_1=BETAS[0], beta_2=BETAS[1], epsilon=EPSILON, global_clipnorm=MAX_NORM
+    )
+
+    @partial(tf.function, reduce_retracing=True)
+    def step(batch: dict[str, Any]) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(model(batch, training=True).loss)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    return in_order(lambda batch: step({name: tf.constant(array) for name, array in batch.items()}), job, tokens)
+
+
+def transformers_flax(job: dict[str, Any], tokens: int | None) -> Run:
+    """Transformers 4.53 in Flax, compiled for each length that comes."""
+    import jax
+    import optax
+    from transformers import FlaxDistilBertForSequenceClassification
+
+    model = FlaxDistilBertForSequenceClassification.from_pretrained(job["folder"], from_pt=True)
+    adamw = optax.adamw(RATE, *BETAS, EPSILON, weight_decay=DECAY)
+    optimizer = optax.chain(optax.clip_by_global_norm(MAX_NORM), adamw)
+
+    def loss_of(params: Any, arrays: Any, key: Any) -> Any:
+        ids, mask, labels = (arrays[name] for name in ("input_ids", "attention_mask", "labels"))
+        logits = model(ids, mask, params=params, dropout_rng=key, train=True).logits
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    @partial(jax.jit, donate_argnums=(0, 1, 2))
+    def update(params: Any, state: Any, key: Any, arrays: Any) -> Any:
+        key, drop = jax.random.split(key)
+        loss, gradients = jax.value_and_grad(loss_of)(params, arrays, drop)
+        updates, state = optimizer.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state, key, loss
+
+    kept = [model.params, optimizer.init(model.params), jax.random.PRNGKey(0)]
+
+    def step(batch: Batch) -> Any:
+        *kept[:], loss = update(*kept, batch)
+        return loss
+
+    return in_order(step, job, tokens)
+
+
+ENVIRONMENTS = ("ours", "peers", "transformers4")
+FRAMEWORKS: dict[str, tuple[tuple[str, ...], str, Callable[..., Run], tuple[str, ...], str]] = {
+    # what ours needs; the peer, how it starts, what it needs and where
+    "pt": (("distilbert_pt", "torch"), "Transformers 5", transformers_torch, ("transformers 5", "torch"), "peers"),
+    "tf": (
+        ("distilbert_tf", "tensorflow", "keras"),
+        "Transformers 4 TF",
+        transformers_tf,
+        ("transformers 4", "tensorflow", "tf_keras"),
+        "transformers4",
+    ),
+    "flax": (
+        ("distilbert_flax", "jax", "flax", "optax"),
+        "Transformers 4 Flax",
+        transformers_flax,
+        ("transformers 4", "jax", "flax", "optax"),
+        "transformers4",
+    ),
+}
+GROUPS = {
+    backend: {
+        f"ours {backend}": Contestant(partial(ours, backend=backend, own_order=False), needs),
+        f"ours {backend}, in its own order": Contestant(partial(ours, backend=backend, own_order=True), needs),
+        f"{peer}, padded to {TOKENS}": Contestant(partial(start, tokens=TOKENS), peer_needs, where),
+        f"{peer}, padded to the longest": Contestant(partial(start, tokens=None), peer_needs, where),
+    }
+    for backend, (needs, peer, start, peer_needs, where) in FRAMEWORKS.items()
+}
+CONTESTANTS = {name: contestant for group in GROUPS.values() for name, contestant in group.items()}
+
+
+# -- the contest --------------------------------------------------------------------------------------------------
+
+
+def check(measured: Sequence[Measured]) -> None:
+    """End if the losses after a step differ."""
+    losses = {one.name: one.values[0][0] for one in measured if one.problem is None}
+    spread = np.ptp(list(losses.values())) if losses else 0.0
+    if not spread <= TOLERANCE:
+        raise SystemExit(f"losses after a step differ, so this is not the same training: {losses}")
+    print(f"\nWithout dropout the losses of {len(losses)} contestants after a step are the same, to {spread:.1e}.")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure the frameworks that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, ENVIRONMENTS, rounds=5)
+    parser.add_argument("--frameworks", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--batch", type=int, default=32, help="rows of a step (default: %(default)s)")
+    parser.add_argument("--batches", type=int, default=6, help="batches of a turn (default: %(default)s)")
+    parser.add_argument("--texts", type=Path, help="texts to learn from, one a line (default: made up)")
+    arguments = parser.parse_args(words)
+    contest = contest_of(arguments, __file__, CONTESTANTS, ENVIRONMENTS)
+    results: list[dict[str, Any]] = []
+    panels: dict[str, dict[str, Spread]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_model(folder / "model", arguments.size)
+        write_model(folder / "still", arguments.size, dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0)
+        rows = make_rows(arguments.batch * arguments.batches, arguments.texts)
+        np.savez(folder / "rows.npz", **rows)
+        np.savez(folder / "first.npz", **{key: array[: arguments.batch] for key, array in rows.items()})
+        mean, longest = rows["lengths"].mean(), rows["lengths"].reshape(-1, arguments.batch).max(axis=1).mean()
+        for backend in arguments.frameworks:
+            names = list(GROUPS[backend])
+            job = {"folder": str(folder / "model"), "data": str(folder / "rows.npz"), "batch": arguments.batch}
+            still = {"folder": str(folder / "still"), "data": str(folder / "first.npz"), "batch": arguments.batch}
+            check(contest.once(names, still))
+            measured = contest.run(names, job)
+            title = (
+                f"{backend}: batch {arguments.batch}, {mean:.0f} tokens a row, {longest:.0f} in the longest of a batch"
+            )
+            report(title, UNIT, arguments.batches, measured)
+            results += [
+                {"framework": backend, **as_result(one, measured, arguments.batches), "losses": one.values}
+                for one in measured
+            ]
+            panels[title] = bars_of(measured, arguments.batches)
+            write(arguments, results, panels, UNIT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Padding is free: packed rows against the padded model, on every real token."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from checkpoints import BATCH, HEADS, TOKENS, ragged_mask, random_inputs, save_random, small_config
+from comparison import assert_close
+
+from distilbert_core import Head, InputError
+from distilbert_core.inference import TOKEN_HEADS, load_inference
+
+FLOAT64_TOLERANCE = 1e-12  # measured: 1.3e-15
+WHOLE_TEXTS = (Head.SEQUENCE_CLASSIFICATION, Head.MULTIPLE_CHOICE)
+
+
+def loaded(framework, head, folder, **changes):
+    """An inference object in float64, and ids with a mask: all real, padded right, left, with a hole, and empty."""
+    config = small_config(**changes)
+    save_random(folder, config, head)
+    inputs = {name: random_inputs(config, head)[name] for name in ("input_ids", "attention_mask")}
+    if head in WHOLE_TEXTS:  # the padded model reads the first place, padding or not
+        inputs["attention_mask"][..., 0] = 1
+    return load_inference(framework.name, head, folder, dtype="float64"), inputs
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_packed_is_padded_on_real_tokens(framework, head, tmp_path):
+    """Measured: 1e-15."""
+    model, inputs = loaded(framework, head, tmp_path)
+    expected = model.run(**inputs)
+    if head in TOKEN_HEADS:
+        for array in expected.values():
+            array[inputs["attention_mask"] == 0] = 0
+    assert_close(model(**inputs), expected, FLOAT64_TOLERANCE)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("head", [Head.NONE, Head.SEQUENCE_CLASSIFICATION])
+def test_batches_of_all_sizes(framework, head, rows, tmp_path):
+    model, inputs = loaded(framework, head, tmp_path, n_layers=1)
+    lengths = 1 + np.arange(rows) * (TOKENS - 1) // rows
+    inputs = {
+        "input_ids": np.resize(inputs["input_ids"], (rows, TOKENS)),
+        "attention_mask": (np.arange(TOKENS) < lengths[:, None]).astype(np.int64),
+    }
+    expected = model.run(**inputs)
+    if head is Head.NONE:
+        expected = {name: array * inputs["attention_mask"][:, :, None] for name, array in expected.items()}
+    assert_close(model(**inputs), expected, FLOAT64_TOLERANCE)
+
+
+def test_without_padding_and_without_a_mask(framework, tmp_path):
+    model, inputs = loaded(framework, Head.TOKEN_CLASSIFICATION, tmp_path)
+    ids = inputs["input_ids"]
+    assert_close(model(input_ids=ids), model.run(input_ids=ids), FLOAT64_TOLERANCE)
+
+
+@pytest.mark.parametrize("head", [head for head in HEADS if head in TOKEN_HEADS])
+def test_outputs_of_some_tokens(framework, head, tmp_path):
+    model, inputs = loaded(framework, head, tmp_path)
+    wanted = np.random.default_rng(0).random((BATCH, TOKENS)) < 0.3
+    real = wanted & (inputs["attention_mask"] == 1)
+    assert (wanted != real).any()  # padding does not count
+    expected = {name: array[real] for name, array in model.run(**inputs).items()}
+    assert_close(model(**inputs, tokens=wanted), expected, FLOAT64_TOLERANCE)
+
+
+def test_a_text_begins_with_its_first_real_token(framework, tmp_path):
+    """Padding on the left: the head reads the first token, at the position that it has in the batch."""
+    model, inputs = loaded(framework, Head.SEQUENCE_CLASSIFICATION, tmp_path, max_position_embeddings=TOKENS + 3)
+    ids = np.pad(inputs["input_ids"], [(0, 0), (3, 0)])
+    mask = np.pad(inputs["attention_mask"], [(0, 0), (3, 0)])
+    positions = np.arange(3, TOKENS + 3)[None]
+    assert_close(
+        model(input_ids=ids, attention_mask=mask), model.run(**inputs, position_ids=positions), FLOAT64_TOLERANCE
+    )
+
+
+def test_other_arguments_go_to_the_model_as_they_are(framework, tmp_path):
+    model, inputs = loaded(framework, Head.TOKEN_CLASSIFICATION, tmp_path)
+    positions = np.arange(TOKENS)[::-1][None].copy()
+    expected = model.run(**inputs, position_ids=positions)
+    assert_close(model(**inputs, position_ids=positions), expected, FLOAT64_TOLERANCE)
+    wanted = inputs["attention_mask"] == 1
+    got = model(**inputs, position_ids=positions, tokens=wanted)
+    assert_close(got, {name: array[wanted] for name, array in expected.items()}, FLOAT64_TOLERANCE)
+
+
+def test_segments_of_the_model_itself(framework, tmp_path):
+    """`segment_ids` and `output_tokens` are arguments of the body: two texts in one row, two tokens of them wanted."""
+    model, _ = loaded(framework, Head.NONE, tmp_path)
+    ids = np.array([[5, 6, 7, 8, 9, 10], [1, 2, 3, 4, 5, 6]])
+    segments = np.array([[1, 1, 1, 1, 2, 2], [1, 1, 2, 2, 2, 2]])
+    positions = np.array([[0, 1, 2, 3, 0, 1], [0, 1, 0, 1, 2, 3]])
+    alone = [
+        model.run(input_ids=ids[row : row + 1, part])["last_hidden_state"][0]
+        for row, part in ((0, np.s_[:4]), (0, np.s_[4:]), (1, np.s_[:2]), (1, np.s_[2:]))
+    ]
+    expected = np.stack([np.concatenate(alone[:2]), np.concatenate(alone[2:])])
+    packed = {"input_ids": ids, "position_ids": positions, "segment_ids": segments}
+    assert_close(model.run(**packed)["last_hidden_state"], expected, FLOAT64_TOLERANCE)
+    places = np.array([[0, 4], [1, 3]])
+    got = model.run(**packed, output_tokens=places)["last_hidden_state"]
+    assert_close(got, np.take_along_axis(expected, places[:, :, None], axis=1), FLOAT64_TOLERANCE)
+    with_weights = framework.call(model.model, **packed, output_attentions=True)  # of each segment to itself
+    assert_close(with_weights["last_hidden_state"], expected, FLOAT64_TOLERANCE)
+    assert (with_weights["attentions"][0][0, :, :4, 4:] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    {
+        "no token": ({"attention_mask": ragged_mask()}, r"attention_mask must have a token in each row .*row \[4\]"),
+        "shape": ({"attention_mask": np.ones((2, 2))}, "attention_mask must have shape"),
+        "length": ({"input_ids": np.zeros((BATCH, 99), int)}, "99 tokens, more than max_position_embeddings"),
+        "id": ({"input_ids": np.full((BATCH, TOKENS), 10**6)}, r"input_ids must lie in .*got 1000000"),
+        "segments": ({"segment_ids": np.ones((BATCH, TOKENS), int)}, "segment_ids go with position_ids"),
+    }.values(),
+)
+def test_what_cannot_be_packed(framework, changes, message, tmp_path):
+    head = Head.NONE if "segment_ids" in changes else Head.SEQUENCE_CLASSIFICATION
+    model, inputs = loaded(framework, head, tmp_path)
+    inputs = {**inputs, **changes}
+    if inputs["input_ids"].shape[1] == 99:
+        del inputs["attention_mask"]
+    with pytest.raises(InputError, match=message):
+        model(**inputs)

@@ -1,0 +1,108 @@
+"""The benchmarks of speed: who takes part, who has which turn, and that another model is noticed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+TABLE = """
+from functools import partial
+from worker import Contestant
+
+def counting(job, name, step):
+    done = [0]
+    def run():
+        done[0] += step
+        with open(job["log"], "a") as log:
+            log.write(name)
+        print("what libraries print")
+        return done
+    return run
+
+def broken(job):
+    raise ValueError("no such model")
+
+CONTESTANTS = {
+    "ours": Contestant(partial(counting, name="a", step=1), ("numpy",)),
+    "peer": Contestant(partial(counting, name="b", step=2), ("numpy",)),
+    "absent": Contestant(broken, ("no_such_library",)),
+    "old": Contestant(broken, ("numpy 0",)),
+    "broken": Contestant(broken, ()),
+}
+"""
+PROBLEMS = {
+    "absent": "no_such_library not installed",
+    "old": "numpy 0 not installed",
+    "broken": "failed: ValueError: no such model",
+}
+
+
+@pytest.fixture(autouse=True)
+def _found_from_here(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def test_contestants_take_turns_and_who_cannot_is_named(tmp_path):
+    from contests import Contest
+    from worker import Contestant
+
+    (tmp_path / "table.py").write_text(TABLE)
+    names = ["ours", "peer", *PROBLEMS]
+    contestants = {name: Contestant(lambda job: None, ()) for name in names}  # the workers read the file
+    contest = Contest(str(tmp_path / "table.py"), contestants, {}, threads=1, rounds=3, seconds=0)
+    measured = {one.name: one for one in contest.run(names, {"log": str(tmp_path / "log")})}
+    assert {name: one.problem for name, one in measured.items() if one.problem} == PROBLEMS
+    assert (tmp_path / "log").read_text() == "aabb" + "ab" * 3  # twice at the start, then in turns
+    assert measured["ours"].values == [[3.0], [4.0], [5.0]]
+    assert measured["peer"].values == [[6.0], [8.0], [10.0]]
+    assert len(measured["peer"].seconds) == 3
+    assert measured["peer"].peak > 1e6
+
+
+def test_ratios_are_those_of_the_same_round():
+    from contests import Measured, Spread, ratio_of_speeds, speeds
+
+    ours, peer = Measured("ours", seconds=[1.0, 2.0, 4.0]), Measured("peer", seconds=[3.0, 2.0, 8.0])
+    assert ratio_of_speeds(ours, peer) == Spread(2.0, 1.0, 3.0)
+    assert speeds(ours, 8) == Spread(4.0, 2.0, 8.0)
+    assert str(Spread(2.0, 1.0, 3.0)) == "2.00 (1.00 to 3.00)"
+
+
+def test_another_model_is_noticed():
+    from contests import Measured
+    from inference import check
+
+    near, far = Measured("ours pt", values=[[[1.0, 2.0001]]]), Measured("OpenVINO", values=[[[1.0, 2.1]]])
+    rounded = Measured("OpenVINO bfloat16", values=[[[1.0, 2.1]]])
+    errors = check([near, rounded], [[1.0, 2.0]])
+    assert errors == {"ours pt": pytest.approx(1e-4), "OpenVINO bfloat16": pytest.approx(0.1)}
+    with pytest.raises(SystemExit, match=r"this is not the same model: OpenVINO by 1\.0e-01$"):
+        check([near, far], [[1.0, 2.0]])
+
+
+def test_another_training_is_noticed():
+    from contests import Measured
+    from training import check
+
+    losses = [Measured("ours", values=[[0.5]]), Measured("peer", values=[[0.5005]])]
+    check(losses)
+    with pytest.raises(SystemExit, match="losses after a step differ, so this is not the same training"):
+        check([*losses, Measured("other", values=[[0.502]])])
+
+
+def test_inference_writes_what_it_measured(tmp_path):
+    from inference import main
+
+    file = tmp_path / "results.json"
+    words = ["--size", "tiny", "--rows", "c", "--groups", "float32", "--rounds", "2", "--seconds", "0"]
+    main([*words, "--only", "ours pt", "--json", str(file)])
+    content = json.loads(file.read_text())
+    (result,) = content["results"]
+    assert (result["name"], result["row"], result["group"]) == ("ours pt", "c", "float32")
+    assert result["logits_off_by"] < 1e-5  # measured: 4e-8
+    assert result["per_second"]["largest"] == pytest.approx(1 / min(result["seconds"]))
+    with pytest.raises(SystemExit, match=r"--python must be NAME=PYTHON, NAME one of ours, peers"):
+        main([*words, "--python", "elsewhere=/no/python"])
