@@ -76,6 +76,9 @@ def openvino(path: Path, device: Any, dtype: str) -> Callable[[Arrays], Arrays]:
     # Left to itself it computes in bfloat16 where the hardware can.
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precisions[dtype]}
     model = library.Core().compile_model(path, device or "CPU", options)
+    taken = model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if taken != precisions[dtype]:  # it says nothing itself
+        raise InputError(f"dtype={dtype!r} is nothing that OpenVINO computes in on this processor: it takes {taken}.")
     names = [output.get_any_name() for output in model.outputs]
     return lambda arrays: {name: np.array(value) for name, value in zip(names, model(arrays).values(), strict=True)}
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilbert_core import IGNORE_INDEX
-from distilbert_core.training.batches import WINDOW, fill_up, mask_tokens, training_order
+from distilbert_core.training.batches import WINDOW, mask_tokens, training_order
 
 # -- order ----------------------------------------------------------------------------------------------------------
 
@@ -152,9 +152,3 @@ def test_the_seed_decides_what_is_hidden(masked):
 
 
 # -- filling up ------------------------------------------------------------------------------------------------------
-
-
-def test_filling_up():
-    assert fill_up(np.array([[1, 2], [3, 4]]), 4, 9).tolist() == [[1, 2, 9, 9], [3, 4, 9, 9]]
-    assert fill_up(np.array([[[1], [2]]]), 2, 0).tolist() == [[[1, 0], [2, 0]]]  # choices
-    assert fill_up(np.array([[1, 2]]), 2, 9).tolist() == [[1, 2]]

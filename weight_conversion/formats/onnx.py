@@ -25,6 +25,11 @@ LOGITS = ("logits",)  # of all others
 
 def arrange(files: Files, weights: Weights, tensors: Tensors) -> Files:
     """Return the files with the model, whose inputs `input_ids` and `attention_mask` are int64 [B, T] of any size."""
+    return {**files, FILE: _writer(weights, tensors, "auto")}
+
+
+def _writer(weights: Weights, tensors: Tensors, dtype: str) -> Callable[[Path], None]:
+    """Return what writes the model, computing in a dtype, or in that of its weights: 'auto'."""
 
     def write(path: Path) -> None:
         torch = require("torch", "pt", FILE)
@@ -33,10 +38,10 @@ def arrange(files: Files, weights: Weights, tensors: Tensors) -> Files:
             (Path(folder) / CONFIG_FILE).write_bytes(weights.config.to_json_string().encode())
             PT.write(Path(folder) / PT.file, tensors, weights.head)
             model_class = getattr(load_backend("pt"), weights.head.architecture)
-            model = model_class.from_pretrained(folder, dtype="auto", attn_implementation="eager")
+            model = model_class.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
         _export(torch, model, weights.head, path)
 
-    return {**files, FILE: write}
+    return write
 
 
 def _export(torch: Any, model: Any, head: Head, path: Path) -> None:
@@ -86,15 +91,14 @@ def _not_read(path: Path) -> dict[str, Tensor]:
 def arrange_int8(files: Files, weights: Weights, tensors: Tensors) -> Files:
     """Return the files with the model, its dense kernels in int8.
 
-    ONNX Runtime quantizes them, each column by itself; activations are quantized while it runs.
+    ONNX Runtime quantizes them, each column by itself; activations are quantized while it runs. The rest is float32.
     """
-    arranged = arrange(files, weights, tensors)
-    write_whole = arranged[FILE]
+    write_whole = _writer(weights, tensors, "float32")
 
     def write(path: Path) -> None:
         quantization = require("onnxruntime.quantization", "onnx", FILE)
         with tempfile.TemporaryDirectory() as folder:
-            write_whole(Path(folder) / FILE)  # type: ignore[operator]  # `arrange` gives a function
+            write_whole(Path(folder) / FILE)
             whole = require("onnx", "onnx", FILE).load(Path(folder) / FILE)
             del whole.graph.value_info[:]  # shapes as noted by the exporter: the quantizer takes some for others
             # Seven bits: on processors without VNNI the sum of two products of eight would not fit into 16 bits.
@@ -102,7 +106,7 @@ def arrange_int8(files: Files, weights: Weights, tensors: Tensors) -> Files:
                 whole, path, weight_type=quantization.QuantType.QInt8, per_channel=True, reduce_range=True
             )
 
-    return {**arranged, FILE: write}
+    return {**files, FILE: write}
 
 
 def _format(name: str, title: str, arrange: Callable[[Files, Weights, Tensors], Files]) -> Format:
