@@ -112,8 +112,9 @@ def packed_attention(
     contexts = []
     for (count, queries, _), *tensors in parts:
         if queries:
-            segments = (x.unflatten(0, (count, -1)).transpose(1, 2) for x in tensors)  # [count, N, of each, H]
-            context, _ = fused_attention(*segments, None, head_mask, dropout)
+            # [count, N, of each, H]
+            q, k, v = (x.unflatten(0, (count, -1)).transpose(1, 2) for x in tensors)
+            context, _ = fused_attention(q, k, v, None, head_mask, dropout)
             contexts.append(context.transpose(1, 2).flatten(0, 1))
     return torch.cat(contexts).unflatten(0, (batch, -1)).transpose(1, 2), None  # [B, N, Q, H]
 

@@ -242,11 +242,11 @@ class DistilBertModel(DistilBertPreTrainedModel):
         check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
         check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
         if output_tokens is not None:
-            tokens = (inputs_embeds if input_ids is None else input_ids).shape[1]
+            tokens = choose(input_ids, inputs_embeds).shape[1]
             check_values("output_tokens", output_tokens, tokens, "tokens")
             output_tokens = output_tokens.long()  # as PyTorch gathers
         output_attentions = choose(output_attentions, config.output_attentions)
-        attend = eager_attention if output_attentions else ATTENTION[self.attn_implementation]
+        attend: Callable = eager_attention if output_attentions else ATTENTION[self.attn_implementation]
         masks: tuple[Any, Any]  # of all blocks but the last, and of the last
         if segment_ids is not None and attend is fused_attention and values_known(segment_ids):
             attend = packed_attention

@@ -76,8 +76,8 @@ def training_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
     rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
     outputs = model.packed_outputs(**rows).flatten(0, 1)[batch["order"]]  # [B, L], [M, L], or [B, T, 2]
     if model.head is Head.QUESTION_ANSWERING:  # padding is no place for an answer
-        scores = outputs.masked_fill(~batch["attention_mask"][..., None], -torch.inf)
-        loss: Any = question_answering_loss(*scores.unbind(-1), batch["start_positions"], batch["end_positions"])
+        start, end = outputs.masked_fill(~batch["attention_mask"][..., None], -torch.inf).unbind(-1)
+        loss: Any = question_answering_loss(start, end, batch["start_positions"], batch["end_positions"])
         return loss
     if model.head is Head.MULTIPLE_CHOICE:
         outputs = outputs.reshape(len(batch["labels"]), -1)  # [B, C]

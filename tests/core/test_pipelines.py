@@ -46,19 +46,21 @@ class FakeInference(Inference):
     def config(self) -> DistilBertConfig:
         return self.fake_config
 
-    def __call__(self, **arrays):
+    def __call__(self, *, tokens=None, **arrays):
         ids, mask = arrays["input_ids"], arrays["attention_mask"]
         self.shapes.append(ids.shape)
         said = np.sin(ids[..., None] * np.arange(1, 1 + WIDTH.get(self.head, self.config.num_labels)))
         rows = np.sum(said * mask[..., None], axis=-2)
-        tokens = np.where(mask[..., None] == 1, said, np.nan)
+        each = np.where(mask[..., None] == 1, said, np.nan)
+        if tokens is not None:
+            each = each[tokens]
         match self.head:
             case Head.NONE:
-                return {"last_hidden_state": tokens}
+                return {"last_hidden_state": each}
             case Head.MASKED_LM | Head.TOKEN_CLASSIFICATION:
-                return {"logits": tokens}
+                return {"logits": each}
             case Head.QUESTION_ANSWERING:
-                return {"start_logits": tokens[..., 0], "end_logits": tokens[..., 1]}
+                return {"start_logits": each[..., 0], "end_logits": each[..., 1]}
             case Head.MULTIPLE_CHOICE:
                 return {"logits": rows[..., 0]}
         return {"logits": rows}
@@ -459,7 +461,7 @@ def test_unknown_task():
 
 
 def test_unknown_framework():
-    with pytest.raises(InputError, match="framework must be one of pt, tf, flax, got 'mxnet'"):
+    with pytest.raises(InputError, match="framework must be one of pt, tf, flax, onnx, openvino, got 'mxnet'"):
         pipeline("ner", framework="mxnet")
 
 
