@@ -44,8 +44,8 @@ def attention(
     """
     # Heads before tokens, so that both products are those of matrices as they lie: others are slow in XLA on a CPU.
     query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query / math.sqrt(query.shape[-1]), key, value))
-    scores = query @ jnp.swapaxes(key, -1, -2)  # [B, N, Q, T]
-    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    precise = jnp.promote_types(query.dtype, jnp.float32)
+    scores = jnp.matmul(query, jnp.swapaxes(key, -1, -2), preferred_element_type=precise)  # [B, N, Q, T]
     if segments is not None:
         of_queries, of_keys = segments
         mask = of_queries[:, :, None] == of_keys[:, None]  # [B, Q, T]
@@ -96,13 +96,13 @@ def _by_blocks(
         return jnp.moveaxis(x.reshape(batch, -1, size, *x.shape[2:]), 1, 0)
 
     @partial(jax.checkpoint, prevent_cse=False)  # the loop keeps the two computations apart by itself
-    def attend(block: tuple[Array, Array, Array | None]) -> Array:
-        number, query, of_queries = block
-        its_segments = None if segments is None else (of_queries, segments[1])
+    def attend(block: tuple[Array, ...]) -> Array:
+        number, query, *of_queries = block
+        its_segments = None if segments is None else (of_queries[0], segments[1])
         its_rng = None if rng is None else jax.random.fold_in(rng, number)
         return attention(query, key, value, its_segments, head_mask, dropout, its_rng)[0]
 
     query = blocks(query)
-    of_queries = None if segments is None else blocks(segments[0])
-    context = jax.lax.map(attend, (jnp.arange(len(query)), query, of_queries))  # [Q / size, B, size, N, H]
+    of_queries = [] if segments is None else [blocks(segments[0])]
+    context = jax.lax.map(attend, (jnp.arange(len(query)), query, *of_queries))  # [Q / size, B, size, N, H]
     return jnp.moveaxis(context, 0, 1).reshape(batch, -1, *key.shape[2:])[:, :queries]

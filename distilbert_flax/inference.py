@@ -12,7 +12,8 @@ from distilbert_core.inference import Inference
 from distilbert_core.packing import Packing, fill_bins, pack
 from distilbert_flax.model import check_values
 
-LENGTHS = (16, 32, 64, 128, 256, 512)  # of packed rows; where a text is longer, the next power of two
+SHORT, LONG = (16, 32, 64), (128, 256, 512)  # lengths of packed rows; where a text is longer, the next power of two
+FEW = 256  # tokens of a batch that may be packed into short rows
 
 
 class BackendInference(Inference):
@@ -68,11 +69,12 @@ def row_length(lengths: list[int], dim: int) -> int:
 
     Example:
         >>> from distilbert_flax.inference import row_length
-        >>> row_length([20] * 32, dim=768), row_length([30] * 32, dim=768), row_length([600], dim=768)
+        >>> row_length([20] * 32, dim=768), row_length([30] * 3, dim=768), row_length([600], dim=768)
         (128, 32, 1024)
     """
     longest = max(lengths)
-    candidates = [columns for columns in LENGTHS if columns >= longest] or [1 << (longest - 1).bit_length()]
+    lengths_of_rows = (*SHORT, *LONG) if sum(lengths) <= FEW else LONG
+    candidates = [columns for columns in lengths_of_rows if columns >= longest] or [next_power(longest)]
 
     def cost(columns: int) -> float:
         return len(fill_bins(lengths, columns)) * columns * (1 + columns / (2 * dim))
@@ -81,14 +83,19 @@ def row_length(lengths: list[int], dim: int) -> int:
 
 
 def output_count(wanted: int, tokens: int) -> int:
-    """Return one of three numbers S that is not below `wanted`: one, some, or all of the tokens C of a row.
+    """Return one of a few numbers S of outputs of a row that is not below `wanted`: 1, 8, 16, 32 ..., or C.
 
     Example:
         >>> from distilbert_flax.inference import output_count
-        >>> [output_count(wanted, 128) for wanted in (1, 2, 16, 17)]
-        [1, 16, 16, 128]
+        >>> [output_count(wanted, 48) for wanted in (1, 2, 9, 33)]
+        [1, 8, 16, 48]
     """
-    return next(count for count in (1, max(tokens // 8, 8), tokens) if count >= wanted)
+    return 1 if wanted == 1 else min(max(next_power(wanted), 8), tokens)
+
+
+def next_power(count: int) -> int:
+    """Return the first power of two that is not below `count`, which is at least 1."""
+    return 1 << (count - 1).bit_length()
 
 
 def groups(rows: int) -> Iterator[slice]:

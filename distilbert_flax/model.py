@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 
 from distilbert_core.config import ACTIVATIONS, DistilBertConfig
 from distilbert_core.errors import InputError
+from distilbert_core.inference import PLAIN_OUTPUTS
 from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import BaseModelOutput
 from distilbert_core.parameters import Head, sinusoidal_table
@@ -213,8 +214,8 @@ class Transformer(nnx.Module):
             last, kept = run_all(run, x, layers)
         else:
             below, kept = run_all(run, x, layers[:-1])
-            block, *arguments = layers[-1]
-            last, of_last = run(block, below, *arguments, output_tokens)
+            block, head_mask, key = layers[-1]
+            last, of_last = run(block, below, head_mask, key, output_tokens)
             kept.append(of_last)
         return (
             last,
@@ -400,9 +401,9 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
 
         `train` and `rngs` are those of a call.
         """
-        rows = {"position_ids": position_ids, "segment_ids": segment_ids, "output_tokens": output_tokens}
-        plain = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
-        hidden: Array = self(input_ids, **rows, **plain, **mode).last_hidden_state
+        rows: Any = {"position_ids": position_ids, "segment_ids": segment_ids, "output_tokens": output_tokens}
+        output: Any = self(input_ids, **{**PLAIN_OUTPUTS, **rows, **mode})
+        hidden: Array = output.last_hidden_state
         return hidden
 
     def head_masks(self, head_mask: Array | None) -> list[Array | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class BackendInference(Inference):
         return call_traced(self._run_packed, rows).numpy()
 
 
-def call_traced(function: Any, arrays: dict[str, np.ndarray | None]) -> tf.Tensor:
+def call_traced(function: Any, arrays: Mapping[str, np.ndarray | None]) -> tf.Tensor:
     """Call a tf.function of a dict of arrays, traced once for all shapes."""
     tensors = {name: None if array is None else tf.convert_to_tensor(array) for name, array in arrays.items()}
     shapes = {name: None if x is None else tf.TensorSpec([None] * x.ndim, x.dtype) for name, x in tensors.items()}

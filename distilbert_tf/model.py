@@ -124,7 +124,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         query = self.split_heads(self.q_lin(queries))  # [B, N, Q, H]
         key, value = self.split_heads(self.k_lin(x)), self.split_heads(self.v_lin(x))  # [B, N, T, H]
         context, weights = attend(query, key, value, segments, head_mask, self.dropout.rate, seed)  # [B, N, Q, H]
-        context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), (*ops.shape(queries)[:2], self.out_lin.kernel.shape[0]))
+        context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), (*ops.shape(queries)[:2], -1))  # [B, Q, N * H]
         return self.out_lin(context), weights  # [B, Q, D]
 
     def split_heads(self, x: tf.Tensor) -> tf.Tensor:
@@ -290,7 +290,7 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
         check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
         check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
         if output_tokens is not None:
-            tokens = (inputs_embeds if input_ids is None else input_ids).shape[1]
+            tokens = choose(input_ids, inputs_embeds).shape[1]
             check_values("output_tokens", output_tokens, tokens, "tokens")
         output_attentions = choose(output_attentions, config.output_attentions)
         attend = eager_attention if output_attentions else attention

@@ -112,13 +112,22 @@ class AdamW(keras.optimizers.AdamW):
     def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
         """Move a variable by one step of Adam; weight decay has been applied."""
         dtype = variable.dtype
-        rate, gradient = ops.cast(learning_rate, dtype), ops.cast(gradient, dtype)
-        beta1, beta2 = (tf.constant(beta, dtype) for beta in (self.beta_1, self.beta_2))  # ops.cast would round them
-        number = ops.cast(self.iterations + 1, dtype)
+        rate, gradient = tf.cast(learning_rate, dtype), tf.cast(gradient, dtype)
+        beta1, beta2, epsilon = (tf.constant(number, dtype) for number in (self.beta_1, self.beta_2, self.epsilon))
+        number = tf.cast(self.iterations + 1, dtype)
+        power1, power2 = beta1**number, beta2**number
         index = self._get_variable_index(variable)
-        mean, square = self._momentums[index], self._velocities[index]
-
-        self.assign_add(mean, (gradient - mean) * (1 - beta1))
-        self.assign_add(square, (ops.square(gradient) - square) * (1 - beta2))
-        root = ops.sqrt(square / (1 - ops.power(beta2, number)))
-        self.assign_sub(variable, rate * (mean / (1 - ops.power(beta1, number))) / (root + self.epsilon))
+        mean, square = (moments[index].value for moments in (self._momentums, self._velocities))
+        # One pass over memory for all of it. The operation adds epsilon to the root before it is corrected.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=mean.handle,
+            v=square.handle,
+            beta1_power=power1,
+            beta2_power=power2,
+            lr=rate,
+            beta1=beta1,
+            beta2=beta2,
+            epsilon=epsilon * tf.sqrt(1 - power2),
+            grad=gradient,
+        )

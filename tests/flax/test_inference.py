@@ -1,43 +1,94 @@
-"""Batches of all shapes need few compilations, and padding them up changes nothing."""
+"""Batches of all shapes need few compilations, and what is done to a model is seen by its inference object."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from checkpoints import random_inputs, save_random, small_config
-from comparison import assert_close
+from checkpoints import save_random, small_config
+from flax import nnx
 
+import distilbert_flax.inference as inference
 from distilbert_core import Head
 from distilbert_core.inference import load_inference
-from distilbert_flax.inference import next_size
+from distilbert_flax.inference import groups, output_count, row_length
 
 
-def test_sizes():
-    sizes = [next_size(count) for count in range(1, 513)]
-    assert sorted(set(sizes)) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
-    assert all(count <= size <= 1.5 * count for count, size in enumerate(sizes, 1))
+@pytest.mark.parametrize("rows", range(1, 70))
+def test_groups(rows):
+    sizes = [group.stop - group.start for group in groups(rows)]
+    assert sum(sizes) == rows
+    assert sizes == [1 << bit for bit in reversed(range(7)) if rows >> bit & 1]
+    assert list(np.concatenate([np.arange(rows)[group] for group in groups(rows)])) == list(range(rows))
 
 
-@pytest.mark.parametrize("head", Head)
-def test_padding_up_changes_no_output(tmp_path, head):
-    config = small_config(max_position_embeddings=40)
-    save_random(tmp_path, config, head)
-    infer = load_inference("flax", head, tmp_path, dtype="float64")
-    inputs = random_inputs(config, head)  # 5 rows of 11 tokens: padded to 6 of 16
-    inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-    inputs["attention_mask"][inputs["attention_mask"].sum(-1) == 0] = 1  # a row of padding alone has no outputs
-    assert_close(infer(**inputs), dict(infer.model(**inputs)), 1e-14)  # measured: 5.0e-15
-    del inputs["attention_mask"]
-    assert_close(infer(**inputs), dict(infer.model(**inputs)), 1e-14)
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ([3], 16),
+        ([16], 16),
+        ([17], 32),
+        ([128] * 32, 128),
+        ([30] * 32, 128),
+        ([30] * 3, 32),
+        ([20] * 3, 64),  # in one row, where rows of 32 have room for one each
+        ([20, 12], 32),
+        ([513], 1024),
+        ([300, 200], 512),
+    ],
+)
+def test_length_of_packed_rows(lengths, expected):
+    assert row_length(lengths, dim=768) == expected
 
 
-def test_few_shapes_are_compiled(tmp_path):
-    config = small_config(max_position_embeddings=100)
-    save_random(tmp_path, config, Head.NONE)
-    infer = load_inference("flax", Head.NONE, tmp_path)
+@pytest.mark.parametrize("tokens", [16, 64, 512])
+def test_numbers_of_outputs(tokens):
+    counts = [output_count(wanted, tokens) for wanted in range(1, tokens + 1)]
+    assert all(count >= wanted for wanted, count in enumerate(counts, 1))
+    assert set(counts) == {1, *(2**power for power in range(3, 10) if 2**power <= tokens)}
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    save_random(tmp_path, small_config(max_position_embeddings=128), Head.SEQUENCE_CLASSIFICATION)
+    return load_inference("flax", Head.SEQUENCE_CLASSIFICATION, tmp_path)
+
+
+def test_few_shapes_are_compiled(classifier, monkeypatch):
+    """Three hundred batches of sentences, each of another shape: batches of 32, and their last ones."""
     shapes = set()
-    infer._run = lambda model, arrays: shapes.add(arrays["input_ids"].shape) or {"x": np.zeros((999, 999))}
-    for rows in range(1, 17):
-        for tokens in range(1, 101):
-            assert infer(input_ids=np.zeros((rows, tokens), int))["x"].shape == (rows, tokens)
-    assert len(shapes) == 8 * 7  # 16, 24, 32, 48, 64, 96 and 100 tokens
+
+    def record(model, rows):
+        shapes.add(tuple(array.shape for array in rows.values()))
+        return np.zeros((*rows["output_tokens"].shape, 7))
+
+    monkeypatch.setattr(inference, "_run_packed", record)
+    rng = np.random.default_rng(0)
+    given = set()
+    for number in range(300):
+        lengths = np.clip(rng.lognormal(3.2, 0.6, 32 if number % 10 else rng.integers(1, 32)), 4, 128).astype(int)
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        assert len(classifier(input_ids=np.ones(mask.shape, int), attention_mask=mask)["logits"]) == len(lengths)
+        given.add((mask.shape, mask.sum()))
+    assert len(given) > 290
+    assert len(shapes) <= 16
+
+
+def test_a_model_is_compiled_once_for_each_shape(classifier):
+    compiled = inference._run_packed._cache_size()
+    for seed in range(3):
+        classifier(input_ids=np.random.default_rng(seed).integers(1, 40, (1, 9 + seed)))
+    assert inference._run_packed._cache_size() == compiled + 1
+
+
+def test_what_is_done_to_the_model_is_seen(classifier):
+    model, ids = classifier.model, np.array([[5, 6, 7]])
+    before = classifier(input_ids=ids)["logits"]
+    model.classifier.bias[...] += 1.0
+    np.testing.assert_allclose(classifier(input_ids=ids)["logits"], before + 1, rtol=1e-6)  # one rounding of float32
+    model.classifier = nnx.Linear(12, 3, rngs=nnx.Rngs(0))  # another layer
+    assert classifier(input_ids=ids)["logits"].shape == (1, 3)
+    model.prune_heads({0: [1]})
+    pruned = classifier(input_ids=ids)["logits"]
+    np.testing.assert_allclose(pruned, model(ids).logits, atol=1e-6)  # measured: 1e-7
+    model.train()  # inference never drops
+    np.testing.assert_array_equal(classifier(input_ids=ids)["logits"], pruned)

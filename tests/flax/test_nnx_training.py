@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,11 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from frameworks import FRAMEWORKS
 
 from distilbert_core import Head
+from distilbert_core.packing import pack
+from distilbert_core.training import Recipe, load_trainer
+from distilbert_core.training.batches import pack_batch, training_order
+from distilbert_flax.inference import row_length
+from distilbert_flax.training import BackendTrainer, few_shapes
 
 FLAX = FRAMEWORKS["flax"]
 HEAD = Head.SEQUENCE_CLASSIFICATION
@@ -82,12 +89,13 @@ def test_optimizer_with_schedule_and_masked_decay(folder):
 def test_bfloat16_computation_over_float32_parameters(folder):
     def gradients(**dtypes) -> list[jax.Array]:
         model = FLAX.load(HEAD, folder, **dtypes)
-        return jax.tree.leaves(nnx.jit(nnx.grad(lambda model: model(**BATCHES[0]).loss))(model))
+        # Not the first batch: there, a number that relu sees is 0.002 from its kink, and bfloat16 may cross it.
+        return jax.tree.leaves(nnx.jit(nnx.grad(lambda model: model(**BATCHES[1]).loss))(model))
 
     exact, mixed = gradients(dtype="float64"), gradients(dtype="bfloat16", param_dtype="float32")
     assert {leaf.dtype.name for leaf in mixed} == {"float32"}
     error = optax.global_norm(jax.tree.map(lambda a, b: a - b, mixed, exact)) / optax.global_norm(exact)
-    assert 1e-3 < float(error) < 0.08  # bfloat16 has 8 bits: each rounding is up to 0.4 %
+    assert 1e-3 < float(error) < 0.03  # measured: 0.006; each rounding to 8 bits is up to 0.004
 
 
 def bits(node) -> list[bytes]:
@@ -123,3 +131,27 @@ def test_training_goes_on_from_an_orbax_checkpoint_bit_for_bit(folder, tmp_path)
         nnx.update((again, its_optimizer), checkpointer.restore(tmp_path / "step-2", target))
     assert run(again, its_optimizer, BATCHES[2:]) == expected
     assert bits((again, its_optimizer)) == bits((model, optimizer))
+
+
+def test_steps_of_all_sizes_are_few_shapes(folder):
+    """A thousand steps on sentences: the shapes of what is compiled, and what rounding them up adds."""
+    trainer = load_trainer("flax", HEAD, folder, Recipe(), np.zeros(1))
+    lengths = np.clip(np.random.default_rng(0).lognormal(3.2, 0.6, 5000), 4, 128).astype(int)
+    shapes, real, computed = set(), 0, 0
+    order = training_order(lengths, 32, seed=0)
+    for rows in (next(order) for _ in range(1000)):
+        mask = np.arange(lengths[rows].max()) < lengths[rows][:, None]
+        batch = {"input_ids": np.ones(mask.shape, int), "attention_mask": mask, "labels": np.zeros(32, int)}
+        row = row_length(lengths[rows].tolist(), dim=768)
+        packed = few_shapes(pack_batch(batch, HEAD, partial(pack, row_length=row), trainer.size), HEAD)
+        shapes.add(tuple((name, array.shape) for name, array in packed.items()))
+        real, computed = real + mask.sum(), computed + packed["input_ids"].size
+    assert len(shapes) <= 30
+    assert computed < 1.2 * real
+
+
+def test_sizes():
+    """Each is at least what is asked for, and at most a quarter more."""
+    sizes = [BackendTrainer.size(None, count) for count in range(1, 101)]
+    assert sorted(set(sizes)) == [*range(1, 9), 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112]
+    assert all(count <= size <= 1.25 * count for count, size in enumerate(sizes, 1))

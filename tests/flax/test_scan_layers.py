@@ -70,6 +70,22 @@ def test_the_same_numbers(folder, head_mask, expected, way):
     assert_close(numbers(everything(model, INPUTS, head_mask)), expected, 1e-14)  # measured: 1.1e-15
 
 
+@pytest.mark.parametrize("way", [PLAIN, *WAYS], ids=str)
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_output_tokens(tmp_path, way, n_layers):
+    """The last block alone computes only these; with it, all that a call may return."""
+    config = small_config(n_layers=n_layers)
+    save_random(tmp_path, config, Head.NONE)
+    ids, mask = INPUTS["input_ids"], INPUTS["attention_mask"]
+    places = np.array([[0, 5], [3, 4], [1, 10], [2, 9], [7, 8]])
+    call = nnx.jit(lambda model, **arrays: dict(model(ids, mask, output_hidden_states=True, **arrays)))
+    expected = call(FLAX.load(Head.NONE, tmp_path, dtype="float64"))
+    got = call(FLAX.load(Head.NONE, tmp_path, dtype="float64", **way), output_tokens=places)
+    hidden = np.take_along_axis(np.asarray(expected["last_hidden_state"]), places[..., None], axis=1)
+    assert_close(np.asarray(got["last_hidden_state"]), hidden, 1e-14)  # measured: 2e-15
+    assert_close(numbers(got["hidden_states"]), (*numbers(expected["hidden_states"])[:-1], hidden), 1e-14)
+
+
 def jaxpr(n_layers: int, gradient: bool = False, **way: bool):
     """What is traced for a loss or its gradients."""
     model = FLAX.cls(HEAD)(small_config(n_layers=n_layers), **way)
