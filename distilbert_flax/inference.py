@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from distilbert_core.inference import Inference
-from distilbert_core.packing import Packing, fill_bins, pack
+from distilbert_core.packing import Packing, cheapest_length, pack
 from distilbert_flax.model import check_values
 
 SHORT, LONG = (16, 32, 64), (128, 256, 512)  # lengths of packed rows; where a text is longer, the next power of two
@@ -26,7 +26,8 @@ class BackendInference(Inference):
 
     def pack(self, mask: np.ndarray) -> Packing:
         """Return the real tokens in rows of one of a few lengths; see `Inference.pack`."""
-        return pack(mask, row_length(mask.sum(axis=1).tolist(), self.config.dim))
+        lengths = mask.sum(axis=1).tolist()
+        return pack(mask, cheapest_length(lengths, row_lengths(lengths), self.config.dim))
 
     def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs of the model, called as it is."""
@@ -39,7 +40,7 @@ class BackendInference(Inference):
         wanted = ids.shape[1]
         if output_tokens is not None:
             wanted = output_tokens.shape[1]
-            more = output_count(wanted, ids.shape[1]) - wanted
+            more = min(output_count(wanted), ids.shape[1]) - wanted
             rows["output_tokens"] = np.pad(output_tokens, [(0, 0), (0, more)], mode="edge")
         # All are started before any is waited for.
         outputs = [
@@ -60,37 +61,31 @@ def _run_packed(model: Any, rows: dict[str, jax.Array]) -> jax.Array:
     return model.packed_outputs(**rows, train=False)
 
 
-def row_length(lengths: list[int], dim: int) -> int:
-    """Return the length of packed rows C that costs least, as `distilbert_core.packing.cheapest_length` counts.
+def row_lengths(lengths: list[int]) -> list[int]:
+    """Return the lengths of packed rows C to choose from.
 
     Args:
         lengths: Real tokens of each row.
-        dim: Model size D.
 
     Example:
-        >>> from distilbert_flax.inference import row_length
-        >>> row_length([20] * 32, dim=768), row_length([30] * 3, dim=768), row_length([600], dim=768)
-        (128, 32, 1024)
+        >>> from distilbert_flax.inference import row_lengths
+        >>> row_lengths([20] * 32), row_lengths([30] * 3), row_lengths([600])
+        ([128, 256, 512], [32, 64, 128, 256, 512], [1024])
     """
     longest = max(lengths)
-    lengths_of_rows = (*SHORT, *LONG) if sum(lengths) <= FEW else LONG
-    candidates = [columns for columns in lengths_of_rows if columns >= longest] or [next_power(longest)]
-
-    def cost(columns: int) -> float:
-        return len(fill_bins(lengths, columns)) * columns * (1 + columns / (2 * dim))
-
-    return min(candidates, key=cost)
+    known = (*SHORT, *LONG) if sum(lengths) <= FEW else LONG
+    return [columns for columns in known if columns >= longest] or [next_power(longest)]
 
 
-def output_count(wanted: int, tokens: int) -> int:
-    """Return one of a few numbers S of outputs of a row that is not below `wanted`: 1, 8, 16, 32 ..., or C.
+def output_count(wanted: int) -> int:
+    """Return one of a few numbers S of outputs of a row that is not below `wanted`.
 
     Example:
         >>> from distilbert_flax.inference import output_count
-        >>> [output_count(wanted, 48) for wanted in (1, 2, 9, 33)]
-        [1, 8, 16, 48]
+        >>> [output_count(wanted) for wanted in (1, 2, 9, 33)]
+        [1, 8, 16, 64]
     """
-    return 1 if wanted == 1 else min(max(next_power(wanted), 8), tokens)
+    return 1 if wanted == 1 else max(next_power(wanted), 8)
 
 
 def next_power(count: int) -> int:

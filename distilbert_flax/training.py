@@ -13,10 +13,8 @@ import optax
 from flax import nnx
 from jax import Array
 
-from distilbert_core.inference import TOKEN_HEADS
-from distilbert_core.inputs import IGNORE_INDEX
 from distilbert_core.parameters import Head
-from distilbert_core.training.batches import Batch
+from distilbert_core.training.batches import Batch, Sizes
 from distilbert_core.training.recipe import DECAYED, Recipe
 from distilbert_core.training.trainer import Trainer, step_seed
 from distilbert_flax.inference import next_power, output_count
@@ -24,23 +22,24 @@ from distilbert_flax.losses import question_answering_loss
 from distilbert_flax.pretrained import LAYOUT
 
 
+def quarter_steps(count: int) -> int:
+    """Return the first of 1 to 8, 10, 12, 14, 16, 20, 24 ... that is not below `count`: at most a quarter more."""
+    step = 1 << max((count - 1).bit_length() - 3, 0)
+    return -(-count // step) * step
+
+
 class BackendTrainer(Trainer):
     """Training in JAX, which compiles each shape of a batch: all sizes are rounded up, so that there are few."""
 
     backend = "flax"
+    sizes = Sizes(rows=quarter_steps, outputs=output_count, labels=next_power, tokens=next_power)
 
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
         super().__init__(model, recipe, rates)
         self.optimizer = nnx.Optimizer(model, adamw(recipe, rates), wrt=nnx.Param)
 
-    def size(self, count: int) -> int:
-        """Return the first of 1 to 8, 10, 12, 14, 16, 20, 24 ... that is not below `count`: at most a quarter more."""
-        step = 1 << max((count - 1).bit_length() - 3, 0)
-        return -(-count // step) * step
-
     def packed_step(self, batch: Batch, number: int) -> float:
         """Take a step and return the loss before it; see `Trainer.packed_step`."""
-        batch = few_shapes(batch, self.model.head)
         key = jax.random.key(step_seed(self.recipe.seed, number))
         return float(_step(self.model, self.optimizer, batch, key))
 
@@ -67,30 +66,6 @@ def _step(model: Any, optimizer: nnx.Optimizer, batch: Batch, key: Array) -> Arr
     loss, gradients = nnx.value_and_grad(training_loss)(model, batch, key)
     optimizer.update(model, gradients)
     return loss
-
-
-def few_shapes(batch: Batch, head: Head) -> Batch:
-    """Return what `pack_batch` returned with one of a few numbers of outputs [R, S], and of labels [M] or [B, T]."""
-    if head is Head.QUESTION_ANSWERING:
-        return widened(batch, next_power(batch["order"].shape[1]))
-    places, order, labels = (batch[name] for name in ("output_tokens", "order", "labels"))
-    given, count = places.shape[1], output_count(places.shape[1], batch["input_ids"].shape[1])
-    places = np.pad(places, [(0, 0), (0, count - given)], mode="edge")
-    order = order // given * count + order % given
-    if head in TOKEN_HEADS:
-        more = [(0, next_power(len(order)) - len(order))]
-        order, labels = np.pad(order, more), np.pad(labels, more, constant_values=IGNORE_INDEX)
-    return {**batch, "output_tokens": places, "order": order, "labels": labels}
-
-
-def widened(batch: Batch, tokens: int) -> Batch:
-    """Return a batch of question answering [B, T] with so many tokens, the last ones padding."""
-    given = batch["order"].shape[1]
-    more = [(0, 0), (0, tokens - given)]
-    beyond = {
-        name: np.where(batch[name] >= given, tokens, batch[name]) for name in ("start_positions", "end_positions")
-    }
-    return {**batch, **{name: np.pad(batch[name], more) for name in ("order", "attention_mask")}, **beyond}
 
 
 def training_loss(model: Any, batch: dict[str, Array], key: Array) -> Array:

@@ -12,7 +12,7 @@ from distilbert_core.inference import Inference
 from distilbert_core.inputs import check_range
 from distilbert_core.packing import Packing, cheapest_length, pack
 
-ROW_LENGTHS = (128, 256)  # of packed rows, where the longest text is shorter
+ROW_LENGTHS = (128, 256)  # of packed rows, beside that of the longest text
 
 
 class BackendInference(Inference):
@@ -29,7 +29,8 @@ class BackendInference(Inference):
 
     def pack(self, mask: np.ndarray) -> Packing:
         """Return rows of the length that costs least; see `Inference.pack`."""
-        return pack(mask, cheapest_length(mask.sum(axis=1).tolist(), ROW_LENGTHS, self.config.dim))
+        lengths = mask.sum(axis=1).tolist()
+        return pack(mask, cheapest_length(lengths, (max(lengths), *ROW_LENGTHS), self.config.dim))
 
     def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs of the model, called as it is."""

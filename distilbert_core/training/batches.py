@@ -6,6 +6,7 @@ Shapes: B batch, T tokens of its longest row.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, count, islice
 
 import numpy as np
@@ -32,7 +33,8 @@ def training_order(lengths: Sequence[int], batch_size: int, seed: int) -> Iterat
         seed: Of the order.
 
     Example:
-        >>> from itertools import islice
+        >>> from dataclasses import dataclass
+    from itertools import islice
         >>> from distilbert_core.training.batches import training_order
         >>> sorted(row for batch in islice(training_order([3, 9, 4, 2], 2, seed=0), 2) for row in batch)
         [0, 1, 2, 3]
@@ -46,7 +48,24 @@ def training_order(lengths: Sequence[int], batch_size: int, seed: int) -> Iterat
             yield window[start : start + batch_size]
 
 
-def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], size: Callable[[int], int]) -> Batch:
+@dataclass(frozen=True)
+class Sizes:
+    """How the sizes of packed batches are rounded up, for frameworks that compile each shape; it changes no loss.
+
+    Attributes:
+        rows: R, packed rows.
+        outputs: S, outputs of a row.
+        labels: M, labels of tokens.
+        tokens: T, tokens of a text in question answering.
+    """
+
+    rows: Callable[[int], int] = int
+    outputs: Callable[[int], int] = int
+    labels: Callable[[int], int] = int
+    tokens: Callable[[int], int] = int
+
+
+def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], sizes: Sizes) -> Batch:
     """Return a padded batch as packed rows, and of which tokens of theirs the loss is made.
 
     Args:
@@ -54,8 +73,7 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
             token is the first that is not padding, and labels of padding do not count.
         head: What the model predicts.
         pack: Returns the packing of a mask [B, T].
-        size: Rounds the numbers of rows, of outputs in a row and of labels up, for frameworks that compile each shape;
-            what is filled up changes no loss.
+        sizes: How sizes are rounded up.
 
     Returns:
         input_ids, position_ids and segment_ids [R, C]; output_tokens [R, S]; `order`, the index into the flattened
@@ -69,23 +87,27 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
     ids = batch["input_ids"]
     mask = batch.get("attention_mask", np.ones_like(ids)).reshape(-1, ids.shape[-1]) != 0
     packing = pack(mask)
-    packing = packing.with_rows(size(len(packing.source)))
+    packing = packing.with_rows(sizes.rows(len(packing.source)))
     rows = {
         "input_ids": packing.pack(ids),
         "position_ids": packing.position_ids,
         "segment_ids": packing.segment_ids,
     }
     if head is Head.QUESTION_ANSWERING:
-        positions = {name: batch[name] for name in ("start_positions", "end_positions")}
-        return {**rows, "order": packing.places, "attention_mask": mask, **positions}
+        given = mask.shape[1]
+        tokens = sizes.tokens(given)
+        more = [(0, 0), (0, tokens - given)]
+        # A position beyond the text does not count, and must stay beyond it.
+        positions = {
+            name: np.where(batch[name] >= given, tokens, batch[name]) for name in ("start_positions", "end_positions")
+        }
+        return {**rows, "order": np.pad(packing.places, more), "attention_mask": np.pad(mask, more), **positions}
     labels = batch["labels"]
+    wanted = mask & (labels != IGNORE_INDEX) if head in TOKEN_HEADS else first_tokens(mask)
+    places, order = packing.select(wanted, sizes.outputs)
     if head in TOKEN_HEADS:
-        wanted = mask & (labels != IGNORE_INDEX)
-        places, order = packing.select(wanted, size)
-        more = [(0, size(max(len(order), 1)) - len(order))]
+        more = [(0, sizes.labels(max(len(order), 1)) - len(order))]
         order, labels = np.pad(order, more), np.pad(labels[wanted], more, constant_values=IGNORE_INDEX)
-    else:
-        places, order = packing.select(first_tokens(mask), size)
     return {**rows, "output_tokens": places, "order": order, "labels": labels}
 
 

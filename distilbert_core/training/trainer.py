@@ -14,7 +14,7 @@ from distilbert_core.backends import backend_class, load_backend
 from distilbert_core.errors import CheckpointWarning
 from distilbert_core.inference import Inference
 from distilbert_core.parameters import BODY, Head, Parameter, initial_array
-from distilbert_core.training.batches import Batch, pack_batch
+from distilbert_core.training.batches import Batch, Sizes, pack_batch
 from distilbert_core.training.recipe import Recipe
 
 DROPOUTS = ("dropout", "attention_dropout", "qa_dropout", "seq_classif_dropout")  # fields of a configuration
@@ -30,6 +30,7 @@ class Trainer:
     """
 
     backend: ClassVar[str]
+    sizes: ClassVar[Sizes] = Sizes()
 
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
         self.model = model
@@ -68,11 +69,7 @@ class Trainer:
             batch: input_ids, perhaps attention_mask, and labels, padded on any side; see `pack_batch`.
             number: Number of the step, from 0: it decides the learning rate and, with the seed, the dropout.
         """
-        return self.packed_step(pack_batch(batch, self.model.head, self.inference.pack, self.size), number)
-
-    def size(self, count: int) -> int:
-        """Return a number of rows, outputs or labels rounded up, where each is a shape to compile."""
-        return count
+        return self.packed_step(pack_batch(batch, self.model.head, self.inference.pack, self.sizes), number)
 
     def packed_step(self, batch: Batch, number: int) -> float:
         """Take a step on what `pack_batch` returned; see `step`."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from distilbert_core import Head, InputError
 from distilbert_core.packing import cheapest_length, fill_bins, first_tokens, pack
-from distilbert_core.training.batches import pack_batch
+from distilbert_core.training.batches import Sizes, pack_batch
 
 IDS = np.array([[5, 6, 7, 0], [0, 8, 9, 0], [1, 2, 3, 4]])
 MASK = np.array([[1, 1, 1, 0], [0, 1, 1, 0], [1, 1, 1, 1]])
@@ -85,7 +85,7 @@ def test_bins_hold_each_row_once_and_never_too_much(lengths, capacity):
     ],
 )
 def test_cheapest_length(lengths, expected):
-    assert cheapest_length(lengths, (128, 256), dim=768) == expected
+    assert cheapest_length(lengths, (max(lengths), 128, 256), dim=768) == expected
 
 
 def test_nothing_to_pack():
@@ -108,7 +108,11 @@ def outputs_of(batch):
 LABELS = np.array([[-100, 10, 11, 12], [13, -100, 14, 15], [16, 17, -100, 18]])
 
 
-@pytest.mark.parametrize("size", [int, lambda count: count + 3], ids=["exact", "rounded up"])
+def more(count):
+    return count + 3
+
+
+@pytest.mark.parametrize("sizes", [Sizes(), Sizes(more, more, more, more)], ids=["exact", "rounded up"])
 @pytest.mark.parametrize(
     ("head", "labels", "expected"),
     [
@@ -118,25 +122,28 @@ LABELS = np.array([[-100, 10, 11, 12], [13, -100, 14, 15], [16, 17, -100, 18]])
         (Head.TOKEN_CLASSIFICATION, LABELS, [(6, 10), (7, 11), (9, 14), (1, 16), (2, 17), (4, 18)]),
     ],
 )
-def test_a_packed_batch_has_each_label_beside_its_token(head, labels, expected, size):
+def test_a_packed_batch_has_each_label_beside_its_token(head, labels, expected, sizes):
     batch = {"input_ids": IDS, "attention_mask": MASK, "labels": labels}
-    packed = pack_batch(batch, head, lambda mask: pack(mask, 5), size)
+    packed = pack_batch(batch, head, lambda mask: pack(mask, 5), sizes)
     read = outputs_of(packed).ravel()[packed["order"]].tolist()
     pairs = [(token, label) for token, label in zip(read, packed["labels"].tolist(), strict=True) if label != -100]
     assert pairs == expected
-    assert len(packed["input_ids"]) == size(2)
+    assert len(packed["input_ids"]) == sizes.rows(2)
     assert batch["labels"] is labels  # the caller's arrays are left alone
     assert (batch["input_ids"] == IDS).all()
 
 
 def test_a_packed_batch_of_questions_is_read_as_it_was():
-    positions = {"start_positions": np.array([1, 1, 0]), "end_positions": np.array([2, 2, 3])}
-    packed = pack_batch({"input_ids": IDS, "attention_mask": MASK, **positions}, Head.QUESTION_ANSWERING, pack, int)
-    assert (outputs_of(packed).ravel()[packed["order"]] * packed["attention_mask"]).tolist() == (IDS * MASK).tolist()
-    assert packed["start_positions"] is positions["start_positions"]
+    positions = {"start_positions": np.array([1, -1, 0]), "end_positions": np.array([2, 2, 4])}
+    batch = {"input_ids": IDS, "attention_mask": MASK, **positions}
+    packed = pack_batch(batch, Head.QUESTION_ANSWERING, pack, Sizes(tokens=more))
+    read = outputs_of(packed).ravel()[packed["order"]] * packed["attention_mask"]  # [3, 4 + 3]
+    assert read.tolist() == np.pad(IDS * MASK, [(0, 0), (0, 3)]).tolist()
+    assert packed["start_positions"].tolist() == [1, -1, 0]
+    assert packed["end_positions"].tolist() == [2, 2, 7]  # beyond the text before, and beyond it now
 
 
 def test_no_label_at_all():
     batch = {"input_ids": IDS, "labels": np.full(IDS.shape, -100)}
-    packed = pack_batch(batch, Head.MASKED_LM, pack, int)
+    packed = pack_batch(batch, Head.MASKED_LM, pack, Sizes())
     assert (packed["labels"] == -100).all()

@@ -17,11 +17,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from frameworks import FRAMEWORKS
 
 from distilbert_core import Head
-from distilbert_core.packing import pack
-from distilbert_core.training import Recipe, load_trainer
+from distilbert_core.packing import cheapest_length, pack
 from distilbert_core.training.batches import pack_batch, training_order
-from distilbert_flax.inference import row_length
-from distilbert_flax.training import BackendTrainer, few_shapes
+from distilbert_flax.inference import row_lengths
+from distilbert_flax.training import BackendTrainer, quarter_steps
 
 FLAX = FRAMEWORKS["flax"]
 HEAD = Head.SEQUENCE_CLASSIFICATION
@@ -133,17 +132,17 @@ def test_training_goes_on_from_an_orbax_checkpoint_bit_for_bit(folder, tmp_path)
     assert bits((again, its_optimizer)) == bits((model, optimizer))
 
 
-def test_steps_of_all_sizes_are_few_shapes(folder):
+def test_steps_of_all_sizes_are_few_shapes():
     """A thousand steps on sentences: the shapes of what is compiled, and what rounding them up adds."""
-    trainer = load_trainer("flax", HEAD, folder, Recipe(), np.zeros(1))
     lengths = np.clip(np.random.default_rng(0).lognormal(3.2, 0.6, 5000), 4, 128).astype(int)
     shapes, real, computed = set(), 0, 0
     order = training_order(lengths, 32, seed=0)
     for rows in (next(order) for _ in range(1000)):
         mask = np.arange(lengths[rows].max()) < lengths[rows][:, None]
         batch = {"input_ids": np.ones(mask.shape, int), "attention_mask": mask, "labels": np.zeros(32, int)}
-        row = row_length(lengths[rows].tolist(), dim=768)
-        packed = few_shapes(pack_batch(batch, HEAD, partial(pack, row_length=row), trainer.size), HEAD)
+        texts = lengths[rows].tolist()
+        columns = cheapest_length(texts, row_lengths(texts), dim=768)
+        packed = pack_batch(batch, HEAD, partial(pack, row_length=columns), BackendTrainer.sizes)
         shapes.add(tuple((name, array.shape) for name, array in packed.items()))
         real, computed = real + mask.sum(), computed + packed["input_ids"].size
     assert len(shapes) <= 30
@@ -152,6 +151,6 @@ def test_steps_of_all_sizes_are_few_shapes(folder):
 
 def test_sizes():
     """Each is at least what is asked for, and at most a quarter more."""
-    sizes = [BackendTrainer.size(None, count) for count in range(1, 101)]
+    sizes = [quarter_steps(count) for count in range(1, 101)]
     assert sorted(set(sizes)) == [*range(1, 9), 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112]
     assert all(count <= size <= 1.25 * count for count, size in enumerate(sizes, 1))
