@@ -55,7 +55,7 @@ class Case:
 CASES = (
     Case("SST-2", "sequence-classification", "sst2/train.tsv", "sst2/dev.tsv", 150, seeds=2),
     Case("RTE", "sequence-classification", "rte/train.tsv", "rte/dev.tsv", 60, batch_size=16),
-    Case("STS-B", "regression", "stsb/train.tsv", "stsb/test.tsv", 120, seeds=2),
+    Case("STS-B", "regression", "stsb/train.tsv", "stsb/test.tsv", 60, seeds=2, learning_rate=2e-4),
     Case("WNUT-17", "token-classification", "wnut17/train.conll", "wnut17/test.conll", 200, learning_rate=5e-4),
     Case("GoEmotions", "multi-label", "goemotions/train.jsonl", "goemotions/test.jsonl", 450),
     Case("ComVE", "multiple-choice", "comve/train.jsonl", "comve/test.jsonl", 60, batch_size=16),
