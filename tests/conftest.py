@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
+
+os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # commands would keep programs in the user's folder
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

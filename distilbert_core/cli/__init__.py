@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -18,6 +19,15 @@ from distilbert_core.cli.options import HELP_OPTIONS
 from distilbert_core.errors import DistilBertError
 
 INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "distilbert")
+# What the frameworks read from the environment, where it does not say otherwise.
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's start-up chatter
+    # JAX keeps what one command compiles for those that follow.
+    "JAX_COMPILATION_CACHE_DIR": str(CACHE / "jax"),
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),  # bytes
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+}
 
 
 class _Failure(click.ClickException):
@@ -50,7 +60,8 @@ def distilbert() -> None:
     Texts are given as arguments, else they come from --file, else they are the lines of standard input.
     """
     warnings.showwarning = lambda message, *_: click.echo(f"distilbert: warning: {message}", err=True)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
