@@ -42,7 +42,8 @@ BACKENDS = {
     )
 }
 
-EXPORTED = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}  # what runs a model.onnx: see `distilbert_core.exported`
+EXPORTED = ("onnx", "openvino")  # what runs an exported model: see `distilbert_core.exported`
+RUNNABLE = (*BACKENDS, *EXPORTED)
 
 
 def available_backends() -> list[str]:

@@ -19,6 +19,7 @@ from distilbert_core.errors import CheckpointError, DistilBertError, InputError
 from distilbert_core.hub import resolve_file
 from distilbert_core.inference import TOKEN_HEADS, Inference
 from distilbert_core.inputs import check_range, check_shapes
+from distilbert_core.packing import first_tokens
 from distilbert_core.parameters import Head
 
 FILE = "model.onnx"
@@ -49,7 +50,7 @@ def onnx_runtime(path: Path, device: Any, dtype: str) -> Callable[[Arrays], Arra
         device: Its execution provider, such as 'CUDA'; None: the CPU.
         dtype: 'float32'; it computes in what the file holds.
     """
-    library = require_library("onnxruntime", "ONNX Runtime", "onnx")
+    library = require_library("onnxruntime", "ONNX Runtime", "onnxruntime")
     provider = f"{device or 'CPU'}ExecutionProvider"
     if provider not in library.get_available_providers():
         known = ", ".join(name.removesuffix("ExecutionProvider") for name in library.get_available_providers())
@@ -131,25 +132,40 @@ class ExportedInference(Inference):
         ids = np.asarray(arrays["input_ids"], np.int64)
         mask = np.asarray(arrays.get("attention_mask", np.ones_like(ids))) != 0
         self._check(ids, mask)
-        rows = mask.any(axis=1) if self.head is Head.MULTIPLE_CHOICE else mask  # [B, T]
-        lengths = ids.shape[-1] - rows[:, ::-1].argmax(axis=1)
-        outputs: Arrays = {}
+        if tokens is not None:
+            tokens = self._real(tokens, arrays)
+        real = mask.any(axis=1) if self.head is Head.MULTIPLE_CHOICE else mask  # [B, T]
+        lengths = ids.shape[-1] - real[:, ::-1].argmax(axis=1)
+        kept: dict[str, list[Any]] = {}  # of each row
         for group in token_batches(lengths.tolist(), GROUP_TOKENS):
             length = int(lengths[group[0]])
             part = {"input_ids": ids[group][..., :length], "attention_mask": mask[group][..., :length].astype(np.int64)}
             for name, values in self.model.run(part).items():
-                per_token = self.head in TOKEN_HEADS
-                shape = (*ids.shape, *values.shape[2:]) if per_token else (len(ids), *values.shape[1:])
-                whole = outputs.setdefault(name, np.zeros(shape, values.dtype))
-                whole[group, : length if per_token else None] = values
-        if self.head in TOKEN_HEADS:
-            for array in outputs.values():
-                array[~mask] = 0
-        return outputs if tokens is None else {name: array[tokens & mask] for name, array in outputs.items()}
+                of_rows = kept.setdefault(name, [None] * len(ids))
+                for row, value in zip(group, values, strict=True):
+                    of_rows[row] = value if tokens is None else value[tokens[row, :length]]
+        if tokens is not None:
+            return {name: np.concatenate(of_rows) for name, of_rows in kept.items()}
+        if self.head not in TOKEN_HEADS:
+            return {name: np.stack(of_rows) for name, of_rows in kept.items()}
+        return {name: self._padded(of_rows, mask) for name, of_rows in kept.items()}
+
+    @staticmethod
+    def _padded(rows: list[np.ndarray], mask: np.ndarray) -> np.ndarray:
+        """Return values [of each row, ...] as [B, T, ...], 0 at padding."""
+        padded = np.zeros((*mask.shape, *rows[0].shape[1:]), rows[0].dtype)
+        for row, values in enumerate(rows):
+            padded[row, : len(values)] = values
+        padded[~mask] = 0
+        return padded
 
     def _check(self, ids: np.ndarray, mask: np.ndarray) -> None:
         """Raise InputError for what the engines would refuse with words of their own, or not at all."""
         flat = [x.reshape(-1, x.shape[-1]).shape if self.head is Head.MULTIPLE_CHOICE else x.shape for x in (ids, mask)]
         shapes = dict.fromkeys(("inputs_embeds", "position_ids", "head_mask", "segment_ids", "output_tokens"))
         check_shapes(self.config, {**shapes, "input_ids": flat[0], "attention_mask": flat[1]})
+        if not ids.size:
+            raise InputError(f"input_ids must hold at least one token, got the shape {ids.shape}.")
         check_range("input_ids", int(ids.min()), int(ids.max()), self.config.vocab_size, "vocab_size")
+        if self.head not in TOKEN_HEADS and not first_tokens(mask)[..., 0].all():
+            raise InputError("attention_mask must not begin with padding: an exported model reads the first token.")

@@ -12,14 +12,13 @@ import numpy as np
 
 from distilbert_core.backends import EXPORTED, backend_class, load_backend
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.errors import CheckpointError, CheckpointWarning
+from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
+from distilbert_core.outputs import PLAIN_OUTPUTS
 from distilbert_core.packing import Packing, first_tokens
 from distilbert_core.parameters import BODY, Head
 
 # Heads whose outputs have an axis of tokens after that of the batch.
 TOKEN_HEADS = frozenset({Head.NONE, Head.MASKED_LM, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING})
-# A call returns only what the head predicts, by name, whatever the checkpoint's configuration says.
-PLAIN_OUTPUTS = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
 
 
 class Inference:
@@ -72,19 +71,32 @@ class Inference:
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
+        if tokens is not None:
+            tokens = self._real(tokens, arrays)
         if not self._can_be_packed(arrays):
             outputs = self.run(**arrays)
             return outputs if tokens is None else {name: array[tokens] for name, array in outputs.items()}
         ids = arrays["input_ids"]
         rows = ids.reshape(-1, ids.shape[-1])
         mask = arrays.get("attention_mask", np.ones_like(ids)).reshape(rows.shape) != 0
+        wanted = first_tokens(mask) if self.head not in TOKEN_HEADS else tokens
         packing = self.pack(mask)
-        if tokens is None and self.head in TOKEN_HEADS:
+        if wanted is None:
             return self._named(packing.unpack(self.run_packed(packing, packing.pack(rows))))
-        places, order = packing.select(first_tokens(mask) if tokens is None else tokens)
+        places, order = packing.select(wanted)
         values = self.run_packed(packing, packing.pack(rows), places)  # [R, S, ...]
         values = values.reshape(-1, values.shape[-1])[order]  # [M, ...]
         return self._named(values.reshape(ids.shape[:2]) if self.head is Head.MULTIPLE_CHOICE else values)
+
+    def _real(self, tokens: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the tokens that are wanted and no padding, or raise InputError."""
+        ids = arrays.get("input_ids")
+        if self.head not in TOKEN_HEADS or ids is None or np.shape(tokens) != ids.shape:
+            raise InputError(
+                "tokens must have the shape of input_ids, for a head that predicts something for each token; got "
+                f"{np.shape(tokens)} for {type(self.model).__name__}."
+            )
+        return np.asarray(tokens, bool) & (np.asarray(arrays.get("attention_mask", 1)) != 0)
 
     def _can_be_packed(self, arrays: Mapping[str, np.ndarray]) -> bool:
         """Whether there are ids and a mask alone; what is malformed is left to the model to refuse."""
@@ -93,7 +105,9 @@ class Inference:
         ids = arrays["input_ids"]
         mask = arrays.get("attention_mask", np.ones_like(ids))
         well_formed = ids.ndim == (3 if self.head is Head.MULTIPLE_CHOICE else 2) and ids.shape == mask.shape
-        return bool(well_formed and mask.any() and ids.shape[-1] <= self.config.max_position_embeddings)
+        # Where all is padding there is nothing to pack, and heads that read a token of each text say so.
+        some = mask.any() or self.head not in TOKEN_HEADS
+        return bool(well_formed and ids.size and some and ids.shape[-1] <= self.config.max_position_embeddings)
 
     def _named(self, values: np.ndarray) -> dict[str, np.ndarray]:
         if self.head is Head.QUESTION_ANSWERING:

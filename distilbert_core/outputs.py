@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
+# Keywords of a call that returns only what the head predicts, by name, whatever the configuration says.
+PLAIN_OUTPUTS = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
+
 
 class ModelOutput(dict[str, Any]):
     """Base of all outputs; a field that is None is left out of the dict and reads as None.

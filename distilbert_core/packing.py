@@ -72,12 +72,14 @@ class Packing:
             size: Rounds S up.
 
         Returns:
-            The places [R, S] in their packed rows, ascending, some other token's where a row has fewer than S; and for
-            each wanted token, in the batch's order, its index [M] into the flattened places.
+            The places [R, S] in their packed rows, ascending, some of other tokens where a row has fewer than S; and
+            for each wanted token, in the batch's order, its index [M] into the flattened places.
         """
         chosen = self.pack(wanted & self.mask).astype(bool)  # [R, C]
         most = min(size(int(chosen.sum(axis=1).max(initial=1))), chosen.shape[1])
-        places = np.argsort(~chosen, axis=1, kind="stable")[:, :most].astype(np.int32)
+        # The wanted, and others until there are as many as in the fullest row.
+        places = np.sort(np.argsort(~chosen, axis=1, kind="stable")[:, :most], axis=1).astype(np.int32)
+        np.put_along_axis(chosen, places, True, axis=1)
         numbers = np.arange(len(chosen))[:, None] * most + chosen.cumsum(axis=1) - 1  # [R, C], right where chosen
         return places, numbers.ravel()[self.places[wanted & self.mask]]
 

@@ -18,9 +18,8 @@ from jax.typing import ArrayLike
 
 from distilbert_core.config import ACTIVATIONS, DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inference import PLAIN_OUTPUTS
 from distilbert_core.inputs import check_range, check_shapes, choose
-from distilbert_core.outputs import BaseModelOutput
+from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
 from distilbert_core.parameters import Head, sinusoidal_table
 from distilbert_flax.attention import Segments, attention, blockwise_attention
 from distilbert_flax.pretrained import FixedTable, FlaxDistilBertPreTrainedModel, Numerics, shape_of, values_known
@@ -206,7 +205,9 @@ class Transformer(nnx.Module):
             x, weights = block(x, output_tokens, segments, head_mask, its_mode, output_attentions)
             return x, (x if output_hidden_states else None, weights)
 
+        run_last = run
         if self.gradient_checkpointing:
+            run_last = nnx.remat(run)
             run = nnx.remat(run, prevent_cse=not self.scan_layers)  # a scan keeps the two computations apart by itself
         layers = list(zip(self.layer, head_masks, keys, strict=True))
         run_all = scan_blocks if self.scan_layers else loop_blocks
@@ -215,7 +216,7 @@ class Transformer(nnx.Module):
         else:
             below, kept = run_all(run, x, layers[:-1])
             block, head_mask, key = layers[-1]
-            last, of_last = run(block, below, head_mask, key, output_tokens)
+            last, of_last = run_last(block, below, head_mask, key, output_tokens)
             kept.append(of_last)
         return (
             last,

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from distilbert_core.config import ACTIVATIONS, NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_range, check_shapes, choose
-from distilbert_core.outputs import BaseModelOutput
+from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
 from distilbert_core.parameters import Head
 from distilbert_pt.attention import ATTENTION, eager_attention, fused_attention, packed_attention, segment_runs
 from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of, values_known
@@ -270,7 +270,7 @@ class DistilBertModel(DistilBertPreTrainedModel):
     ) -> Tensor:
         """Return the hidden states [B, Q, D] of the output tokens of packed rows, all tokens if left out."""
         rows = {"position_ids": position_ids, "segment_ids": segment_ids, "output_tokens": output_tokens}
-        output = self(input_ids, output_attentions=False, output_hidden_states=False, return_dict=True, **rows)
+        output = self(input_ids, **PLAIN_OUTPUTS, **rows)
         hidden: Tensor = output.last_hidden_state
         return hidden
 

@@ -15,7 +15,7 @@ from keras import ops
 
 from distilbert_core.config import ACTIVATIONS, DistilBertConfig
 from distilbert_core.inputs import check_range, check_shapes, choose
-from distilbert_core.outputs import BaseModelOutput
+from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
 from distilbert_core.parameters import Head
 from distilbert_tf.attention import Segments, attention, eager_attention
 from distilbert_tf.pretrained import Numerics, TFDistilBertPreTrainedModel, shape_of, values_known
@@ -325,8 +325,7 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
         Without `segment_ids`, each row is one text.
         """
         rows = {"position_ids": position_ids, "segment_ids": segment_ids, "output_tokens": output_tokens}
-        plain = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
-        return self(input_ids, **rows, **plain, training=training).last_hidden_state
+        return self(input_ids, **rows, **PLAIN_OUTPUTS, training=training).last_hidden_state
 
     def head_masks(self, head_mask: tf.Tensor | None) -> list[tf.Tensor | None]:
         """Split [N] or [L, N] into each block's factors [N], of the heads that it still has."""

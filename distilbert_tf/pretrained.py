@@ -62,6 +62,10 @@ class Dense(keras.layers.Dense):
         x = tf.nn.bias_add(tf.matmul(rows, kernel), bias)
         return tf.reshape(x, (*ops.shape(inputs)[:-1], kernel.shape[1]))
 
+    def quantize(self, mode: Any = None, type_check: bool = True, **kwargs: Any) -> None:
+        """Quantize as Keras' own layer does, which leaves subclasses out unless told."""
+        super().quantize(mode, type_check=False, **kwargs)
+
 
 class LayerNorm(keras.layers.LayerNormalization):
     """LayerNorm with two-pass variance in at least float32."""

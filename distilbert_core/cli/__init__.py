@@ -19,7 +19,7 @@ from distilbert_core.cli.options import HELP_OPTIONS
 from distilbert_core.errors import DistilBertError
 
 INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "distilbert")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "distilbert")
 # What the frameworks read from the environment, where it does not say otherwise.
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's start-up chatter

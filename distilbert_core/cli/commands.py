@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from distilbert_core.backends import BACKENDS, EXPORTED
+from distilbert_core.backends import RUNNABLE
 from distilbert_core.cli.loading import answers, with_inputs
 from distilbert_core.cli.options import (
     DEFAULT_TO_EMBEDDED,
@@ -42,7 +42,7 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--pair-column", metavar="NAME", help="Column of the second text of each pair, for models of pairs.")
 @click.option("--top-k", type=POSITIVE, metavar="N", help="Give the N best labels.")
 @click.option("--all-scores", is_flag=True, help="Give all labels, the best first.")
-@model_options((*BACKENDS, *EXPORTED, "all"), **DEFAULT_TO_EMBEDDED)
+@model_options((*RUNNABLE, "all"), **DEFAULT_TO_EMBEDDED)
 @output_options(*TABLE_FILES)
 def predict(texts, file, column, pair_column, top_k, all_scores, as_json, output, **model):
     """Classify texts.

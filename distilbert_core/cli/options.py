@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from distilbert_core.backends import BACKENDS, EXPORTED
+from distilbert_core.backends import RUNNABLE
 from distilbert_core.hub import DEFAULT_MODEL, EMBEDDED_MODELS
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110}
@@ -36,7 +36,7 @@ def complete_model(context: click.Context, parameter: click.Parameter, incomplet
     return [folders, *map(CompletionItem, names)]  # in this order: for bash, folders clear what is there
 
 
-def model_options(backends: tuple[str, ...] = (*BACKENDS, *EXPORTED), **model: Any) -> Decorator:
+def model_options(backends: tuple[str, ...] = RUNNABLE, **model: Any) -> Decorator:
     """Return the options that say which model runs and how: the keywords of `distilbert_core.pipelines.pipeline`.
 
     Args:

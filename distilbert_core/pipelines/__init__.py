@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.backends import BACKENDS, EXPORTED, default_backend
+from distilbert_core.backends import RUNNABLE, default_backend
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.hub import DEFAULT_MODEL, split_hub_options
@@ -123,8 +123,8 @@ def pipeline(
 def _framework(name: str | None) -> str:
     if name is None:
         return default_backend()
-    if name not in (*BACKENDS, *EXPORTED):
-        raise InputError(f"framework must be one of {', '.join((*BACKENDS, *EXPORTED))}, got {name!r}.")
+    if name not in RUNNABLE:
+        raise InputError(f"framework must be one of {', '.join(RUNNABLE)}, got {name!r}.")
     return name
 
 

@@ -33,8 +33,7 @@ def training_order(lengths: Sequence[int], batch_size: int, seed: int) -> Iterat
         seed: Of the order.
 
     Example:
-        >>> from dataclasses import dataclass
-    from itertools import islice
+        >>> from itertools import islice
         >>> from distilbert_core.training.batches import training_order
         >>> sorted(row for batch in islice(training_order([3, 9, 4, 2], 2, seed=0), 2) for row in batch)
         [0, 1, 2, 3]
@@ -70,7 +69,7 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
 
     Args:
         batch: input_ids, perhaps attention_mask, [B, T], or [B, C, T] for multiple choice; and labels. A text's first
-            token is the first that is not padding, and labels of padding do not count.
+            token is the first that is not padding, and labels of padding, or answers in it, do not count.
         head: What the model predicts.
         pack: Returns the packing of a mask [B, T].
         sizes: How sizes are rounded up.
@@ -82,7 +81,7 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
         and there are no output_tokens.
 
     Raises:
-        InputError: A text has no token.
+        InputError: A text has no token, and the head reads one of each.
     """
     ids = batch["input_ids"]
     mask = batch.get("attention_mask", np.ones_like(ids)).reshape(-1, ids.shape[-1]) != 0
@@ -94,13 +93,10 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
         "segment_ids": packing.segment_ids,
     }
     if head is Head.QUESTION_ANSWERING:
-        given = mask.shape[1]
-        tokens = sizes.tokens(given)
-        more = [(0, 0), (0, tokens - given)]
-        # A position beyond the text does not count, and must stay beyond it.
-        positions = {
-            name: np.where(batch[name] >= given, tokens, batch[name]) for name in ("start_positions", "end_positions")
-        }
+        first_tokens(mask)  # where there is none there is nothing to choose from
+        tokens = sizes.tokens(mask.shape[1])
+        more = [(0, 0), (0, tokens - mask.shape[1])]
+        positions = {name: _counted(batch[name], mask, tokens) for name in ("start_positions", "end_positions")}
         return {**rows, "order": np.pad(packing.places, more), "attention_mask": np.pad(mask, more), **positions}
     labels = batch["labels"]
     wanted = mask & (labels != IGNORE_INDEX) if head in TOKEN_HEADS else first_tokens(mask)
@@ -109,6 +105,13 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
         more = [(0, sizes.labels(max(len(order), 1)) - len(order))]
         order, labels = np.pad(order, more), np.pad(labels[wanted], more, constant_values=IGNORE_INDEX)
     return {**rows, "output_tokens": places, "order": order, "labels": labels}
+
+
+def _counted(positions: np.ndarray, mask: np.ndarray, beyond: int) -> np.ndarray:
+    """Return positions, those of no real token as one that no loss counts."""
+    inside = np.clip(positions.reshape(-1, 1), 0, mask.shape[1] - 1)
+    real = (positions.ravel() < mask.shape[1]) & np.take_along_axis(mask, inside, axis=1)[:, 0]
+    return np.where(real.reshape(positions.shape), positions, beyond)
 
 
 def mask_tokens(

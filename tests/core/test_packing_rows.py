@@ -46,7 +46,7 @@ def test_select_finds_the_wanted(mask, data):
     for size in (int, lambda count: count + 2):
         places, order = packing.select(wanted, size)
         assert np.take_along_axis(packed, places, axis=1).ravel()[order].tolist() == tokens[wanted & mask].tolist()
-        assert (np.diff(places, axis=1) != 0).all()
+        assert (np.diff(places, axis=1) > 0).all()
 
 
 def test_one_row_holds_all_unless_told():
@@ -134,13 +134,15 @@ def test_a_packed_batch_has_each_label_beside_its_token(head, labels, expected, 
 
 
 def test_a_packed_batch_of_questions_is_read_as_it_was():
-    positions = {"start_positions": np.array([1, -1, 0]), "end_positions": np.array([2, 2, 4])}
+    positions = {"start_positions": np.array([1, 1, -1]), "end_positions": np.array([2, 3, 4])}
     batch = {"input_ids": IDS, "attention_mask": MASK, **positions}
     packed = pack_batch(batch, Head.QUESTION_ANSWERING, pack, Sizes(tokens=more))
     read = outputs_of(packed).ravel()[packed["order"]] * packed["attention_mask"]  # [3, 4 + 3]
     assert read.tolist() == np.pad(IDS * MASK, [(0, 0), (0, 3)]).tolist()
-    assert packed["start_positions"].tolist() == [1, -1, 0]
-    assert packed["end_positions"].tolist() == [2, 2, 7]  # beyond the text before, and beyond it now
+    assert packed["start_positions"].tolist() == [1, 1, -1]
+    assert packed["end_positions"].tolist() == [2, 7, 7]  # in padding, and beyond it: beyond it now
+    with pytest.raises(InputError, match=r"row \[1\] has none"):
+        pack_batch({**batch, "attention_mask": MASK * [[1], [0], [1]]}, Head.QUESTION_ANSWERING, pack, Sizes())
 
 
 def test_no_label_at_all():

@@ -9,6 +9,7 @@ from comparison import assert_close
 
 from distilbert_core import Head, InputError
 from distilbert_core.inference import TOKEN_HEADS, load_inference
+from distilbert_core.packing import first_tokens, pack
 
 FLOAT64_TOLERANCE = 1e-12  # measured: 1.3e-15
 WHOLE_TEXTS = (Head.SEQUENCE_CLASSIFICATION, Head.MULTIPLE_CHOICE)
@@ -92,9 +93,9 @@ def test_other_arguments_go_to_the_model_as_they_are(framework, tmp_path):
     positions = np.arange(TOKENS)[::-1][None].copy()
     expected = model.run(**inputs, position_ids=positions)
     assert_close(model(**inputs, position_ids=positions), expected, FLOAT64_TOLERANCE)
-    wanted = inputs["attention_mask"] == 1
-    got = model(**inputs, position_ids=positions, tokens=wanted)
-    assert_close(got, {name: array[wanted] for name, array in expected.items()}, FLOAT64_TOLERANCE)
+    real = inputs["attention_mask"] == 1
+    got = model(**inputs, position_ids=positions, tokens=np.ones((BATCH, TOKENS), int))
+    assert_close(got, {name: array[real] for name, array in expected.items()}, FLOAT64_TOLERANCE)
 
 
 def test_segments_of_the_model_itself(framework, tmp_path):
@@ -118,6 +119,38 @@ def test_segments_of_the_model_itself(framework, tmp_path):
     assert (with_weights["attentions"][0][0, :, :4, 4:] == 0).all()
 
 
+@pytest.mark.parametrize("head", [Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION])
+def test_packed_rows_of_several_texts(framework, head, tmp_path):
+    """Rows of other lengths than the backend itself would choose, with outputs that nobody asked for between others."""
+    model, inputs = loaded(framework, head, tmp_path)
+    inputs["attention_mask"][4, :3] = 1
+    ids, mask = inputs["input_ids"], inputs["attention_mask"] == 1
+    wanted = first_tokens(mask) if head in WHOLE_TEXTS else mask & (np.arange(TOKENS) % 3 == 1)
+    packing = pack(mask, row_length=TOKENS + 3)
+    places, order = packing.select(wanted)
+    assert len(packing.source) > 1
+    assert packing.segment_ids.max() > 1
+    got = model.run_packed(packing, packing.pack(ids), places)
+    logits = model.run(**inputs)["logits"]
+    expected = logits if head in WHOLE_TEXTS else logits[wanted]
+    assert_close(got.reshape(-1, got.shape[-1])[order], expected, FLOAT64_TOLERANCE)
+
+
+def test_what_is_done_to_the_model_is_seen(framework, tmp_path):
+    model, inputs = loaded(framework, Head.SEQUENCE_CLASSIFICATION, tmp_path, dropout=0.5)
+    before = model(**inputs)["logits"]
+    framework.sgd_step(model.model, 0.1, **inputs, labels=np.arange(BATCH) % 3)
+    trained = model(**inputs)["logits"]
+    assert abs(trained - before).max() > 0.01
+    model.model.prune_heads({0: [1]})
+    pruned = model(**inputs)["logits"]
+    assert abs(pruned - trained).max() > 1e-4
+    assert_close(pruned, framework.call(model.model, **inputs)["logits"], FLOAT64_TOLERANCE)
+    if hasattr(model.model, "train"):  # of PyTorch and Flax; inference drops nothing all the same
+        model.model.train()
+        assert_close(model(**inputs)["logits"], pruned, 0)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     {
@@ -125,6 +158,10 @@ def test_segments_of_the_model_itself(framework, tmp_path):
         "shape": ({"attention_mask": np.ones((2, 2))}, "attention_mask must have shape"),
         "length": ({"input_ids": np.zeros((BATCH, 99), int)}, "99 tokens, more than max_position_embeddings"),
         "id": ({"input_ids": np.full((BATCH, TOKENS), 10**6)}, r"input_ids must lie in .*got 1000000"),
+        "tokens": (
+            {"tokens": np.ones((BATCH, TOKENS), bool)},
+            "tokens must have .* for a head that predicts something",
+        ),
         "segments": ({"segment_ids": np.ones((BATCH, TOKENS), int)}, "segment_ids go with position_ids"),
     }.values(),
 )

@@ -112,6 +112,12 @@ def test_a_device_that_is_not_there(exported):
         load_inference("onnx", Head.TOKEN_CLASSIFICATION, exported(Head.TOKEN_CLASSIFICATION)[1], device="Abacus")
 
 
+def test_padding_on_the_left_is_refused_where_the_graph_reads_the_first_token(exported):
+    model = load_inference("onnx", Head.SEQUENCE_CLASSIFICATION, exported(Head.SEQUENCE_CLASSIFICATION)[1])
+    with pytest.raises(InputError, match="must not begin with padding"):
+        model(input_ids=np.ones((1, 3), int), attention_mask=np.array([[0, 1, 1]]))
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
@@ -123,6 +129,11 @@ def test_a_device_that_is_not_there(exported):
         ({"input_ids": np.ones((1, 99), int)}, "99 tokens, more than max_position_embeddings"),
         ({"input_ids": np.ones((1, 3), int), "attention_mask": np.ones((1, 2), int)}, "attention_mask must have shape"),
         ({"input_ids": np.full((1, 3), -1)}, "input_ids must lie in .*got -1"),
+        ({"input_ids": np.zeros((0, 3), int)}, r"must hold at least one token, got the shape \(0, 3\)"),
+        (
+            {"input_ids": np.ones((1, 3), int), "tokens": np.ones((2, 3), bool)},
+            "tokens must have the shape of input_ids",
+        ),
     ],
 )
 def test_bad_inputs(exported, inputs, message):
