@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from distilbert_core import training
-from distilbert_core.backends import BACKENDS
+from distilbert_core.backends import BACKENDS, RUNNABLE
 from distilbert_core.cli.options import Decorator, command, complete_model, together
 from distilbert_core.cli.writers import Layout, write
 from distilbert_core.training import TASKS, Recipe
@@ -48,10 +49,13 @@ def _columns(context: click.Context, parameter: click.Parameter, given: tuple[st
     return {name: column for name, _, column in pairs}
 
 
+def backend_option(names: Iterable[str]) -> Decorator:
+    """Return the option --backend, one of some names."""
+    choice = click.Choice(list(names))
+    return click.option("--backend", type=choice, help="Framework to run on.", show_default="the first installed")
+
+
 TASK = click.option("--task", type=click.Choice(list(TASKS)), required=True, help="What the model learns.")
-BACKEND = click.option(
-    "--backend", type=click.Choice(list(BACKENDS)), help="Framework to run on.", show_default="the first installed"
-)
 MODEL = click.option(
     "--model", metavar="FOLDER_OR_HUB_ID", required=True, help="Checkpoint.", shell_complete=complete_model
 )
@@ -76,7 +80,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 @click.option("--train", type=FILE, required=True, help="File to learn from: .tsv, .csv, .jsonl, .txt, .conll, .json.")
 @click.option("--eval", "eval_file", type=FILE, help="File to measure the model on.")
 @click.option("--output", type=FILE, required=True, help="Folder to make: the best model, and how the run went.")
-@BACKEND
+@backend_option(BACKENDS)
 @COLUMNS
 @click.option("--labels", metavar="NAME,NAME...", help="Names of the labels, in order.", show_default="those found")
 @click.option("--new-head", is_flag=True, help="Replace the head that the checkpoint has for this task.")
@@ -110,7 +114,7 @@ def finetune(task, model, train, eval_file, output, backend, columns, labels, ne
 @click.argument("file", type=FILE)
 @TASK
 @MODEL
-@BACKEND
+@backend_option(RUNNABLE)
 @COLUMNS
 @recipe_options(*EVALUATION_NUMBERS)
 @AS_JSON

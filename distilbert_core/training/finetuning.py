@@ -151,7 +151,8 @@ def evaluate(
         task: As of `finetune`.
         file: File to measure on.
         model: Folder, embedded model or Hub id of a checkpoint with the task's head.
-        backend: 'pt', 'tf' or 'flax'; the first that is installed if left out.
+        backend: 'pt', 'tf' or 'flax', the first that is installed if left out; or 'onnx' or 'openvino', for one that
+            was exported.
         recipe: Its `max_length`, `doc_stride`, `mask_probability` and `dtype` count.
         columns: Names of the file's columns, where they are not the task's own.
         **kwargs: Where to look for the model, and `device`.
