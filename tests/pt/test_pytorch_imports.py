@@ -5,15 +5,11 @@ from __future__ import annotations
 from processes import fresh_python
 
 
-def seconds_to_import(module: str) -> float:
-    return float(fresh_python(f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"))
-
-
-def test_cost_beside_pytorch():
-    """`import distilbert_pt` costs at most 1.15 times `import torch`: the fastest of several runs in turn."""
-    runs = [(seconds_to_import("distilbert_pt"), seconds_to_import("torch")) for _ in range(7)]
-    ours, theirs = (min(column) for column in zip(*runs, strict=True))
-    assert ours <= 1.15 * theirs
+def test_what_is_imported_beside_pytorch():
+    """Two small libraries and ourselves: what they cost is in benchmarks/start_up.py."""
+    packages = "{name.partition('.')[0] for name in sys.modules}"
+    code = f"import sys, torch; before = {packages}; import distilbert_pt; print(*sorted({packages} - before))"
+    assert fresh_python(code).split() == ["distilbert_core", "distilbert_pt", "ml_dtypes", "tokenizers"]
 
 
 def test_loading_does_not_import_the_compiler():

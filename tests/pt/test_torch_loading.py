@@ -110,4 +110,4 @@ print(memory("VmHWM") - before)
 """)
     size = (tmp_path / WEIGHTS_FILE).stat().st_size
     assert size > 40e6
-    assert 0.9 * size < int(grown) < 1.3 * size  # measured: 1.12; a copy beside the file's pages would be 2.1
+    assert 0.9 * size < int(grown) < 1.6 * size  # measured: 1.12 to 1.31; a copy beside the file's pages would be 2.1
