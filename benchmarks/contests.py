@@ -351,14 +351,12 @@ def _cpu_lines() -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def write(arguments: argparse.Namespace, results: Sequence[Mapping[str, Any]], panels: Panels, unit: str) -> None:
-    """Write the files that are asked for: settings, machine and results, and the picture."""
+def write(arguments: argparse.Namespace, results: Sequence[Mapping[str, Any]]) -> None:
+    """Write the file that `--json` asks for: settings, machine and results."""
     if arguments.json:
         settings = {name: value for name, value in vars(arguments).items() if name not in ("json", "png", "python")}
         content = {"settings": settings, "machine": machine(), "results": results}
         arguments.json.write_text(json.dumps(content, indent=2, default=plain) + "\n", encoding="utf-8")
-    if arguments.png:
-        draw(arguments.png, panels, unit)
 
 
 def plain(value: Any) -> Any:
@@ -371,8 +369,10 @@ def bars_of(measured: Sequence[Measured], units: float) -> dict[str, Spread]:
     return {one.name: speeds(one, units) for one in measured if one.problem is None}
 
 
-def draw(path: Path, panels: Panels, unit: str) -> None:
-    """Draw a panel of bars for each table: the median, and a line from the smallest to the largest."""
+def draw(path: Path | None, panels: Panels, unit: str) -> None:
+    """Draw a panel of bars for each table, if there is a path: the median, a line from smallest to largest."""
+    if path is None:
+        return
     from matplotlib.figure import Figure
 
     panels = {title: bars for title, bars in panels.items() if bars}

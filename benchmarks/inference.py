@@ -36,6 +36,7 @@ from contests import (
     as_result,
     bars_of,
     contest_of,
+    draw,
     english_lengths,
     report,
     write,
@@ -377,7 +378,8 @@ def main(words: Sequence[str] | None = None) -> None:
                     for one in measured
                 ]
                 panels[title] = bars_of(measured, row.batch)
-                write(arguments, results, panels, UNIT)  # each time: a run that is cut short leaves what it measured
+                write(arguments, results)  # each time: a run that is cut short leaves what it measured
+                draw(arguments.png, panels, UNIT)
 
 
 if __name__ == "__main__":

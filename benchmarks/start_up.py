@@ -26,7 +26,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from contests import Spread, write
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -145,27 +147,19 @@ def run(code: Code, whole: bool) -> tuple[float, float | None]:
     return seconds, megabytes
 
 
-def measure(pair: Pair, rounds: int) -> dict[str, float | None]:
-    """Return medians of seconds and megabytes, and the median, smallest and largest ratio of the seconds."""
+def measure(pair: Pair, rounds: int) -> dict[str, Any]:
+    """Return medians of seconds and megabytes, and the spread of the ratio of the seconds."""
     runs = [
         [run(code, pair.whole) for code in (pair.ours, pair.peer)]
         for _ in track(range(rounds + 1), pair.name, transient=True)
     ][1:]
-    ratios = [ours / peer for (ours, _), (peer, _) in runs]
     medians = [
         [None if None in column else statistics.median(column) for column in zip(*side, strict=True)]
         for side in zip(*runs, strict=True)
     ]
     (ours, ours_mb), (peer, peer_mb) = medians
-    return {
-        "ours": ours,
-        "peer": peer,
-        "ratio": statistics.median(ratios),
-        "smallest": min(ratios),
-        "largest": max(ratios),
-        "ours_mb": ours_mb,
-        "peer_mb": peer_mb,
-    }
+    ratio = Spread.of([ours / peer for (ours, _), (peer, _) in runs])
+    return {"ours": ours, "peer": peer, "ratio": ratio, "ours_mb": ours_mb, "peer_mb": peer_mb}
 
 
 def main() -> None:
@@ -190,12 +184,10 @@ def main() -> None:
                 continue
             result = measure(pair, args.rounds)
             results.append({**asdict(pair), **result})
-            spread = f"{result['ratio']:.2f} ({result['smallest']:.2f} to {result['largest']:.2f})"
             memory = ("" if result[side] is None else f"{result[side]:.0f}" for side in ("ours_mb", "peer_mb"))
-            table.add_row(pair.name, f"{result['ours']:.3f}", f"{result['peer']:.3f}", spread, *memory)
+            table.add_row(pair.name, f"{result['ours']:.3f}", f"{result['peer']:.3f}", str(result["ratio"]), *memory)
     Console().print(table)
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write(args, results)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from contests import (
     Measured,
     Spread,
     add_output_arguments,
+    draw,
     english_lengths,
     made_up_texts,
     write,
@@ -160,7 +161,8 @@ def main(words: Sequence[str] | None = None) -> None:
                 "ours, streaming": result["stream_tokens_per_second"],
                 "bare model": result["batch_tokens_per_second"],
             }
-            write(arguments, results, panels, "real tokens")
+            write(arguments, results)
+            draw(arguments.png, panels, "real tokens")
     console = Console()
     console.width = max(console.width, TABLE_WIDTH)
     console.print(table)

@@ -33,6 +33,7 @@ from contests import (
     as_result,
     bars_of,
     contest_of,
+    draw,
     english_lengths,
     report,
     write,
@@ -262,7 +263,8 @@ def main(words: Sequence[str] | None = None) -> None:
                 for one in measured
             ]
             panels[title] = bars_of(measured, arguments.batches)
-            write(arguments, results, panels, UNIT)
+            write(arguments, results)
+            draw(arguments.png, panels, UNIT)
 
 
 if __name__ == "__main__":

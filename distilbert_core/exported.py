@@ -96,7 +96,7 @@ class ExportedInference(Inference):
     model: ExportedModel
 
     @classmethod
-    def load_exported(cls, engine: str, head: Head, source: str | Path, **kwargs: Any) -> ExportedInference:
+    def load(cls, engine: str, head: Head, source: str | Path, **kwargs: Any) -> ExportedInference:
         """Load a folder that `distilbert convert --to onnx` or `--to onnx-int8` wrote; see `load_inference`.
 
         Args:
@@ -122,7 +122,9 @@ class ExportedInference(Inference):
             raise
         except Exception as error:  # the engines have errors of their own, with no base in common
             raise CheckpointError(f"{path} cannot be loaded ({type(error).__name__}: {error}).") from error
-        return cls(ExportedModel(head, config, run))
+        loaded = cls(ExportedModel(head, config, run))
+        loaded.backend = engine
+        return loaded
 
     def __call__(self, *, tokens: np.ndarray | None = None, **arrays: np.ndarray) -> Arrays:
         """Return the model's outputs for input_ids and attention_mask; see `Inference`. What stands at padding is 0."""

@@ -6,7 +6,7 @@ import importlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,17 +22,57 @@ TOKEN_HEADS = frozenset({Head.NONE, Head.MASKED_LM, Head.TOKEN_CLASSIFICATION, H
 
 
 class Inference:
-    """A model for inference. Each backend has its own, in its module `inference`.
+    """A model for inference, as `load_inference` returns it.
 
     Args:
         model: A model of the backend; what is done to it later, such as training, is seen here.
+
+    Attributes:
+        backend: What runs it: 'pt', 'tf', 'flax', 'onnx' or 'openvino'.
+        head: What it predicts.
     """
 
-    backend: ClassVar[str]
+    backend: str
 
     def __init__(self, model: Any):
         self.model = model
         self.head: Head = model.head
+
+    @property
+    def config(self) -> DistilBertConfig:
+        """The model's configuration."""
+        return self.model.config
+
+    def __call__(self, *, tokens: np.ndarray | None = None, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the model's outputs for its inputs, all by name.
+
+        Args:
+            tokens: [B, T] boolean, for heads that predict something for each token: the real tokens whose outputs are
+                wanted; these are [M, ...] then, in the batch's order.
+            **arrays: input_ids [B, T], or [B, C, T] for multiple choice, attention_mask, or other arguments.
+
+        Raises:
+            InputError: An argument has an impossible shape or value; the message names it.
+        """
+        raise NotImplementedError
+
+    def _real(self, tokens: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the tokens that are wanted and no padding, or raise InputError."""
+        ids = arrays.get("input_ids")
+        if self.head not in TOKEN_HEADS or ids is None or np.shape(tokens) != ids.shape:
+            raise InputError(
+                "tokens must have the shape of input_ids, for a head that predicts something for each token; got "
+                f"{np.shape(tokens)} for {type(self.model).__name__}."
+            )
+        return np.asarray(tokens, bool) & (np.asarray(arrays.get("attention_mask", 1)) != 0)
+
+
+class PackedInference(Inference):
+    """Inference that computes only real tokens, packed by `distilbert_core.packing`: the base of the frameworks'.
+
+    Given ids and perhaps a mask, what stands at padding is 0, and a text's first token is the first that is no padding.
+    Other arguments go to the model as they are.
+    """
 
     @classmethod
     def load(cls, head: Head, source: str | Path, **kwargs: Any) -> Self:
@@ -51,52 +91,23 @@ class Inference:
             )
         return cls(model)
 
-    @property
-    def config(self) -> DistilBertConfig:
-        """The model's configuration."""
-        return self.model.config
-
     def __call__(self, *, tokens: np.ndarray | None = None, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the model's outputs for its inputs, all by name.
-
-        Given ids and perhaps a mask, only real tokens are computed, packed by `distilbert_core.packing`: what stands at
-        padding is 0, and a text's first token is the first that is not padding. Other arguments go to the model as they
-        are.
-
-        Args:
-            tokens: [B, T] boolean, for heads that predict something for each token: the real tokens whose outputs are
-                wanted; these are [M, ...] then, in the batch's order.
-            **arrays: input_ids [B, T], or [B, C, T] for multiple choice, attention_mask, or other arguments.
-
-        Raises:
-            InputError: An argument has an impossible shape or value; the message names it.
-        """
+        """Return the model's outputs for its inputs; see `Inference`."""
         if tokens is not None:
             tokens = self._real(tokens, arrays)
         if not self._can_be_packed(arrays):
             outputs = self.run(**arrays)
             return outputs if tokens is None else {name: array[tokens] for name, array in outputs.items()}
         ids = arrays["input_ids"]
-        rows = ids.reshape(-1, ids.shape[-1])
-        mask = arrays.get("attention_mask", np.ones_like(ids)).reshape(rows.shape) != 0
+        mask = arrays.get("attention_mask", np.ones_like(ids)).reshape(-1, ids.shape[-1]) != 0
         wanted = first_tokens(mask) if self.head not in TOKEN_HEADS else tokens
         packing = self.pack(mask)
         if wanted is None:
-            return self._named(packing.unpack(self.run_packed(packing, packing.pack(rows))))
+            return self._named(packing.unpack(self.run_packed(packing.rows(ids))))
         places, order = packing.select(wanted)
-        values = self.run_packed(packing, packing.pack(rows), places)  # [R, S, ...]
+        values = self.run_packed({**packing.rows(ids), "output_tokens": places})  # [R, S, ...]
         values = values.reshape(-1, values.shape[-1])[order]  # [M, ...]
         return self._named(values.reshape(ids.shape[:2]) if self.head is Head.MULTIPLE_CHOICE else values)
-
-    def _real(self, tokens: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the tokens that are wanted and no padding, or raise InputError."""
-        ids = arrays.get("input_ids")
-        if self.head not in TOKEN_HEADS or ids is None or np.shape(tokens) != ids.shape:
-            raise InputError(
-                "tokens must have the shape of input_ids, for a head that predicts something for each token; got "
-                f"{np.shape(tokens)} for {type(self.model).__name__}."
-            )
-        return np.asarray(tokens, bool) & (np.asarray(arrays.get("attention_mask", 1)) != 0)
 
     def _can_be_packed(self, arrays: Mapping[str, np.ndarray]) -> bool:
         """Whether there are ids and a mask alone; what is malformed is left to the model to refuse."""
@@ -124,8 +135,15 @@ class Inference:
         """Return the outputs of the model, called as it is."""
         raise NotImplementedError
 
-    def run_packed(self, packing: Packing, ids: np.ndarray, output_tokens: np.ndarray | None = None) -> np.ndarray:
-        """Return the outputs [R, S, ...] of the output tokens [R, S] of packed rows [R, C]; of all tokens if None."""
+    def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the outputs of packed rows.
+
+        Args:
+            rows: input_ids, position_ids and segment_ids [R, C], and perhaps output_tokens [R, S].
+
+        Returns:
+            [R, S, ...], or [R, C, ...] without output_tokens.
+        """
         raise NotImplementedError
 
 
@@ -154,6 +172,6 @@ def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) 
     if backend in EXPORTED:
         from distilbert_core.exported import ExportedInference
 
-        return ExportedInference.load_exported(backend, head, source, **kwargs)
+        return ExportedInference.load(backend, head, source, **kwargs)
     module = importlib.import_module(f"{load_backend(backend).__name__}.inference")
     return module.BackendInference.load(head, source, **kwargs)

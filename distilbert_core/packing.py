@@ -52,6 +52,11 @@ class Packing:
         """[B, T] -> [R, C], with `fill` where there is no token."""
         return np.where(self.source == NOTHING, fill, array.ravel()[self.source])
 
+    def rows(self, input_ids: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the arguments of a model's packed rows [R, C], given ids of B * T tokens in any shape."""
+        segments = {"position_ids": self.position_ids, "segment_ids": self.segment_ids}
+        return {"input_ids": self.pack(input_ids), **segments}
+
     def unpack(self, packed: np.ndarray) -> np.ndarray:
         """[R, C, ...] -> [B, T, ...], with zeros at padding."""
         rows = packed.reshape(-1, *packed.shape[2:])[self.places]

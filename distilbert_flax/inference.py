@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from distilbert_core.inference import Inference
+from distilbert_core.inference import PackedInference
 from distilbert_core.packing import Packing, cheapest_length, pack
 from distilbert_flax.model import check_values
 
@@ -16,7 +16,7 @@ SHORT, LONG = (16, 32, 64), (128, 256, 512)  # lengths of packed rows; where a t
 FEW = 256  # tokens of a batch that may be packed into short rows
 
 
-class BackendInference(Inference):
+class BackendInference(PackedInference):
     """Inference in JAX, which compiles each shape of its inputs: few, for batches of all shapes.
 
     Packed rows have one of a few lengths, and are computed in groups of 1, 2, 4, 8 ... rows.
@@ -25,7 +25,7 @@ class BackendInference(Inference):
     backend = "flax"
 
     def pack(self, mask: np.ndarray) -> Packing:
-        """Return the real tokens in rows of one of a few lengths; see `Inference.pack`."""
+        """Return the real tokens in rows of one of a few lengths; see `PackedInference.pack`."""
         lengths = mask.sum(axis=1).tolist()
         return pack(mask, cheapest_length(lengths, row_lengths(lengths), self.config.dim))
 
@@ -33,15 +33,15 @@ class BackendInference(Inference):
         """Return the outputs of the model, called as it is."""
         return {name: np.array(value) for name, value in _run(self.model, arrays).items()}
 
-    def run_packed(self, packing: Packing, ids: np.ndarray, output_tokens: np.ndarray | None = None) -> np.ndarray:
-        """Return the outputs of packed rows; see `Inference.run_packed`."""
+    def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the outputs of packed rows; see `PackedInference.run_packed`."""
+        ids = rows["input_ids"]
         check_values("input_ids", ids, self.config.vocab_size, "vocab_size")
-        rows = {"input_ids": ids, "position_ids": packing.position_ids, "segment_ids": packing.segment_ids}
         wanted = ids.shape[1]
-        if output_tokens is not None:
-            wanted = output_tokens.shape[1]
+        if "output_tokens" in rows:
+            wanted = rows["output_tokens"].shape[1]
             more = min(output_count(wanted), ids.shape[1]) - wanted
-            rows["output_tokens"] = np.pad(output_tokens, [(0, 0), (0, more)], mode="edge")
+            rows = {**rows, "output_tokens": np.pad(rows["output_tokens"], [(0, 0), (0, more)], mode="edge")}
         # All are started before any is waited for.
         outputs = [
             _run_packed(self.model, {name: array[group] for name, array in rows.items()}) for group in groups(len(ids))

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from distilbert_core.inference import Inference
+from distilbert_core.inference import PackedInference
 from distilbert_core.packing import Packing, pack
 from distilbert_pt.pretrained import to_array, to_tensor
 
 
-class BackendInference(Inference):
+class BackendInference(PackedInference):
     """Inference in PyTorch: a batch is one packed row, and attention runs over its segments, so nothing is padded."""
 
     backend = "pt"
 
     def pack(self, mask: np.ndarray) -> Packing:
-        """Return all real tokens in one row; see `Inference.pack`."""
+        """Return all real tokens in one row; see `PackedInference.pack`."""
         return pack(mask)
 
     def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
@@ -27,11 +27,8 @@ class BackendInference(Inference):
         with self._inference():
             return {name: to_array(value) for name, value in self.model(**self._tensors(arrays)).items()}
 
-    def run_packed(self, packing: Packing, ids: np.ndarray, output_tokens: np.ndarray | None = None) -> np.ndarray:
-        """Return the outputs of packed rows; see `Inference.run_packed`."""
-        rows = {"input_ids": ids, "position_ids": packing.position_ids, "segment_ids": packing.segment_ids}
-        if output_tokens is not None:
-            rows["output_tokens"] = output_tokens
+    def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the outputs of packed rows; see `PackedInference.run_packed`."""
         with self._inference():
             return to_array(self.model.packed_outputs(**self._tensors(rows)))
 

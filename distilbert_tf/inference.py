@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distilbert_core.inference import Inference
+from distilbert_core.inference import PackedInference
 from distilbert_core.inputs import check_range
 from distilbert_core.packing import Packing, cheapest_length, pack
+from distilbert_core.parameters import Head
 
 ROW_LENGTHS = (128, 256)  # of packed rows, beside that of the longest text
 
 
-class BackendInference(Inference):
+class BackendInference(PackedInference):
     """Inference in Keras: several texts in a packed row, in a graph that is traced once for all shapes."""
 
     backend = "tf"
@@ -26,8 +27,10 @@ class BackendInference(Inference):
 
     def _trace(self) -> None:
         self._variables = self.model.variables
+        # A graph for all shapes, but not for all numbers of choices: these must be known.
+        relaxed = self.head is not Head.MULTIPLE_CHOICE
         self._run = tf.function(
-            lambda arrays: dict(self.model(arrays, training=False)), autograph=False, reduce_retracing=True
+            lambda arrays: dict(self.model(arrays, training=False)), autograph=False, reduce_retracing=relaxed
         )
         self._run_packed = tf.function(lambda rows: self.model.packed_outputs(**rows), autograph=False)
 
@@ -38,7 +41,7 @@ class BackendInference(Inference):
             self._trace()
 
     def pack(self, mask: np.ndarray) -> Packing:
-        """Return rows of the length that costs least; see `Inference.pack`."""
+        """Return rows of the length that costs least; see `PackedInference.pack`."""
         lengths = mask.sum(axis=1).tolist()
         return pack(mask, cheapest_length(lengths, (max(lengths), *ROW_LENGTHS), self.config.dim))
 
@@ -48,18 +51,15 @@ class BackendInference(Inference):
         tensors = {name: tf.convert_to_tensor(array) for name, array in arrays.items()}
         return {name: value.numpy() for name, value in self._run(tensors).items()}
 
-    def run_packed(self, packing: Packing, ids: np.ndarray, output_tokens: np.ndarray | None = None) -> np.ndarray:
-        """Return the outputs of packed rows; see `Inference.run_packed`."""
+    def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the outputs of packed rows; see `PackedInference.run_packed`."""
         self._trace_anew_if_changed()
+        ids = rows["input_ids"]
         check_range("input_ids", int(ids.min()), int(ids.max()), self.config.vocab_size, "vocab_size")
-        one_text_each = (packing.segment_ids == 1).all()  # nobody is to be kept apart: no mask
-        rows = {
-            "input_ids": ids,
-            "position_ids": packing.position_ids,
-            "segment_ids": None if one_text_each else packing.segment_ids,
-            "output_tokens": output_tokens,
-        }
-        return call_traced(self._run_packed, rows).numpy()
+        arguments: dict[str, np.ndarray | None] = {"output_tokens": None, **rows}
+        if (rows["segment_ids"] == 1).all():  # nobody is to be kept apart: no mask
+            arguments["segment_ids"] = None
+        return call_traced(self._run_packed, arguments).numpy()
 
 
 def call_traced(function: Any, arrays: Mapping[str, np.ndarray | None]) -> tf.Tensor:

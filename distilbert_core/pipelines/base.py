@@ -90,7 +90,7 @@ class Pipeline:
 
     @property
     def framework(self) -> str:
-        """The backend that runs the model: 'pt', 'tf' or 'flax'."""
+        """What runs the model: 'pt', 'tf', 'flax', 'onnx' or 'openvino'."""
         return self.model.backend
 
     @property

@@ -87,11 +87,7 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
     mask = batch.get("attention_mask", np.ones_like(ids)).reshape(-1, ids.shape[-1]) != 0
     packing = pack(mask)
     packing = packing.with_rows(sizes.rows(len(packing.source)))
-    rows = {
-        "input_ids": packing.pack(ids),
-        "position_ids": packing.position_ids,
-        "segment_ids": packing.segment_ids,
-    }
+    rows = packing.rows(ids)
     if head is Head.QUESTION_ANSWERING:
         first_tokens(mask)  # where there is none there is nothing to choose from
         tokens = sizes.tokens(mask.shape[1])

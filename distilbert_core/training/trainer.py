@@ -12,7 +12,7 @@ import numpy as np
 
 from distilbert_core.backends import backend_class, load_backend
 from distilbert_core.errors import CheckpointWarning
-from distilbert_core.inference import Inference
+from distilbert_core.inference import PackedInference
 from distilbert_core.parameters import BODY, Head, Parameter, initial_array
 from distilbert_core.training.batches import Batch, Sizes, pack_batch
 from distilbert_core.training.recipe import Recipe
@@ -37,7 +37,7 @@ class Trainer:
         self.recipe = recipe
         self.rates = rates
         inference = importlib.import_module(f"{load_backend(self.backend).__name__}.inference")
-        self.inference: Inference = inference.BackendInference(model)
+        self.inference: PackedInference = inference.BackendInference(model)
 
     @classmethod
     def load(

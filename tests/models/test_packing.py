@@ -98,6 +98,20 @@ def test_other_arguments_go_to_the_model_as_they_are(framework, tmp_path):
     assert_close(got, {name: array[real] for name, array in expected.items()}, FLOAT64_TOLERANCE)
 
 
+def test_choices_of_other_numbers_and_lengths_with_other_arguments(framework, tmp_path):
+    """One traced program may not keep the sizes that it saw first."""
+    model, inputs = loaded(framework, Head.MULTIPLE_CHOICE, tmp_path)
+    positions = np.arange(TOKENS)[None]
+    whole = model(**inputs, position_ids=positions)["logits"]
+    inputs["attention_mask"][..., -2:] = 0
+    all_tokens = model(**inputs, position_ids=positions)["logits"]
+    some = {name: array[:3, ..., :-2] for name, array in inputs.items()}
+    assert_close(model(**some, position_ids=positions[:, :-2])["logits"], all_tokens[:3], FLOAT64_TOLERANCE)
+    two = {name: array[:, :2] for name, array in inputs.items()}
+    assert_close(model(**two, position_ids=positions)["logits"], all_tokens[:, :2], FLOAT64_TOLERANCE)
+    assert abs(whole - all_tokens).max() > FLOAT64_TOLERANCE
+
+
 def test_segments_of_the_model_itself(framework, tmp_path):
     """`segment_ids` and `output_tokens` are arguments of the body: two texts in one row, two tokens of them wanted."""
     model, _ = loaded(framework, Head.NONE, tmp_path)
@@ -130,7 +144,7 @@ def test_packed_rows_of_several_texts(framework, head, tmp_path):
     places, order = packing.select(wanted)
     assert len(packing.source) > 1
     assert packing.segment_ids.max() > 1
-    got = model.run_packed(packing, packing.pack(ids), places)
+    got = model.run_packed({**packing.rows(ids), "output_tokens": places})
     logits = model.run(**inputs)["logits"]
     expected = logits if head in WHOLE_TEXTS else logits[wanted]
     assert_close(got.reshape(-1, got.shape[-1])[order], expected, FLOAT64_TOLERANCE)

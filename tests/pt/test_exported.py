@@ -67,6 +67,7 @@ def test_int8_is_smaller_and_answers_alike(tmp_path):
         classify = pipeline(
             "text-classification", tmp_path / name, framework="onnx", top_k=None, function_to_apply="none"
         )
+        assert classify.framework == "onnx"
         logits[name] = np.array([[label["score"] for label in sorted(answer, key=str)] for answer in classify(texts)])
     assert sizes[0] < sizes[1]
     assert 0 < abs(logits["int8"] - logits["float32"]).max() < 0.1  # measured: 0.041; 0 would not be int8
