@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -125,6 +126,22 @@ def check_label_shape(labels: Shape, logits: Shape, name: str = "labels") -> Non
     """
     wanted, got = ([size for size in shape if size != 1] for shape in (logits, labels))
     _check_shape(name, got, wanted, "like what the model predicts")
+
+
+def check_distillation(what: str, student: Shape, teacher: Shape, mask: Shape | None, temperature: float = 1.0) -> None:
+    """Raise InputError if what a student is taught with does not fit together.
+
+    Args:
+        what: 'logits' or 'hidden': the arguments are called student_logits or student_hidden, and so on.
+        student: Shape [..., C].
+        teacher: Shape, the same.
+        mask: Shape [...] without the last axis, or None. Sizes of None are not checked.
+        temperature: Must be finite and above 0.
+    """
+    _check_shape(f"teacher_{what}", teacher, student, f"like student_{what}")
+    _check_shape("mask", mask, student[:-1], f"like student_{what} without the last axis")
+    if not 0 < temperature < math.inf:
+        raise InputError(f"temperature must be a finite number above 0, got {temperature}.")
 
 
 def choose(value: Any, default: Any) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jax import Array
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch, Sizes
 from distilbert_core.training.recipe import DECAYED, Recipe
-from distilbert_core.training.trainer import Trainer, step_seed
+from distilbert_core.training.trainer import Trainer, mean_losses, step_seed
 from distilbert_flax.inference import next_power, output_count
 from distilbert_flax.losses import question_answering_loss
 from distilbert_flax.pretrained import LAYOUT
@@ -32,16 +32,24 @@ class BackendTrainer(Trainer):
     """Training in JAX, which compiles each shape of a batch: all sizes are rounded up, so that there are few."""
 
     backend = "flax"
+    mixed: ClassVar = {"dtype": "bfloat16", "param_dtype": "float32"}
     sizes = Sizes(rows=quarter_steps, outputs=output_count, labels=next_power, tokens=next_power)
 
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
         super().__init__(model, recipe, rates)
         self.optimizer = nnx.Optimizer(model, adamw(recipe, rates), wrt=nnx.Param)
 
-    def packed_step(self, batch: Batch, number: int) -> float:
-        """Take a step and return the loss before it; see `Trainer.packed_step`."""
+    def packed_step(self, parts: Sequence[Batch], number: int) -> dict[str, float]:
+        """Take a step and return the losses before it; see `Trainer.packed_step`."""
         key = jax.random.key(step_seed(self.recipe.seed, number))
-        return float(_step(self.model, self.optimizer, batch, key))
+        if len(parts) == 1:
+            return mean_losses([_step(self.model, self.optimizer, parts[0], key)])
+        total, losses = None, []
+        for part, part_key in zip(parts, jax.random.split(key, len(parts)), strict=True):
+            total, of_part = _add_gradients(self.model, total, part, part_key)
+            losses.append(of_part)
+        _apply_mean(self.model, self.optimizer, total, len(parts))
+        return mean_losses(losses)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return parameters and moments; dropout follows from the number of a step."""
@@ -61,11 +69,36 @@ class BackendTrainer(Trainer):
         }
 
 
+Losses = dict[str, Array]  # by name, 'loss' being what is minimised
+
+
 @partial(nnx.jit, donate_argnames=("model", "optimizer"))
-def _step(model: Any, optimizer: nnx.Optimizer, batch: Batch, key: Array) -> Array:
-    loss, gradients = nnx.value_and_grad(training_loss)(model, batch, key)
+def _step(model: Any, optimizer: nnx.Optimizer, batch: dict[str, Array], key: Array) -> Losses:
+    gradients, losses = _gradients(model, batch, key)
     optimizer.update(model, gradients)
-    return loss
+    return losses
+
+
+@partial(nnx.jit, donate_argnames="total")
+def _add_gradients(
+    model: Any, total: nnx.State | None, batch: dict[str, Array], key: Array
+) -> tuple[nnx.State, Losses]:
+    gradients, losses = _gradients(model, batch, key)
+    return gradients if total is None else jax.tree.map(jnp.add, total, gradients), losses
+
+
+@partial(nnx.jit, donate_argnames=("model", "optimizer", "total"), static_argnames="parts")
+def _apply_mean(model: Any, optimizer: nnx.Optimizer, total: nnx.State, parts: int) -> None:
+    optimizer.update(model, jax.tree.map(lambda gradient: gradient / parts, total))
+
+
+def _gradients(model: Any, batch: dict[str, Array], key: Array) -> tuple[nnx.State, Losses]:
+    def losses_of(model: Any) -> tuple[Array, Losses]:
+        losses = {"loss": training_loss(model, batch, key)}
+        return losses["loss"], losses
+
+    (_, losses), gradients = nnx.value_and_grad(losses_of, has_aux=True)(model)
+    return gradients, losses
 
 
 def training_loss(model: Any, batch: dict[str, Array], key: Array) -> Array:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.recipe import Recipe
-from distilbert_core.training.trainer import Trainer, step_seed
+from distilbert_core.training.trainer import Trainer, mean_losses, step_seed
 from distilbert_pt.losses import question_answering_loss
 from distilbert_pt.pretrained import to_array, to_tensor
 
@@ -23,6 +23,7 @@ class BackendTrainer(Trainer):
     """Training in PyTorch."""
 
     backend = "pt"
+    mixed: ClassVar = {"dtype": "float32"}  # PyTorch chooses what to compute in bfloat16: autocast
 
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
         super().__init__(model, recipe, rates)
@@ -36,22 +37,32 @@ class BackendTrainer(Trainer):
             eps=recipe.epsilon,
         )
 
-    def packed_step(self, batch: Batch, number: int) -> float:
-        """Take a step and return the loss before it; see `Trainer.packed_step`."""
+    def packed_step(self, parts: Sequence[Batch], number: int) -> dict[str, float]:
+        """Take a step and return the losses before it; see `Trainer.packed_step`."""
         self.model.train()
+        self.optimizer.zero_grad()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(step_seed(self.recipe.seed, number))
-            loss = training_loss(
-                self.model, {name: to_tensor(array).to(self.model.device) for name, array in batch.items()}
-            )
-        self.optimizer.zero_grad()
-        loss.backward()
+            losses = [self._backward(part, 1 / len(parts)) for part in parts]
         clip_(list(self.parameters.values()), self.recipe.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = float(self.rates[number])
         self.optimizer.step()
         self.model.eval()
-        return loss.item()
+        return mean_losses(losses)
+
+    def _backward(self, batch: Batch, scale: float) -> dict[str, float]:
+        """Add the gradient of a batch, scaled, to the others, and return its losses."""
+        device = self.model.device
+        tensors = {name: to_tensor(array).to(device) for name, array in batch.items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16"):
+            losses = self.losses(tensors)
+        (scale * losses["loss"]).backward()
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the losses of a batch by name, 'loss' being what is minimised."""
+        return {"loss": training_loss(self.model, batch)}
 
     def state(self) -> dict[str, np.ndarray]:
         """Return parameters and moments; dropout follows from the number of a step."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from keras import ops
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.recipe import Recipe
-from distilbert_core.training.trainer import Trainer, step_seed
+from distilbert_core.training.trainer import Trainer, mean_losses, step_seed
 from distilbert_tf.inference import call_traced
 from distilbert_tf.losses import question_answering_loss
 from distilbert_tf.pretrained import LAYOUT
@@ -23,6 +23,7 @@ class BackendTrainer(Trainer):
     """Training in Keras, traced once for all lengths of a batch."""
 
     backend = "tf"
+    mixed: ClassVar = {"dtype": "mixed_bfloat16"}
 
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
         super().__init__(model, recipe, rates)
@@ -40,19 +41,36 @@ class BackendTrainer(Trainer):
         generators = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]  # of dropout
         for number, variable in enumerate(generators):
             variable.assign((step_seed(recipe.seed, number), 0))
-        self._step = tf.function(self._traced_step, autograph=False)
+        self._gradients = tf.function(self._gradients_of, autograph=False)
+        self._step = tf.function(self._step_on, autograph=False)
+        self._apply = tf.function(self._apply_mean, autograph=False)
 
-    def packed_step(self, batch: Batch, number: int) -> float:
-        """Take a step and return the loss before it; see `Trainer.packed_step`."""
-        return float(call_traced(self._step, batch))
+    def packed_step(self, parts: Sequence[Batch], number: int) -> dict[str, float]:
+        """Take a step and return the losses before it; see `Trainer.packed_step`."""
+        if len(parts) == 1:
+            return mean_losses([call_traced(self._step, parts[0])])
+        gradients, losses = zip(*(call_traced(self._gradients, part) for part in parts), strict=True)
+        self._apply(gradients)
+        return mean_losses(losses)
 
-    def _traced_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        variables = list(self.variables.values())
+    def losses(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Return the losses of a batch by name, 'loss' being what is minimised."""
+        return {"loss": training_loss(self.model, batch)}
+
+    def _gradients_of(self, batch: dict[str, tf.Tensor]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         with tf.GradientTape() as tape:
-            loss = training_loss(self.model, batch)
-        gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")
-        self.optimizer.apply(gradients, variables)
-        return loss
+            losses = self.losses(batch)
+        values = [v.value for v in self.variables.values()]
+        return tape.gradient(losses["loss"], values, unconnected_gradients="zero"), losses
+
+    def _step_on(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        gradients, losses = self._gradients_of(batch)
+        self.optimizer.apply(gradients, list(self.variables.values()))
+        return losses
+
+    def _apply_mean(self, gradients: Sequence[list[tf.Tensor]]) -> None:
+        means = [tf.add_n(parts) / len(parts) for parts in zip(*gradients, strict=True)]
+        self.optimizer.apply(means, list(self.variables.values()))
 
     def state(self) -> dict[str, np.ndarray]:
         """Return parameters, moments, and the state of dropout's generators."""

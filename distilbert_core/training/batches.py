@@ -64,6 +64,20 @@ class Sizes:
     tokens: Callable[[int], int] = int
 
 
+def split_batch(batch: Batch, parts: int) -> list[Batch]:
+    """Return a batch in so many parts of neighbouring rows, alike in size; fewer parts if it has fewer rows.
+
+    Example:
+        >>> import numpy as np
+        >>> from distilbert_core.training.batches import split_batch
+        >>> [part["labels"].tolist() for part in split_batch({"labels": np.arange(5)}, 2)]
+        [[0, 1, 2], [3, 4]]
+    """
+    rows = min(map(len, batch.values()))
+    split = [np.array_split(array, min(parts, rows)) for array in batch.values()]
+    return [dict(zip(batch, arrays, strict=True)) for arrays in zip(*split, strict=True)]
+
+
 def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], sizes: Sizes) -> Batch:
     """Return a padded batch as packed rows, and of which tokens of theirs the loss is made.
 
@@ -142,6 +156,24 @@ def mask_tokens(
     rows = np.flatnonzero(~hidden.any(axis=1) & ~special.all(axis=1))
     hidden[rows, chance[rows].argmin(axis=1)] = True
 
+    return replace_hidden(rng, input_ids, hidden, mask_id, words)
+
+
+def replace_hidden(
+    rng: np.random.Generator, input_ids: np.ndarray, hidden: np.ndarray, mask_id: int, words: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Replace the tokens to predict: 80 % by the mask, 10 % by a random other token, and 10 % by themselves.
+
+    Args:
+        rng: Where chance comes from.
+        input_ids: [B, T].
+        hidden: [B, T], True for the tokens to predict.
+        mask_id: Id of the mask.
+        words: [W], at least 2: the ids that a random token is drawn from, ascending.
+
+    Returns:
+        (input_ids, labels) [B, T]; labels are the original ids, and -100 where nothing is to be predicted.
+    """
     kind = rng.random(input_ids.shape)
     # Drawn from all words but one: where the original stands in the list, the last word takes its place.
     place = rng.integers(len(words) - 1, size=input_ids.shape)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,46 @@ SCHEDULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # how much of the 
 }
 
 
+Limit = tuple[Callable[[Any], bool], str]  # what a value must fulfil, and how to say so
+
+
+def _number(value: Any, lowest: float, highest: float = math.inf) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value < highest
+
+
+def _integer(value: Any, lowest: int, highest: float = math.inf) -> bool:
+    return isinstance(value, int) and _number(value, lowest, highest)
+
+
+POSITIVE = (lambda value: _number(value, math.ulp(0.0)), "a number above 0")
+NOT_NEGATIVE = (lambda value: _number(value, 0.0), "a number >= 0")
+PART = (lambda value: _number(value, 0.0, 1.0), "a number in [0, 1)")
+COUNT = (lambda value: _integer(value, 1), "a positive integer")
+COUNT_OR_NONE = (lambda value: value is None or _integer(value, 1), "a positive integer, or None")
+LIMITS: Mapping[str, Limit] = {
+    "epochs": POSITIVE,
+    "max_steps": COUNT_OR_NONE,
+    "batch_size": COUNT,
+    "accumulate": COUNT,
+    "max_length": COUNT_OR_NONE,
+    "doc_stride": (lambda value: _integer(value, 0), "an integer >= 0"),
+    "learning_rate": NOT_NEGATIVE,
+    "schedule": (lambda value: value in list(SCHEDULES), f"one of {', '.join(SCHEDULES)}"),
+    "warmup": PART,
+    "weight_decay": NOT_NEGATIVE,
+    "beta1": PART,
+    "beta2": PART,
+    "epsilon": POSITIVE,
+    "max_grad_norm": POSITIVE,
+    "mask_probability": (lambda value: _number(value, math.ulp(0.0), 1.0), "a number in (0, 1)"),
+    "dropout": (lambda value: value is None or _number(value, 0.0, 1.0), "a number in [0, 1), or None"),
+    "eval_every": COUNT_OR_NONE,
+    "patience": COUNT_OR_NONE,
+    "seed": (lambda value: _integer(value, 0, 2**32), "an integer in [0, 2**32)"),
+    "dtype": (lambda value: value in ("float32", "float64", "bfloat16"), "'float32', 'float64' or 'bfloat16'"),
+}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The numbers of a training run. The optimizer is AdamW, its formulas those of PyTorch and optax.
@@ -29,6 +69,8 @@ class Recipe:
         epochs: How often each row is seen; parts of an epoch are possible.
         max_steps: Number of steps, in place of `epochs`.
         batch_size: Rows of a step.
+        accumulate: Parts that a batch is computed in, one after another, to save memory: a step goes along the mean of
+            their gradients.
         max_length: Longest row in tokens; longer texts are cut, longer contexts of questions are split. None: 128, or
             384 for question answering.
         doc_stride: Tokens that neighbouring windows of a context share (question answering).
@@ -45,7 +87,8 @@ class Recipe:
         eval_every: Steps between evaluations; None: one at the end of each epoch.
         patience: Stop after so many evaluations in a row without a better metric; None: never.
         seed: Of everything that is drawn: order, masks, new heads, dropout.
-        dtype: Dtype of parameters and computation, 'float32' or 'float64'.
+        dtype: Dtype of parameters and computation, 'float32' or 'float64'; or 'bfloat16', for computation in it with
+            parameters, and losses, in float32.
 
     Raises:
         InputError: A number is impossible; the message names it.
@@ -56,9 +99,12 @@ class Recipe:
         [2e-05, 4e-05, 4e-05, 3.3e-05, 2.7e-05, 2e-05, 1.3e-05, 7e-06]
     """
 
+    _limits: ClassVar[Mapping[str, Limit]] = LIMITS
+
     epochs: float = 3.0
     max_steps: int | None = None
     batch_size: int = 32
+    accumulate: int = 1
     max_length: int | None = None
     doc_stride: int = 128
     learning_rate: float = 5e-5
@@ -77,10 +123,18 @@ class Recipe:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        for name, (fits, wanted) in _LIMITS.items():
-            value = getattr(self, name)
+        for field in fields(self):
+            fits, wanted = self._limits[field.name]
+            value = getattr(self, field.name)
             if not fits(value):
-                raise InputError(f"{name} must be {wanted}, got {value!r}.")
+                raise InputError(f"{field.name} must be {wanted}, got {value!r}.")
+        if self.accumulate > self.batch_size:
+            raise InputError(f"accumulate must be at most batch_size={self.batch_size}, got {self.accumulate}.")
+
+    @property
+    def stored_dtype(self) -> str:
+        """Dtype of the parameters."""
+        return "float32" if self.dtype == "bfloat16" else self.dtype
 
     def steps(self, rows: int) -> int:
         """Return the number of steps for so many rows."""
@@ -105,39 +159,3 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers by name, as JSON has them."""
         return asdict(self)
-
-
-def _number(value: Any, lowest: float, highest: float = math.inf) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value < highest
-
-
-def _integer(value: Any, lowest: int, highest: float = math.inf) -> bool:
-    return isinstance(value, int) and _number(value, lowest, highest)
-
-
-_POSITIVE = (lambda value: _number(value, math.ulp(0.0)), "a number above 0")
-_NOT_NEGATIVE = (lambda value: _number(value, 0.0), "a number >= 0")
-_PART = (lambda value: _number(value, 0.0, 1.0), "a number in [0, 1)")
-_COUNT = (lambda value: _integer(value, 1), "a positive integer")
-_COUNT_OR_NONE = (lambda value: value is None or _integer(value, 1), "a positive integer, or None")
-_LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "epochs": _POSITIVE,
-    "max_steps": _COUNT_OR_NONE,
-    "batch_size": _COUNT,
-    "max_length": _COUNT_OR_NONE,
-    "doc_stride": (lambda value: _integer(value, 0), "an integer >= 0"),
-    "learning_rate": _NOT_NEGATIVE,
-    "schedule": (lambda value: value in list(SCHEDULES), f"one of {', '.join(SCHEDULES)}"),
-    "warmup": _PART,
-    "weight_decay": _NOT_NEGATIVE,
-    "beta1": _PART,
-    "beta2": _PART,
-    "epsilon": _POSITIVE,
-    "max_grad_norm": _POSITIVE,
-    "mask_probability": (lambda value: _number(value, math.ulp(0.0), 1.0), "a number in (0, 1)"),
-    "dropout": (lambda value: value is None or _number(value, 0.0, 1.0), "a number in [0, 1), or None"),
-    "eval_every": _COUNT_OR_NONE,
-    "patience": _COUNT_OR_NONE,
-    "seed": (lambda value: _integer(value, 0, 2**32), "an integer in [0, 2**32)"),
-    "dtype": (lambda value: value in ("float32", "float64"), "'float32' or 'float64'"),
-}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Self
 
 from distilbert_core.backends import require_library
@@ -29,7 +30,7 @@ class Log:
         kept = [line for line in _lines(path) if json.loads(line)["step"] <= step]
         replace_files(path.parent, {path.name: "".join(kept).encode()})
         self._file = path.open("a")
-        self._losses: list[float] = []
+        self._losses: list[Mapping[str, float]] = []
         self._tokens = 0
         self._start = time.monotonic()
 
@@ -39,15 +40,15 @@ class Log:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def step(self, step: int, loss: float, learning_rate: float, tokens: int, flush: bool) -> None:
+    def step(self, step: int, losses: Mapping[str, float], learning_rate: float, tokens: int, flush: bool) -> None:
         """Note a step, of so many real tokens; with `flush` the line is written now, as the run may go on from here."""
-        self._losses.append(loss)
+        self._losses.append(losses)
         self._tokens += tokens
         if flush or step % LOG_EVERY == 0:
             speed = self._tokens / (time.monotonic() - self._start)
             self._write(
                 step=step,
-                loss=sum(self._losses) / len(self._losses),
+                **{name: fmean(losses[name] for losses in self._losses) for name in losses},
                 learning_rate=learning_rate,
                 tokens_per_second=round(speed, 1),
             )
@@ -122,8 +123,11 @@ def draw_curve(log: Path, path: Path, metric: str) -> None:
     records = [json.loads(line) for line in _lines(log)]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    losses = [(r["step"], r["loss"]) for r in records if "loss" in r]
-    axes.plot(*zip(*losses, strict=True), color="tab:blue")
+    steps = [record for record in records if "loss" in record]
+    for name in (name for name in steps[0] if name.startswith("loss")):  # the loss, and perhaps what it is made of
+        style = {"color": "tab:blue"} if name == "loss" else {"linestyle": ":"}
+        axes.plot([r["step"] for r in steps], [r[name] for r in steps], label=name, **style)
+    axes.legend()
     axes.set_xlabel("step")
     axes.set_ylabel("training loss", color="tab:blue")
     evaluations = [(r["step"], r[f"eval_{metric}"]) for r in records if f"eval_{metric}" in r]

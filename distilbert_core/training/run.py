@@ -89,14 +89,14 @@ class Run:
             while done.step < steps and not (recipe.patience and done.worse >= recipe.patience):
                 rows = [self.features[i] for i in next(order)]
                 batch = self.data.batch(rows, [recipe.seed, 1 + done.step])
-                loss = self.trainer.step(batch, done.step)
+                losses = self.trainer.take_step(batch, done.step)
                 done.step += 1
-                if not math.isfinite(loss):
-                    raise self._error(f"The loss of step {done.step} is {loss}")
+                if not math.isfinite(losses["loss"]):
+                    raise self._error(f"The loss of step {done.step} is {losses['loss']}")
                 pause = done.step % every == 0 or done.step == steps
                 tokens = int(batch["attention_mask"].sum())
-                bar(loss, tokens)
-                log.step(done.step, loss, float(self.trainer.rates[done.step - 1]), tokens, flush=pause)
+                bar(losses["loss"], tokens)
+                log.step(done.step, losses, float(self.trainer.rates[done.step - 1]), tokens, flush=pause)
                 if pause:
                     self._pause(log.evaluation)
                     draw_curve(self.folder / LOG_FILE, self.folder / CURVE_FILE, self.data.metric)

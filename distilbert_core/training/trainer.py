@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from distilbert_core.backends import backend_class, load_backend
 from distilbert_core.errors import CheckpointWarning
 from distilbert_core.inference import PackedInference
 from distilbert_core.parameters import BODY, Head, Parameter, initial_array
-from distilbert_core.training.batches import Batch, Sizes, pack_batch
+from distilbert_core.training.batches import Batch, Sizes, pack_batch, split_batch
 from distilbert_core.training.recipe import Recipe
 
 DROPOUTS = ("dropout", "attention_dropout", "qa_dropout", "seq_classif_dropout")  # fields of a configuration
@@ -31,6 +32,7 @@ class Trainer:
 
     backend: ClassVar[str]
     sizes: ClassVar[Sizes] = Sizes()
+    mixed: ClassVar[Mapping[str, str]]  # keywords of `from_pretrained` for computation in bfloat16
 
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
         self.model = model
@@ -46,15 +48,17 @@ class Trainer:
         """Load a checkpoint for training; see `load_trainer`."""
         if recipe.dropout is not None:
             kwargs |= dict.fromkeys(DROPOUTS, recipe.dropout)
+        kwargs |= cls.mixed if recipe.dtype == "bfloat16" else {"dtype": recipe.dtype}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CheckpointWarning)  # a new head is what fine-tuning begins with
             model, info = backend_class(cls.backend, head).from_pretrained(
-                source, output_loading_info=True, ignore_mismatched_sizes=new_head, dtype=recipe.dtype, **kwargs
+                source, output_loading_info=True, ignore_mismatched_sizes=new_head, **kwargs
             )
         for parameter in model.parameter_table:
             is_head = parameter.tied_to is None and head is not Head.NONE and not parameter.name.startswith(f"{BODY}.")
             if is_head and (new_head or parameter.name in info["missing_keys"]):
-                model._set_array(parameter, initial_array(parameter, model.config, recipe.seed).astype(recipe.dtype))
+                new = initial_array(parameter, model.config, recipe.seed)
+                model._set_array(parameter, new.astype(recipe.stored_dtype))
         return cls(model, recipe, rates)
 
     @property
@@ -69,10 +73,18 @@ class Trainer:
             batch: input_ids, perhaps attention_mask, and labels, padded on any side; see `pack_batch`.
             number: Number of the step, from 0: it decides the learning rate and, with the seed, the dropout.
         """
-        return self.packed_step(pack_batch(batch, self.model.head, self.inference.pack, self.sizes), number)
+        return self.take_step(batch, number)["loss"]
 
-    def packed_step(self, batch: Batch, number: int) -> float:
-        """Take a step on what `pack_batch` returned; see `step`."""
+    def take_step(self, batch: Batch, number: int) -> dict[str, float]:
+        """Take a step and return the losses before it by name, 'loss' being what is minimised; see `step`."""
+        return self.packed_step([self.packed(part) for part in split_batch(batch, self.recipe.accumulate)], number)
+
+    def packed(self, batch: Batch) -> Batch:
+        """Return a batch as packed rows, with all that the loss needs."""
+        return pack_batch(batch, self.model.head, self.inference.pack, self.sizes)
+
+    def packed_step(self, parts: Sequence[Batch], number: int) -> dict[str, float]:
+        """Take a step along the mean gradient of batches that `packed` returned; return their mean losses by name."""
         raise NotImplementedError
 
     def state(self) -> dict[str, np.ndarray]:
@@ -82,6 +94,11 @@ class Trainer:
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from what `state` returned."""
         raise NotImplementedError
+
+
+def mean_losses(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each loss over the parts of a batch."""
+    return {name: fmean(float(part[name]) for part in losses) for name in losses[0]}
 
 
 def step_seed(seed: int, number: int) -> int:

@@ -17,7 +17,7 @@ def records(path):
 def test_a_line_for_ten_steps_and_before_each_evaluation(tmp_path):
     with Log(tmp_path / "run/metrics.jsonl", 0) as log:
         for step in range(1, 13):
-            log.step(step, loss=float(step), learning_rate=0.5, tokens=10, flush=step == 12)
+            log.step(step, {"loss": float(step)}, learning_rate=0.5, tokens=10, flush=step == 12)
         log.evaluation(12, {"accuracy": 0.75})
     first, second, third = records(tmp_path / "run/metrics.jsonl")
     assert first.pop("tokens_per_second") > 0
