@@ -55,12 +55,13 @@ class Case:
 
 CASES = (
     Case("SST-2", "sequence-classification", "sst2/train.tsv", "sst2/dev.tsv", 200),
-    Case("RTE", "sequence-classification", "rte/train.tsv", "rte/dev.tsv", 150, batch_size=16),
+    Case("RTE", "sequence-classification", "rte/train.tsv", "rte/dev.tsv", 150, seeds=1, batch_size=16),
     Case("STS-B", "regression", "stsb/train.tsv", "stsb/test.tsv", 180),
-    Case("WNUT-17", "token-classification", "wnut17/train.conll", "wnut17/test.conll", 200, learning_rate=5e-4),
+    Case("WNUT-17", "token-classification", "wnut17/train.conll", "wnut17/test.conll", 200, seeds=1,
+         learning_rate=5e-4),
     Case("GoEmotions", "multi-label", "goemotions/train.jsonl", "goemotions/test.jsonl", 500, learning_rate=3e-4),
     Case("ComVE", "multiple-choice", "comve/train.jsonl", "comve/test.jsonl", 150, batch_size=16),
-    Case("CODAH", "multiple-choice", "codah/train.jsonl", "codah/test.jsonl", 100, batch_size=16),
+    Case("CODAH", "multiple-choice", "codah/train.jsonl", "codah/test.jsonl", 100, seeds=1, batch_size=16),
     Case("SQuAD, XQuAD-en", "question-answering", "squad/train.json", "squad/dev.json", 200, seeds=1, batch_size=8,
          learning_rate=2e-4, options=("--max-length", "256")),
     Case("Gutenberg, WikiText-2", "masked-lm", "mlm/train.txt", "mlm/dev-400.txt", 100, seeds=1, learning_rate=5e-4),
