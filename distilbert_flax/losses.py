@@ -13,8 +13,8 @@ from jax.typing import ArrayLike
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import IGNORE_INDEX, check_label_shape, check_range, problem_type
-from distilbert_flax.pretrained import values_known
+from distilbert_core.inputs import IGNORE_INDEX, check_distillation, check_label_shape, check_range, problem_type
+from distilbert_flax.pretrained import shape_of, values_known
 
 
 def _upcast(logits: Array) -> Array:
@@ -108,3 +108,87 @@ def question_answering_loss(
 def _inside(positions: ArrayLike, tokens: int) -> Array:
     positions = jnp.asarray(positions)
     return jnp.where(positions >= tokens, IGNORE_INDEX, jnp.maximum(positions, 0))
+
+
+def distillation_loss(
+    student_logits: Array, teacher_logits: ArrayLike, temperature: float = 2.0, mask: ArrayLike | None = None
+) -> Array:
+    """Return temperature² times the mean Kullback-Leibler divergence KL(teacher || student).
+
+    Both distributions are softened by the temperature; its square keeps the gradients' size alike at every
+    temperature (Hinton et al. 2015, https://arxiv.org/abs/1503.02531; Sanh et al. 2019,
+    https://arxiv.org/abs/1910.01108). The teacher gets no gradient. The mean is over positions, not over classes.
+
+    Args:
+        student_logits: [..., C] scores of the classes.
+        teacher_logits: [..., C]. A class with -inf has probability 0 and adds nothing.
+        temperature: Finite and above 0; 1 leaves the distributions as they are.
+        mask: [...] boolean or of 0 and 1, true where a position counts; None: all do. Whatever stands at the others,
+            NaN included, changes neither loss nor gradients.
+
+    Raises:
+        InputError: Teacher or mask do not fit the student, or the temperature is impossible.
+    """
+    check_distillation("logits", student_logits.shape, jnp.shape(teacher_logits), shape_of(mask), temperature)
+    student, teacher = _counted(student_logits, teacher_logits, mask)
+    student = jax.nn.log_softmax(student / temperature)
+    teacher = jax.nn.log_softmax(teacher / temperature)
+    probabilities = jnp.exp(teacher)
+    terms = jnp.where(probabilities > 0, probabilities * (teacher - student), 0)  # 0 * log 0 is 0
+    return temperature**2 * _mean(terms.sum(-1), mask)
+
+
+def cosine_loss(student_hidden: Array, teacher_hidden: ArrayLike, mask: ArrayLike | None = None) -> Array:
+    """Return the mean of 1 - cosine similarity of the student's hidden states and the teacher's.
+
+    The teacher gets no gradient. A hidden state of zeros has similarity 0 to everything.
+
+    Args:
+        student_hidden: [..., D].
+        teacher_hidden: [..., D]. A teacher of another width must be projected first.
+        mask: [...], as in `distillation_loss`.
+
+    Raises:
+        InputError: Teacher or mask do not fit the student.
+    """
+    check_distillation("hidden", student_hidden.shape, jnp.shape(teacher_hidden), shape_of(mask))
+    student, teacher = _counted(student_hidden, teacher_hidden, mask)
+    return _mean(1 - (_unit(student) * _unit(teacher)).sum(-1), mask)
+
+
+def logits_squared_error(student_logits: Array, teacher_logits: ArrayLike, mask: ArrayLike | None = None) -> Array:
+    """Return the squared differences of student and teacher, summed over the classes, mean over the positions.
+
+    This is the reduction that DistilBERT was trained with. The teacher gets no gradient.
+
+    Args:
+        student_logits: [..., C].
+        teacher_logits: [..., C].
+        mask: [...], as in `distillation_loss`.
+
+    Raises:
+        InputError: Teacher or mask do not fit the student.
+    """
+    check_distillation("logits", student_logits.shape, jnp.shape(teacher_logits), shape_of(mask))
+    student, teacher = _counted(student_logits, teacher_logits, mask)
+    return _mean(jnp.square(student - teacher).sum(-1), mask)
+
+
+def _counted(student: Array, teacher: ArrayLike, mask: ArrayLike | None) -> tuple[Array, Array]:
+    """Both in the student's dtype, at least float32; zeros where the mask is false: NaN * 0 later would be NaN."""
+    student = _upcast(student)
+    teacher = jax.lax.stop_gradient(jnp.asarray(teacher, student.dtype))
+    if mask is None:
+        return student, teacher
+    counted = jnp.asarray(mask, bool)[..., None]
+    return jnp.where(counted, student, 0), jnp.where(counted, teacher, 0)
+
+
+def _unit(x: Array) -> Array:
+    # Inside the root, as in torch.nn.functional.cosine_embedding_loss: sqrt((|s|² + 1e-12) (|t|² + 1e-12)) divides s·t.
+    return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)
+
+
+def _mean(losses: Array, mask: ArrayLike | None) -> Array:
+    counted = jnp.ones_like(losses) if mask is None else jnp.asarray(mask, bool)
+    return (losses * counted).sum() / jnp.maximum(counted.sum(), 1)

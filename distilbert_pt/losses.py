@@ -8,8 +8,8 @@ from torch import Tensor
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import IGNORE_INDEX, check_label_shape, check_range, problem_type
-from distilbert_pt.pretrained import values_known
+from distilbert_core.inputs import IGNORE_INDEX, check_distillation, check_label_shape, check_range, problem_type
+from distilbert_pt.pretrained import shape_of, values_known
 
 
 def _upcast(logits: Tensor) -> Tensor:
@@ -95,3 +95,87 @@ def question_answering_loss(
 
 def _inside(positions: Tensor, tokens: int) -> Tensor:
     return positions.clamp(min=0).masked_fill(positions >= tokens, IGNORE_INDEX)
+
+
+def distillation_loss(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float = 2.0, mask: Tensor | None = None
+) -> Tensor:
+    """Return temperature² times the mean Kullback-Leibler divergence KL(teacher || student).
+
+    Both distributions are softened by the temperature; its square keeps the gradients' size alike at every
+    temperature (Hinton et al. 2015, https://arxiv.org/abs/1503.02531; Sanh et al. 2019,
+    https://arxiv.org/abs/1910.01108). The teacher gets no gradient. The mean is over positions, not over classes.
+
+    Args:
+        student_logits: [..., C] scores of the classes.
+        teacher_logits: [..., C]. A class with -inf has probability 0 and adds nothing.
+        temperature: Finite and above 0; 1 leaves the distributions as they are.
+        mask: [...] boolean or of 0 and 1, true where a position counts; None: all do. Whatever stands at the others,
+            NaN included, changes neither loss nor gradients.
+
+    Raises:
+        InputError: Teacher or mask do not fit the student, or the temperature is impossible.
+    """
+    check_distillation("logits", student_logits.shape, teacher_logits.shape, shape_of(mask), temperature)
+    student, teacher = _counted(student_logits, teacher_logits, mask)
+    student = F.log_softmax(student / temperature, dim=-1)
+    teacher = F.log_softmax(teacher / temperature, dim=-1)
+    probabilities = teacher.exp()
+    terms = torch.where(probabilities > 0, probabilities * (teacher - student), 0)  # 0 * log 0 is 0
+    return temperature**2 * _mean(terms.sum(-1), mask)
+
+
+def cosine_loss(student_hidden: Tensor, teacher_hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the mean of 1 - cosine similarity of the student's hidden states and the teacher's.
+
+    The teacher gets no gradient. A hidden state of zeros has similarity 0 to everything.
+
+    Args:
+        student_hidden: [..., D].
+        teacher_hidden: [..., D]. A teacher of another width must be projected first.
+        mask: [...], as in `distillation_loss`.
+
+    Raises:
+        InputError: Teacher or mask do not fit the student.
+    """
+    check_distillation("hidden", student_hidden.shape, teacher_hidden.shape, shape_of(mask))
+    student, teacher = _counted(student_hidden, teacher_hidden, mask)
+    return _mean(1 - (_unit(student) * _unit(teacher)).sum(-1), mask)
+
+
+def logits_squared_error(student_logits: Tensor, teacher_logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the squared differences of student and teacher, summed over the classes, mean over the positions.
+
+    This is the reduction that DistilBERT was trained with. The teacher gets no gradient.
+
+    Args:
+        student_logits: [..., C].
+        teacher_logits: [..., C].
+        mask: [...], as in `distillation_loss`.
+
+    Raises:
+        InputError: Teacher or mask do not fit the student.
+    """
+    check_distillation("logits", student_logits.shape, teacher_logits.shape, shape_of(mask))
+    student, teacher = _counted(student_logits, teacher_logits, mask)
+    return _mean((student - teacher).square().sum(-1), mask)
+
+
+def _counted(student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Both in the student's dtype, at least float32; zeros where the mask is false: NaN * 0 later would be NaN."""
+    student = _upcast(student)
+    teacher = teacher.detach().to(student.dtype)
+    if mask is None:
+        return student, teacher
+    counted = mask.bool()[..., None]
+    return torch.where(counted, student, 0), torch.where(counted, teacher, 0)
+
+
+def _unit(x: Tensor) -> Tensor:
+    # Inside the root, as in torch.nn.functional.cosine_embedding_loss: sqrt((|s|² + 1e-12) (|t|² + 1e-12)) divides s·t.
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-12)
+
+
+def _mean(losses: Tensor, mask: Tensor | None) -> Tensor:
+    counted = torch.ones_like(losses) if mask is None else mask.bool()
+    return (losses * counted).sum() / counted.sum().clamp(min=1)

@@ -11,9 +11,9 @@ from keras import ops
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import IGNORE_INDEX, check_label_shape, check_range, problem_type
+from distilbert_core.inputs import IGNORE_INDEX, check_distillation, check_label_shape, check_range, problem_type
 from distilbert_tf.attention import upcast
-from distilbert_tf.pretrained import values_known
+from distilbert_tf.pretrained import shape_of, values_known
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, name: str = "labels") -> tf.Tensor:
@@ -104,3 +104,92 @@ def _inside(positions: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     positions = ops.cast(positions, "int64")
     tokens = ops.cast(ops.shape(logits)[1], "int64")
     return ops.where(positions >= tokens, IGNORE_INDEX, ops.maximum(positions, 0))
+
+
+def distillation_loss(
+    student_logits: tf.Tensor, teacher_logits: tf.Tensor, temperature: float = 2.0, mask: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Return temperature² times the mean Kullback-Leibler divergence KL(teacher || student).
+
+    Both distributions are softened by the temperature; its square keeps the gradients' size alike at every
+    temperature (Hinton et al. 2015, https://arxiv.org/abs/1503.02531; Sanh et al. 2019,
+    https://arxiv.org/abs/1910.01108). The teacher gets no gradient. The mean is over positions, not over classes.
+
+    Args:
+        student_logits: [..., C] scores of the classes.
+        teacher_logits: [..., C]. A class with -inf has probability 0 and adds nothing.
+        temperature: Finite and above 0; 1 leaves the distributions as they are.
+        mask: [...] boolean or of 0 and 1, true where a position counts; None: all do. Whatever stands at the others,
+            NaN included, changes neither loss nor gradients.
+
+    Raises:
+        InputError: Teacher or mask do not fit the student, or the temperature is impossible.
+    """
+    check_distillation("logits", tuple(student_logits.shape), tuple(teacher_logits.shape), shape_of(mask), temperature)
+    student, teacher, mask = _counted(student_logits, teacher_logits, mask)
+    student = ops.log_softmax(student / temperature)
+    teacher = ops.log_softmax(teacher / temperature)
+    probabilities = ops.exp(teacher)
+    terms = ops.where(probabilities > 0, probabilities * (teacher - student), 0)  # 0 * log 0 is 0
+    return temperature**2 * _mean(ops.sum(terms, axis=-1), mask)
+
+
+def cosine_loss(student_hidden: tf.Tensor, teacher_hidden: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+    """Return the mean of 1 - cosine similarity of the student's hidden states and the teacher's.
+
+    The teacher gets no gradient. A hidden state of zeros has similarity 0 to everything.
+
+    Args:
+        student_hidden: [..., D].
+        teacher_hidden: [..., D]. A teacher of another width must be projected first.
+        mask: [...], as in `distillation_loss`.
+
+    Raises:
+        InputError: Teacher or mask do not fit the student.
+    """
+    check_distillation("hidden", tuple(student_hidden.shape), tuple(teacher_hidden.shape), shape_of(mask))
+    student, teacher, mask = _counted(student_hidden, teacher_hidden, mask)
+    return _mean(1 - ops.sum(_unit(student) * _unit(teacher), axis=-1), mask)
+
+
+def logits_squared_error(
+    student_logits: tf.Tensor, teacher_logits: tf.Tensor, mask: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Return the squared differences of student and teacher, summed over the classes, mean over the positions.
+
+    This is the reduction that DistilBERT was trained with. The teacher gets no gradient.
+
+    Args:
+        student_logits: [..., C].
+        teacher_logits: [..., C].
+        mask: [...], as in `distillation_loss`.
+
+    Raises:
+        InputError: Teacher or mask do not fit the student.
+    """
+    check_distillation("logits", tuple(student_logits.shape), tuple(teacher_logits.shape), shape_of(mask))
+    student, teacher, mask = _counted(student_logits, teacher_logits, mask)
+    return _mean(ops.sum(ops.square(student - teacher), axis=-1), mask)
+
+
+def _counted(
+    student: tf.Tensor, teacher: tf.Tensor, mask: tf.Tensor | None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    """Both in the student's dtype, at least float32; zeros where the mask is false: NaN * 0 later would be NaN."""
+    student = upcast(student)
+    teacher = ops.cast(ops.stop_gradient(teacher), student.dtype)
+    teacher = ops.reshape(teacher, ops.shape(student))  # sizes not known while tracing must not broadcast
+    if mask is None:
+        return student, teacher, None
+    mask = ops.reshape(ops.cast(mask, "bool"), ops.shape(student)[:-1])
+    return ops.where(mask[..., None], student, 0), ops.where(mask[..., None], teacher, 0), mask
+
+
+def _unit(x: tf.Tensor) -> tf.Tensor:
+    # Inside the root, as in torch.nn.functional.cosine_embedding_loss: sqrt((|s|² + 1e-12) (|t|² + 1e-12)) divides s·t.
+    return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)
+
+
+def _mean(losses: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+    counted = ops.ones_like(losses) if mask is None else ops.cast(mask, losses.dtype)
+    return ops.sum(losses * counted) / ops.maximum(ops.sum(counted), 1)
