@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -13,12 +14,20 @@ import optax
 from flax import nnx
 from jax import Array
 
+from distilbert_core.distillation.recipe import DistillationRecipe
+from distilbert_core.distillation.trainer import PROJECTION, Distiller
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch, Sizes
 from distilbert_core.training.recipe import DECAYED, Recipe
-from distilbert_core.training.trainer import Trainer, mean_losses, step_seed
+from distilbert_core.training.trainer import NOTHING, Trainer, mean_losses, step_seed
 from distilbert_flax.inference import next_power, output_count
-from distilbert_flax.losses import question_answering_loss
+from distilbert_flax.losses import (
+    cosine_loss,
+    cross_entropy,
+    distillation_loss,
+    logits_squared_error,
+    question_answering_loss,
+)
 from distilbert_flax.pretrained import LAYOUT
 
 
@@ -33,22 +42,31 @@ class BackendTrainer(Trainer):
 
     backend = "flax"
     mixed: ClassVar = {"dtype": "bfloat16", "param_dtype": "float32"}
-    sizes = Sizes(rows=quarter_steps, outputs=output_count, labels=next_power, tokens=next_power)
+    sizes = Sizes(
+        rows=quarter_steps, outputs=output_count, labels=next_power, tokens=next_power, compared=quarter_steps
+    )
 
-    def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
+    def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray, extra: Mapping[str, np.ndarray] = NOTHING):
         super().__init__(model, recipe, rates)
-        self.optimizer = nnx.Optimizer(model, adamw(recipe, rates), wrt=nnx.Param)
+        self.trained_modules = Trained(model, extra)
+        self.optimizer = nnx.Optimizer(self.trained_modules, adamw(recipe, rates), wrt=nnx.Param)
+
+    @property
+    def losses(self) -> LossFunction:
+        """From all that is trained, a batch and a key to the losses by name, 'loss' being what is minimised."""
+        return finetuning_losses
 
     def packed_step(self, parts: Sequence[Batch], number: int) -> dict[str, float]:
         """Take a step and return the losses before it; see `Trainer.packed_step`."""
         key = jax.random.key(step_seed(self.recipe.seed, number))
+        trained, optimizer = self.trained_modules, self.optimizer
         if len(parts) == 1:
-            return mean_losses([_step(self.model, self.optimizer, parts[0], key)])
+            return mean_losses([_step(self.losses, trained, optimizer, parts[0], key)])
         total, losses = None, []
         for part, part_key in zip(parts, jax.random.split(key, len(parts)), strict=True):
-            total, of_part = _add_gradients(self.model, total, part, part_key)
+            total, of_part = _add_gradients(self.losses, trained, total, part, part_key)
             losses.append(of_part)
-        _apply_mean(self.model, self.optimizer, total, len(parts))
+        _apply_mean(trained, optimizer, total, len(parts))
         return mean_losses(losses)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -61,7 +79,10 @@ class BackendTrainer(Trainer):
             variable[...] = jnp.asarray(state[name])
 
     def _variables(self) -> dict[str, nnx.Variable]:
-        parts = {"model": nnx.state(self.model, nnx.Param), "optimizer": nnx.state(self.optimizer, nnx.OptState)}
+        parts = {
+            "model": nnx.state(self.trained_modules, nnx.Param),
+            "optimizer": nnx.state(self.optimizer, nnx.OptState),
+        }
         return {
             ".".join(map(str, (part, *path))): variable
             for part, state in parts.items()
@@ -70,35 +91,103 @@ class BackendTrainer(Trainer):
 
 
 Losses = dict[str, Array]  # by name, 'loss' being what is minimised
+LossFunction = Callable[["Trained", dict[str, Array], Array], Losses]
 
 
-@partial(nnx.jit, donate_argnames=("model", "optimizer"))
-def _step(model: Any, optimizer: nnx.Optimizer, batch: dict[str, Array], key: Array) -> Losses:
-    gradients, losses = _gradients(model, batch, key)
-    optimizer.update(model, gradients)
-    return losses
+class Trained(nnx.Module):
+    """A model, and arrays that are trained beside it."""
+
+    def __init__(self, model: Any, extra: Mapping[str, np.ndarray]):
+        self.model = model
+        self.extra = nnx.Dict({name: nnx.Param(jnp.asarray(array)) for name, array in extra.items()})
 
 
-@partial(nnx.jit, donate_argnames="total")
+@partial(nnx.jit, static_argnames="losses", donate_argnames=("trained", "optimizer"))
+def _step(
+    losses: LossFunction, trained: Trained, optimizer: nnx.Optimizer, batch: dict[str, Array], key: Array
+) -> Losses:
+    gradients, values = _gradients(losses, trained, batch, key)
+    optimizer.update(trained, gradients)
+    return values
+
+
+@partial(nnx.jit, static_argnames="losses", donate_argnames="total")
 def _add_gradients(
-    model: Any, total: nnx.State | None, batch: dict[str, Array], key: Array
+    losses: LossFunction, trained: Trained, total: nnx.State | None, batch: dict[str, Array], key: Array
 ) -> tuple[nnx.State, Losses]:
-    gradients, losses = _gradients(model, batch, key)
-    return gradients if total is None else jax.tree.map(jnp.add, total, gradients), losses
+    gradients, values = _gradients(losses, trained, batch, key)
+    return gradients if total is None else jax.tree.map(jnp.add, total, gradients), values
 
 
-@partial(nnx.jit, donate_argnames=("model", "optimizer", "total"), static_argnames="parts")
-def _apply_mean(model: Any, optimizer: nnx.Optimizer, total: nnx.State, parts: int) -> None:
-    optimizer.update(model, jax.tree.map(lambda gradient: gradient / parts, total))
+@partial(nnx.jit, static_argnames="parts", donate_argnames=("trained", "optimizer", "total"))
+def _apply_mean(trained: Trained, optimizer: nnx.Optimizer, total: nnx.State, parts: int) -> None:
+    optimizer.update(trained, jax.tree.map(lambda gradient: gradient / parts, total))
 
 
-def _gradients(model: Any, batch: dict[str, Array], key: Array) -> tuple[nnx.State, Losses]:
-    def losses_of(model: Any) -> tuple[Array, Losses]:
-        losses = {"loss": training_loss(model, batch, key)}
-        return losses["loss"], losses
+def _gradients(losses: LossFunction, trained: Trained, batch: dict[str, Array], key: Array) -> tuple[nnx.State, Losses]:
+    def loss_of(trained: Trained) -> tuple[Array, Losses]:
+        values = losses(trained, batch, key)
+        return values["loss"], values
 
-    (_, losses), gradients = nnx.value_and_grad(losses_of, has_aux=True)(model)
-    return gradients, losses
+    (_, values), gradients = nnx.value_and_grad(loss_of, has_aux=True)(trained)
+    return gradients, values
+
+
+def finetuning_losses(trained: Trained, batch: dict[str, Array], key: Array) -> Losses:
+    """Return the task's loss; see `BackendTrainer.losses`."""
+    return {"loss": training_loss(trained.model, batch, key)}
+
+
+class BackendDistiller(Distiller, BackendTrainer):
+    """Distillation in JAX."""
+
+    @property
+    def losses(self) -> LossFunction:
+        """The weighted sum and its terms; see `BackendTrainer.losses`."""
+        return DistillationLosses(self.recipe)
+
+    def teach(self, batch: Batch) -> dict[str, Array]:
+        """Return what the teacher says; see `Distiller.teach`."""
+        assert self.teacher is not None
+        hidden, logits = _teach(self.teacher.model, batch)
+        return {"teacher_hidden": hidden, "teacher_logits": logits}
+
+
+@dataclass(frozen=True)
+class DistillationLosses:
+    """The losses of a recipe; equal for equal recipes, so that they are compiled once."""
+
+    recipe: DistillationRecipe
+
+    def __call__(self, trained: Trained, batch: dict[str, Array], key: Array) -> Losses:
+        """Return the weighted sum and its terms."""
+        hidden, logits = hidden_and_logits(trained.model, batch, train=True, rngs=key)
+        if PROJECTION in trained.extra:
+            hidden = hidden @ trained.extra[PROJECTION][...]  # [M, D] -> [M, E]
+        compared, real, temperature = batch["compared"], batch["real"], self.recipe.temperature
+        return self.recipe.total(
+            {
+                "distillation": lambda: distillation_loss(logits, batch["teacher_logits"], temperature, compared),
+                "task": lambda: cross_entropy(logits, batch["labels"]),
+                "cosine": lambda: cosine_loss(hidden, batch["teacher_hidden"], real),
+                "squared_error": lambda: logits_squared_error(logits, batch["teacher_logits"], compared),
+            }
+        )
+
+
+def hidden_and_logits(
+    model: Any, batch: dict[str, Array], train: bool = False, rngs: Array | None = None
+) -> tuple[Array, Array]:
+    """Return the hidden states [M, D] and logits [K, V] of what `pack_comparison` returned."""
+    _, mode = model.for_call(None, train, None, rngs, None)
+    rows = {name: batch[name] for name in ("input_ids", "position_ids", "segment_ids")}
+    hidden = model.distilbert.packed_outputs(**rows, train=train, rngs=mode["rngs"])  # [R, C, D]
+    hidden = hidden.reshape(-1, hidden.shape[-1])[batch["tokens"]]  # [M, D]
+    logits = model.head_logits(hidden[batch["predicted"]][:, None], mode)
+    return hidden, logits.reshape(-1, logits.shape[-1])  # [K, V]
+
+
+_teach = jax.jit(hidden_and_logits)
 
 
 def training_loss(model: Any, batch: dict[str, Array], key: Array) -> Array:

@@ -7,13 +7,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from distilbert_core.distillation.trainer import PROJECTION, Distiller
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.recipe import Recipe
-from distilbert_core.training.trainer import Trainer, mean_losses, step_seed
-from distilbert_pt.losses import question_answering_loss
+from distilbert_core.training.trainer import NOTHING, Trainer, mean_losses, step_seed
+from distilbert_pt.losses import (
+    cosine_loss,
+    cross_entropy,
+    distillation_loss,
+    logits_squared_error,
+    question_answering_loss,
+)
 from distilbert_pt.pretrained import to_array, to_tensor
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim calls them
@@ -25,14 +32,20 @@ class BackendTrainer(Trainer):
     backend = "pt"
     mixed: ClassVar = {"dtype": "float32"}  # PyTorch chooses what to compute in bfloat16: autocast
 
-    def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
+    def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray, extra: Mapping[str, np.ndarray] = NOTHING):
         super().__init__(model, recipe, rates)
-        self.parameters = {p.name: model.get_parameter(p.name) for p in self.trained}
+        self.extra = {name: nn.Parameter(to_tensor(array).to(model.device)) for name, array in extra.items()}
         decayed, others = (
-            [self.parameters[p.name] for p in self.trained if recipe.decays(p) is decay] for decay in (True, False)
+            {p.name: model.get_parameter(p.name) for p in self.trained if recipe.decays(p) is decay}
+            for decay in (True, False)
         )
+        others |= self.extra
+        self.parameters = decayed | others
         self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            [
+                {"params": list(decayed.values()), "weight_decay": recipe.weight_decay},
+                {"params": list(others.values()), "weight_decay": 0.0},
+            ],
             betas=(recipe.beta1, recipe.beta2),
             eps=recipe.epsilon,
         )
@@ -53,12 +66,14 @@ class BackendTrainer(Trainer):
 
     def _backward(self, batch: Batch, scale: float) -> dict[str, float]:
         """Add the gradient of a batch, scaled, to the others, and return its losses."""
-        device = self.model.device
-        tensors = {name: to_tensor(array).to(device) for name, array in batch.items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16"):
-            losses = self.losses(tensors)
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16"):
+            losses = self.losses(self._tensors(batch))
         (scale * losses["loss"]).backward()
         return {name: loss.item() for name, loss in losses.items()}
+
+    def _tensors(self, batch: Batch) -> dict[str, Tensor]:
+        values = {name: value if isinstance(value, Tensor) else to_tensor(value) for name, value in batch.items()}
+        return {name: tensor.to(self.model.device) for name, tensor in values.items()}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the losses of a batch by name, 'loss' being what is minimised."""
@@ -80,6 +95,39 @@ class BackendTrainer(Trainer):
             tensor.copy_(to_tensor(state[name]))
             moments = {moment: to_tensor(state[f"{name}.{moment}"]).to(tensor.device) for moment in MOMENTS}
             self.optimizer.state[tensor] = {"step": torch.tensor(state[f"{name}.step"].item()), **moments}
+
+
+class BackendDistiller(Distiller, BackendTrainer):
+    """Distillation in PyTorch."""
+
+    @torch.no_grad()
+    def teach(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the teacher says; see `Distiller.teach`."""
+        assert self.teacher is not None
+        hidden, logits = hidden_and_logits(self.teacher.model, self._tensors(batch))
+        return {"teacher_hidden": hidden, "teacher_logits": logits}
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weighted sum and its terms; see `BackendTrainer.losses`."""
+        hidden, logits = hidden_and_logits(self.model, batch)
+        if PROJECTION in self.extra:
+            hidden = hidden @ self.extra[PROJECTION]  # [M, D] -> [M, E]
+        compared, real, temperature = batch["compared"], batch["real"], self.recipe.temperature
+        return self.recipe.total(
+            {
+                "distillation": lambda: distillation_loss(logits, batch["teacher_logits"], temperature, compared),
+                "task": lambda: cross_entropy(logits, batch["labels"]),
+                "cosine": lambda: cosine_loss(hidden, batch["teacher_hidden"], real),
+                "squared_error": lambda: logits_squared_error(logits, batch["teacher_logits"], compared),
+            }
+        )
+
+
+def hidden_and_logits(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the hidden states [M, D] and logits [K, V] of what `pack_comparison` returned."""
+    rows = {name: batch[name] for name in ("input_ids", "position_ids", "segment_ids")}
+    hidden = model.distilbert.packed_outputs(**rows).flatten(0, 1)[batch["tokens"]]  # [M, D]
+    return hidden, model.head_logits(hidden[batch["predicted"]][:, None]).flatten(1)  # [K, V]
 
 
 def training_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import keras
@@ -10,12 +11,19 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from distilbert_core.distillation.trainer import PROJECTION, Distiller
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.recipe import Recipe
-from distilbert_core.training.trainer import Trainer, mean_losses, step_seed
+from distilbert_core.training.trainer import NOTHING, Trainer, mean_losses, step_seed
 from distilbert_tf.inference import call_traced
-from distilbert_tf.losses import question_answering_loss
+from distilbert_tf.losses import (
+    cosine_loss,
+    cross_entropy,
+    distillation_loss,
+    logits_squared_error,
+    question_answering_loss,
+)
 from distilbert_tf.pretrained import LAYOUT
 
 
@@ -25,9 +33,10 @@ class BackendTrainer(Trainer):
     backend = "tf"
     mixed: ClassVar = {"dtype": "mixed_bfloat16"}
 
-    def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
+    def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray, extra: Mapping[str, np.ndarray] = NOTHING):
         super().__init__(model, recipe, rates)
-        self.variables = {p.name: getattr(*LAYOUT.find(model, p)) for p in self.trained}
+        self.extra = {name: keras.Variable(array, dtype=array.dtype.name, name=name) for name, array in extra.items()}
+        self.variables = {p.name: getattr(*LAYOUT.find(model, p)) for p in self.trained} | self.extra
         self.optimizer = AdamW(
             RateTable(rates),
             weight_decay=recipe.weight_decay,
@@ -36,7 +45,8 @@ class BackendTrainer(Trainer):
             epsilon=recipe.epsilon,
             global_clipnorm=recipe.max_grad_norm,
         )
-        self.optimizer.exclude_from_weight_decay([self.variables[p.name] for p in self.trained if not recipe.decays(p)])
+        undecayed = [self.variables[p.name] for p in self.trained if not recipe.decays(p)]
+        self.optimizer.exclude_from_weight_decay([*undecayed, *self.extra.values()])
         self.optimizer.build(list(self.variables.values()))
         generators = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]  # of dropout
         for number, variable in enumerate(generators):
@@ -88,6 +98,45 @@ class BackendTrainer(Trainer):
         }
         numbered = {f"{part}.{i}": v for part, listed in others.items() for i, v in enumerate(listed)}
         return {**self.variables, **numbered}
+
+
+class BackendDistiller(Distiller, BackendTrainer):
+    """Distillation in Keras."""
+
+    def teach(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Return what the teacher says; see `Distiller.teach`."""
+        assert self.teacher is not None
+        hidden, logits = call_traced(self._teach, batch)
+        return {"teacher_hidden": hidden, "teacher_logits": logits}
+
+    @cached_property
+    def _teach(self) -> Any:
+        return tf.function(lambda batch: hidden_and_logits(self.teacher.model, batch, False), autograph=False)
+
+    def losses(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Return the weighted sum and its terms; see `BackendTrainer.losses`."""
+        hidden, logits = hidden_and_logits(self.model, batch, training=True)
+        if PROJECTION in self.extra:
+            projection = self.extra[PROJECTION]
+            hidden = ops.cast(hidden, projection.dtype) @ projection.value  # [M, D] -> [M, E]
+        compared, real, temperature = batch["compared"], batch["real"], self.recipe.temperature
+        return self.recipe.total(
+            {
+                "distillation": lambda: distillation_loss(logits, batch["teacher_logits"], temperature, compared),
+                "task": lambda: cross_entropy(logits, batch["labels"]),
+                "cosine": lambda: cosine_loss(hidden, batch["teacher_hidden"], real),
+                "squared_error": lambda: logits_squared_error(logits, batch["teacher_logits"], compared),
+            }
+        )
+
+
+def hidden_and_logits(model: Any, batch: dict[str, tf.Tensor], training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the hidden states [M, D] and logits [K, V] of what `pack_comparison` returned."""
+    rows = {name: batch[name] for name in ("input_ids", "position_ids", "segment_ids")}
+    hidden = model.distilbert.packed_outputs(**rows, training=training)  # [R, C, D]
+    hidden = tf.gather(tf.reshape(hidden, (-1, model.config.dim)), batch["tokens"])  # [M, D]
+    logits = model.head_logits(tf.gather(hidden, batch["predicted"])[:, None], training)
+    return hidden, tf.reshape(logits, (-1, logits.shape[-1]))  # [K, V]
 
 
 def training_loss(model: Any, batch: dict[str, tf.Tensor]) -> tf.Tensor:

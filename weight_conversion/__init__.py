@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from weight_conversion.converting import convert
     from weight_conversion.formats import FORMATS, Format
     from weight_conversion.reading import open_weights
+    from weight_conversion.student import corpus_vocabulary, make_student
     from weight_conversion.verifying import verify
     from weight_conversion.weights import Tensor, Weights
 
@@ -27,6 +28,8 @@ _HOMES = {  # name -> module
     "FORMATS": "formats",
     "Format": "formats",
     "open_weights": "reading",
+    "corpus_vocabulary": "student",
+    "make_student": "student",
     "verify": "verifying",
     "Tensor": "weights",
     "Weights": "weights",
@@ -42,7 +45,9 @@ __all__ = [
     "bert_names",
     "bert_to_distilbert",
     "convert",
+    "corpus_vocabulary",
     "diff",
+    "make_student",
     "open_weights",
     "verify",
 ]

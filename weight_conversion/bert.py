@@ -1,7 +1,8 @@
 """BERT's tensors under DistilBERT's names.
 
 DistilBERT is BERT without token types and without a pooler: the embedding of token type 0, which BERT adds to every
-token of a text that is not the second of a pair, moves into the position embeddings, and the pooler is dropped.
+token of a text that is not the second of a pair, moves into the position embeddings, and the pooler is dropped. The
+head that predicts masked tokens is the same in both.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from distilbert_core.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import CheckpointError, ConfigError
-from distilbert_core.parameters import Head, parameter_table
+from distilbert_core.parameters import BODY, Head, parameter_table
 from weight_conversion.weights import check_sizes
 
 PREFIX = "bert."  # of the body inside a BERT with a head
@@ -33,8 +34,17 @@ MODULES = {  # DistilBERT's name -> BERT's; {} is the layer
     "transformer.layer.{}.ffn.lin2": "encoder.layer.{}.output.dense",
     "transformer.layer.{}.output_layer_norm": "encoder.layer.{}.output.LayerNorm",
 }
+MASKED_LM = {  # the same for the parameters of the masked-LM head
+    "vocab_transform.weight": "cls.predictions.transform.dense.weight",
+    "vocab_transform.bias": "cls.predictions.transform.dense.bias",
+    "vocab_layer_norm.weight": "cls.predictions.transform.LayerNorm.weight",
+    "vocab_layer_norm.bias": "cls.predictions.transform.LayerNorm.bias",
+    "vocab_projector.weight": "cls.predictions.decoder.weight",
+    "vocab_projector.bias": "cls.predictions.bias",
+}
+SECOND_BIAS = "cls.predictions.decoder.bias"  # the same array as cls.predictions.bias; a file may have either or both
 OLD_LEAVES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # of TensorFlow's BERT
-DROPPED = ("pooler.", "embeddings.position_ids", "cls.")  # beginnings of names that DistilBERT's body has no use for
+DROPPED = ("pooler.", "embeddings.position_ids", "cls.")  # beginnings of names without a place in DistilBERT's body
 
 FIELDS = {  # BERT's field of config.json -> DistilBERT's
     "vocab_size": "vocab_size",
@@ -48,6 +58,7 @@ FIELDS = {  # BERT's field of config.json -> DistilBERT's
     "attention_probs_dropout_prob": "attention_dropout",
     "initializer_range": "initializer_range",
     "pad_token_id": "pad_token_id",
+    "tie_word_embeddings": "tie_word_embeddings",
 }
 FIXED = {  # what DistilBERT cannot have otherwise; BERT's own defaults
     "model_type": "bert",
@@ -61,7 +72,7 @@ FIXED = {  # what DistilBERT cannot have otherwise; BERT's own defaults
 def bert_to_distilbert(
     config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
 ) -> tuple[DistilBertConfig, dict[str, np.ndarray], list[str]]:
-    """Return a BERT checkpoint as the body of a DistilBERT that computes the same.
+    """Return a BERT checkpoint as a DistilBERT that computes the same: the body, and the masked-LM head if it has one.
 
     The same, that is, where every token has type 0: a second text of a pair is token type 1 in BERT, and DistilBERT
     knows no such thing.
@@ -71,8 +82,9 @@ def bert_to_distilbert(
         tensors: BERT's arrays by name, with or without the prefix 'bert.'.
 
     Returns:
-        The configuration; the arrays by the names of `DistilBertModel`, those of `tensors` themselves but for the
-        position embeddings, which are summed in float64 and rounded to their own dtype; the names that were dropped.
+        The configuration; the arrays by the names of `DistilBertModel`, or of `DistilBertForMaskedLM` if every tensor
+        of that head is there, those of `tensors` themselves but for the position embeddings, which are summed in
+        float64 and rounded to their own dtype; the names that were dropped.
 
     Raises:
         ConfigError: A field is impossible, or DistilBERT has nothing like it.
@@ -96,27 +108,34 @@ def bert_to_distilbert(
     new_config = _convert_config(config)
     check_sizes(new_config, {name: array.shape for name, array in tensors.items()}, "The BERT checkpoint")
     stored = _plain_names(tensors)
-    dropped = sorted(stored[name] for name in stored if name.startswith(DROPPED))
-    names = bert_names(new_config)
-    _check_names({*names.values(), TOKEN_TYPES}, {name for name in stored if not name.startswith(DROPPED)})
+    head = Head.MASKED_LM if stored.keys() >= set(bert_names(new_config, Head.MASKED_LM).values()) else Head.NONE
+    names = bert_names(new_config, head)
+    shared = {MASKED_LM["vocab_projector.weight"], SECOND_BIAS} if head is Head.MASKED_LM else set()
+    extra = {name for name in stored.keys() - names.values() if name.startswith(DROPPED)}
+    _check_names({*names.values(), TOKEN_TYPES}, stored.keys() - extra)
 
     arrays = {ours: tensors[stored[theirs]] for ours, theirs in names.items()}
     token_types = tensors[stored[TOKEN_TYPES]]
-    _check_shapes(new_config, arrays, token_types)
-    positions = arrays[POSITIONS]
-    arrays[POSITIONS] = (positions.astype(np.float64) + token_types[0].astype(np.float64)).astype(positions.dtype)
-    return new_config, arrays, dropped
+    _check_shapes(new_config, head, arrays, token_types)
+    table = POSITIONS if head is Head.NONE else f"{BODY}.{POSITIONS}"
+    positions = arrays[table]
+    arrays[table] = (positions.astype(np.float64) + token_types[0].astype(np.float64)).astype(positions.dtype)
+    return new_config, arrays, sorted({stored[name] for name in extra - shared})
 
 
-def bert_names(config: DistilBertConfig) -> dict[str, str]:
-    """Return BERT's name, without prefix, of each parameter of `DistilBertModel`."""
+def bert_names(config: DistilBertConfig, head: Head = Head.NONE) -> dict[str, str]:
+    """Return BERT's name, without prefix, of each parameter of a `DistilBertModel` or `DistilBertForMaskedLM`.
+
+    The matrix of the head has no entry where it is the table of word embeddings.
+    """
     modules = {
         ours.format(layer): theirs.format(layer) for layer in range(config.n_layers) for ours, theirs in MODULES.items()
     }
     names = {}
-    for parameter in parameter_table(config, Head.NONE):
-        module, _, leaf = parameter.name.rpartition(".")
-        names[parameter.name] = f"{modules[module]}.{leaf}"
+    for parameter in parameter_table(config, head):
+        if parameter.tied_to is None:
+            module, _, leaf = parameter.name.removeprefix(f"{BODY}.").rpartition(".")
+            names[parameter.name] = MASKED_LM.get(parameter.name) or f"{modules[module]}.{leaf}"
     return names
 
 
@@ -138,6 +157,8 @@ def _plain_names(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
         if plain in stored:
             raise CheckpointError(f"The BERT checkpoint holds {plain} twice, as {stored[plain]} and as {name}.")
         stored[plain] = name
+    if SECOND_BIAS in stored:
+        stored.setdefault(MASKED_LM["vocab_projector.bias"], stored[SECOND_BIAS])
     return stored
 
 
@@ -148,12 +169,14 @@ def _check_names(expected: set[str], found: set[str]) -> None:
         raise CheckpointError(f"The BERT checkpoint {text}. Expected the tensors of a BertModel.")
 
 
-def _check_shapes(config: DistilBertConfig, arrays: Mapping[str, np.ndarray], token_types: np.ndarray) -> None:
-    theirs = bert_names(config)
+def _check_shapes(
+    config: DistilBertConfig, head: Head, arrays: Mapping[str, np.ndarray], token_types: np.ndarray
+) -> None:
+    theirs = bert_names(config, head)
     wrong = [
         f"{theirs[parameter.name]} must have shape {parameter.shape}, got {arrays[parameter.name].shape}"
-        for parameter in parameter_table(config, Head.NONE)
-        if arrays[parameter.name].shape != parameter.shape
+        for parameter in parameter_table(config, head)
+        if parameter.name in arrays and arrays[parameter.name].shape != parameter.shape
     ]
     if token_types.ndim != 2 or token_types.shape[0] < 1 or token_types.shape[1] != config.dim:
         wrong.append(f"{TOKEN_TYPES} must have shape (types, {config.dim}), got {token_types.shape}")

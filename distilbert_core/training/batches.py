@@ -56,12 +56,14 @@ class Sizes:
         outputs: S, outputs of a row.
         labels: M, labels of tokens.
         tokens: T, tokens of a text in question answering.
+        compared: M and K, tokens whose hidden states, and logits, are compared in distillation.
     """
 
     rows: Callable[[int], int] = int
     outputs: Callable[[int], int] = int
     labels: Callable[[int], int] = int
     tokens: Callable[[int], int] = int
+    compared: Callable[[int], int] = int
 
 
 def split_batch(batch: Batch, parts: int) -> list[Batch]:

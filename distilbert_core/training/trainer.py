@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, ClassVar, Self
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from distilbert_core.parameters import BODY, Head, Parameter, initial_array
 from distilbert_core.training.batches import Batch, Sizes, pack_batch, split_batch
 from distilbert_core.training.recipe import Recipe
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 DROPOUTS = ("dropout", "attention_dropout", "qa_dropout", "seq_classif_dropout")  # fields of a configuration
 
 
@@ -28,13 +30,14 @@ class Trainer:
         model: A model of the backend, which is trained in place.
         recipe: The numbers of the optimizer.
         rates: Learning rate of each step, float64 [steps].
+        extra: Arrays to train beside the model, by name, without weight decay.
     """
 
     backend: ClassVar[str]
     sizes: ClassVar[Sizes] = Sizes()
     mixed: ClassVar[Mapping[str, str]]  # keywords of `from_pretrained` for computation in bfloat16
 
-    def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray):
+    def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray, extra: Mapping[str, np.ndarray] = NOTHING):
         self.model = model
         self.recipe = recipe
         self.rates = rates
@@ -42,10 +45,8 @@ class Trainer:
         self.inference: PackedInference = inference.BackendInference(model)
 
     @classmethod
-    def load(
-        cls, head: Head, source: str | Path, recipe: Recipe, rates: np.ndarray, new_head: bool = False, **kwargs: Any
-    ) -> Self:
-        """Load a checkpoint for training; see `load_trainer`."""
+    def load_model(cls, head: Head, source: str | Path, recipe: Recipe, new_head: bool = False, **kwargs: Any) -> Any:
+        """Load the model of a checkpoint for training; see `load_trainer`."""
         if recipe.dropout is not None:
             kwargs |= dict.fromkeys(DROPOUTS, recipe.dropout)
         kwargs |= cls.mixed if recipe.dtype == "bfloat16" else {"dtype": recipe.dtype}
@@ -59,7 +60,7 @@ class Trainer:
             if is_head and (new_head or parameter.name in info["missing_keys"]):
                 new = initial_array(parameter, model.config, recipe.seed)
                 model._set_array(parameter, new.astype(recipe.stored_dtype))
-        return cls(model, recipe, rates)
+        return model
 
     @property
     def trained(self) -> list[Parameter]:
@@ -142,5 +143,5 @@ def load_trainer(
         >>> first > second
         True
     """
-    module = importlib.import_module(f"{load_backend(backend).__name__}.training")
-    return module.BackendTrainer.load(head, source, recipe, rates, new_head, **kwargs)
+    trainer = importlib.import_module(f"{load_backend(backend).__name__}.training").BackendTrainer
+    return trainer(trainer.load_model(head, source, recipe, new_head, **kwargs), recipe, rates)

@@ -63,6 +63,18 @@ SHAPES = {
     "pooler.dense.bias": (12,),
 }
 
+# DistilBERT's name of each tensor of the masked-LM head -> BERT's, and the shape.
+MASKED_LM = {
+    "vocab_transform.weight": ("cls.predictions.transform.dense.weight", (12, 12)),
+    "vocab_transform.bias": ("cls.predictions.transform.dense.bias", (12,)),
+    "vocab_layer_norm.weight": ("cls.predictions.transform.LayerNorm.weight", (12,)),
+    "vocab_layer_norm.bias": ("cls.predictions.transform.LayerNorm.bias", (12,)),
+    "vocab_projector.weight": ("cls.predictions.decoder.weight", (47, 12)),
+    "vocab_projector.bias": ("cls.predictions.bias", (47,)),
+}
+DECODER = "cls.predictions.decoder.weight"
+SECOND_BIAS = "cls.predictions.decoder.bias"
+
 
 def bert_tensors(dtype="float32"):
     rng = np.random.default_rng(5)
@@ -132,6 +144,49 @@ def test_names_of_a_model_with_a_head_and_of_old_checkpoints():
     assert dropped == sorted([*heads, *positions, "bert.pooler.dense.bias", "bert.pooler.dense.weight"])
     assert list(arrays) == list(expected)
     assert all(np.array_equal(arrays[name], expected[name]) for name in expected)
+
+
+def masked_lm_tensors():
+    rng = np.random.default_rng(6)
+    head = {name: rng.normal(size=shape).astype("float32") for name, shape in MASKED_LM.values()}
+    return {f"bert.{name}": array for name, array in bert_tensors().items()} | head
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("bias", ["cls.predictions.bias", SECOND_BIAS, "both"])
+@pytest.mark.parametrize("decoder", [True, False], ids=["decoder", "no-decoder"])
+def test_masked_lm_head(tied, bias, decoder):
+    tensors = masked_lm_tensors()
+    originals = dict(tensors)
+    if bias != "cls.predictions.bias":
+        tensors[SECOND_BIAS] = tensors["cls.predictions.bias"]
+    if bias == SECOND_BIAS:
+        del tensors["cls.predictions.bias"]
+    if not decoder:
+        del tensors[DECODER]
+    config, arrays, dropped = bert_to_distilbert({**FIELDS, "tie_word_embeddings": tied}, tensors)
+    pooler = ["bert.pooler.dense.bias", "bert.pooler.dense.weight"]
+    if not tied and not decoder:  # then there is no whole head
+        assert not [name for name in arrays if name.startswith("vocab_")]
+        assert dropped == sorted([*pooler, *(name for name in tensors if name.startswith("cls."))])
+        return
+    assert dropped == pooler
+    assert config.tie_word_embeddings is tied
+    table = parameter_table(config, Head.MASKED_LM)
+    assert list(arrays) == [parameter.name for parameter in table if parameter.tied_to is None]
+    for ours, (theirs, _) in MASKED_LM.items():
+        if ours in arrays:
+            assert np.array_equal(arrays[ours], originals[theirs]), ours
+    assert ("vocab_projector.weight" in arrays) is not tied
+    _, body, _ = bert_to_distilbert(FIELDS, bert_tensors())
+    for name, array in body.items():
+        assert np.array_equal(arrays[f"distilbert.{name}"], array), name
+
+
+def test_masked_lm_head_of_another_shape():
+    tensors = masked_lm_tensors() | {"cls.predictions.bias": np.zeros(48)}
+    with pytest.raises(CheckpointError, match=r"cls\.predictions\.bias must have shape \(47,\), got \(48,\)\."):
+        bert_to_distilbert(FIELDS, tensors)
 
 
 @pytest.mark.parametrize(

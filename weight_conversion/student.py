@@ -1,0 +1,420 @@
+"""A smaller model that begins as a part of a larger one: some of its layers, its tokens and its widths.
+
+Sanh et al. 2019 ("DistilBERT", section 2) start the student of a distillation from every other layer of its teacher.
+Here a student may also have fewer tokens, which costs nothing for texts made of those it keeps, and smaller widths,
+which are a projection and only a better start than random values.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distilbert_core.checkpoint import INDEX_FILE, SHARD_PATTERN, replace_files
+from distilbert_core.config import CONFIG_FILE, NORM_EPSILON, DistilBertConfig
+from distilbert_core.errors import CheckpointError, InputError
+from distilbert_core.parameters import BODY, Head, parameter_table
+from weight_conversion.converting import add_weights
+from weight_conversion.formats import FORMATS
+from weight_conversion.reading import COMPANIONS, open_weights
+from weight_conversion.weights import Tensor, Weights, file_state
+
+if TYPE_CHECKING:
+    from distilbert_core.tokenization.base import BaseTokenizer
+
+TOKENIZER_FILES = tuple(name for name in COMPANIONS if name not in ("README.md", "LICENSE"))
+WORD_ROWS = ("word_embeddings.weight", "vocab_projector.weight", "vocab_projector.bias")  # a row for each token
+TOKEN_FIELDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "decoder_start_token_id")
+STREAM_NORMS = ("embeddings.LayerNorm.weight", "sa_layer_norm.weight", "output_layer_norm.weight")
+TEXTS_AT_ONCE = 1000
+
+# What the axes of a dense layer or table are, [out, in]: the residual stream, the units between a module and the next
+# (features of heads, of the feed-forward layer, of the classifier), or something that no width changes.
+STREAM, INNER, FIXED = "stream", "inner", "fixed"
+AXES = {
+    "word_embeddings": (FIXED, STREAM),
+    "position_embeddings": (FIXED, STREAM),
+    "q_lin": (INNER, STREAM),
+    "k_lin": (INNER, STREAM),
+    "v_lin": (INNER, STREAM),
+    "out_lin": (STREAM, INNER),
+    "lin1": (INNER, STREAM),
+    "lin2": (STREAM, INNER),
+    "vocab_transform": (STREAM, STREAM),
+    "vocab_projector": (FIXED, STREAM),
+    "pre_classifier": (INNER, STREAM),
+    "classifier": (FIXED, STREAM),  # (FIXED, INNER) behind a pre_classifier
+    "qa_outputs": (FIXED, STREAM),
+}
+
+
+def make_student(
+    teacher: str | Path,
+    destination: str | Path,
+    *,
+    layers: Iterable[int] | None = None,
+    vocabulary: Iterable[int] | None = None,
+    dim: int | None = None,
+    hidden_dim: int | None = None,
+    n_heads: int | None = None,
+    head: Head | None = None,
+    force: bool = False,
+    **where: Any,
+) -> Weights:
+    """Write a student that begins as a part of its teacher: weights as safetensors, config.json, tokenizer files.
+
+    What is kept keeps its bits, unless `dim` is reduced: layers and tokens are left out whole. The masked-LM head of a
+    teacher comes along, a BERT's too. The model card does not, as it describes another model.
+
+    Smaller widths need no data, and are a start that training must follow. With a smaller `dim` every vector of the
+    residual stream is projected onto the leading principal axes of the word embeddings, normalised as each layer norm
+    does it. No layer norm commutes with that, nor does the activation in the masked-LM head. Whole heads are kept,
+    those with the largest product of value and output matrices in each layer, and the feed-forward units with the
+    largest product of incoming and outgoing weights.
+
+    Args:
+        teacher: What `open_weights` reads: a checkpoint of any format, a BERT, an embedded model, or a Hub id.
+        destination: Folder to write.
+        layers: The layers of the teacher to keep, in the student's order; None: every other one, from the first.
+            Transformers' distillation script took 0, 2, 4, 7, 9, 11 of 12 where None takes 0, 2, 4, 6, 8, 10.
+        vocabulary: Ids of the tokens to keep, such as `corpus_vocabulary` gives; None keeps all. They are numbered anew
+            in the order of their old ids. The special tokens must be among them.
+        dim: Width of the student; None: the teacher's. A head keeps its width, so `dim` must be `n_heads` times that.
+        hidden_dim: Width of its feed-forward layer; None: the teacher's.
+        n_heads: Number of its heads; None: as many as `dim` has room for. Given alone it sets `dim`.
+        head: What is to stand on the body; what the teacher has if left out. What it lacks of that head is drawn at
+            random, and noted.
+        force: Write into a folder that has files, and replace those of the same names.
+        **where: Where to look for the teacher (`revision`, `cache_dir`, `token`, `local_files_only`,
+            `force_download`, `subfolder`).
+
+    Returns:
+        The student as it was written; its `notes` say what was dropped or made on the way.
+
+    Raises:
+        CheckpointError: The teacher is not there, is damaged, is no DistilBERT, or was changed meanwhile; or the
+            destination has files and `force` is not given.
+        InputError: The teacher has no such layers, tokens or widths.
+        OSError: The destination cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from weight_conversion import make_student
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     student = make_student("sst2-tiny", f"{folder}/student", layers=(0, 5), hidden_dim=640)
+        >>> student.config.n_layers, student.tensors["distilbert.transformer.layer.1.ffn.lin1.weight"].shape
+        (2, (640, 224))
+        >>> student.notes
+        ['Of 6 layers, 0, 5 were kept.', 'hidden_dim was reduced from 1280 to 640.']
+    """
+    folder = Path(destination).expanduser()
+    if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CheckpointError(f"{folder} is there already; give force=True to replace files in it.")
+
+    weights = open_weights(teacher, head, **where)
+    old = weights.config
+    kept = _kept_layers(old, layers)
+    ids = _kept_ids(old, vocabulary)
+    companions = {name: content for name, content in weights.companions.items() if name != "README.md"}
+    if ids is not None and companions.keys() & {"tokenizer.json", "vocab.txt"}:
+        companions = _trim_tokenizer(companions, ids)
+    part = _part_config(old, kept, ids)
+    new = _narrow_config(part, dim, hidden_dim, n_heads)
+
+    arrays = _read_part(weights, part, kept, ids)
+    arrays = _narrow(arrays, weights.head, part, new)
+    dtype = next(iter(arrays.values())).dtype.name
+    new = new.updated(architectures=[weights.head.architecture], torch_dtype=dtype)
+    tensors = {
+        name: Tensor(array.shape, array.dtype.name, partial(np.asarray, array), f"{folder}: {name}")
+        for name, array in arrays.items()
+    }
+    student = replace(weights, config=new, tensors=tensors)
+
+    def check_teacher() -> None:
+        if file_state(weights.paths) != weights.state:
+            raise CheckpointError(f"{teacher} was changed while it was read; nothing was written. Run it again.")
+
+    files = add_weights(
+        {CONFIG_FILE: new.to_json_string().encode(), **companions}, FORMATS["pt"], student, tensors, sys.maxsize
+    )
+    shards = (path.name for path in folder.glob(SHARD_PATTERN))
+    replace_files(folder, files, obsolete=(INDEX_FILE, *shards, *TOKENIZER_FILES), before=check_teacher)
+    return replace(
+        open_weights(folder, weights.head), notes=[*weights.notes, *_reductions(old, new, kept)], companions=companions
+    )
+
+
+def corpus_vocabulary(tokenizer: BaseTokenizer, texts: Iterable[str], size: int | None = None) -> list[int]:
+    """Return the ids of the tokens that a corpus needs: a `vocabulary` for `make_student`.
+
+    Special tokens and those of a single character, at the beginning of a word or within one, are always among them.
+    With the tokenizer of the student then:
+
+    - A word of which all tokens were kept is split as before. Without `size` those are all words of the corpus.
+    - Any other word is spelt with what was kept. It becomes [UNK] only if it did before, or if it has a character that
+      was no token by itself at such a place (the first of a word, or within one).
+
+    Args:
+        tokenizer: The teacher's.
+        texts: The corpus; may be a generator.
+        size: Number of ids to return, the most frequent ones besides those that are always there; of equal frequency
+            the lower. None: all that occur.
+
+    Returns:
+        Ids in ascending order, at most `size`.
+
+    Raises:
+        InputError: `texts` is a single text, or `size` has no room for the tokens that are always there.
+
+    Example:
+        >>> from distilbert_core import DistilBertTokenizerFast
+        >>> from weight_conversion import corpus_vocabulary
+        >>> tokenizer = DistilBertTokenizerFast.from_pretrained("sst2-tiny")
+        >>> characters = corpus_vocabulary(tokenizer, [])
+        >>> more = corpus_vocabulary(tokenizer, ["A fine film.", "Fine, a film!"], size=len(characters) + 1)
+        >>> tokenizer.convert_ids_to_tokens(sorted(set(more) - set(characters)))
+        ['film']
+    """
+    if isinstance(texts, str):
+        raise InputError("texts must be several texts, such as a list, got one text.")
+    prefix = tokenizer.specification().prefix
+    always = set(tokenizer.all_special_ids)
+    always |= {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    always |= {index for token, index in tokenizer.get_vocab().items() if len(token.removeprefix(prefix)) == 1}
+    if size is not None and size < len(always):
+        raise InputError(
+            f"size must be at least {len(always)}, the number of special tokens and characters, got {size}."
+        )
+    counts: Counter[int] = Counter()
+    source = iter(texts)
+    while batch := list(islice(source, TEXTS_AT_ONCE)):
+        for ids in tokenizer(batch)["input_ids"]:
+            counts.update(ids)
+    occurring = sorted(counts.keys() - always, key=lambda index: (-counts[index], index))
+    room = None if size is None else size - len(always)
+    return sorted([*always, *occurring[:room]])
+
+
+# -- layers and tokens ------------------------------------------------------------------------------------------
+
+
+def _kept_layers(config: DistilBertConfig, layers: Iterable[int] | None) -> list[int]:
+    kept = list(range(0, config.n_layers, 2) if layers is None else layers)
+    if not kept or len(set(kept)) < len(kept) or not set(kept) <= set(range(config.n_layers)):
+        raise InputError(
+            f"layers must name layers of the teacher, each at most once, from 0 to {config.n_layers - 1}, got {kept}."
+        )
+    return kept
+
+
+def _kept_ids(config: DistilBertConfig, vocabulary: Iterable[int] | None) -> list[int] | None:
+    if vocabulary is None:
+        return None
+    ids = sorted({int(index) for index in vocabulary})
+    if not ids or ids[0] < 0 or ids[-1] >= config.vocab_size:
+        found = f"ids from {ids[0]} to {ids[-1]}" if ids else "none"
+        raise InputError(f"vocabulary must hold ids from 0 to {config.vocab_size - 1}, got {found}.")
+    if config.pad_token_id is not None and config.pad_token_id not in ids:
+        raise InputError(f"vocabulary must hold the padding token, id {config.pad_token_id}.")
+    return ids
+
+
+def _part_config(config: DistilBertConfig, layers: Sequence[int], ids: Sequence[int] | None) -> DistilBertConfig:
+    """Return the configuration of some layers and tokens, of the teacher's widths."""
+    pruned = {new: config.pruned_heads[old] for new, old in enumerate(layers) if old in config.pruned_heads}
+    changes: dict[str, Any] = {"n_layers": len(layers), "pruned_heads": pruned}
+    if ids is not None:
+        renumbered = {old: new for new, old in enumerate(ids)}
+        changes |= {name: renumbered.get(getattr(config, name)) for name in TOKEN_FIELDS}
+        changes |= {"vocab_size": len(ids)}
+    return config.updated(**changes)
+
+
+def _read_part(
+    weights: Weights, part: DistilBertConfig, layers: Sequence[int], ids: Sequence[int] | None
+) -> dict[str, np.ndarray]:
+    arrays = {}
+    for parameter in parameter_table(part, weights.head):
+        if parameter.tied_to is None:
+            name = re.sub(r"(?<=layer\.)\d+", lambda match: str(layers[int(match[0])]), parameter.name)
+            array = weights.tensors[name].read()
+            arrays[parameter.name] = array[ids] if ids is not None and name.endswith(WORD_ROWS) else array
+    return arrays
+
+
+def _trim_tokenizer(companions: Mapping[str, bytes], ids: Sequence[int]) -> dict[str, bytes]:
+    """Return the files with those of a tokenizer that knows some of the tokens, numbered anew."""
+    from distilbert_core.tokenization.files import SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
+
+    tokenizer = _load_tokenizer(companions)
+    renumbered = {old: new for new, old in enumerate(ids)}
+    lost = [token for token in tokenizer.all_special_tokens if tokenizer.vocab[token] not in renumbered]
+    if lost:
+        raise InputError(f"vocabulary must hold the special tokens, it lacks {', '.join(lost)}.")
+    unnamed = sorted(set(ids) - set(tokenizer.vocab.values()))
+    if unnamed:
+        raise InputError(f"vocabulary must hold ids of tokens, the tokenizer has none for {unnamed[:8]}.")
+
+    files = tokenizer.files()
+    engine = json.loads(files[TOKENIZER_FILE])
+    stored = engine["model"]["vocab"]
+    engine["model"]["vocab"] = {token: renumbered[old] for token, old in stored.items() if old in renumbered}
+    engine["added_tokens"] = [
+        token | {"id": renumbered[token["id"]]} for token in engine["added_tokens"] if token["id"] in renumbered
+    ]
+    options = json.loads(files[TOKENIZER_CONFIG_FILE])
+    del options["added_tokens_decoder"]  # the engine knows them
+    trimmed = _load_tokenizer(
+        {
+            TOKENIZER_FILE: json.dumps(engine).encode(),
+            TOKENIZER_CONFIG_FILE: json.dumps(options).encode(),
+            SPECIAL_TOKENS_FILE: files[SPECIAL_TOKENS_FILE],
+        }
+    )
+    others = {name: content for name, content in companions.items() if name not in TOKENIZER_FILES}
+    return others | trimmed.files()
+
+
+def _load_tokenizer(files: Mapping[str, bytes]) -> BaseTokenizer:
+    from distilbert_core.tokenization import DistilBertTokenizerFast
+
+    with tempfile.TemporaryDirectory() as folder:
+        replace_files(folder, files)
+        return DistilBertTokenizerFast.from_pretrained(folder)
+
+
+# -- widths -----------------------------------------------------------------------------------------------------
+
+
+def _narrow_config(
+    config: DistilBertConfig, dim: int | None, hidden_dim: int | None, n_heads: int | None
+) -> DistilBertConfig:
+    size = config.head_size
+    if dim is None:
+        dim = config.dim if n_heads is None else n_heads * size
+    n_heads = dim // size if n_heads is None else n_heads
+    hidden_dim = config.hidden_dim if hidden_dim is None else hidden_dim
+    changes: dict[str, Any] = {"dim": dim, "hidden_dim": hidden_dim, "n_heads": n_heads}
+    for name, value in changes.items():
+        if not 1 <= value <= getattr(config, name):
+            raise InputError(f"{name} must be from 1 to the teacher's {getattr(config, name)}, got {value}.")
+    if dim != n_heads * size:
+        raise InputError(f"dim must be n_heads times {size}, the width of a head, got dim={dim} and n_heads={n_heads}.")
+    if dim < config.dim:
+        changes["sinusoidal_pos_embds"] = False  # a projected table is no table of sines
+        left = {layer: len(config.kept_heads(layer)) for layer in range(config.n_layers)}
+        changes["pruned_heads"] = {layer: list(range(n, n_heads)) for layer, n in left.items() if n < n_heads}
+    return config.updated(**changes)
+
+
+def _narrow(
+    arrays: Mapping[str, np.ndarray], head: Head, old: DistilBertConfig, new: DistilBertConfig
+) -> dict[str, np.ndarray]:
+    """Return arrays of smaller widths; those without an axis that changes are returned as they are."""
+    axes = AXES
+    inner = _kept_units(arrays, head, old, new)  # of the modules in a block: which units between them are kept
+    if "pre_classifier.weight" in arrays:
+        axes = AXES | {"classifier": (FIXED, INNER)}
+    stream = _stream_axes(arrays, new.dim) if new.dim < old.dim else None
+    narrowed = {}
+    for name, array in arrays.items():
+        module, _, leaf = name.rpartition(".")
+        block, _, layer = module.rpartition(".")
+        narrow = array
+        if layer in axes:
+            for axis, kind in enumerate(axes[layer][: array.ndim]):
+                if kind == INNER and block in inner:
+                    narrow = narrow.take(inner[block], axis)
+                elif kind == STREAM and stream is not None:
+                    narrow = np.moveaxis(np.tensordot(narrow.astype(np.float64), stream, (axis, 0)), -1, axis)
+        elif stream is not None:  # a layer norm
+            # A scale is the diagonal of a matrix; of the projected matrix too the diagonal is kept.
+            narrow = array.astype(np.float64) @ (stream**2 if leaf == "weight" else stream)
+        narrowed[name] = narrow.astype(array.dtype)
+    return narrowed
+
+
+def _kept_units(
+    arrays: Mapping[str, np.ndarray], head: Head, old: DistilBertConfig, new: DistilBertConfig
+) -> dict[str, np.ndarray]:
+    """Return the indices of the units that are kept between two dense layers, by the name of the block they are in."""
+    prefix = "" if head is Head.NONE else f"{BODY}."
+    kept = {}
+    for layer in range(old.n_layers):
+        block = f"{prefix}transformer.layer.{layer}"
+        names = ("attention.v_lin", "attention.out_lin", "ffn.lin1", "ffn.lin2")
+        value, out, lin1, lin2 = (arrays[f"{block}.{name}.weight"] for name in names)
+        if new.n_heads < old.n_heads:
+            kept[f"{block}.attention"] = strongest_units(value, out, new.n_heads, old.head_size)
+        if new.hidden_dim < old.hidden_dim:
+            kept[f"{block}.ffn"] = strongest_units(lin1, lin2, new.hidden_dim)
+    if "pre_classifier.weight" in arrays and new.dim < old.dim:
+        kept[""] = strongest_units(arrays["pre_classifier.weight"], arrays["classifier.weight"], new.dim)
+    return kept
+
+
+def strongest_units(first: np.ndarray, second: np.ndarray, count: int, size: int = 1) -> np.ndarray:
+    """Return the units between two dense layers whose share of the product `second @ first` has the largest norm.
+
+    Args:
+        first: Kernel of the layer before, [units, in].
+        second: Kernel of the layer after, [out, units].
+        count: Number of groups of units to keep; all where there are fewer.
+        size: Neighbouring units that stay together, the width of a head.
+
+    Returns:
+        Their indices in ascending order.
+    """
+    before = first.astype(np.float64).reshape(-1, size, first.shape[1])  # [groups, size, in]
+    after = second.T.astype(np.float64).reshape(-1, size, second.shape[0])  # [groups, size, out]
+    # The squared norm of A B is the sum over the elements of (A^T A) * (B B^T), which are small here.
+    strength = ((before @ before.swapaxes(1, 2)) * (after @ after.swapaxes(1, 2))).sum((1, 2))
+    groups = np.sort(np.argsort(-strength, kind="stable")[:count])
+    return (groups[:, None] * size + np.arange(size)).ravel()
+
+
+def _stream_axes(arrays: Mapping[str, np.ndarray], dim: int) -> np.ndarray:
+    """Return the leading principal axes [teacher's width, dim] of the residual stream, as far as no data tells it.
+
+    Its states are taken to be the normalised word embeddings with the scale and bias of each layer norm in turn, each
+    norm weighing the same. The mean is not removed: it is the strongest axis.
+    """
+    words = next(array for name, array in arrays.items() if name.endswith("word_embeddings.weight")).astype(np.float64)
+    centred = words - words.mean(-1, keepdims=True)
+    normal = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + NORM_EPSILON)  # [V, D]
+    moment, mean = normal.T @ normal / len(normal), normal.mean(0)
+    total = np.zeros_like(moment)
+    for name in (name for name in arrays if name.endswith(STREAM_NORMS)):
+        scale, bias = (
+            arrays[f"{name.removesuffix('.weight')}.{leaf}"].astype(np.float64) for leaf in ("weight", "bias")
+        )
+        cross = np.outer(scale * mean, bias)
+        states = np.outer(scale, scale) * moment + cross + cross.T + np.outer(bias, bias)  # their second moment
+        total += states / np.trace(states)
+    return np.linalg.eigh(total).eigenvectors[:, : -dim - 1 : -1]
+
+
+def _reductions(old: DistilBertConfig, new: DistilBertConfig, layers: Sequence[int]) -> list[str]:
+    """Return a sentence for each size that is not the teacher's."""
+    notes = []
+    if layers != list(range(old.n_layers)):
+        notes.append(f"Of {old.n_layers} layers, {', '.join(map(str, layers))} were kept.")
+    if new.vocab_size < old.vocab_size:
+        notes.append(f"Of {old.vocab_size} tokens, {new.vocab_size} were kept.")
+    for name in ("dim", "n_heads", "hidden_dim"):
+        before, after = getattr(old, name), getattr(new, name)
+        if after < before:
+            notes.append(f"{name} was reduced from {before} to {after}.")
+    return notes
