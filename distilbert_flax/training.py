@@ -42,9 +42,7 @@ class BackendTrainer(Trainer):
 
     backend = "flax"
     mixed: ClassVar = {"dtype": "bfloat16", "param_dtype": "float32"}
-    sizes = Sizes(
-        rows=quarter_steps, outputs=output_count, labels=next_power, tokens=next_power, compared=quarter_steps
-    )
+    sizes = Sizes(quarter_steps, outputs=output_count, labels=next_power, tokens=next_power, compared=quarter_steps)
 
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray, extra: Mapping[str, np.ndarray] = NOTHING):
         super().__init__(model, recipe, rates)
@@ -79,10 +77,8 @@ class BackendTrainer(Trainer):
             variable[...] = jnp.asarray(state[name])
 
     def _variables(self) -> dict[str, nnx.Variable]:
-        parts = {
-            "model": nnx.state(self.trained_modules, nnx.Param),
-            "optimizer": nnx.state(self.optimizer, nnx.OptState),
-        }
+        trained, optimizer = nnx.state(self.trained_modules, nnx.Param), nnx.state(self.optimizer, nnx.OptState)
+        parts = {"trained": trained, "optimizer": optimizer}
         return {
             ".".join(map(str, (part, *path))): variable
             for part, state in parts.items()

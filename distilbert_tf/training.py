@@ -105,13 +105,14 @@ class BackendDistiller(Distiller, BackendTrainer):
 
     def teach(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Return what the teacher says; see `Distiller.teach`."""
-        assert self.teacher is not None
         hidden, logits = call_traced(self._teach, batch)
         return {"teacher_hidden": hidden, "teacher_logits": logits}
 
     @cached_property
     def _teach(self) -> Any:
-        return tf.function(lambda batch: hidden_and_logits(self.teacher.model, batch, False), autograph=False)
+        assert self.teacher is not None
+        model = self.teacher.model
+        return tf.function(lambda batch: hidden_and_logits(model, batch, training=False), autograph=False)
 
     def losses(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the weighted sum and its terms; see `BackendTrainer.losses`."""

@@ -33,14 +33,16 @@ def pack_comparison(
         only_masked: Compare the logits of tokens that have a label only, not of all.
 
     Returns:
-        input_ids, position_ids and segment_ids [R, C]; `tokens` [M], the places of real tokens in the flattened rows, in
-        the batch's order, and `real` [M], False where one is there to round M up; `predicted` [K], indices into M of the
-        tokens whose logits are compared, `compared` [K], False where one rounds K up, and their labels [K].
+        input_ids, position_ids and segment_ids [R, C]; `tokens` [M], the places of real tokens in the flattened rows,
+        in the batch's order, and `real` [M], False where one is there to round M up; `predicted` [K], indices into M of
+        the tokens whose logits are compared, `compared` [K], False where one rounds K up, and their labels [K].
+
+    Raises:
+        InputError: The head cannot be distilled, or a text has no token and the head reads one of each.
     """
     if head not in HEADS:
-        raise InputError(
-            f"A student is compared by {' or '.join(h.architecture for h in HEADS)}, got {head.architecture}."
-        )
+        known = " or ".join(known.architecture for known in HEADS)
+        raise InputError(f"A student must be a {known}, got a {head.architecture}.")
     ids, labels = batch["input_ids"], batch["labels"]
     mask = batch.get("attention_mask", np.ones_like(ids)) != 0
     packing = pack(mask)

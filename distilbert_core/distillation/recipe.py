@@ -15,7 +15,7 @@ BOOLEAN: Limit = (lambda value: isinstance(value, bool), "True or False")
 
 @dataclass(frozen=True)
 class DistillationRecipe(Recipe):
-    """The numbers of distillation. The loss is a weighted sum, its weights and the optimizer's numbers those of DistilBERT.
+    """The numbers of distillation, whose loss is a weighted sum; by default, those that DistilBERT was made with.
 
     From Sanh et al. 2019, "DistilBERT, a distilled version of BERT", section 3, with the weights of its training:
     5 for the teacher's probabilities, 2 for masked tokens, 1 for the direction of hidden states.

@@ -108,16 +108,15 @@ class Distiller(Trainer):
         return padded
 
     def teach(self, batch: Batch) -> dict[str, Any]:
-        """Return teacher_hidden [M, E] and teacher_logits [K, V] of what `packed` returned, as the framework has them."""
+        """Return teacher_hidden [M, E] and teacher_logits [K, V] for what `packed` returned, as tensors."""
         raise NotImplementedError
 
 
 def _check_pair(student: Any, teacher: Inference) -> None:
     """Raise InputError if what student and teacher say cannot be compared."""
     if student.head is not teacher.head:
-        raise InputError(
-            f"The teacher must be a {student.head.architecture} as the student is, got a {teacher.head.architecture}."
-        )
+        ours, theirs = student.head.architecture, teacher.head.architecture
+        raise InputError(f"The teacher must be a {ours} as the student is, got a {theirs}.")
     field = "vocab_size" if student.head is Head.MASKED_LM else "num_labels"
     for name in dict.fromkeys(("vocab_size", field)):
         ours, theirs = getattr(student.config, name), getattr(teacher.config, name)
