@@ -284,6 +284,8 @@ LAZY_COMMANDS = {
     for name, module, short_help in (
         ("finetune", "distilbert_core.cli.training", "Train a checkpoint on a file."),
         ("evaluate", "distilbert_core.cli.training", "Measure a checkpoint on a file."),
+        ("student", "weight_conversion.student_cli", "Make a smaller model of a larger one."),
+        ("distill", "weight_conversion.student_cli", "Train a student to say what its teacher says."),
         ("convert", "weight_conversion.cli", "Convert a checkpoint to another format."),
         ("verify", "weight_conversion.cli", "Compare what checkpoints compute."),
         ("diff", "weight_conversion.cli", "List the tensors that differ."),

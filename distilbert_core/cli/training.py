@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -23,23 +23,29 @@ FILE = click.Path(path_type=Path)
 EVALUATION_NUMBERS = ("max_length", "doc_stride", "mask_probability", "dtype")
 
 
-def recipe_options(*names: str) -> Decorator:
-    """Return the options for numbers of a recipe; their help is that of `Recipe`."""
-    text = re.split(r"^Raises:", inspect.getdoc(Recipe) or "", flags=re.MULTILINE)[0]
-    found = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", text, re.MULTILINE | re.DOTALL)
-    helps = {name: " ".join(help.split()) for name, help in found}
+def recipe_options(kind: type[Recipe], *names: str) -> Decorator:
+    """Return the options for numbers of a kind of recipe; their help is that of the class and of its base."""
+    helps = {name: help for ancestor in reversed(kind.__mro__) for name, help in _attributes(ancestor)}
     return together(
         *(
             click.option(
                 f"--{field.name.replace('_', '-')}",
-                type={"int": int, "float": float}.get(str(field.type).removesuffix(" | None"), str),
+                type={"int": int, "float": float, "bool": bool}.get(str(field.type).removesuffix(" | None"), str),
+                is_flag=field.type == "bool",
                 default=field.default,
                 help=helps[field.name],
             )
-            for field in fields(Recipe)
+            for field in fields(kind)
             if field.name in names
         )
     )
+
+
+def _attributes(kind: type) -> Iterator[tuple[str, str]]:
+    """Yield the attributes that the docstring of a class lists, and what it says of them."""
+    text = re.split(r"^Raises:", inspect.cleandoc(kind.__doc__ or ""), flags=re.MULTILINE)[0]
+    for name, help in re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", text, re.MULTILINE | re.DOTALL):
+        yield name, " ".join(help.split())
 
 
 def _columns(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -85,7 +91,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 @click.option("--labels", metavar="NAME,NAME...", help="Names of the labels, in order.", show_default="those found")
 @click.option("--new-head", is_flag=True, help="Replace the head that the checkpoint has for this task.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped, with the same options.")
-@recipe_options(*(field.name for field in fields(Recipe)))
+@recipe_options(Recipe, *(field.name for field in fields(Recipe)))
 @AS_JSON
 def finetune(task, model, train, eval_file, output, backend, columns, labels, new_head, resume, as_json, **numbers):
     """Train a checkpoint on a file.
@@ -107,7 +113,7 @@ def finetune(task, model, train, eval_file, output, backend, columns, labels, ne
         resume=resume,
     )
     click.echo(f"{output}: the model of step {done.best_step} of {done.step}", err=True)
-    _print(done.metrics, as_json)
+    print_metrics(done.metrics, as_json)
 
 
 @command("evaluate", "distilbert evaluate --task sequence-classification --model sst2-tiny dev.tsv")
@@ -116,15 +122,16 @@ def finetune(task, model, train, eval_file, output, backend, columns, labels, ne
 @MODEL
 @backend_option(RUNNABLE)
 @COLUMNS
-@recipe_options(*EVALUATION_NUMBERS)
+@recipe_options(Recipe, *EVALUATION_NUMBERS)
 @AS_JSON
 def evaluate(file, task, model, backend, columns, as_json, **numbers):
     """Measure a checkpoint on a file."""
     recipe = Recipe(**numbers)
-    _print(training.evaluate(task, file, model=model, backend=backend, recipe=recipe, columns=columns), as_json)
+    print_metrics(training.evaluate(task, file, model=model, backend=backend, recipe=recipe, columns=columns), as_json)
 
 
-def _print(metrics: Metrics, as_json: bool) -> None:
+def print_metrics(metrics: Metrics, as_json: bool) -> None:
+    """Print metrics, rounded."""
     if metrics:
         rounded: dict[str, Any] = {name: round(value, DIGITS) for name, value in metrics.items()}
         write([rounded], Layout(tuple(rounded), "metrics"), None, as_json)

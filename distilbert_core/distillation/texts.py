@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from distilbert_core.config import DistilBertConfig
+from distilbert_core.distillation.recipe import DistillationRecipe
 from distilbert_core.errors import InputError
 from distilbert_core.inference import Inference
 from distilbert_core.records import PARSERS, file_kind
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.training.batches import Batch, replace_hidden
 from distilbert_core.training.metrics import Metrics
-from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.tasks.base import Feature, Row
 from distilbert_core.training.tasks.masked_lm import MaskedLM
 
@@ -57,36 +57,32 @@ class PackedMaskedLM(MaskedLM):
     Args:
         tokenizer: The model's tokenizer.
         config: The model's configuration.
-        recipe: Says how long rows may be, and what part of the tokens is hidden.
-        smoothing: A word that occurs `count` times has weight count ** -smoothing; 0 makes all places alike.
+        recipe: Says how long rows may be, what part of the tokens is hidden, and how little common words count.
 
     Raises:
-        InputError: `smoothing` is no number >= 0, or a row has no room for a word.
+        InputError: A row has no room for a word.
 
     Example:
         >>> from distilbert_core import DEFAULT_MODEL, DistilBertConfig, DistilBertTokenizerFast
+        >>> from distilbert_core.distillation import DistillationRecipe
         >>> from distilbert_core.distillation.texts import PackedMaskedLM
-        >>> from distilbert_core.training import Recipe
         >>> tokenizer = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
-        >>> task = PackedMaskedLM(tokenizer, DistilBertConfig.from_pretrained(DEFAULT_MODEL), Recipe(max_length=12))
+        >>> config = DistilBertConfig.from_pretrained(DEFAULT_MODEL)
+        >>> task = PackedMaskedLM(tokenizer, config, DistillationRecipe(max_length=12))
         >>> lines = ["It was late.", "He went home.", "She stayed on."]
         >>> features = task.encode([{"text": line, "document": 0} for line in lines])
         >>> [tokenizer.decode(feature.ids) for feature in features]
         ['[CLS] it was late. [SEP] he went home. [SEP]']
-        >>> task.count_tokens(features)
+        >>> task.look_at(features)
         >>> int((task.batch(features, seed=[0])["labels"] >= 0).sum())  # 15 % of 8 tokens, rounded up
         2
     """
 
-    def __init__(
-        self, tokenizer: BaseTokenizer, config: DistilBertConfig, recipe: Recipe, smoothing: float = 0.7
-    ) -> None:
+    def __init__(self, tokenizer: BaseTokenizer, config: DistilBertConfig, recipe: DistillationRecipe):
         super().__init__(tokenizer, config, recipe)
-        if not isinstance(smoothing, int | float) or not 0 <= smoothing < math.inf:
-            raise InputError(f"smoothing must be a number >= 0, got {smoothing!r}.")
         if self.max_length < 3:
             raise InputError(f"max_length must be at least 3, for [CLS], a word and [SEP]; got {self.max_length}.")
-        self.smoothing = smoothing
+        self.smoothing = recipe.mask_smoothing
         self.weights: np.ndarray | None = None
 
     # -- from a file to rows ------------------------------------------------------------------------------------
@@ -154,12 +150,12 @@ class PackedMaskedLM(MaskedLM):
         a, b = ([*chain.from_iterable(piece.ids for piece in part)] for part in (pieces[:first], pieces[first:]))
         return array("i", start + a + end + (b + end if b else []))  # a ninth of the memory of a list
 
-    def count_tokens(self, features: Sequence[Feature]) -> None:
-        """Learn from the features of the training texts how common each token is; `batch` needs to know."""
+    def look_at(self, features: Sequence[Feature]) -> None:
+        """Learn from the features of the training texts how common each token is; see `Task.look_at`."""
         ids = np.fromiter(chain.from_iterable(feature.ids for feature in features), np.int64)
         counts = np.bincount(ids, minlength=len(self.tokenizer))
         self.weights = np.zeros(len(counts))  # [V]; special tokens are never hidden
-        self.weights[self.words] = np.maximum(counts[self.words], 1) ** -float(self.smoothing)
+        self.weights[self.words] = np.maximum(counts[self.words], 1.0) ** -self.smoothing
 
     def batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
         """Return the model's arguments with some tokens hidden; labels [B, T] are -100 for all others.
@@ -168,7 +164,7 @@ class PackedMaskedLM(MaskedLM):
             InputError: It is not known how common tokens are.
         """
         if self.weights is None:
-            raise InputError("batch needs to know how common tokens are: call count_tokens(features) before.")
+            raise InputError("batch needs to know how common tokens are: call look_at(features) before.")
         inputs = self.inputs(features)
         rng = np.random.default_rng(seed)
         hidden = choose(rng, self.weights[inputs["input_ids"]], self.recipe.mask_probability)

@@ -166,8 +166,8 @@ def load_distiller(
         >>> distiller = load_distiller("pt", head, "sst2-tiny", "sst2-tiny", recipe, rates)  # its own teacher
         >>> batch = {"input_ids": np.array([[101, 2307, 102]]), "labels": np.array([1])}
         >>> losses = distiller.take_step(batch, 0)
-        >>> round(losses["loss_distillation"], 4), round(losses["loss_cosine"], 4)
-        (0.0, 0.0)
+        >>> [abs(losses[f"loss_{term}"]) < 1e-6 for term in ("distillation", "cosine")]
+        [True, True]
     """
     module = importlib.import_module(f"{load_backend(backend).__name__}.training")
     known = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.reporting import require_plots
 from distilbert_core.training.run import RUN_FOLDER, Progress, Run
 from distilbert_core.training.tasks import TASKS, Feature, Row, Task
-from distilbert_core.training.trainer import load_trainer
+from distilbert_core.training.trainer import NOTHING, Trainer, load_trainer
 
 SETTINGS_FILE = "settings.json"  # in a run's folder
 
@@ -97,25 +98,81 @@ def finetune(
     """
     if task not in TASKS:
         raise InputError(f"task must be one of {', '.join(TASKS)}, got {task!r}.")
-    kind, recipe, output = TASKS[task], recipe or Recipe(), Path(output).expanduser()
+    return run_from_files(
+        TASKS[task],
+        [train],
+        load_trainer,
+        recipe or Recipe(),
+        model=model,
+        output=output,
+        eval=eval,
+        backend=backend,
+        columns=columns,
+        labels=labels,
+        new_head=new_head,
+        resume=resume,
+        progress=progress,
+        **where,
+    )
+
+
+def run_from_files(
+    kind: type[Task],
+    train: Sequence[str | Path],
+    load: Callable[..., Trainer],
+    recipe: Recipe,
+    *,
+    model: str | Path,
+    output: str | Path,
+    eval: str | Path | None,
+    backend: str | None,
+    columns: Mapping[str, str] | None,
+    labels: Sequence[str] | None,
+    new_head: bool,
+    resume: bool,
+    progress: bool | None,
+    more_settings: Mapping[str, Any] = NOTHING,
+    **where: Any,
+) -> Progress:
+    """Read and check all that a run needs, then run it: what `finetune` and `distill` share.
+
+    Args:
+        kind: The task.
+        train: Files to learn from.
+        load: Makes the trainer, called as `load_trainer`.
+        recipe: The numbers of the run.
+        model: See `finetune`, as are all arguments that follow.
+        output: See `model`.
+        eval: See `model`.
+        backend: See `model`.
+        columns: See `model`.
+        labels: See `model`.
+        new_head: See `model`.
+        resume: See `model`.
+        progress: See `model`.
+        more_settings: What else must be as it was when a run goes on.
+        **where: See `model`.
+    """
+    output = Path(output).expanduser()
     backend = default_backend() if backend is None else backend
     where, unknown = split_hub_options(where)
     if unknown:
         raise TypeError(f"Unknown keyword argument(s): {', '.join(sorted(unknown))}.")
     require_plots()
-    rows = kind.read(train, columns)
+    rows = [kind.read(file, columns) for file in train]
     eval_rows = kind.read(eval, columns) if eval is not None else None
-    labels = _labels(kind, rows, train, model, labels, new_head, where)
+    labels = _labels(kind, [*chain(*rows)], train[0], model, labels, new_head, where)
     settings = {
-        "task": task,
+        "task": kind.name,
         "backend": backend,
         "model": str(model),
-        "train": _fingerprint(train),
-        "eval": eval and _fingerprint(eval),
+        "train": [fingerprint(file) for file in train],
+        "eval": eval and fingerprint(eval),
         "columns": dict(columns or {}),
         "labels": labels,
         "new_head": new_head,
         "recipe": recipe.to_dict(),
+        **more_settings,
     }
     folder = output / RUN_FOLDER
     _check_settings(folder, settings, resume)
@@ -123,9 +180,11 @@ def finetune(
     tokenizer = DistilBertTokenizerFast.from_pretrained(model, **where)
     fields = kind.config_fields(labels)
     data = kind(tokenizer, DistilBertConfig.from_pretrained(model, **where).updated(**fields), recipe)
-    features, eval_features = _encode(data, rows, train), _encode(data, eval_rows, eval)
+    features = [*chain(*(_encode(data, of_file, file) for of_file, file in zip(rows, train, strict=True)))]
+    eval_features = _encode(data, eval_rows, eval)
+    data.look_at(features)
     rates = recipe.learning_rates(recipe.steps(len(features)))
-    trainer = load_trainer(backend, kind.head, model, recipe, rates, new_head, **fields, **where)
+    trainer = load(backend, kind.head, model, recipe, rates, new_head=new_head, **fields, **where)
     run = Run(output, trainer, data, features, eval_rows, eval_features)
     if resume:
         run.load_state()
@@ -236,7 +295,8 @@ def _encode(data: Task, rows: Sequence[Row] | None, path: str | Path | None) -> 
     return features
 
 
-def _fingerprint(path: str | Path) -> str:
+def fingerprint(path: str | Path) -> str:
+    """Return the SHA-256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distilbert_core import DEFAULT_MODEL, IGNORE_INDEX, DistilBertConfig, DistilBertTokenizerFast, Head, InputError
+from distilbert_core.distillation import DistillationRecipe
 from distilbert_core.distillation.texts import FEWEST, LINES_AT_ONCE, PackedMaskedLM, choose
 from distilbert_core.inference import Inference
-from distilbert_core.training import TASKS, Recipe
+from distilbert_core.training import TASKS
 
 TOKENIZER = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
 CONFIG = DistilBertConfig.from_pretrained(DEFAULT_MODEL)
@@ -22,7 +23,7 @@ VOCABULARY = len(TOKENIZER)
 
 
 def make(smoothing: float = 0.7, **recipe) -> PackedMaskedLM:
-    return PackedMaskedLM(TOKENIZER, CONFIG, Recipe(**recipe), smoothing)
+    return PackedMaskedLM(TOKENIZER, CONFIG, DistillationRecipe(mask_smoothing=smoothing, **recipe))
 
 
 def lines(*texts: str, document: int = 0) -> list[dict]:
@@ -208,7 +209,7 @@ class ByNumber:
 
 def test_weights_are_counts_to_the_power():
     task = make(smoothing=0.5)
-    task.count_tokens(task.encode(lines("a a a a b ☃")))
+    task.look_at(task.encode(lines("a a a a b ☃")))
     a, b, unseen = TOKENIZER.convert_tokens_to_ids(["a", "b", "film"])
     assert task.weights[[a, b, unseen]].tolist() == [0.5, 1.0, 1.0]
     assert task.weights.shape == (VOCABULARY,)
@@ -221,7 +222,7 @@ def hidden():
     task = make(max_length=128)
     rows = [*lines(*[" ".join("a" * 126)] * 39), {"text": " ".join("b" * 78), "document": 1}]
     features = task.encode(rows)
-    task.count_tokens(features)
+    task.look_at(features)
     return task, features, task.batch(features, [3, 1])
 
 
@@ -245,7 +246,7 @@ def test_rare_words_are_hidden_more_often():
     """One of many places at a time, so that none are used up: the chances are the weights themselves."""
     task = make(max_length=128, mask_probability=0.001)
     features = task.encode([*lines(*["a " * 101] * 8), *lines("b " * 100, document=1)])  # 808 'a' to 100 'b'
-    task.count_tokens(features)
+    task.look_at(features)
     a, b = TOKENIZER.convert_tokens_to_ids(["a", "b"])
     drawn = Counter()
     for step in range(2000):
@@ -336,7 +337,7 @@ def test_evaluation_is_that_of_masked_lm():
 
 @pytest.mark.parametrize("smoothing", [-0.1, math.nan, math.inf, "0.7", None])
 def test_impossible_smoothing(smoothing):
-    with pytest.raises(InputError, match=f"smoothing must be a number >= 0, got {smoothing!r}"):
+    with pytest.raises(InputError, match=f"mask_smoothing must be a number >= 0, got {smoothing!r}"):
         make(smoothing=smoothing)
 
 
@@ -347,5 +348,5 @@ def test_no_room_for_a_word():
 
 def test_a_batch_before_tokens_were_counted():
     task = make()
-    with pytest.raises(InputError, match=r"call count_tokens\(features\) before"):
+    with pytest.raises(InputError, match=r"call look_at\(features\) before"):
         task.batch(task.encode(lines("a b")), [0])

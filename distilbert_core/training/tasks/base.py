@@ -148,6 +148,9 @@ class Task:
             for number, (ids, row) in enumerate(zip(encoding["input_ids"], rows, strict=True))
         ]
 
+    def look_at(self, features: Sequence[Feature]) -> None:
+        """Learn from all features of a run what `batch` needs to know; most tasks need nothing."""
+
     def target(self, row: Row) -> Any:
         """Return what is to be predicted for a row."""
         raise NotImplementedError

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,7 +24,8 @@ class _TextTask(Task):
     """Something about a text, or about a pair, which stands in the second column."""
 
     head = Head.SEQUENCE_CLASSIFICATION
-    optional = ("text_pair",)
+    columns: ClassVar[tuple[str, ...]]
+    optional: ClassVar[tuple[str, ...]] = ("text_pair",)
 
     @classmethod
     def check(cls, row: Row) -> Row:
@@ -44,7 +45,7 @@ class SequenceClassification(_TextTask):
 
     name = "sequence-classification"
     problem_type = "single_label_classification"
-    columns = ("text", "label")
+    columns: ClassVar[tuple[str, ...]] = ("text", "label")
     metric = "accuracy"
 
     @classmethod
@@ -71,7 +72,7 @@ class Regression(_TextTask):
 
     name = "regression"
     problem_type = "regression"
-    columns = ("text", "label")
+    columns: ClassVar[tuple[str, ...]] = ("text", "label")
     metric = "spearman"
 
     @classmethod
