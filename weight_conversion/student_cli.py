@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,13 +17,15 @@ from distilbert_core.cli.training import AS_JSON, COLUMNS, FILE, backend_option,
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.distillation import DistillationRecipe
 from distilbert_core.distillation.distilling import TASKS
-from distilbert_core.errors import InputError
+from distilbert_core.errors import DistilBertError, InputError
 from distilbert_core.parameters import Head
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from weight_conversion.student import corpus_vocabulary, make_student
 from weight_conversion.weights import Weights
 
 WIDTHS = ("dim", "hidden_dim", "n_heads")
+NUMBERS = tuple(field.name for field in fields(DistillationRecipe) if field.name != "doc_stride")
+MODEL = "FOLDER_OR_HUB_ID"
 HEADS = {head.architecture: head for head in Head}
 
 
@@ -66,9 +69,8 @@ def student(teacher, destination, head, vocabulary_of, vocabulary_size, force, *
         raise InputError("--vocabulary-size needs --vocabulary-of, the texts whose tokens are counted.")
     ids = None
     if vocabulary_of:
-        ids = corpus_vocabulary(
-            DistilBertTokenizerFast.from_pretrained(teacher), _lines(vocabulary_of), vocabulary_size
-        )
+        tokenizer = DistilBertTokenizerFast.from_pretrained(teacher)
+        ids = corpus_vocabulary(tokenizer, _lines(vocabulary_of), vocabulary_size)
     made = make_student(teacher, destination, vocabulary=ids, head=HEADS.get(head), force=force, **widths)
     _report(destination, made)
 
@@ -92,10 +94,8 @@ def _report(destination: Path, made: Weights) -> None:
     "--output ./new",
 )
 @click.option("--task", type=click.Choice(list(TASKS)), required=True, help="What the teacher predicts.")
-@click.option(
-    "--teacher", metavar="FOLDER_OR_HUB_ID", required=True, help="Its checkpoint.", shell_complete=complete_model
-)
-@click.option("--student", "given", metavar="FOLDER_OR_HUB_ID", help="The student.", show_default="made of the teacher")
+@click.option("--teacher", metavar=MODEL, required=True, help="Its checkpoint.", shell_complete=complete_model)
+@click.option("--student", "given", metavar=MODEL, help="The student.", show_default="made of the teacher")
 @click.option("--student-config", type=FILE, help="config.json of a student to make: its layers and widths.")
 @width_options()
 @click.option("--data", type=FILE, multiple=True, required=True, help="File to learn from: .txt, .tsv, .csv, .jsonl.")
@@ -104,19 +104,13 @@ def _report(destination: Path, made: Weights) -> None:
 @backend_option(BACKENDS)
 @COLUMNS
 @click.option("--new-head", is_flag=True, help="Replace the head that the student has.")
-@click.option(
-    "--teacher-dtype", metavar="NAME", help="What the teacher computes in.", show_default="the student's dtype"
-)
+@click.option("--teacher-dtype", metavar="NAME", help="What the teacher computes in.", show_default="the student's")
 @click.option("--cache", type=FILE, metavar="FOLDER", help="Keep what the teacher says, for the next student.")
-@click.option(
-    "--top-k", type=int, metavar="N", help="Keep the N largest logits of each token in the cache.", show_default="all"
-)
+@click.option("--top-k", type=int, metavar="N", help="Keep N logits of each token there.", show_default="all")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped, with the same options.")
-@recipe_options(DistillationRecipe, *(field.name for field in fields(DistillationRecipe) if field.name != "doc_stride"))
+@recipe_options(DistillationRecipe, *NUMBERS)
 @AS_JSON
-def distill(
-    task, teacher, given, student_config, layers, dim, hidden_dim, n_heads, data, eval_file, output, as_json, **options
-):
+def distill(task, teacher, given, student_config, data, eval_file, output, as_json, **options):
     """Train a student to say what its teacher says.
 
     Without --student one is made of the teacher, in a folder beside OUTPUT. OUTPUT can be used as a model at once; its
@@ -124,22 +118,26 @@ def distill(
     """
     from distilbert_core import distillation
 
-    wanted = {"layers": layers, "dim": dim, "hidden_dim": hidden_dim, "n_heads": n_heads}
+    numbers, wanted = ({name: options.pop(name) for name in names} for names in (NUMBERS, ("layers", *WIDTHS)))
+    made = None
     if given is None:
         given = output.with_name(f"{output.name}-student")
         if not options["resume"]:
             if student_config is not None:
                 wanted = _parts_of(student_config, teacher, wanted)
-            _report(given, make_student(teacher, given, head=TASKS[task].head, **wanted))
+            made = make_student(teacher, given, head=TASKS[task].head, **wanted)
+            _report(given, made)
     elif student_config is not None or any(value is not None for value in wanted.values()):
-        raise InputError(
-            "--student is there already: leave out --student-config, --layers and the widths, or --student."
+        raise InputError("--student is a model as it is: leave it out, or --student-config, --layers and the widths.")
+    recipe = DistillationRecipe(**numbers)
+    try:
+        done = distillation.distill(
+            task, data, teacher=teacher, student=given, output=output, eval=eval_file, recipe=recipe, **options
         )
-    numbers = {field.name: options.pop(field.name) for field in fields(DistillationRecipe) if field.name in options}
-    done = distillation.distill(
-        task, data, teacher=teacher, student=given, output=output, eval=eval_file,
-        recipe=DistillationRecipe(**numbers), **options,
-    )  # fmt: skip
+    except DistilBertError:
+        if made is not None and not output.exists():  # nothing was begun: the same can be tried again
+            shutil.rmtree(given)
+        raise
     click.echo(f"{output}: the student of step {done.best_step} of {done.step}", err=True)
     print_metrics(done.metrics, as_json)
 
