@@ -47,6 +47,7 @@ class BackendTrainer(Trainer):
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray, extra: Mapping[str, np.ndarray] = NOTHING):
         super().__init__(model, recipe, rates)
         self.trained_modules = Trained(model, extra)
+        self.extra = self.trained_modules.extra
         self.optimizer = nnx.Optimizer(self.trained_modules, adamw(recipe, rates), wrt=nnx.Param)
 
     @property

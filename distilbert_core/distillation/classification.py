@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from distilbert_core.errors import InputError
-from distilbert_core.inference import Inference
 from distilbert_core.inputs import IGNORE_INDEX
 from distilbert_core.training.labels import all_labels
-from distilbert_core.training.metrics import Metrics
-from distilbert_core.training.tasks.base import Feature, Row, text_of
+from distilbert_core.training.tasks.base import Row, text_of
 from distilbert_core.training.tasks.sequence_classification import SequenceClassification
 
 
@@ -18,6 +16,11 @@ class PartlyLabelled(SequenceClassification):
 
     columns = ("text",)
     optional = ("text_pair", "label")
+
+    @classmethod
+    def read_for_evaluation(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> list[Row]:
+        """Return the rows of a file, which all have a label; see `Task.read`."""
+        return SequenceClassification.read(path, columns)
 
     @classmethod
     def check(cls, row: Row) -> Row:
@@ -34,14 +37,3 @@ class PartlyLabelled(SequenceClassification):
     def target(self, row: Row) -> int:
         """Return the number of the label, -100 if there is none."""
         return IGNORE_INDEX if row["label"] is None else super().target(row)
-
-    def evaluate(self, inference: Inference, rows: Sequence[Row], features: Sequence[Feature]) -> Metrics:
-        """Return the metrics of `SequenceClassification`.
-
-        Raises:
-            InputError: A row has no label.
-        """
-        missing = next((number for number, row in enumerate(rows, 1) if row["label"] is None), None)
-        if missing is not None:
-            raise InputError(f"Record {missing} of the file to measure on has no label.")
-        return super().evaluate(inference, rows, features)

@@ -160,7 +160,7 @@ def run_from_files(
         raise TypeError(f"Unknown keyword argument(s): {', '.join(sorted(unknown))}.")
     require_plots()
     rows = [kind.read(file, columns) for file in train]
-    eval_rows = kind.read(eval, columns) if eval is not None else None
+    eval_rows = kind.read_for_evaluation(eval, columns) if eval is not None else None
     labels = _labels(kind, [*chain(*rows)], train[0], model, labels, new_head, where)
     settings = {
         "task": kind.name,

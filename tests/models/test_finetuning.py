@@ -153,7 +153,7 @@ def test_a_run_learns_and_its_folder_is_a_model(framework, data, body, tmp_path)
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, whole, tmp_path, monkeypatch):
     """Killed before anything was saved, and in the middle."""
     trainer = framework.module("training").BackendTrainer
-    step = trainer.step
+    step = trainer.take_step
     for killed_at in (1, 3):
 
         def killed(self, batch, number, killed_at=killed_at):
@@ -162,7 +162,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, w
             return step(self, batch, number)
 
         with monkeypatch.context() as patch:
-            patch.setattr(trainer, "step", killed)
+            patch.setattr(trainer, "take_step", killed)
             with pytest.raises(KeyboardInterrupt):
                 run(framework, data, body, tmp_path / "killed", resume=killed_at > 1)
     done = run(framework, data, body, tmp_path / "killed", resume=True)
@@ -190,9 +190,11 @@ def test_patience(framework, data, body, tmp_path):
 
 def test_a_loss_that_is_no_number(framework, data, body, tmp_path, monkeypatch):
     trainer = framework.module("training").BackendTrainer
-    step = trainer.step
+    step = trainer.take_step
     monkeypatch.setattr(
-        trainer, "step", lambda self, batch, number: math.nan if number == 3 else step(self, batch, number)
+        trainer,
+        "take_step",
+        lambda self, batch, number: {"loss": math.nan} if number == 3 else step(self, batch, number),
     )
     with pytest.raises(
         TrainingError, match=r"The loss of step 4 is nan; .*new keeps the model of step 2\. Try a lower"

@@ -1,0 +1,230 @@
+"""A student in training: what is compared with what, in which order, and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from checkpoints import save_random, small_config, training_inputs
+from comparison import assert_close
+from test_distillation_losses import log_softmax
+
+from distilbert_core import DistilBertTokenizerFast, Head, InputError
+from distilbert_core.distillation import DistillationRecipe, distill, load_distiller
+from distilbert_core.distillation.cache import TeacherCache
+from distilbert_core.distillation.trainer import PROJECTION
+from distilbert_core.inference import load_inference
+
+LM, CLASSIFIER = Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION
+WIDER = {"dim": 21, "n_layers": 3}  # of the teacher
+NUMBERS = {"learning_rate": 1e-2, "warmup": 0, "epsilon": 1e-3, "dropout": 0.0, "squared_error_weight": 0.25}
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Folders of a student and a teacher."""
+
+    def make(head, **changes):
+        save_random(tmp_path / "student", small_config(), head, seed=1)
+        save_random(tmp_path / "teacher", small_config(**changes), head, seed=2)
+        return tmp_path / "student", tmp_path / "teacher"
+
+    return make
+
+
+TEXTS = ["A lovely film.", "Two hours too long.", "Warm and funny!", "Dull", "What a waste.", "I laughed and I cried.",
+         "Not for me, thank you.", "See it twice."]  # fmt: skip
+
+
+@pytest.fixture
+def from_files(framework, tmp_path):
+    """Folders of a student and a teacher with tokenizers, and a file of texts with the teacher's labels."""
+    tokenizer = DistilBertTokenizerFast.from_pretrained("sst2-tiny")
+    config = small_config(vocab_size=len(tokenizer), num_labels=2, id2label={0: "bad", 1: "good"}, dropout=0.1)
+    for seed, name in enumerate(("student", "teacher")):
+        save_random(tmp_path / name, config, CLASSIFIER, seed)
+        tokenizer.save_pretrained(tmp_path / name)
+    rows = tokenizer(TEXTS, padding=True, return_tensors="np")
+    logits = load_inference(framework.name, CLASSIFIER, tmp_path / "teacher")(**rows)["logits"]
+    logits -= np.median(logits, axis=0)
+    labels = [config.id2label[label] for label in logits.argmax(1)]
+    assert len(set(labels)) == 2
+    lines = [f"{text}\t{label}" for text, label in zip(TEXTS, labels, strict=True)]
+    (tmp_path / "texts.tsv").write_text("\n".join(["text\tlabel", *lines]) + "\n")
+    return tmp_path / "student", tmp_path / "teacher", tmp_path / "texts.tsv"
+
+
+def projection_of(student):
+    value = student.extra[PROJECTION]
+    return np.array(value.detach() if hasattr(value, "detach") else value[...])
+
+
+def distiller(name, head, pair, steps=4, cache=None, **changes):
+    recipe = DistillationRecipe(**{**NUMBERS, "dtype": "float64", **changes})
+    return load_distiller(name, head, *pair, recipe, recipe.learning_rates(steps), cache=cache)
+
+
+def outputs(name, head, folder, batch):
+    """Hidden states and logits of all tokens, or of texts, by the padded models."""
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    hidden = load_inference(name, Head.NONE, folder, dtype="float64").run(**inputs)["last_hidden_state"]
+    return hidden, load_inference(name, head, folder, dtype="float64").run(**inputs)["logits"]
+
+
+def expected_losses(name, head, pair, batch, recipe, projection=None):
+    """The terms by the formulas, from what padded models say of real tokens."""
+    (hidden, logits), (teacher_hidden, teacher_logits) = (outputs(name, head, folder, batch) for folder in pair)
+    labels, real = batch["labels"], batch["attention_mask"] == 1
+    if head is LM:
+        compared = real & (labels != -100) if recipe.only_masked else real
+        logits, teacher_logits, labels = logits[compared], teacher_logits[compared], labels[compared]
+    hidden, teacher_hidden = hidden[real], teacher_hidden[real]
+    if projection is not None:
+        hidden = hidden @ projection
+    log_q, log_p = (log_softmax(x / recipe.temperature) for x in (logits, teacher_logits))
+    norms = np.linalg.norm(hidden, axis=-1) * np.linalg.norm(teacher_hidden, axis=-1)
+    labelled = labels != -100
+    terms = {
+        "distillation": recipe.temperature**2 * (np.exp(log_p) * (log_p - log_q)).sum(-1).mean(),
+        "task": -log_softmax(logits)[labelled, labels[labelled]].mean(),
+        "cosine": (1 - (hidden * teacher_hidden).sum(-1) / norms).mean(),
+        "squared_error": ((logits - teacher_logits) ** 2).sum(-1).mean(),
+    }
+    total = sum(weight * terms[term] for term, weight in recipe.weights.items())
+    return {"loss": total, **{f"loss_{term}": value for term, value in terms.items()}}
+
+
+@pytest.mark.parametrize("wider", [{}, WIDER], ids=["as wide", "wider"])
+@pytest.mark.parametrize(
+    ("head", "only_masked"), [(LM, False), (LM, True), (CLASSIFIER, False)], ids=["all", "masked", "texts"]
+)
+def test_the_losses_of_a_step(framework, pair, head, only_masked, wider):
+    """Packed, and of ragged texts. Measured: 2e-14."""
+    pair = pair(head, **wider)
+    student = distiller(framework.name, head, pair, only_masked=only_masked, temperature=3.0)
+    projection = projection_of(student) if wider else None
+    batch = training_inputs(small_config(), head)
+    if head is CLASSIFIER:
+        batch["labels"][1] = -100
+    expected = expected_losses(framework.name, head, pair, batch, student.recipe, projection)
+    assert_close(student.take_step(batch, 0), expected, 1e-10)
+    after = student.take_step(batch, 1)
+    assert after["loss"] < expected["loss"]  # the step went down
+    if wider:
+        assert abs(projection_of(student) - projection).max() > 1e-3  # and the projection along
+
+
+@pytest.mark.parametrize("term", ["distillation", "task", "cosine", "squared_error"])
+def test_each_term_alone(framework, pair, term):
+    pair = pair(CLASSIFIER)
+    weights = {f"{name}_weight": float(name == term) for name in ("distillation", "task", "cosine", "squared_error")}
+    student = distiller(framework.name, CLASSIFIER, pair, **weights)
+    batch = training_inputs(small_config(), CLASSIFIER)
+    losses = [student.take_step(batch, number) for number in range(3)]
+    assert set(losses[0]) == {"loss", f"loss_{term}"}
+    assert losses[2]["loss"] == losses[2][f"loss_{term}"] < losses[0]["loss"]
+
+
+def test_parts_of_a_batch(framework, pair):
+    """Rows of one length, so that parts have as many tokens. Measured: 1e-15."""
+    pair = pair(LM)
+    batch = {name: array[:4] for name, array in training_inputs(small_config(), LM).items()}
+    batch["attention_mask"][:] = 1
+    batch["labels"][:] = 5
+    weights = []
+    for accumulate in (1, 2):
+        student = distiller(framework.name, LM, pair, accumulate=accumulate)
+        losses = [student.take_step(batch, number) for number in range(2)]
+        weights.append((framework.parameters(student.model), losses[1]))
+    assert_close(weights[1], weights[0], 1e-10)
+
+
+def test_what_the_teacher_said_is_found_again(framework, pair, tmp_path):
+    """A second student reads it and has no teacher. Measured: 1e-15; with 5 of 47 logits another loss."""
+    pair = pair(LM)
+    batches = [training_inputs(small_config(), LM, seed) for seed in range(3)]
+
+    def losses(cache, **options):
+        student = distiller(framework.name, LM, pair, cache=cache, accumulate=2, **options)
+        if cache is not None and cache.get(0) is not None:
+            student.teacher = None
+        return [student.take_step(batch, number) for number, batch in enumerate(batches)]
+
+    without = losses(None)
+    for top_k in (None, 5):
+        folder = tmp_path / f"cache {top_k}"
+        with TeacherCache.open(folder, {}, top_k=top_k, temperature=2.0, dtype="float64", steps_per_shard=4) as cache:
+            assert_close(tuple(losses(cache)), tuple(without), 1e-12)
+            cache.close()
+            found = tuple(losses(cache))
+        if top_k is None:
+            assert_close(found, tuple(without), 1e-12)
+        else:
+            assert 1e-6 < abs(found[0]["loss_distillation"] - without[0]["loss_distillation"]) < 0.5
+            assert_close(found[0]["loss_cosine"], without[0]["loss_cosine"], 1e-12)
+
+
+def test_who_does_not_fit_together(framework, pair):
+    student, teacher = pair(LM, vocab_size=48)
+    with pytest.raises(InputError, match="Student and teacher must have one vocab_size, got 47 and 48"):
+        distiller(framework.name, LM, (student, teacher))
+    head = Head.TOKEN_CLASSIFICATION
+    tagger = distiller(framework.name, head, pair(head), distillation_weight=0.0, cosine_weight=0.0)
+    with pytest.raises(InputError, match="must be a DistilBertForMaskedLM or DistilBertForSequenceClassification, got"):
+        tagger.take_step(training_inputs(small_config(), head), 0)
+
+
+def test_a_run_from_files(framework, from_files, tmp_path):
+    """Stopped and resumed, dropout on, it ends with the same bits; and the student says what the teacher says."""
+    student, teacher, texts = from_files
+    recipe = DistillationRecipe(max_steps=12, batch_size=8, eval_every=4, learning_rate=2e-2, dropout=0.05, seed=3)
+    options = {"teacher": teacher, "student": student, "eval": texts, "backend": framework.name, "recipe": recipe}
+
+    def run(folder, **changes):
+        return distill("sequence-classification", [texts], output=tmp_path / folder, **{**options, **changes})
+
+    run("whole")
+    lines = (tmp_path / "whole/training/metrics.jsonl").read_text().splitlines()
+    losses = [record["loss_distillation"] for record in map(json.loads, lines) if "loss" in record]
+    assert losses[-1] < 0.5 * losses[0]
+
+    kind = framework.module("training").BackendDistiller
+    take_step = kind.take_step
+
+    def killed(self, batch, number):
+        if number == 6:
+            raise KeyboardInterrupt
+        return take_step(self, batch, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "take_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run("killed")
+    run("killed", resume=True)
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert files[0] == files[1]
+    with pytest.raises(InputError, match="was begun with another model, teacher"):
+        run("whole", resume=True, student=teacher, teacher=student)
+
+
+def test_what_files_cannot_be(framework, from_files, tmp_path):
+    student, teacher, texts = from_files
+    options = {"teacher": teacher, "student": student, "output": tmp_path / "new", "backend": framework.name}
+    with pytest.raises(InputError, match=r"task must be one of masked-lm, sequence-classification, got 'regression'"):
+        distill("regression", [texts], **options)
+    with pytest.raises(InputError, match="data must be one file at least"):
+        distill("sequence-classification", [], **options)
+    with pytest.raises(InputError, match="top_k says what a cache keeps"):
+        distill("sequence-classification", [texts], top_k=3, **options)
+    (tmp_path / "some.tsv").write_text("text\nGood?\n")
+    with pytest.raises(InputError, match=r"some\.tsv.* label"):
+        distill("sequence-classification", [texts], eval=tmp_path / "some.tsv", **options)
+    words = (student / "vocab.txt").read_text().split("\n")
+    good, bad = words.index("good"), words.index("bad")
+    words[good], words[bad] = "bad", "good"
+    (student / "tokenizer.json").unlink()
+    (student / "vocab.txt").write_text("\n".join(words))
+    with pytest.raises(InputError, match=r"must have one vocabulary; they differ in 2 tokens, such as 'bad'"):
+        distill("sequence-classification", [texts], **options)
+    assert not (tmp_path / "new").exists()
