@@ -81,7 +81,7 @@ def _is_bert(config_file: Path) -> bool:
 
 
 def _from_bert(config_file: Path, stored: Mapping[str, Tensor], head: Head | None, source: str) -> Weights:
-    """Return a BERT as the body of a DistilBERT; see `bert_to_distilbert`."""
+    """Return a BERT as a DistilBERT; see `bert_to_distilbert`."""
     # Integers, such as position_ids, are dropped whatever they are.
     arrays = {name: tensor.read() if tensor.dtype in DTYPES else np.empty(0) for name, tensor in stored.items()}
     config, found, dropped = bert_to_distilbert(json.loads(config_file.read_text(encoding="utf-8")), arrays)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from distilbert_core import InputError, Kind, Parameter
+from distilbert_core.distillation import DistillationRecipe
 from distilbert_core.training import Recipe
 
 ROOT = math.sqrt(3)
@@ -72,6 +73,7 @@ LIMITS = {
     "epochs": POSITIVE,
     "max_steps": COUNT_OR_NONE,
     "batch_size": COUNT,
+    "accumulate": COUNT,
     "max_length": COUNT_OR_NONE,
     "doc_stride": ("an integer >= 0", [-1, 1.0, None, *NO_NUMBERS]),
     "learning_rate": NOT_NEGATIVE,
@@ -87,21 +89,53 @@ LIMITS = {
     "eval_every": COUNT_OR_NONE,
     "patience": COUNT_OR_NONE,
     "seed": (r"an integer in \[0, 2\*\*32\)", [-1, 2**32, 1.0, None, *NO_NUMBERS]),
-    "dtype": ("'float32' or 'float64'", ["float16", "bfloat16", np.float32, None]),
+    "dtype": ("'float32', 'float64' or 'bfloat16'", ["float16", np.float32, None]),
 }
+DISTILLATION_LIMITS = {
+    "distillation_weight": NOT_NEGATIVE,
+    "task_weight": NOT_NEGATIVE,
+    "cosine_weight": NOT_NEGATIVE,
+    "squared_error_weight": NOT_NEGATIVE,
+    "temperature": POSITIVE,
+    "only_masked": ("True or False", [0, 1, None, "yes"]),
+    "mask_smoothing": NOT_NEGATIVE,
+}
+KINDS = {Recipe: LIMITS, DistillationRecipe: LIMITS | DISTILLATION_LIMITS}
 
 
-def test_every_number_has_a_limit():
-    assert list(LIMITS) == [field.name for field in fields(Recipe)]
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_has_a_limit(kind):
+    assert list(KINDS[kind]) == [field.name for field in fields(kind)]
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "wanted"),
-    [(name, value, wanted) for name, (wanted, values) in LIMITS.items() for value in values],
+    ("kind", "name", "value", "wanted"),
+    [
+        (kind, name, value, wanted)
+        for kind, limits in ((Recipe, LIMITS), (DistillationRecipe, DISTILLATION_LIMITS))
+        for name, (wanted, values) in limits.items()
+        for value in values
+    ],
 )
-def test_impossible_numbers(name, value, wanted):
+def test_impossible_numbers(kind, name, value, wanted):
     with pytest.raises(InputError, match=rf"^{name} must be {wanted}, got "):
-        Recipe(**{name: value})
+        kind(**{name: value})
+
+
+def test_numbers_that_do_not_fit_together():
+    with pytest.raises(InputError, match="accumulate must be at most batch_size=2, got 3"):
+        Recipe(batch_size=2, accumulate=3)
+    weights = dict.fromkeys(("distillation_weight", "task_weight", "cosine_weight", "squared_error_weight"), 0)
+    with pytest.raises(InputError, match="One of the weights must be above 0: distillation_weight, task_weight"):
+        DistillationRecipe(**weights)
+
+
+def test_distillation_is_a_weighted_sum():
+    recipe = DistillationRecipe(task_weight=0, temperature=1.0)
+    terms = {"distillation": lambda: 2.0, "task": lambda: 1 / 0, "cosine": lambda: 0.5, "squared_error": lambda: 1 / 0}
+    assert recipe.total(terms) == {"loss": 5 * 2.0 + 0.5, "loss_distillation": 2.0, "loss_cosine": 0.5}
+    assert recipe.needs_teacher
+    assert not DistillationRecipe(distillation_weight=0, cosine_weight=0).needs_teacher
 
 
 @pytest.mark.parametrize(
