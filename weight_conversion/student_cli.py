@@ -61,7 +61,9 @@ def width_options() -> Decorator:
 @click.option("--vocabulary-size", type=int, metavar="N", help="Keep so many of them, the most frequent.")
 @click.option("--force", is_flag=True, help="Replace what is there.")
 def student(teacher, destination, head, vocabulary_of, vocabulary_size, force, **widths):
-    """Make a smaller model that begins as a part of a larger one.
+    """Make a smaller model out of a larger one.
+
+    It begins as a part of that: some of its layers, tokens and widths.
 
     TEACHER is a folder with weights of any format, BERT's too, an embedded model or a Hub id.
     """

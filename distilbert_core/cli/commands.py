@@ -284,7 +284,7 @@ LAZY_COMMANDS = {
     for name, module, short_help in (
         ("finetune", "distilbert_core.cli.training", "Train a checkpoint on a file."),
         ("evaluate", "distilbert_core.cli.training", "Measure a checkpoint on a file."),
-        ("student", "weight_conversion.student_cli", "Make a smaller model of a larger one."),
+        ("student", "weight_conversion.student_cli", "Make a smaller model out of a larger one."),
         ("distill", "weight_conversion.student_cli", "Train a student to say what its teacher says."),
         ("convert", "weight_conversion.cli", "Convert a checkpoint to another format."),
         ("verify", "weight_conversion.cli", "Compare what checkpoints compute."),

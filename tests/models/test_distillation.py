@@ -6,15 +6,17 @@ import json
 
 import numpy as np
 import pytest
-from checkpoints import save_random, small_config, training_inputs
+from checkpoints import SIZES, save_random, small_config, training_inputs
 from comparison import assert_close
 from test_distillation_losses import log_softmax
 
 from distilbert_core import DistilBertTokenizerFast, Head, InputError
+from distilbert_core.cli import main
 from distilbert_core.distillation import DistillationRecipe, distill, load_distiller
 from distilbert_core.distillation.cache import TeacherCache
 from distilbert_core.distillation.trainer import PROJECTION
 from distilbert_core.inference import load_inference
+from weight_conversion import open_weights
 
 LM, CLASSIFIER = Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION
 WIDER = {"dim": 21, "n_layers": 2}  # of the teacher
@@ -229,3 +231,28 @@ def test_what_files_cannot_be(framework, from_files, tmp_path):
     with pytest.raises(InputError, match=r"must have one vocabulary; they differ in 2 tokens, such as 'bad'"):
         distill("sequence-classification", [texts], **options)
     assert not (tmp_path / "new").exists()
+
+
+def test_on_the_command_line(framework, from_files, tmp_path, capsys):
+    _, teacher, texts = from_files
+    options = ["--task", "sequence-classification", "--teacher", teacher, "--data", texts, "--eval", texts]
+    options += ["--backend", framework.name, "--max-steps", 1, "--only-masked", "--json"]
+
+    def run(*words):
+        return main([str(word) for word in ("distill", *options, *words)])
+
+    assert run("--output", tmp_path / "new", "--layers", 0) == 0
+    assert open_weights(tmp_path / "new-student").config.n_layers == 1
+    assert set(json.loads(capsys.readouterr().out)) == {"accuracy", "f1_macro", "matthews_correlation"}
+    assert json.loads((tmp_path / "new/training/settings.json").read_text())["recipe"]["only_masked"]
+    assert run("--output", tmp_path / "new", "--layers", 0, "--resume") == 0
+
+    (tmp_path / "config.json").write_text(json.dumps({**SIZES, "n_layers": 1, "hidden_dim": 8}))
+    assert run("--output", tmp_path / "narrow", "--student-config", tmp_path / "config.json") == 0
+    assert open_weights(tmp_path / "narrow").config.hidden_dim == 8
+    capsys.readouterr()
+    assert run("--output", tmp_path / "wrong", "--student", teacher, "--layers", 0) == 1
+    assert "--student is a model as it is: leave it out, or" in capsys.readouterr().err
+    assert run("--output", tmp_path / "wrong", "--layers", 0, "--top-k", 3) == 1
+    assert "top_k says what a cache keeps" in capsys.readouterr().err
+    assert not (tmp_path / "wrong-student").exists()  # so that the same can be tried again
