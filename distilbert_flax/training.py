@@ -15,19 +15,13 @@ from flax import nnx
 from jax import Array
 
 from distilbert_core.distillation.recipe import DistillationRecipe
-from distilbert_core.distillation.trainer import PROJECTION, Distiller
+from distilbert_core.distillation.trainer import PROJECTION, Distiller, weighted_losses
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch, Sizes
 from distilbert_core.training.recipe import DECAYED, Recipe
 from distilbert_core.training.trainer import NOTHING, Trainer, mean_losses, step_seed
+from distilbert_flax import losses
 from distilbert_flax.inference import next_power, output_count
-from distilbert_flax.losses import (
-    cosine_loss,
-    cross_entropy,
-    distillation_loss,
-    logits_squared_error,
-    question_answering_loss,
-)
 from distilbert_flax.pretrained import LAYOUT
 
 
@@ -51,7 +45,7 @@ class BackendTrainer(Trainer):
         self.optimizer = nnx.Optimizer(self.trained_modules, adamw(recipe, rates), wrt=nnx.Param)
 
     @property
-    def losses(self) -> LossFunction:
+    def loss_function(self) -> LossFunction:
         """From all that is trained, a batch and a key to the losses by name, 'loss' being what is minimised."""
         return finetuning_losses
 
@@ -60,13 +54,13 @@ class BackendTrainer(Trainer):
         key = jax.random.key(step_seed(self.recipe.seed, number))
         trained, optimizer = self.trained_modules, self.optimizer
         if len(parts) == 1:
-            return mean_losses([_step(self.losses, trained, optimizer, parts[0], key)])
-        total, losses = None, []
+            return mean_losses([_step(self.loss_function, trained, optimizer, parts[0], key)])
+        total, values = None, []
         for part, part_key in zip(parts, jax.random.split(key, len(parts)), strict=True):
-            total, of_part = _add_gradients(self.losses, trained, total, part, part_key)
-            losses.append(of_part)
+            total, of_part = _add_gradients(self.loss_function, trained, total, part, part_key)
+            values.append(of_part)
         _apply_mean(trained, optimizer, total, len(parts))
-        return mean_losses(losses)
+        return mean_losses(values)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return parameters and moments; dropout follows from the number of a step."""
@@ -99,20 +93,20 @@ class Trained(nnx.Module):
         self.extra = nnx.Dict({name: nnx.Param(jnp.asarray(array)) for name, array in extra.items()})
 
 
-@partial(nnx.jit, static_argnames="losses", donate_argnames=("trained", "optimizer"))
+@partial(nnx.jit, static_argnames="loss_function", donate_argnames=("trained", "optimizer"))
 def _step(
-    losses: LossFunction, trained: Trained, optimizer: nnx.Optimizer, batch: dict[str, Array], key: Array
+    loss_function: LossFunction, trained: Trained, optimizer: nnx.Optimizer, batch: dict[str, Array], key: Array
 ) -> Losses:
-    gradients, values = _gradients(losses, trained, batch, key)
+    gradients, values = _gradients(loss_function, trained, batch, key)
     optimizer.update(trained, gradients)
     return values
 
 
-@partial(nnx.jit, static_argnames="losses", donate_argnames="total")
+@partial(nnx.jit, static_argnames="loss_function", donate_argnames="total")
 def _add_gradients(
-    losses: LossFunction, trained: Trained, total: nnx.State | None, batch: dict[str, Array], key: Array
+    loss_function: LossFunction, trained: Trained, total: nnx.State | None, batch: dict[str, Array], key: Array
 ) -> tuple[nnx.State, Losses]:
-    gradients, values = _gradients(losses, trained, batch, key)
+    gradients, values = _gradients(loss_function, trained, batch, key)
     return gradients if total is None else jax.tree.map(jnp.add, total, gradients), values
 
 
@@ -121,9 +115,11 @@ def _apply_mean(trained: Trained, optimizer: nnx.Optimizer, total: nnx.State, pa
     optimizer.update(trained, jax.tree.map(lambda gradient: gradient / parts, total))
 
 
-def _gradients(losses: LossFunction, trained: Trained, batch: dict[str, Array], key: Array) -> tuple[nnx.State, Losses]:
+def _gradients(
+    loss_function: LossFunction, trained: Trained, batch: dict[str, Array], key: Array
+) -> tuple[nnx.State, Losses]:
     def loss_of(trained: Trained) -> tuple[Array, Losses]:
-        values = losses(trained, batch, key)
+        values = loss_function(trained, batch, key)
         return values["loss"], values
 
     (_, values), gradients = nnx.value_and_grad(loss_of, has_aux=True)(trained)
@@ -131,7 +127,7 @@ def _gradients(losses: LossFunction, trained: Trained, batch: dict[str, Array], 
 
 
 def finetuning_losses(trained: Trained, batch: dict[str, Array], key: Array) -> Losses:
-    """Return the task's loss; see `BackendTrainer.losses`."""
+    """Return the task's loss; see `BackendTrainer.loss_function`."""
     return {"loss": training_loss(trained.model, batch, key)}
 
 
@@ -139,8 +135,8 @@ class BackendDistiller(Distiller, BackendTrainer):
     """Distillation in JAX."""
 
     @property
-    def losses(self) -> LossFunction:
-        """The weighted sum and its terms; see `BackendTrainer.losses`."""
+    def loss_function(self) -> LossFunction:
+        """The weighted sum and its terms; see `BackendTrainer.loss_function`."""
         return DistillationLosses(self.recipe)
 
     def teach(self, batch: Batch) -> dict[str, Array]:
@@ -161,15 +157,7 @@ class DistillationLosses:
         hidden, logits = hidden_and_logits(trained.model, batch, train=True, rngs=key)
         if PROJECTION in trained.extra:
             hidden = hidden @ trained.extra[PROJECTION][...]  # [M, D] -> [M, E]
-        compared, real, temperature = batch["compared"], batch["real"], self.recipe.temperature
-        return self.recipe.total(
-            {
-                "distillation": lambda: distillation_loss(logits, batch["teacher_logits"], temperature, compared),
-                "task": lambda: cross_entropy(logits, batch["labels"]),
-                "cosine": lambda: cosine_loss(hidden, batch["teacher_hidden"], real),
-                "squared_error": lambda: logits_squared_error(logits, batch["teacher_logits"], compared),
-            }
-        )
+        return weighted_losses(losses, self.recipe, hidden, logits, batch)
 
 
 def hidden_and_logits(
@@ -195,7 +183,7 @@ def training_loss(model: Any, batch: dict[str, Array], key: Array) -> Array:
     if model.head is Head.QUESTION_ANSWERING:  # padding is no place for an answer
         scores = jnp.where(batch["attention_mask"][..., None], outputs, -jnp.inf)
         start, end = jnp.moveaxis(scores, -1, 0)  # [B, T] each
-        loss: Any = question_answering_loss(start, end, batch["start_positions"], batch["end_positions"])
+        loss: Any = losses.question_answering_loss(start, end, batch["start_positions"], batch["end_positions"])
         return loss
     if model.head is Head.MULTIPLE_CHOICE:
         outputs = outputs.reshape(len(batch["labels"]), -1)  # [B, C]

@@ -9,18 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distilbert_core.distillation.trainer import PROJECTION, Distiller
+from distilbert_core.distillation.trainer import PROJECTION, Distiller, weighted_losses
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.trainer import NOTHING, Trainer, mean_losses, step_seed
-from distilbert_pt.losses import (
-    cosine_loss,
-    cross_entropy,
-    distillation_loss,
-    logits_squared_error,
-    question_answering_loss,
-)
+from distilbert_pt import losses
 from distilbert_pt.pretrained import to_array, to_tensor
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim calls them
@@ -56,26 +50,26 @@ class BackendTrainer(Trainer):
         self.optimizer.zero_grad()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(step_seed(self.recipe.seed, number))
-            losses = [self._backward(part, 1 / len(parts)) for part in parts]
+            values = [self._backward(part, 1 / len(parts)) for part in parts]
         clip_(list(self.parameters.values()), self.recipe.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = float(self.rates[number])
         self.optimizer.step()
         self.model.eval()
-        return mean_losses(losses)
+        return mean_losses(values)
 
     def _backward(self, batch: Batch, scale: float) -> dict[str, float]:
         """Add the gradient of a batch, scaled, to the others, and return its losses."""
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16"):
-            losses = self.losses(self._tensors(batch))
-        (scale * losses["loss"]).backward()
-        return {name: loss.item() for name, loss in losses.items()}
+            values = self.batch_losses(self._tensors(batch))
+        (scale * values["loss"]).backward()
+        return {name: value.item() for name, value in values.items()}
 
     def _tensors(self, batch: Batch) -> dict[str, Tensor]:
         values = {name: value if isinstance(value, Tensor) else to_tensor(value) for name, value in batch.items()}
         return {name: tensor.to(self.model.device) for name, tensor in values.items()}
 
-    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def batch_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the losses of a batch by name, 'loss' being what is minimised."""
         return {"loss": training_loss(self.model, batch)}
 
@@ -107,20 +101,12 @@ class BackendDistiller(Distiller, BackendTrainer):
         hidden, logits = hidden_and_logits(self.teacher.model, self._tensors(batch))
         return {"teacher_hidden": hidden, "teacher_logits": logits}
 
-    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the weighted sum and its terms; see `BackendTrainer.losses`."""
+    def batch_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weighted sum and its terms; see `BackendTrainer.batch_losses`."""
         hidden, logits = hidden_and_logits(self.model, batch)
         if PROJECTION in self.extra:
             hidden = hidden @ self.extra[PROJECTION]  # [M, D] -> [M, E]
-        compared, real, temperature = batch["compared"], batch["real"], self.recipe.temperature
-        return self.recipe.total(
-            {
-                "distillation": lambda: distillation_loss(logits, batch["teacher_logits"], temperature, compared),
-                "task": lambda: cross_entropy(logits, batch["labels"]),
-                "cosine": lambda: cosine_loss(hidden, batch["teacher_hidden"], real),
-                "squared_error": lambda: logits_squared_error(logits, batch["teacher_logits"], compared),
-            }
-        )
+        return weighted_losses(losses, self.recipe, hidden, logits, batch)
 
 
 def hidden_and_logits(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -136,7 +122,7 @@ def training_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
     outputs = model.packed_outputs(**rows).flatten(0, 1)[batch["order"]]  # [B, L], [M, L], or [B, T, 2]
     if model.head is Head.QUESTION_ANSWERING:  # padding is no place for an answer
         start, end = outputs.masked_fill(~batch["attention_mask"][..., None], -torch.inf).unbind(-1)
-        loss: Any = question_answering_loss(start, end, batch["start_positions"], batch["end_positions"])
+        loss: Any = losses.question_answering_loss(start, end, batch["start_positions"], batch["end_positions"])
         return loss
     if model.head is Head.MULTIPLE_CHOICE:
         outputs = outputs.reshape(len(batch["labels"]), -1)  # [B, C]

@@ -11,19 +11,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.distillation.trainer import PROJECTION, Distiller
+from distilbert_core.distillation.trainer import PROJECTION, Distiller, weighted_losses
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.trainer import NOTHING, Trainer, mean_losses, step_seed
+from distilbert_tf import losses
 from distilbert_tf.inference import call_traced
-from distilbert_tf.losses import (
-    cosine_loss,
-    cross_entropy,
-    distillation_loss,
-    logits_squared_error,
-    question_answering_loss,
-)
 from distilbert_tf.pretrained import LAYOUT
 
 
@@ -53,34 +47,38 @@ class BackendTrainer(Trainer):
             variable.assign((step_seed(recipe.seed, number), 0))
         self._gradients = tf.function(self._gradients_of, autograph=False)
         self._step = tf.function(self._step_on, autograph=False)
-        self._apply = tf.function(self._apply_mean, autograph=False)
+        self._apply = tf.function(self._apply_gradients, autograph=False)
 
     def packed_step(self, parts: Sequence[Batch], number: int) -> dict[str, float]:
         """Take a step and return the losses before it; see `Trainer.packed_step`."""
         if len(parts) == 1:
             return mean_losses([call_traced(self._step, parts[0])])
-        gradients, losses = zip(*(call_traced(self._gradients, part) for part in parts), strict=True)
-        self._apply(gradients)
-        return mean_losses(losses)
+        total: Any = None
+        values = []
+        for part in parts:
+            gradients, of_part = call_traced(self._gradients, part)
+            total = gradients if total is None else [sum_ + more for sum_, more in zip(total, gradients, strict=True)]
+            values.append(of_part)
+        self._apply([gradient / len(parts) for gradient in total])
+        return mean_losses(values)
 
-    def losses(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def batch_losses(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the losses of a batch by name, 'loss' being what is minimised."""
         return {"loss": training_loss(self.model, batch)}
 
     def _gradients_of(self, batch: dict[str, tf.Tensor]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         with tf.GradientTape() as tape:
-            losses = self.losses(batch)
-        values = [v.value for v in self.variables.values()]
-        return tape.gradient(losses["loss"], values, unconnected_gradients="zero"), losses
+            values = self.batch_losses(batch)
+        variables = [variable.value for variable in self.variables.values()]
+        return tape.gradient(values["loss"], variables, unconnected_gradients="zero"), values
 
     def _step_on(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        gradients, losses = self._gradients_of(batch)
-        self.optimizer.apply(gradients, list(self.variables.values()))
-        return losses
+        gradients, values = self._gradients_of(batch)
+        self._apply_gradients(gradients)
+        return values
 
-    def _apply_mean(self, gradients: Sequence[list[tf.Tensor]]) -> None:
-        means = [tf.add_n(parts) / len(parts) for parts in zip(*gradients, strict=True)]
-        self.optimizer.apply(means, list(self.variables.values()))
+    def _apply_gradients(self, gradients: Sequence[tf.Tensor]) -> None:
+        self.optimizer.apply(gradients, list(self.variables.values()))
 
     def state(self) -> dict[str, np.ndarray]:
         """Return parameters, moments, and the state of dropout's generators."""
@@ -114,21 +112,13 @@ class BackendDistiller(Distiller, BackendTrainer):
         model = self.teacher.model
         return tf.function(lambda batch: hidden_and_logits(model, batch, training=False), autograph=False)
 
-    def losses(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Return the weighted sum and its terms; see `BackendTrainer.losses`."""
+    def batch_losses(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Return the weighted sum and its terms; see `BackendTrainer.batch_losses`."""
         hidden, logits = hidden_and_logits(self.model, batch, training=True)
         if PROJECTION in self.extra:
             projection = self.extra[PROJECTION]
             hidden = ops.cast(hidden, projection.dtype) @ projection.value  # [M, D] -> [M, E]
-        compared, real, temperature = batch["compared"], batch["real"], self.recipe.temperature
-        return self.recipe.total(
-            {
-                "distillation": lambda: distillation_loss(logits, batch["teacher_logits"], temperature, compared),
-                "task": lambda: cross_entropy(logits, batch["labels"]),
-                "cosine": lambda: cosine_loss(hidden, batch["teacher_hidden"], real),
-                "squared_error": lambda: logits_squared_error(logits, batch["teacher_logits"], compared),
-            }
-        )
+        return weighted_losses(losses, self.recipe, hidden, logits, batch)
 
 
 def hidden_and_logits(model: Any, batch: dict[str, tf.Tensor], training: bool) -> tuple[tf.Tensor, tf.Tensor]:
@@ -148,7 +138,7 @@ def training_loss(model: Any, batch: dict[str, tf.Tensor]) -> tf.Tensor:
     if model.head is Head.QUESTION_ANSWERING:  # padding is no place for an answer
         real = batch["attention_mask"][..., None]
         start, end = tf.unstack(tf.where(real, outputs, -np.inf), axis=-1)
-        return question_answering_loss(start, end, batch["start_positions"], batch["end_positions"])
+        return losses.question_answering_loss(start, end, batch["start_positions"], batch["end_positions"])
     if model.head is Head.MULTIPLE_CHOICE:
         outputs = tf.reshape(outputs, (tf.size(batch["labels"]), -1))  # [B, C]
     return model.task_loss(outputs, batch["labels"])

@@ -6,7 +6,9 @@ Shapes: M real tokens, K of these whose logits are compared, D and E model sizes
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -110,6 +112,29 @@ class Distiller(Trainer):
     def teach(self, batch: Batch) -> dict[str, Any]:
         """Return teacher_hidden [M, E] and teacher_logits [K, V] for what `packed` returned, as tensors."""
         raise NotImplementedError
+
+
+def weighted_losses(
+    losses: ModuleType, recipe: DistillationRecipe, hidden: Any, logits: Any, batch: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the losses of a step by name: 'loss', the weighted sum, and each of its terms.
+
+    Args:
+        losses: The module `losses` of the backend.
+        recipe: Its weights, and the temperature.
+        hidden: [M, E] hidden states of the student, projected to the teacher's width.
+        logits: [K, V] of the student.
+        batch: What `pack_comparison` returned, with teacher_hidden and teacher_logits.
+    """
+    compared, real, temperature = batch["compared"], batch["real"], recipe.temperature
+    return recipe.total(
+        {
+            "distillation": lambda: losses.distillation_loss(logits, batch["teacher_logits"], temperature, compared),
+            "task": lambda: losses.cross_entropy(logits, batch["labels"]),
+            "cosine": lambda: losses.cosine_loss(hidden, batch["teacher_hidden"], real),
+            "squared_error": lambda: losses.logits_squared_error(logits, batch["teacher_logits"], compared),
+        }
+    )
 
 
 def _check_pair(student: Any, teacher: Inference) -> None:
