@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from distilbert_core.checkpoint import Checkpoint
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.distillation.cache import TeacherCache
 from distilbert_core.distillation.classification import PartlyLabelled
@@ -23,8 +24,7 @@ from distilbert_core.training.tasks import Task
 
 TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (PackedMaskedLM, PartlyLabelled)}
 # The numbers of a recipe that decide what the teacher is asked, and in which order.
-ASKED = ("max_steps", "epochs", "batch_size", "accumulate", "max_length", "mask_probability", "mask_smoothing",
-         "only_masked", "seed")  # fmt: skip
+ASKED = ("batch_size", "accumulate", "max_length", "mask_probability", "mask_smoothing", "only_masked", "seed")
 
 
 def distill(
@@ -109,17 +109,20 @@ def distill(
     kind, recipe = TASKS[task], recipe or DistillationRecipe()
     places, _ = split_hub_options(where)
     _check_vocabularies(student, teacher, places)
-    said_by = {"teacher": str(teacher), "teacher_dtype": teacher_dtype or recipe.stored_dtype}
+    dtype = teacher_dtype or recipe.stored_dtype
     store = None
     if cache is not None:
-        asked = {name: getattr(recipe, name) for name in ASKED}
-        settings = {**said_by, **asked, "task": task, "data": [fingerprint(file) for file in data]}
+        settings = {
+            "task": task,
+            "data": [fingerprint(file) for file in data],
+            "teacher": _weights(teacher, places),
+            "teacher_dtype": dtype,
+            **{name: getattr(recipe, name) for name in ASKED},
+        }
         store = TeacherCache.open(cache, settings, top_k=top_k, temperature=recipe.temperature)
 
     def load(backend: str, head: Head, model: str | Path, recipe: Any, rates: Any, **kwargs: Any) -> Distiller:
-        return load_distiller(
-            backend, head, model, teacher, recipe, rates, teacher_dtype=teacher_dtype, cache=store, **kwargs
-        )
+        return load_distiller(backend, head, model, teacher, recipe, rates, teacher_dtype=dtype, cache=store, **kwargs)
 
     with store or nullcontext():
         return run_from_files(
@@ -136,9 +139,15 @@ def distill(
             new_head=new_head,
             resume=resume,
             progress=progress,
-            more_settings=said_by,
+            more_settings={"teacher": str(teacher), "teacher_dtype": dtype},
             **where,
         )
+
+
+def _weights(teacher: str | Path, places: Mapping[str, Any]) -> list[str]:
+    """Return the checksums of the teacher's weight files."""
+    files = {entry.path for entry in Checkpoint(teacher, **places).entries.values()}
+    return [fingerprint(file) for file in sorted(files)]
 
 
 def _labels(kind: type[Task], teacher: str | Path, places: Mapping[str, Any]) -> list[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -209,6 +210,26 @@ def test_a_run_from_files(framework, from_files, tmp_path):
     assert files[0] == files[1]
     with pytest.raises(InputError, match="was begun with another model, teacher"):
         run("whole", resume=True, student=teacher, teacher=student)
+
+
+def test_a_cache_is_of_one_teacher(framework, from_files, tmp_path):
+    """Its weights count, not where they are; runs of any length share it."""
+    student, teacher, texts = from_files
+    options = {"student": student, "backend": framework.name, "cache": tmp_path / "cache"}
+
+    def run(folder, teacher, steps):
+        recipe = DistillationRecipe(max_steps=steps, batch_size=8, dropout=0.0)
+        distill("sequence-classification", [texts], output=tmp_path / folder, teacher=teacher, recipe=recipe, **options)
+        return json.loads((tmp_path / folder / "training/metrics.jsonl").read_text().splitlines()[0])["loss"]
+
+    first = run("one", teacher, 1)
+    shutil.copytree(teacher, tmp_path / "moved")
+    assert abs(run("two", tmp_path / "moved", 1) - first) < 1e-3  # hidden states are kept in float16
+    shards = len(list((tmp_path / "cache").glob("*.safetensors")))
+    run("three", teacher, 2)
+    assert len(list((tmp_path / "cache").glob("*.safetensors"))) == shards + 1
+    with pytest.raises(InputError, match="cache was made with another teacher"):
+        run("four", student, 1)
 
 
 def test_what_files_cannot_be(framework, from_files, tmp_path):
