@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from distilbert_core.distillation.trainer import PROJECTION, Distiller, weighted_losses
@@ -26,8 +29,18 @@ class BackendTrainer(Trainer):
     backend = "pt"
     mixed: ClassVar = {"dtype": "float32"}  # PyTorch chooses what to compute in bfloat16: autocast
 
+    @classmethod
+    def join(cls) -> dict[str, Any]:
+        """Wait for the other processes, if torchrun started them; see `Trainer.join`."""
+        if "TORCHELASTIC_RUN_ID" in os.environ and not dist.is_initialized():
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            atexit.register(dist.destroy_process_group)
+        return {"device": f"cuda:{os.environ.get('LOCAL_RANK', 0)}"} if torch.cuda.is_available() else {}
+
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray, extra: Mapping[str, np.ndarray] = NOTHING):
         super().__init__(model, recipe, rates)
+        if dist.is_initialized():
+            self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         self.extra = {name: nn.Parameter(to_tensor(array).to(model.device)) for name, array in extra.items()}
         decayed, others = (
             {p.name: model.get_parameter(p.name) for p in self.trained if recipe.decays(p) is decay}
@@ -49,14 +62,25 @@ class BackendTrainer(Trainer):
         self.model.train()
         self.optimizer.zero_grad()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(step_seed(self.recipe.seed, number))
-            values = [self._backward(part, 1 / len(parts)) for part in parts]
+            torch.manual_seed(step_seed(self.recipe.seed, number, self.rank))
+            values = [self._backward(part, 1 / (len(parts) * self.world_size)) for part in parts]
+        losses = self._over_processes(mean_losses(values))
         clip_(list(self.parameters.values()), self.recipe.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = float(self.rates[number])
         self.optimizer.step()
         self.model.eval()
-        return mean_losses(values)
+        return losses
+
+    def _over_processes(self, losses: dict[str, float]) -> dict[str, float]:
+        """Add up the gradients of all processes, and return the means of their losses."""
+        if self.world_size == 1:
+            return losses
+        means = torch.tensor([*losses.values()], dtype=torch.float64, device=self.model.device) / self.world_size
+        gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        for sum_ in [dist.all_reduce(tensor, async_op=True) for tensor in (*gradients, means)]:
+            sum_.wait()
+        return dict(zip(losses, means.tolist(), strict=True))
 
     def _backward(self, batch: Batch, scale: float) -> dict[str, float]:
         """Add the gradient of a batch, scaled, to the others, and return its losses."""

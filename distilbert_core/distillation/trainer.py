@@ -20,7 +20,7 @@ from distilbert_core.distillation.recipe import DistillationRecipe
 from distilbert_core.errors import InputError
 from distilbert_core.inference import Inference, load_inference
 from distilbert_core.parameters import Head
-from distilbert_core.training.batches import Batch, split_batch
+from distilbert_core.training.batches import Batch
 from distilbert_core.training.trainer import Trainer
 
 PROJECTION = "projection"  # from the student's hidden states to the teacher's, where they are not as wide
@@ -63,14 +63,16 @@ class Distiller(Trainer):
                 drawn = np.random.default_rng([recipe.seed, wide, wider]).normal(0, wide**-0.5, (wide, wider))
                 extra[PROJECTION] = drawn.astype(recipe.stored_dtype)
         distiller = cls(student, recipe, rates, extra)
+        if cache is not None and distiller.world_size > 1:
+            raise InputError(f"A cache is for one process, got {distiller.world_size}: leave it out.")
         distiller.teacher, distiller.cache = teacher, cache
         return distiller
 
     def take_step(self, batch: Batch, number: int) -> dict[str, float]:
         """Take a step and return the losses before it by name; see `Trainer.take_step`."""
         first = number * self.recipe.accumulate
-        parts = split_batch(batch, self.recipe.accumulate)
-        return self.packed_step([self._taught(self.packed(part), i) for i, part in enumerate(parts, first)], number)
+        parts = self.own_parts(batch)
+        return self.packed_step([self._taught(self.packed(part), first + place) for place, part in parts], number)
 
     def packed(self, batch: Batch) -> Batch:
         """Return a batch as packed rows, with the places that are compared."""
@@ -194,10 +196,10 @@ def load_distiller(
         >>> [abs(losses[f"loss_{term}"]) < 1e-6 for term in ("distillation", "cosine")]
         [True, True]
     """
-    module = importlib.import_module(f"{load_backend(backend).__name__}.training")
+    distiller = importlib.import_module(f"{load_backend(backend).__name__}.training").BackendDistiller
+    model = distiller.load_model(head, student, recipe, new_head, **kwargs)
     known = None
     if teacher is not None and recipe.needs_teacher:
-        known = load_inference(backend, head, teacher, dtype=teacher_dtype or recipe.stored_dtype)
-    distiller = module.BackendDistiller
-    model = distiller.load_model(head, student, recipe, new_head, **kwargs)
+        dtype = teacher_dtype or recipe.stored_dtype
+        known = load_inference(backend, head, teacher, dtype=dtype, **distiller.join())
     return distiller.of(model, recipe, rates, known, cache)

@@ -188,7 +188,7 @@ def run_from_files(
     run = Run(output, trainer, data, features, eval_rows, eval_features)
     if resume:
         run.load_state()
-    else:
+    elif trainer.rank == 0:
         replace_files(folder, {SETTINGS_FILE: _json(settings)})
     run.train(progress)
     return run.done

@@ -64,6 +64,22 @@ class Log:
         self._file.flush()
 
 
+class Silence(Log):
+    """The log of a process that leaves writing to another."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def step(self, *args: Any, **kwargs: Any) -> None:
+        """Note nothing."""
+
+    def evaluation(self, *args: Any, **kwargs: Any) -> None:
+        """Note nothing."""
+
+
 def _lines(path: Path) -> list[str]:
     """Return the whole lines of a file; a kill may have cut the last."""
     text = path.read_text() if path.exists() else ""

@@ -15,7 +15,7 @@ from distilbert_core.checkpoint import replace_files
 from distilbert_core.errors import CheckpointError, TrainingError
 from distilbert_core.training.batches import training_order
 from distilbert_core.training.metrics import Metrics
-from distilbert_core.training.reporting import Log, draw_curve, training_bar
+from distilbert_core.training.reporting import Log, Silence, draw_curve, training_bar
 from distilbert_core.training.tasks import LOWER_IS_BETTER, Feature, Row, Task
 from distilbert_core.training.trainer import Trainer
 
@@ -85,7 +85,9 @@ class Run:
         every = recipe.steps_between_evaluations(len(self.features))
         order = training_order([feature.size for feature in self.features], recipe.batch_size, recipe.seed)
         order = islice(order, done.step, None)
-        with Log(self.folder / LOG_FILE, done.step) as log, training_bar(steps, done.step, progress) as bar:
+        writes = self.trainer.rank == 0
+        log_file = Log(self.folder / LOG_FILE, done.step) if writes else Silence()
+        with log_file as log, training_bar(steps, done.step, progress if writes else False) as bar:
             while done.step < steps and not (recipe.patience and done.worse >= recipe.patience):
                 rows = [self.features[i] for i in next(order)]
                 batch = self.data.batch(rows, [recipe.seed, 1 + done.step])
@@ -99,7 +101,8 @@ class Run:
                 log.step(done.step, losses, float(self.trainer.rates[done.step - 1]), tokens, flush=pause)
                 if pause:
                     self._pause(log.evaluation)
-                    draw_curve(self.folder / LOG_FILE, self.folder / CURVE_FILE, self.data.metric)
+                    if writes:
+                        draw_curve(self.folder / LOG_FILE, self.folder / CURVE_FILE, self.data.metric)
 
     def _pause(self, report: Callable[[int, Metrics], None]) -> None:
         """Measure the model, keep it if it is the best, and save the state of the run."""
@@ -109,9 +112,11 @@ class Run:
                 raise self._error(f"After step {self.done.step} {name} is not finite")
         if self.eval_rows is None or self._is_better(report):
             self.done.best_step = self.done.step
-            self.trainer.model.save_pretrained(self.output)
-            self.data.tokenizer.save_pretrained(self.output)
-        self._save_state(state)
+            if self.trainer.rank == 0:
+                self.trainer.model.save_pretrained(self.output)
+                self.data.tokenizer.save_pretrained(self.output)
+        if self.trainer.rank == 0:
+            self._save_state(state)
 
     def _is_better(self, report: Callable[[int, Metrics], None]) -> bool:
         """Measure the model, and return whether it is better than all before."""

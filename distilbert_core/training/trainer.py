@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distilbert_core.backends import backend_class, load_backend
-from distilbert_core.errors import CheckpointWarning
+from distilbert_core.errors import CheckpointWarning, InputError
 from distilbert_core.inference import PackedInference
 from distilbert_core.parameters import BODY, Head, Parameter, initial_array
 from distilbert_core.training.batches import Batch, Sizes, pack_batch, split_batch
@@ -35,6 +35,7 @@ class Trainer:
 
     backend: ClassVar[str]
     sizes: ClassVar[Sizes] = Sizes()
+    rank, world_size = 0, 1  # number of this process, and how many share each step
     mixed: ClassVar[Mapping[str, str]]  # keywords of `from_pretrained` for computation in bfloat16
 
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray, extra: Mapping[str, np.ndarray] = NOTHING):
@@ -47,6 +48,7 @@ class Trainer:
     @classmethod
     def load_model(cls, head: Head, source: str | Path, recipe: Recipe, new_head: bool = False, **kwargs: Any) -> Any:
         """Load the model of a checkpoint for training; see `load_trainer`."""
+        kwargs = {**cls.join(), **kwargs}
         if recipe.dropout is not None:
             kwargs |= dict.fromkeys(DROPOUTS, recipe.dropout)
         kwargs |= cls.mixed if recipe.dtype == "bfloat16" else {"dtype": recipe.dtype}
@@ -61,6 +63,11 @@ class Trainer:
                 new = initial_array(parameter, model.config, recipe.seed)
                 model._set_array(parameter, new.astype(recipe.stored_dtype))
         return model
+
+    @classmethod
+    def join(cls) -> dict[str, Any]:
+        """Wait for other processes that share each step, and return keywords of `from_pretrained`: where models go."""
+        return {}
 
     @property
     def trained(self) -> list[Parameter]:
@@ -78,14 +85,31 @@ class Trainer:
 
     def take_step(self, batch: Batch, number: int) -> dict[str, float]:
         """Take a step and return the losses before it by name, 'loss' being what is minimised; see `step`."""
-        return self.packed_step([self.packed(part) for part in split_batch(batch, self.recipe.accumulate)], number)
+        return self.packed_step([self.packed(part) for _, part in self.own_parts(batch)], number)
+
+    def own_parts(self, batch: Batch) -> list[tuple[int, Batch]]:
+        """Return the parts of a batch that this process computes, with their numbers among those of all processes.
+
+        Raises:
+            InputError: There are fewer rows than parts.
+        """
+        count = self.recipe.accumulate * self.world_size
+        parts = split_batch(batch, count)
+        if len(parts) < count:
+            raise InputError(f"A batch of {len(parts)} rows has no part for each of {self.world_size} processes.")
+        return [*enumerate(parts)][self.rank :: self.world_size]
 
     def packed(self, batch: Batch) -> Batch:
         """Return a batch as packed rows, with all that the loss needs."""
         return pack_batch(batch, self.model.head, self.inference.pack, self.sizes)
 
     def packed_step(self, parts: Sequence[Batch], number: int) -> dict[str, float]:
-        """Take a step along the mean gradient of batches that `packed` returned; return their mean losses by name."""
+        """Take a step along the mean gradient of the parts of all processes; return their mean losses by name.
+
+        Args:
+            parts: What `packed` returned for each part of this process.
+            number: Number of the step, from 0.
+        """
         raise NotImplementedError
 
     def state(self) -> dict[str, np.ndarray]:
@@ -102,9 +126,9 @@ def mean_losses(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: fmean(float(part[name]) for part in losses) for name in losses[0]}
 
 
-def step_seed(seed: int, number: int) -> int:
-    """Return a seed for dropout, in [0, 2**32): that of one step, or of one layer for all steps."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+def step_seed(seed: int, number: int, rank: int = 0) -> int:
+    """Return a seed for dropout, in [0, 2**32): that of one step in one process, or of one layer for all steps."""
+    return int(np.random.SeedSequence([seed, number, rank] if rank else [seed, number]).generate_state(1)[0])
 
 
 def load_trainer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -85,6 +86,49 @@ def test_two_processes_train_the_weights_of_one(checkpoint, one_process, tmp_pat
     weights = PT.parameters(PT.load(HEAD, tmp_path, dtype="auto"))
     # Measured: 2.3e-11, in a key bias. Its gradient is 0 but for rounding, which AdamW divides by its size.
     assert_close(weights, one_process, 1e-9)
+
+
+@pytest.mark.parametrize("command", ["finetune", "distill"])
+def test_two_processes_make_the_run_of_one(checkpoint, tmp_path, command):
+    """The same parts of each batch, in one process after one another and in two at once. Measured: 0."""
+    folder, _ = checkpoint
+    data = folder / "train.tsv"
+    words = [
+        command,
+        "--column",
+        "text=sentence",
+        "--eval",
+        data,
+        "--task",
+        "sequence-classification",
+        "--backend",
+        "pt",
+        "--dtype",
+        "float64",
+        "--dropout",
+        "0",
+    ]
+    words += ["--max-steps", "3", "--batch-size", "4", "--learning-rate", "1e-2"]
+    if command == "finetune":
+        words += ["--model", folder, "--train", data, "--new-head"]
+    else:
+        words += ["--teacher", folder, "--student", folder, "--data", data, "--task-weight", "9"]
+    cli = ("-m", "distilbert_core.cli", *map(str, words))
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    for name, start in (("two", (*torchrun, *cli)), ("one", (*cli, "--accumulate", "2"))):
+        done = subprocess.run(
+            [sys.executable, *start, "--output", str(tmp_path / name)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    one, two = (PT.parameters(PT.load(HEAD, tmp_path / name, dtype="auto")) for name in ("one", "two"))
+    assert_close(two, one, 1e-12)
+    logs = [(tmp_path / name / "training/metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
+    assert len(logs[0]) == len(logs[1])  # one process wrote it
+    losses = [[json.loads(line)["loss"] for line in lines if '"loss"' in line] for lines in logs]
+    assert_close(losses[1], losses[0], 1e-12)
 
 
 def test_shares_make_up_the_batches():
