@@ -92,7 +92,7 @@ def shard(node: Any, mesh: Mesh, rules: Rules) -> None:
         axes = variable.get_metadata().get("logical_axes", ())
         # Some of what an optimizer keeps for a parameter is of another shape than the parameter.
         spec = _spec(name, value.shape, axes, mesh, rules) if len(axes) == value.ndim else PartitionSpec()
-        placed.append((path, variable.replace(_place(value, NamedSharding(mesh, spec)))))
+        placed.append((path, variable.replace(place(value, NamedSharding(mesh, spec)))))
     nnx.update(node, nnx.from_flat_state(placed))
 
 
@@ -127,10 +127,10 @@ def shard_batch(batch: Any, mesh: Mesh, rules: Rules) -> Any:
     return jax.tree_util.tree_map_with_path(place, batch)
 
 
-def _place(value: jax.Array, sharding: NamedSharding) -> jax.Array:
+def place(value: jax.Array | np.ndarray, sharding: NamedSharding) -> jax.Array:
     """Return an array that every process has, laid out anew; the devices may be those of all processes."""
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(_place(jax.random.key_data(value), sharding), impl=jax.random.key_impl(value))
+        return jax.random.wrap_key_data(place(jax.random.key_data(value), sharding), impl=jax.random.key_impl(value))
     whole = np.asarray(value)
     return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
 

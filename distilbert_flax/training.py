@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from distilbert_core.distillation.recipe import DistillationRecipe
 from distilbert_core.distillation.trainer import PROJECTION, Distiller, weighted_losses
@@ -23,6 +24,9 @@ from distilbert_core.training.trainer import NOTHING, Trainer, mean_losses, step
 from distilbert_flax import losses
 from distilbert_flax.inference import next_power, output_count
 from distilbert_flax.pretrained import LAYOUT
+from distilbert_flax.sharding import DATA_PARALLEL, place, shard
+
+ROWS = ("input_ids", "position_ids", "segment_ids", "output_tokens")
 
 
 def quarter_steps(count: int) -> int:
@@ -43,6 +47,20 @@ class BackendTrainer(Trainer):
         self.trained_modules = Trained(model, extra)
         self.extra = self.trained_modules.extra
         self.optimizer = nnx.Optimizer(self.trained_modules, adamw(recipe, rates), wrt=nnx.Param)
+        self.rank = jax.process_index()
+        self.mesh: Mesh | None = None
+        if jax.device_count() > 1:  # each computes a share of the packed rows
+            devices = jax.device_count()
+            self.mesh = Mesh(np.array(jax.devices()), ("data",))
+            self.sizes = replace(self.sizes, rows=lambda count: -(-quarter_steps(count) // devices) * devices)
+            shard((self.trained_modules, self.optimizer), self.mesh, DATA_PARALLEL)
+
+    def place(self, batch: Batch) -> Any:
+        """Return the packed rows divided among all devices, and the rest on each; see `Trainer.place`."""
+        if self.mesh is None:
+            return batch
+        rows, rest = NamedSharding(self.mesh, PartitionSpec("data")), NamedSharding(self.mesh, PartitionSpec())
+        return {name: place(array, rows if name in ROWS else rest) for name, array in batch.items()}
 
     @property
     def loss_function(self) -> LossFunction:
@@ -133,6 +151,14 @@ def finetuning_losses(trained: Trained, batch: dict[str, Array], key: Array) -> 
 
 class BackendDistiller(Distiller, BackendTrainer):
     """Distillation in JAX."""
+
+    @classmethod
+    def of(cls, *args: Any, **kwargs: Any) -> Self:
+        """Return a student in training, its teacher on the same devices; see `Distiller.of`."""
+        distiller = super().of(*args, **kwargs)
+        if distiller.mesh is not None and distiller.teacher is not None:
+            shard(distiller.teacher.model, distiller.mesh, DATA_PARALLEL)
+        return distiller
 
     @property
     def loss_function(self) -> LossFunction:

@@ -72,7 +72,8 @@ class Distiller(Trainer):
         """Take a step and return the losses before it by name; see `Trainer.take_step`."""
         first = number * self.recipe.accumulate
         parts = self.own_parts(batch)
-        return self.packed_step([self._taught(self.packed(part), first + place) for place, part in parts], number)
+        taught = [self._taught(self.place(self.packed(part)), first + number_) for number_, part in parts]
+        return self.packed_step(taught, number)
 
     def packed(self, batch: Batch) -> Batch:
         """Return a batch as packed rows, with the places that are compared."""

@@ -34,8 +34,9 @@ class Trainer:
     """
 
     backend: ClassVar[str]
-    sizes: ClassVar[Sizes] = Sizes()
-    rank, world_size = 0, 1  # number of this process, and how many share each step
+    sizes: Sizes = Sizes()
+    rank = 0  # number of this process; the first writes the files
+    world_size = 1  # processes that the parts of a batch are divided among
     mixed: ClassVar[Mapping[str, str]]  # keywords of `from_pretrained` for computation in bfloat16
 
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray, extra: Mapping[str, np.ndarray] = NOTHING):
@@ -85,7 +86,7 @@ class Trainer:
 
     def take_step(self, batch: Batch, number: int) -> dict[str, float]:
         """Take a step and return the losses before it by name, 'loss' being what is minimised; see `step`."""
-        return self.packed_step([self.packed(part) for _, part in self.own_parts(batch)], number)
+        return self.packed_step([self.place(self.packed(part)) for _, part in self.own_parts(batch)], number)
 
     def own_parts(self, batch: Batch) -> list[tuple[int, Batch]]:
         """Return the parts of a batch that this process computes, with their numbers among those of all processes.
@@ -97,11 +98,15 @@ class Trainer:
         parts = split_batch(batch, count)
         if len(parts) < count:
             raise InputError(f"A batch of {len(parts)} rows has no part for each of {self.world_size} processes.")
-        return [*enumerate(parts)][self.rank :: self.world_size]
+        return [*enumerate(parts)][self.rank % self.world_size :: self.world_size]
 
     def packed(self, batch: Batch) -> Batch:
         """Return a batch as packed rows, with all that the loss needs."""
         return pack_batch(batch, self.model.head, self.inference.pack, self.sizes)
+
+    def place(self, batch: Batch) -> Batch:
+        """Return what `packed` returned, laid out over devices if the framework wants that."""
+        return batch
 
     def packed_step(self, parts: Sequence[Batch], number: int) -> dict[str, float]:
         """Take a step along the mean gradient of the parts of all processes; return their mean losses by name.
