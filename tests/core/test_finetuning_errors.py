@@ -51,6 +51,7 @@ def test_labels_of_the_model_to_train(tmp_path, load, task, content, arguments, 
     ((backend, head, fields),) = load
     assert (backend, head) == ("pt", Head.SEQUENCE_CLASSIFICATION)
     assert fields == {
+        "new_head": arguments.get("new_head", False),
         "problem_type": TASKS[task].problem_type,
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
@@ -62,7 +63,7 @@ def test_a_number_has_no_names(tmp_path, load):
     train = write_file(tmp_path / "train.tsv", "text\tlabel\nx\t0.5\n")
     with pytest.raises(LoadingError):
         finetune("regression", train, model=DEFAULT_MODEL, output=tmp_path / "new", backend="pt", new_head=True)
-    assert load[0][2] == {"problem_type": "regression", "num_labels": 1}
+    assert load[0][2] == {"problem_type": "regression", "num_labels": 1, "new_head": True}
 
 
 def test_labels_of_a_head_that_the_checkpoint_lacks(tmp_path, load):
