@@ -18,15 +18,14 @@ from distilbert_core.config import DistilBertConfig
 from distilbert_core.distillation import DistillationRecipe
 from distilbert_core.distillation.distilling import TASKS
 from distilbert_core.errors import DistilBertError, InputError
-from distilbert_core.parameters import Head
 from distilbert_core.tokenization import DistilBertTokenizerFast
+from weight_conversion.cli import FORCE_HELP, HEADS
 from weight_conversion.student import corpus_vocabulary, make_student
 from weight_conversion.weights import Weights
 
 WIDTHS = ("dim", "hidden_dim", "n_heads")
 NUMBERS = tuple(field.name for field in fields(DistillationRecipe) if field.name != "doc_stride")
 MODEL = "FOLDER_OR_HUB_ID"
-HEADS = {head.architecture: head for head in Head}
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, given: str | None) -> list[int] | None:
@@ -59,7 +58,7 @@ def width_options() -> Decorator:
 @click.option("--head", type=click.Choice(list(HEADS)), help="Class of the student.", show_default="the teacher's")
 @click.option("--vocabulary-of", type=FILE, multiple=True, metavar="FILE", help="Keep the tokens of a text file only.")
 @click.option("--vocabulary-size", type=int, metavar="N", help="Keep so many of them, the most frequent.")
-@click.option("--force", is_flag=True, help="Replace what is there.")
+@click.option("--force", is_flag=True, help=FORCE_HELP)
 def student(teacher, destination, head, vocabulary_of, vocabulary_size, force, **widths):
     """Make a smaller model out of a larger one.
 
@@ -148,7 +147,7 @@ def _parts_of(file: Path, teacher: str, given: dict[str, Any]) -> dict[str, Any]
     """Return what of the teacher a student with a configuration has: its layers evenly over the teacher's.
 
     Raises:
-        InputError: The file is no configuration, or says more than that.
+        InputError: The file is no configuration, or has more layers than the teacher.
     """
     try:
         config = DistilBertConfig.from_dict(json.loads(file.read_text(encoding="utf-8")))

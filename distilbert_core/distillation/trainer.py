@@ -68,19 +68,13 @@ class Distiller(Trainer):
         distiller.teacher, distiller.cache = teacher, cache
         return distiller
 
-    def take_step(self, batch: Batch, number: int) -> dict[str, float]:
-        """Take a step and return the losses before it by name; see `Trainer.take_step`."""
-        first = number * self.recipe.accumulate
-        parts = self.own_parts(batch)
-        taught = [self._taught(self.place(self.packed(part)), first + number_) for number_, part in parts]
-        return self.packed_step(taught, number)
-
     def packed(self, batch: Batch) -> Batch:
         """Return a batch as packed rows, with the places that are compared."""
         return pack_comparison(batch, self.model.head, self.inference.pack, self.sizes, self.recipe.only_masked)
 
-    def _taught(self, batch: Batch, number: int) -> Batch:
-        """Return a packed batch with teacher_hidden [M, E] and teacher_logits [K, V], from the cache if it has them."""
+    def prepared(self, part: Batch, number: int) -> Batch:
+        """Return a part with teacher_hidden [M, E] and teacher_logits [K, V], from the cache if it has them."""
+        batch = super().prepared(part, number)
         if not self.recipe.needs_teacher:
             return batch
         found = None if self.cache is None else self.cache.get(number)

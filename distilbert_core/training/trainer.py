@@ -86,7 +86,8 @@ class Trainer:
 
     def take_step(self, batch: Batch, number: int) -> dict[str, float]:
         """Take a step and return the losses before it by name, 'loss' being what is minimised; see `step`."""
-        return self.packed_step([self.place(self.packed(part)) for _, part in self.own_parts(batch)], number)
+        first = number * self.recipe.accumulate
+        return self.packed_step([self.prepared(part, first + i) for i, part in self.own_parts(batch)], number)
 
     def own_parts(self, batch: Batch) -> list[tuple[int, Batch]]:
         """Return the parts of a batch that this process computes, with their numbers among those of all processes.
@@ -104,6 +105,10 @@ class Trainer:
         """Return a batch as packed rows, with all that the loss needs."""
         return pack_batch(batch, self.model.head, self.inference.pack, self.sizes)
 
+    def prepared(self, part: Batch, number: int) -> Batch:
+        """Return a part of a batch as `packed_step` takes it; `number` is that of the part in the whole run."""
+        return self.place(self.packed(part))
+
     def place(self, batch: Batch) -> Batch:
         """Return what `packed` returned, laid out over devices if the framework wants that."""
         return batch
@@ -112,7 +117,7 @@ class Trainer:
         """Take a step along the mean gradient of the parts of all processes; return their mean losses by name.
 
         Args:
-            parts: What `packed` returned for each part of this process.
+            parts: What `prepared` returned for each part of this process.
             number: Number of the step, from 0.
         """
         raise NotImplementedError
