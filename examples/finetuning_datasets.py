@@ -166,7 +166,7 @@ def codah(source: Path) -> Data:
 
 
 def mlm(source: Path) -> Data:
-    """Plain text, a paragraph or a sentence a line."""
+    """Documents, each a list of lines: a novel's paragraphs, a sentence of Wikipedia, or all of WikiText-2."""
     books = {path.name.removesuffix(".gz") for path in (source / "gutenberg").glob("*.txt*")}
     bodies = [
         re.split(r"\*\*\* ?(?:START|END) OF.*", read_text(source / "gutenberg" / book))[1] for book in sorted(books)
@@ -174,9 +174,8 @@ def mlm(source: Path) -> Data:
     wikisplit = [read_columns(source / f"wikisplit/{part}.tsv") for part in ("tune", "validation", "test")]
     lines = [line.strip() for line in read_text(source / "wikitext2/valid.txt").split("\n")]
     return {
-        "train": [line for body in bodies for line in paragraphs(body)]
-        + [row[0] for rows in wikisplit for row in rows],
-        "dev": [line for line in lines if line and not re.fullmatch(r"= .* =", line)],
+        "train": [paragraphs(body) for body in bodies] + [[row[0]] for rows in wikisplit for row in rows],
+        "dev": [[line for line in lines if line and not re.fullmatch(r"= .* =", line)]],
     }
 
 
@@ -203,6 +202,11 @@ def squad_lines(rows: Rows) -> Iterable[str]:
     return [json.dumps({"version": "1.1", "data": rows}, ensure_ascii=False)]
 
 
+def text_lines(rows: Rows) -> Iterable[str]:
+    """Documents -> their lines, and a blank one between documents."""
+    return "\n\n".join("\n".join(document) for document in rows).split("\n")
+
+
 DATASETS: dict[str, tuple[Callable[[Path], Data], str, Callable[[Rows], Iterable[str]]]] = {
     "sst2": (sst2, ".tsv", tsv_lines),
     "rte": (rte, ".tsv", tsv_lines),
@@ -212,7 +216,7 @@ DATASETS: dict[str, tuple[Callable[[Path], Data], str, Callable[[Rows], Iterable
     "goemotions": (goemotions, ".jsonl", jsonl_lines),
     "comve": (comve, ".jsonl", jsonl_lines),
     "codah": (codah, ".jsonl", jsonl_lines),
-    "mlm": (mlm, ".txt", list),
+    "mlm": (mlm, ".txt", text_lines),
 }
 
 
@@ -226,7 +230,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--only", nargs="+", choices=DATASETS, default=list(DATASETS), metavar="NAME", help=", ".join(DATASETS)
     )
-    parser.add_argument("--limit", type=int, help="write only the first N rows of train (of SQuAD: paragraphs)")
+    parser.add_argument(
+        "--limit", type=int, help="write only the first N rows of train (of SQuAD: paragraphs; of mlm: documents)"
+    )
     args = parser.parse_args(arguments)
     for name in args.only:
         read, suffix, lines = DATASETS[name]

@@ -87,7 +87,7 @@ EXPECTED = {
     **{f"goemotions/{split}.jsonl": GOEMOTIONS for split in ("train", "dev", "test")},
     **{f"comve/{split}.jsonl": COMVE for split in ("train", "dev", "test")},
     **{f"codah/{split}.jsonl": CODAH for split in ("train", "dev", "test")},
-    "mlm/train.txt": "Zero two.\nThree.\nOne two.\nThree.\ntune one .\nvalidation one .\ntest one .\n",
+    "mlm/train.txt": "Zero two.\nThree.\n\nOne two.\nThree.\n\ntune one .\n\nvalidation one .\n\ntest one .\n",
     "mlm/dev.txt": "A line = here .\n",
 }
 
