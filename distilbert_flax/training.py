@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from distilbert_core.distillation.recipe import DistillationRecipe
 from distilbert_core.distillation.trainer import PROJECTION, Distiller, weighted_losses
+from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch, Sizes
 from distilbert_core.training.recipe import DECAYED, Recipe
@@ -151,6 +152,8 @@ class BackendDistiller(Distiller, BackendTrainer):
     def of(cls, *args: Any, **kwargs: Any) -> Self:
         """Return a student in training, its teacher on the same devices; see `Distiller.of`."""
         distiller = super().of(*args, **kwargs)
+        if distiller.cache is not None and jax.process_count() > 1:
+            raise InputError(f"A cache is for one process, got {jax.process_count()}: leave it out.")
         if distiller.mesh is not None and distiller.teacher is not None:
             shard(distiller.teacher.model, distiller.mesh, DATA_PARALLEL)
         return distiller

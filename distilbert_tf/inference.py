@@ -62,8 +62,14 @@ class BackendInference(PackedInference):
         return call_traced(self._run_packed, arguments).numpy()
 
 
-def call_traced(function: Any, arrays: Mapping[str, np.ndarray | None]) -> tf.Tensor:
-    """Call a tf.function of a dict of arrays, traced once for all shapes."""
-    tensors = {name: None if array is None else tf.convert_to_tensor(array) for name, array in arrays.items()}
-    shapes = {name: None if x is None else tf.TensorSpec([None] * x.ndim, x.dtype) for name, x in tensors.items()}
-    return function.get_concrete_function(shapes)(tensors)
+def call_traced(function: Any, *arguments: Mapping[str, np.ndarray | None]) -> Any:
+    """Call a tf.function of dicts of arrays, traced once for all shapes."""
+    tensors = [
+        {name: None if array is None else tf.convert_to_tensor(array) for name, array in arrays.items()}
+        for arrays in arguments
+    ]
+    shapes = [
+        {name: None if x is None else tf.TensorSpec([None] * x.ndim, x.dtype) for name, x in of_one.items()}
+        for of_one in tensors
+    ]
+    return function.get_concrete_function(*shapes)(*tensors)

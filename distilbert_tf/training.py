@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 import keras
@@ -21,64 +21,97 @@ from distilbert_tf.inference import call_traced
 from distilbert_tf.pretrained import LAYOUT
 
 
+@cache
+def all_gpus() -> tf.distribute.Strategy:
+    """Return the strategy of one process that computes on all its GPUs; the default one if there are not several."""
+    return (
+        tf.distribute.MirroredStrategy()
+        if len(tf.config.list_logical_devices("GPU")) > 1
+        else tf.distribute.get_strategy()
+    )
+
+
+def current_strategy() -> tf.distribute.Strategy:
+    """Return the strategy of the scope that this is called in, or else that of all GPUs."""
+    return tf.distribute.get_strategy() if tf.distribute.has_strategy() else all_gpus()
+
+
 class BackendTrainer(Trainer):
-    """Training in Keras, traced once for all lengths of a batch."""
+    """Training in Keras, traced once for all lengths of a batch; on all GPUs, or those of the strategy in scope."""
 
     backend = "tf"
     mixed: ClassVar = {"dtype": "mixed_bfloat16"}
 
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray, extra: Mapping[str, np.ndarray] = NOTHING):
         super().__init__(model, recipe, rates)
-        self.extra = {name: keras.Variable(array, dtype=array.dtype.name, name=name) for name, array in extra.items()}
-        self.variables = {p.name: getattr(*LAYOUT.find(model, p)) for p in self.trained} | self.extra
-        self.optimizer = AdamW(
-            RateTable(rates),
-            weight_decay=recipe.weight_decay,
-            beta_1=recipe.beta1,
-            beta_2=recipe.beta2,
-            epsilon=recipe.epsilon,
-            global_clipnorm=recipe.max_grad_norm,
-        )
-        undecayed = [self.variables[p.name] for p in self.trained if not recipe.decays(p)]
-        self.optimizer.exclude_from_weight_decay([*undecayed, *self.extra.values()])
-        self.optimizer.build(list(self.variables.values()))
+        self.strategy = current_strategy()
+        self.replicas = self.strategy.num_replicas_in_sync
+        with self.strategy.scope():
+            self.extra = {
+                name: keras.Variable(array, dtype=array.dtype.name, name=name) for name, array in extra.items()
+            }
+            self.variables = {p.name: getattr(*LAYOUT.find(model, p)) for p in self.trained} | self.extra
+            self.optimizer = AdamW(
+                RateTable(rates),
+                weight_decay=recipe.weight_decay,
+                beta_1=recipe.beta1,
+                beta_2=recipe.beta2,
+                epsilon=recipe.epsilon,
+                global_clipnorm=recipe.max_grad_norm,
+            )
+            undecayed = [self.variables[p.name] for p in self.trained if not recipe.decays(p)]
+            self.optimizer.exclude_from_weight_decay([*undecayed, *self.extra.values()])
+            self.optimizer.build(list(self.variables.values()))
         generators = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]  # of dropout
         for number, variable in enumerate(generators):
             variable.assign((step_seed(recipe.seed, number), 0))
-        self._gradients = tf.function(self._gradients_of, autograph=False)
+        self._gradients = tf.function(self._mean_gradients, autograph=False)
         self._step = tf.function(self._step_on, autograph=False)
         self._apply = tf.function(self._apply_gradients, autograph=False)
 
+    @classmethod
+    def load_model(cls, *args: Any, **kwargs: Any) -> Any:
+        """Load a model onto the devices that train it; see `Trainer.load_model`."""
+        with current_strategy().scope():
+            return super().load_model(*args, **kwargs)
+
     def packed_step(self, parts: Sequence[Batch], number: int) -> dict[str, float]:
         """Take a step and return the losses before it; see `Trainer.packed_step`."""
-        if len(parts) == 1:
-            return mean_losses([call_traced(self._step, parts[0])])
+        if len(parts) == self.replicas:
+            return mean_losses([call_traced(self._step, *parts)])
         total: Any = None
         values = []
-        for part in parts:
-            gradients, of_part = call_traced(self._gradients, part)
+        for first in range(0, len(parts), self.replicas):  # each device takes one of these parts
+            gradients, of_parts = call_traced(self._gradients, *parts[first : first + self.replicas])
             total = gradients if total is None else [sum_ + more for sum_, more in zip(total, gradients, strict=True)]
-            values.append(of_part)
-        self._apply([gradient / len(parts) for gradient in total])
+            values.append(of_parts)
+        self._apply([gradient / len(values) for gradient in total])
         return mean_losses(values)
 
     def batch_losses(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the losses of a batch by name, 'loss' being what is minimised."""
         return {"loss": training_loss(self.model, batch)}
 
-    def _gradients_of(self, batch: dict[str, tf.Tensor]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        with tf.GradientTape() as tape:
-            values = self.batch_losses(batch)
-        variables = [variable.value for variable in self.variables.values()]
-        return tape.gradient(values["loss"], variables, unconnected_gradients="zero"), values
+    def _mean_gradients(self, *parts: dict[str, tf.Tensor]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """Return means over parts, of which each device has one."""
 
-    def _step_on(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        gradients, values = self._gradients_of(batch)
+        def of_one() -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+            number = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
+            with tf.GradientTape() as tape:
+                values = self.batch_losses(parts[number])
+            variables = [variable.value for variable in self.variables.values()]
+            return tape.gradient(values["loss"], variables, unconnected_gradients="zero"), values
+
+        of_all = self.strategy.run(of_one)
+        return tf.nest.map_structure(lambda value: self.strategy.reduce("MEAN", value, axis=None), of_all)
+
+    def _step_on(self, *parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        gradients, values = self._mean_gradients(*parts)
         self._apply_gradients(gradients)
         return values
 
     def _apply_gradients(self, gradients: Sequence[tf.Tensor]) -> None:
-        self.optimizer.apply(gradients, list(self.variables.values()))
+        self.strategy.run(lambda: self.optimizer.apply(gradients, list(self.variables.values())))
 
     def state(self) -> dict[str, np.ndarray]:
         """Return parameters, moments, and the state of dropout's generators."""
@@ -164,8 +197,12 @@ class RateTable(keras.optimizers.schedules.LearningRateSchedule):
 class AdamW(keras.optimizers.AdamW):
     """AdamW with epsilon where PyTorch and optax have it: added to the root of the corrected mean of squares.
 
-    Keras adds it before the correction, which makes the first steps other ones.
+    Keras adds it before the correction, which makes the first steps other ones. Gradients are the same on all devices,
+    so that they are clipped by the norm of their mean: Keras would add up clipped ones.
     """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars
 
     def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
         """Move a variable by one step of Adam; weight decay has been applied."""

@@ -63,8 +63,9 @@ class Distiller(Trainer):
                 drawn = np.random.default_rng([recipe.seed, wide, wider]).normal(0, wide**-0.5, (wide, wider))
                 extra[PROJECTION] = drawn.astype(recipe.stored_dtype)
         distiller = cls(student, recipe, rates, extra)
-        if cache is not None and distiller.world_size > 1:
-            raise InputError(f"A cache is for one process, got {distiller.world_size}: leave it out.")
+        devices = distiller.world_size * distiller.replicas
+        if cache is not None and devices > 1:
+            raise InputError(f"A cache is for a run that is not divided, got {devices} devices: leave it out.")
         distiller.teacher, distiller.cache = teacher, cache
         return distiller
 

@@ -37,6 +37,7 @@ class Trainer:
     sizes: Sizes = Sizes()
     rank = 0  # number of this process; the first writes the files
     world_size = 1  # processes that the parts of a batch are divided among
+    replicas = 1  # devices of this process that take a part each, at once
     mixed: ClassVar[Mapping[str, str]]  # keywords of `from_pretrained` for computation in bfloat16
 
     def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray, extra: Mapping[str, np.ndarray] = NOTHING):
@@ -95,10 +96,14 @@ class Trainer:
         Raises:
             InputError: There are fewer rows than parts.
         """
-        count = self.recipe.accumulate * self.world_size
+        devices = self.world_size * self.replicas
+        count = self.recipe.accumulate * devices
         parts = split_batch(batch, count)
         if len(parts) < count:
-            raise InputError(f"A batch of {len(parts)} rows has no part for each of {self.world_size} processes.")
+            raise InputError(
+                f"A batch of {len(parts)} rows cannot be divided into {count} parts: {self.recipe.accumulate} "
+                f"(accumulate) for each of {devices} device(s). Give a larger batch_size."
+            )
         return [*enumerate(parts)][self.rank % self.world_size :: self.world_size]
 
     def packed(self, batch: Batch) -> Batch:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 from checkpoints import random_inputs, save_random, small_config
-from comparison import assert_close
+from comparison import assert_close, largest_difference
 from frameworks import FRAMEWORKS
 from processes import fresh_python
 
@@ -76,6 +76,51 @@ def test_two_devices(tmp_path):
         losses, expected = one_device(tmp_path, x, y, keras.optimizers.AdamW(0.01), loss=loss)
         assert_close(json.loads(line), losses, 1e-6)  # of float32, as Keras keeps them
         assert_close(parameters(tmp_path / name), expected, TOLERANCES[name])
+
+
+WHOLE_RUN = """
+import sys
+from contextlib import nullcontext
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from distilbert_core.distillation import DistillationRecipe, distill
+from distilbert_core.training import Recipe, finetune
+
+folder, command = {folder!r}, {command!r}
+numbers = dict(max_steps=2, batch_size=8, learning_rate=1e-2, epsilon=1e-3, dropout=0.0, dtype="float64")
+task, data = "sequence-classification", folder + "/data.tsv"
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+# As many parts of a batch in each: on one device after one another, on two at once.
+for name, scope, parts in (("one", nullcontext(), 4), ("two", mirrored.scope(), 2)):
+    options = dict(output=folder + "/" + name, backend="tf")
+    with scope:
+        if command == "finetune":
+            recipe = Recipe(accumulate=parts, **numbers)
+            finetune(task, data, model=folder + "/model", recipe=recipe, **options)
+        else:
+            recipe = DistillationRecipe(accumulate=parts, **numbers)
+            distill(task, [data], student=folder + "/model", teacher="sst2-tiny", recipe=recipe, **options)
+"""
+
+
+@pytest.mark.parametrize("command", ["finetune", "distill"])
+def test_a_run_on_two_devices_is_that_on_one(tmp_path, command):
+    """Measured: 2.2e-16."""
+    config = small_config(vocab_size=30522, num_labels=2, n_layers=1)
+    save_random(tmp_path / "model", config, Head.SEQUENCE_CLASSIFICATION)
+    DistilBertTokenizerFast.from_pretrained("sst2-tiny").save_pretrained(tmp_path / "model")
+    rows = "".join(f"{'very ' * n}good\t{n % 2}\n" for n in range(11))
+    (tmp_path / "data.tsv").write_text(f"text\tlabel\n{rows}")
+    fresh_python(WHOLE_RUN.format(folder=str(tmp_path), command=command))
+    start, one, two = (parameters(tmp_path / name) for name in ("model", "one", "two"))
+    assert largest_difference(one, start) > 1e-3
+    assert_close(two, one, 1e-12)
+    logs = [(tmp_path / name / "training/metrics.jsonl").read_text() for name in ("one", "two")]
+    losses = [json.loads(log.splitlines()[0])["loss"] for log in logs]
+    assert_close(losses[1], losses[0], 1e-12)
 
 
 TOLERANCES = {"own": 1e-12, "given": 1e-7}  # measured: 4e-14, and 7e-9 for a loss that Keras computes in float32
