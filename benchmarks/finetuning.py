@@ -64,7 +64,8 @@ CASES = (
     Case("CODAH", "multiple-choice", "codah/train.jsonl", "codah/test.jsonl", 100, seeds=1, batch_size=16),
     Case("SQuAD, XQuAD-en", "question-answering", "squad/train.json", "squad/dev.json", 200, seeds=1, batch_size=8,
          learning_rate=2e-4, options=("--max-length", "256")),
-    Case("Gutenberg, WikiText-2", "masked-lm", "mlm/train.txt", "mlm/dev-400.txt", 100, seeds=1, learning_rate=5e-4),
+    Case("Gutenberg, WikiText-2", "masked-lm", "mlm/train.txt", "mlm/dev-400.txt", 60, seeds=1, learning_rate=5e-4,
+         options=("--max-length", "128")),
 )  # fmt: skip
 
 

@@ -99,7 +99,13 @@ def _report(destination: Path, made: Weights) -> None:
 @click.option("--student", "given", metavar=MODEL, help="The student.", show_default="made of the teacher")
 @click.option("--student-config", type=FILE, help="config.json of a student to make: its layers and widths.")
 @width_options()
-@click.option("--data", type=FILE, multiple=True, required=True, help="File to learn from: .txt, .tsv, .csv, .jsonl.")
+@click.option(
+    "--data",
+    type=FILE,
+    multiple=True,
+    required=True,
+    help="File to learn from: .txt, .tsv, .csv, .jsonl. More than one may be given.",
+)
 @click.option("--eval", "eval_file", type=FILE, help="File to measure the student on.")
 @click.option("--output", type=FILE, required=True, help="Folder to make: the best student, and how the run went.")
 @backend_option(BACKENDS)

@@ -7,12 +7,16 @@ import json
 import math
 import shlex
 import shutil
+import signal
+import subprocess
+import sys
 from functools import cache
 
 import numpy as np
 import pytest
 from checkpoints import HEADS_WITH_LOSS, random_inputs, save_random, small_config, training_inputs
 from comparison import assert_close
+from processes import fresh_python
 
 from distilbert_core import CheckpointError, DistilBertTokenizerFast, Head, InputError, TrainingError
 from distilbert_core.cli import main
@@ -167,6 +171,47 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, w
                 run(framework, data, body, tmp_path / "killed", resume=killed_at > 1)
     done = run(framework, data, body, tmp_path / "killed", resume=True)
     assert done.step == RECIPE.max_steps
+    assert weights(tmp_path / "killed") == weights(whole(framework))
+    assert records(tmp_path / "killed") == records(whole(framework))
+
+
+KILLED = """
+import os, signal
+from importlib import import_module
+from distilbert_core.training import Recipe, finetune
+
+trainer = import_module("{package}.training").BackendTrainer
+step = trainer.take_step
+
+def killed(self, batch, number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, batch, number)
+
+trainer.take_step = killed
+finetune(
+    "sequence-classification", {data!r}, eval={data!r}, model={body!r}, output={output!r}, backend={backend!r},
+    recipe=Recipe(**{recipe!r}),
+)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_a_process_that_was_killed_goes_on_to_the_same_bits(framework, data, body, whole, tmp_path, monkeypatch):
+    """A signal that nobody can answer, after the state of step 2 was written."""
+    monkeypatch.setenv("JAX_ENABLE_X64", "true")  # as it is here: XLA rounds otherwise without it
+    code = KILLED.format(
+        package=framework.package.__name__,
+        backend=framework.name,
+        data=str(data),
+        body=str(body),
+        output=str(tmp_path / "killed"),
+        recipe=RECIPE.to_dict(),
+    )
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        fresh_python(code)
+    assert error.value.returncode == -signal.SIGKILL, error.value.stderr
+    assert run(framework, data, body, tmp_path / "killed", resume=True).step == RECIPE.max_steps
     assert weights(tmp_path / "killed") == weights(whole(framework))
     assert records(tmp_path / "killed") == records(whole(framework))
 
