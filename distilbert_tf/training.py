@@ -24,11 +24,8 @@ from distilbert_tf.pretrained import LAYOUT
 @cache
 def all_gpus() -> tf.distribute.Strategy:
     """Return the strategy of one process that computes on all its GPUs; the default one if there are not several."""
-    return (
-        tf.distribute.MirroredStrategy()
-        if len(tf.config.list_logical_devices("GPU")) > 1
-        else tf.distribute.get_strategy()
-    )
+    several = len(tf.config.list_logical_devices("GPU")) > 1
+    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
 
 
 def current_strategy() -> tf.distribute.Strategy:

@@ -182,6 +182,7 @@ def run_from_files(
     data = kind(tokenizer, DistilBertConfig.from_pretrained(model, **where).updated(**fields), recipe)
     features = [*chain(*(_encode(data, of_file, file) for of_file, file in zip(rows, train, strict=True)))]
     eval_features = _encode(data, eval_rows, eval)
+    del rows  # a corpus takes much memory
     data.look_at(features)
     rates = recipe.learning_rates(recipe.steps(len(features)))
     trainer = load(backend, kind.head, model, recipe, rates, new_head=new_head, **fields, **where)
