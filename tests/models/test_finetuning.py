@@ -125,6 +125,10 @@ def test_a_batch_in_parts(framework, head, tmp_path):
         assert_close(losses[more], losses[0], 1e-12)
         assert_close(weights[more], weights[0], 1e-12)
     assert abs(losses[3][1] - losses[0][1]) > 1e-9  # parts of 2, 1 and 1 rows: the mean of their means
+    with pytest.raises(
+        InputError, match=r"2 rows cannot be divided into 3 parts: 3 \(accumulate\) for each of 1 device"
+    ):
+        trainer.step({name: array[:2] for name, array in inputs.items()}, 2)
 
 
 # Losses of about 0.7. Measured: 3e-4, and 2e-3 after a step.
