@@ -14,14 +14,11 @@ in the folder already is not run again.
 
 from __future__ import annotations
 
-import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-from finetuning import BACKENDS, convert_body
+from finetuning import BACKENDS, convert_body, make, teaching_arguments
 
 LAYERS = "0,2,4"
 ALONE = ("--distillation-weight", "0", "--cosine-weight", "0")  # masked tokens only
@@ -32,12 +29,7 @@ TEXTS = 200  # on which the cosine is measured
 
 def main() -> None:
     """Run what is missing, or print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--backend", choices=BACKENDS, default="pt")
-    parser.add_argument("--teacher-steps", type=int, default=500)
-    parser.add_argument("--steps", type=int, default=200, help="of each student")
+    parser = teaching_arguments(__doc__, teacher_steps=500, steps=200)
     parser.add_argument("--table", action="store_true", help="print the tables of what is there")
     parser.add_argument("--png", type=Path, help="draw how the students learn")
     arguments = parser.parse_args()
@@ -55,31 +47,26 @@ def run_all(data: Path, runs: Path, backend: str, teacher_steps: int, steps: int
     lines = (data / "mlm/dev.txt").read_text().splitlines(keepends=True)
     dev.write_text("".join(lines[:400]))  # each masked token has 30,522 logits, which take time
 
-    def command(folder: str, *words: object) -> None:
-        if not (runs / folder).exists():
-            print(folder, flush=True)
-            subprocess.run([sys.executable, "-m", "distilbert_core.cli", *map(str, words)], check=True)
-
     of_run = ("--task", "masked-lm", "--seed", 0, "--max-length", 128, "--json")
     teacher, student = runs / "teacher", runs / "student"
-    command(
-        "teacher", "finetune", *of_run, "--model", body, "--train", train, "--eval", dev, "--output", teacher,
+    make(
+        teacher, "finetune", *of_run, "--model", body, "--train", train, "--eval", dev, "--output", teacher,
         "--backend", backend, "--max-steps", teacher_steps, "--eval-every", max(teacher_steps // 4, 1),
         "--learning-rate", RATES["teacher"],
     )  # fmt: skip
-    command("student", "student", teacher, student, "--layers", LAYERS)
+    make(student, "student", teacher, student, "--layers", LAYERS)
     of_student = ("distill", *of_run, "--teacher", teacher, "--student", student, "--data", train)
     of_student += ("--learning-rate", RATES["student"])
     for folder, weights in (("distilled", ()), ("alone", ALONE)):
-        command(
-            folder, *of_student, *weights, "--eval", dev, "--output", runs / folder, "--backend", backend,
+        make(
+            runs / folder, *of_student, *weights, "--eval", dev, "--output", runs / folder, "--backend", backend,
             "--max-steps", steps, "--eval-every", max(steps // 5, 1), "--batch-size", 16,
         )  # fmt: skip
     first = ("--max-steps", FIRST_STEPS, "--batch-size", 8, "--dropout", 0, "--schedule", "constant", "--warmup", 0)
     first += ("--eval-every", 1)  # so that each step has its line in metrics.jsonl
     for name in BACKENDS:
-        folder = f"first-steps-{name}"
-        command(folder, *of_student, *first, "--output", runs / folder, "--backend", name)
+        folder = runs / f"first-steps-{name}"
+        make(folder, *of_student, *first, "--output", folder, "--backend", name)
 
 
 def records(folder: Path) -> list[dict[str, float]]:

@@ -119,6 +119,24 @@ def convert_body(runs: Path) -> Path:
     return runs / "body"
 
 
+def teaching_arguments(description: str | None, teacher_steps: int, steps: int) -> argparse.ArgumentParser:
+    """Return the arguments that the benchmarks of teachers and students share, with their default numbers of steps."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--backend", choices=BACKENDS, default="pt")
+    parser.add_argument("--teacher-steps", type=int, default=teacher_steps)
+    parser.add_argument("--steps", type=int, default=steps, help="of each student")
+    return parser
+
+
+def make(folder: Path, *words: object) -> None:
+    """Run a command that makes a folder, if it is not there."""
+    if not folder.exists():
+        print(folder.name, flush=True)
+        subprocess.run([sys.executable, "-m", "distilbert_core.cli", *map(str, words)], check=True)
+
+
 def name_of(case: Case, backend: str, seed: int) -> str:
     """Return the name of a run."""
     return f"{case.data.split(',')[0]}-{backend}-{seed}".lower()

