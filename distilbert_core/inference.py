@@ -17,6 +17,9 @@ from distilbert_core.outputs import PLAIN_OUTPUTS
 from distilbert_core.packing import Packing, first_tokens
 from distilbert_core.parameters import BODY, Head
 
+# About so many tokens are computed at a time on a CPU: what a layer hands to the next then stays in its cache.
+BLOCK_TOKENS = 1024
+
 # Heads whose outputs have an axis of tokens after that of the batch.
 TOKEN_HEADS = frozenset({Head.NONE, Head.MASKED_LM, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING})
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from distilbert_core.inference import PackedInference
+from distilbert_core.inference import BLOCK_TOKENS, PackedInference
 from distilbert_core.packing import Packing, cheapest_length, pack
 from distilbert_flax.model import check_values
 
@@ -42,9 +42,11 @@ class BackendInference(PackedInference):
             wanted = rows["output_tokens"].shape[1]
             more = min(output_count(wanted), ids.shape[1]) - wanted
             rows = {**rows, "output_tokens": np.pad(rows["output_tokens"], [(0, 0), (0, more)], mode="edge")}
+        most = next_power(max(BLOCK_TOKENS // ids.shape[1], 1)) if jax.default_backend() == "cpu" else len(ids)
         # All are started before any is waited for.
         outputs = [
-            _run_packed(self.model, {name: array[group] for name, array in rows.items()}) for group in groups(len(ids))
+            _run_packed(self.model, {name: array[group] for name, array in rows.items()})
+            for group in groups(len(ids), most)
         ]
         return np.concatenate([np.asarray(output) for output in outputs])[:, :wanted]
 
@@ -93,16 +95,16 @@ def next_power(count: int) -> int:
     return 1 << (count - 1).bit_length()
 
 
-def groups(rows: int) -> Iterator[slice]:
-    """Split rows into as few powers of two as there can be, the largest first.
+def groups(rows: int, most: int) -> Iterator[slice]:
+    """Split rows into as few powers of two as there can be, the largest first, and none above `most`.
 
     Example:
         >>> from distilbert_flax.inference import groups
-        >>> [(group.start, group.stop) for group in groups(13)]
+        >>> [(group.start, group.stop) for group in groups(13, most=8)]
         [(0, 8), (8, 12), (12, 13)]
     """
     start = 0
     while start < rows:
-        stop = start + (1 << (rows - start).bit_length() - 1)
+        stop = start + (1 << min(rows - start, most).bit_length() - 1)
         yield slice(start, stop)
         start = stop

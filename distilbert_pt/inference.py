@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 import torch
 
-from distilbert_core.inference import PackedInference
+from distilbert_core.inference import BLOCK_TOKENS, PackedInference
 from distilbert_core.packing import Packing, pack
 from distilbert_pt.pretrained import to_array, to_tensor
 
@@ -29,8 +30,11 @@ class BackendInference(PackedInference):
 
     def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:
         """Return the outputs of packed rows; see `PackedInference.run_packed`."""
+        one_row_on_cpu = self.model.device.type == "cpu" and len(rows["input_ids"]) == 1
+        parts = blocks(rows, BLOCK_TOKENS) if one_row_on_cpu else [rows]
         with self._inference():
-            return to_array(self.model.packed_outputs(**self._tensors(rows)))
+            outputs = [to_array(self.model.packed_outputs(**self._tensors(part))) for part in parts]
+        return np.concatenate(outputs, axis=1)
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
@@ -47,3 +51,34 @@ class BackendInference(PackedInference):
 
     def _tensors(self, arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
         return {name: to_tensor(array).to(self.model.device) for name, array in arrays.items()}
+
+
+def blocks(row: dict[str, np.ndarray], tokens: int) -> Iterator[dict[str, np.ndarray]]:
+    """Split a packed row between its texts into parts of about so many tokens.
+
+    Args:
+        row: Arguments of `PackedInference.run_packed`, of one packed row.
+        tokens: How long a part should be.
+
+    Example:
+        >>> import numpy as np
+        >>> from distilbert_pt.inference import blocks
+        >>> row = {"segment_ids": np.array([[1, 1, 1, 2, 2, 3, 3, 4]]), "output_tokens": np.array([[0, 3, 7]])}
+        >>> [part["segment_ids"].tolist() for part in blocks(row, tokens=4)]
+        [[[1, 1, 1, 2, 2]], [[3, 3, 4]]]
+        >>> [part["output_tokens"].tolist() for part in blocks(row, tokens=4)]
+        [[[0, 3]], [[2]]]
+    """
+    row = dict(row)
+    places = row.pop("output_tokens", None)
+    length = row["segment_ids"].shape[1]
+    count = max(round(length / tokens), 1)
+    ends = np.append(np.flatnonzero(np.diff(row["segment_ids"][0])) + 1, length)  # of the texts
+    cuts = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * length / count)])
+    for start, stop in pairwise(np.append(0, cuts).tolist()):
+        part = {name: array[:, start:stop] for name, array in row.items()}
+        if places is not None:
+            part["output_tokens"] = places[:, (places[0] >= start) & (places[0] < stop)] - start
+            if not part["output_tokens"].size:
+                continue  # nobody asked for anything here
+        yield part

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distilbert_core.inference import PackedInference
+from distilbert_core.inference import BLOCK_TOKENS, PackedInference
 from distilbert_core.inputs import check_range
 from distilbert_core.packing import Packing, cheapest_length, pack
 from distilbert_core.parameters import Head
@@ -59,7 +59,13 @@ class BackendInference(PackedInference):
         arguments: dict[str, np.ndarray | None] = {"output_tokens": None, **rows}
         if (rows["segment_ids"] == 1).all():  # nobody is to be kept apart: no mask
             arguments["segment_ids"] = None
-        return call_traced(self._run_packed, arguments).numpy()
+        on_gpu = bool(tf.config.list_logical_devices("GPU"))
+        count = 1 if on_gpu else min(max(round(ids.size / BLOCK_TOKENS), 1), len(ids))
+        parts = [
+            {name: None if array is None else np.array_split(array, count)[part] for name, array in arguments.items()}
+            for part in range(count)
+        ]
+        return np.concatenate([call_traced(self._run_packed, part).numpy() for part in parts])
 
 
 def call_traced(function: Any, *arguments: Mapping[str, np.ndarray | None]) -> Any:

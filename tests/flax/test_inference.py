@@ -14,12 +14,13 @@ from distilbert_core.packing import cheapest_length
 from distilbert_flax.inference import groups, output_count, row_lengths
 
 
+@pytest.mark.parametrize("most", [1, 8, 64])
 @pytest.mark.parametrize("rows", range(1, 70))
-def test_groups(rows):
-    sizes = [group.stop - group.start for group in groups(rows)]
-    assert sum(sizes) == rows
-    assert sizes == [1 << bit for bit in reversed(range(7)) if rows >> bit & 1]
-    assert list(np.concatenate([np.arange(rows)[group] for group in groups(rows)])) == list(range(rows))
+def test_groups(rows, most):
+    sizes = [group.stop - group.start for group in groups(rows, most)]
+    rest = [bit for bit in (32, 16, 8, 4, 2, 1) if bit < most and rows & bit]
+    assert sizes == [most] * (rows // most) + rest
+    assert list(np.concatenate([np.arange(rows)[group] for group in groups(rows, most)])) == list(range(rows))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 from checkpoints import BATCH, HEADS, TOKENS, ragged_mask, random_inputs, save_random, small_config
@@ -59,6 +61,23 @@ def test_batches_of_all_sizes(framework, head, rows, tmp_path):
     if head is Head.NONE:
         expected = {name: array * inputs["attention_mask"][:, :, None] for name, array in expected.items()}
     assert_close(model(**inputs), expected, FLOAT64_TOLERANCE)
+
+
+@pytest.mark.parametrize("head", [Head.NONE, Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION])
+def test_large_batches_are_computed_in_blocks(framework, head, tmp_path, monkeypatch):
+    """Blocks of a few tokens; nobody asks for a token of the first texts."""
+    model, inputs = loaded(framework, head, tmp_path)
+    inputs = {name: np.tile(array, (4, 1)) for name, array in inputs.items()}
+    tokens = np.arange(len(inputs["input_ids"]))[:, None] + np.zeros(TOKENS, int) > 9 if head in TOKEN_HEADS else None
+    blocks = []
+    module = importlib.import_module(f"distilbert_{framework.name}.inference")
+    once_a_block = {"pt": "to_array", "tf": "call_traced", "flax": "_run_packed"}[framework.name]
+    original = getattr(module, once_a_block)
+    monkeypatch.setattr(module, once_a_block, lambda *args: blocks.append(args) or original(*args))
+    whole, few = model(**inputs, tokens=tokens), len(blocks)
+    monkeypatch.setattr(module, "BLOCK_TOKENS", 2 * TOKENS)
+    assert_close(model(**inputs, tokens=tokens), whole, FLOAT64_TOLERANCE)
+    assert len(blocks) - few > few
 
 
 def test_without_padding_and_without_a_mask(framework, tmp_path):
