@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -139,8 +140,10 @@ def transformers_tf(job: dict[str, Any], tokens: int | None) -> Run:
     from transformers import TFDistilBertForSequenceClassification
 
     model = TFDistilBertForSequenceClassification.from_pretrained(job["folder"])
+    # Keras adds epsilon before the correction of the second moment: so it is PyTorch's in the step that is compared.
+    epsilon = EPSILON * math.sqrt(1 - BETAS[1])
     optimizer = tf.keras.optimizers.AdamW(
-        RATE, weight_decay=DECAY, beta_1=BETAS[0], beta_2=BETAS[1], epsilon=EPSILON, global_clipnorm=MAX_NORM
+        RATE, weight_decay=DECAY, beta_1=BETAS[0], beta_2=BETAS[1], epsilon=epsilon, global_clipnorm=MAX_NORM
     )
 
     @partial(tf.function, reduce_retracing=True)
