@@ -106,11 +106,12 @@ def blockwise_attention(
 
     def attend(block: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         query, of_queries, number = block
+        block_segments = None if segments is None else (of_queries, of_keys)
         block_seed = None if seed is None else seed + tf.stack([number, 0])
 
         @tf.recompute_grad
         def context(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-            return eager_attention(query, key, value, (of_queries, of_keys), None, rate, block_seed)[0]
+            return eager_attention(query, key, value, block_segments, None, rate, block_seed)[0]
 
         return context(query, key, value)
 
