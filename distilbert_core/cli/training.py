@@ -131,7 +131,8 @@ def evaluate(file, task, model, backend, columns, as_json, **numbers):
 
 
 def print_metrics(metrics: Metrics, as_json: bool) -> None:
-    """Print metrics, rounded."""
+    """Print metrics, rounded: one a line, or all as one JSON object."""
     if metrics:
         rounded: dict[str, Any] = {name: round(value, DIGITS) for name, value in metrics.items()}
-        write([rounded], Layout(tuple(rounded), "metrics"), None, as_json)
+        rows = [{"metric": name, "value": value} for name, value in rounded.items()]
+        write([rounded] if as_json else rows, Layout(("metric", "value")), None, as_json)

@@ -312,6 +312,8 @@ def test_the_commands_examples(framework, tmp_path, monkeypatch, capsys):
         _, *words = shlex.split(example)
         assert main([*words, "--backend", framework.name, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["accuracy"] == 1.0
+    assert main([*words, "--backend", framework.name]) == 0  # the last was 'evaluate'
+    assert "accuracy\t1.0000" in capsys.readouterr().out.splitlines()
     assert main(["predict", "Lovely.", "--model", "new", "--backend", framework.name]) == 0
     assert "POSITIVE" in capsys.readouterr().out
 
