@@ -212,8 +212,8 @@ def test_two_processes_train_like_one(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["finetune", "distill"])
-def test_a_run_on_four_devices_is_that_on_one(tmp_path, command):
-    """Whole runs of the command, in float64. Measured: 3e-16."""
+def test_a_run_on_several_devices_is_that_on_one(tmp_path, command):
+    """Whole runs of the command, in float64: on four devices of one process, and on those of two. Measured: 3e-16."""
     save_random(
         tmp_path / "model", small_config(vocab_size=30522, num_labels=2, n_layers=1), Head.SEQUENCE_CLASSIFICATION
     )
@@ -226,15 +226,32 @@ def test_a_run_on_four_devices_is_that_on_one(tmp_path, command):
         words += ["--model", tmp_path / "model", "--train", data]
     else:
         words += ["--student", tmp_path / "model", "--teacher", "sst2-tiny", "--data", data]
-    for devices in (1, 4):
-        flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
-        done = subprocess.run(
-            [sys.executable, "-m", "distilbert_core.cli", *map(str, words), "--output", str(tmp_path / str(devices))],
+    one, four, two_processes = (
+        run_command([*map(str, words), "--output", str(tmp_path / f"{processes}-{devices}")], processes, devices)
+        for processes, devices in ((1, 1), (1, 4), (2, 1))
+    )
+    for divided in (four, two_processes):
+        assert_close(divided, one, 1e-12)
+        assert largest_difference(divided, one) > 0  # sums over several devices are rounded in another order
+
+
+def run_command(words: list[str], processes: int, devices: int) -> dict[str, np.ndarray]:
+    """Run `distilbert` in so many processes that see so many devices each; the model in its last word, the output."""
+    start = "import jax, sys; from distilbert_core.cli import main; "
+    if processes > 1:
+        start += f"jax.distributed.initialize('localhost:{free_port()}', {processes}, int(sys.argv.pop(1))); "
+    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+    numbers = [[str(number)] if processes > 1 else [] for number in range(processes)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"{start} sys.exit(main(sys.argv[1:]))", *number, *words],
             env={**os.environ, "XLA_FLAGS": flags, "JAX_ENABLE_X64": "true"},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
-        assert done.returncode == 0, done.stderr
-    one, four = (load_file(tmp_path / str(devices) / "model.safetensors") for devices in (1, 4))
-    assert_close(four, one, 1e-12)
-    assert largest_difference(four, one) > 0  # sums over four devices are rounded in another order
+        for number in numbers
+    ]
+    printed = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * processes, printed
+    return load_file(Path(words[-1]) / "model.safetensors")
