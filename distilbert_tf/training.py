@@ -179,15 +179,16 @@ class RateTable(keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate of each step, from a table."""
 
     def __init__(self, rates: np.ndarray):
-        self.rates = np.asarray(rates, np.float64)
+        # A tensor: Keras asks for the rate once for each variable, and a graph would hold an array as often.
+        self.rates = tf.constant(np.asarray(rates, np.float64))
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Return the rate of a step, float64."""
-        return tf.gather(tf.constant(self.rates), ops.cast(step, "int32"))
+        return tf.gather(self.rates, ops.cast(step, "int32"))
 
     def get_config(self) -> dict[str, Any]:
         """Return the table as a list."""
-        return {"rates": self.rates.tolist()}
+        return {"rates": self.rates.numpy().tolist()}
 
 
 @keras.saving.register_keras_serializable("distilbert")

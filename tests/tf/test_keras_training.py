@@ -14,6 +14,7 @@ from frameworks import FRAMEWORKS
 
 from distilbert_core import Head, InputError
 from distilbert_tf.callbacks import ResumeDropout
+from distilbert_tf.training import RateTable
 
 FRAMEWORK = FRAMEWORKS["tf"]
 NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "qa_dropout": 0.0, "seq_classif_dropout": 0.0}
@@ -385,3 +386,13 @@ def test_a_killed_run_goes_on_to_the_same_weights(folder, tmp_path):
     assert_close(run(folder, keras.callbacks.BackupAndRestore(tmp_path / "backup"), ResumeDropout()), expected, 0.0)
     without = run(folder, keras.callbacks.BackupAndRestore(tmp_path / "copy"))
     assert largest_difference(without, expected) > 1e-4
+
+
+def test_a_table_of_rates_is_not_copied_into_the_graph():
+    """Keras asks for the rate of each variable: a million rates, copied each time, took 3 GB with a hundred of them."""
+    table = RateTable(np.linspace(1e-3, 0, 1000))
+    rates = tf.function(lambda step: [table(step) for _ in range(3)], autograph=False)
+    graph = rates.get_concrete_function(tf.TensorSpec([], tf.int64)).graph
+    assert graph.as_graph_def().ByteSize() < 8 * 1000
+    assert [float(rate) for rate in rates(tf.constant(1))] == [np.linspace(1e-3, 0, 1000)[1]] * 3
+    assert float(RateTable.from_config(table.get_config())(999)) == 0
