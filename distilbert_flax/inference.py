@@ -42,7 +42,7 @@ class BackendInference(PackedInference):
             wanted = rows["output_tokens"].shape[1]
             more = min(output_count(wanted), ids.shape[1]) - wanted
             rows = {**rows, "output_tokens": np.pad(rows["output_tokens"], [(0, 0), (0, more)], mode="edge")}
-        most = next_power(max(BLOCK_TOKENS // ids.shape[1], 1)) if jax.default_backend() == "cpu" else len(ids)
+        most = max(BLOCK_TOKENS // ids.shape[1], 1) if jax.default_backend() == "cpu" else len(ids)
         # All are started before any is waited for.
         outputs = [
             _run_packed(self.model, {name: array[group] for name, array in rows.items()})

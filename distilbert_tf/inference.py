@@ -62,8 +62,8 @@ class BackendInference(PackedInference):
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         count = 1 if on_gpu else min(max(round(ids.size / BLOCK_TOKENS), 1), len(ids))
         parts = [
-            {name: None if array is None else np.array_split(array, count)[part] for name, array in arguments.items()}
-            for part in range(count)
+            {name: None if array is None else array[some] for name, array in arguments.items()}
+            for some in np.array_split(np.arange(len(ids)), count)
         ]
         return np.concatenate([call_traced(self._run_packed, part).numpy() for part in parts])
 
