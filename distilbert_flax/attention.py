@@ -15,7 +15,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-QUERY_BLOCK = 128  # queries that attend at a time, where there are more
+# Where nobody asks for the weights, queries attend by blocks: of QUERY_BLOCK queries, or of more if they have at
+# most WEIGHTS weights.
+QUERY_BLOCK, WEIGHTS = 128, 2**23
+
 Segments = tuple[Array, Array]
 
 
@@ -72,9 +75,12 @@ def blockwise_attention(
 
     The backward pass computes the weights of each block again. Arguments and context are those of `attention`.
     """
-    if query.shape[1] <= QUERY_BLOCK:
+    batch, queries, heads = query.shape[:3]
+    at_a_time = max(QUERY_BLOCK, WEIGHTS // max(batch * heads * key.shape[1], 1))
+    if queries <= at_a_time:
         return attention(query, key, value, segments, head_mask, dropout, rng)[0], None
-    return _by_blocks(query, key, value, segments, head_mask, dropout, rng, QUERY_BLOCK), None
+    blocks = -(-queries // at_a_time)
+    return _by_blocks(query, key, value, segments, head_mask, dropout, rng, size=-(-queries // blocks)), None
 
 
 @partial(jax.jit, static_argnames=("dropout", "size"))  # a loop that is not under jit would be compiled at each call

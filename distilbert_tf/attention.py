@@ -12,7 +12,9 @@ import math
 import numpy as np
 import tensorflow as tf
 
-QUERY_BLOCK = 256  # most queries that attend at once where nobody asks for the weights
+# Where nobody asks for the weights, queries attend by blocks: of QUERY_BLOCK queries, or of more if they have at
+# most WEIGHTS weights.
+QUERY_BLOCK, WEIGHTS = 256, 2**23
 
 Segments = tuple[tf.Tensor, tf.Tensor]
 
@@ -75,13 +77,30 @@ def attention(
     def in_blocks() -> tf.Tensor:
         return blockwise_attention(query, key, value, segments, rate, seed)
 
-    if query.shape[2] is None:  # traced for all lengths
-        context = tf.cond(tf.shape(query)[2] > QUERY_BLOCK, in_blocks, at_once)
+    length, at_a_time = query.shape[2], queries_at_a_time(query, key)
+    if length is None:  # traced for all lengths
+        context = tf.cond(tf.shape(query)[2] > at_a_time, in_blocks, at_once)
+    elif length <= QUERY_BLOCK or (not tf.is_tensor(at_a_time) and length <= at_a_time):
+        context = at_once()
     else:
-        context = in_blocks() if query.shape[2] > QUERY_BLOCK else at_once()
+        context = in_blocks()
     if head_mask is not None:
         context = context * head_mask[:, None, None]  # scaling all weights of a head scales its context
     return context, None
+
+
+def queries_at_a_time(query: tf.Tensor, key: tf.Tensor) -> int | tf.Tensor:
+    """Return how many queries a block has at most: a number, or a tensor if it is traced for all shapes."""
+    batch, heads, keys = (sizes_of(x)[i] for x, i in ((query, 0), (query, 1), (key, 2)))
+    weights = batch * heads * keys  # of a query, in all rows
+    if tf.is_tensor(weights):
+        return tf.maximum(QUERY_BLOCK, WEIGHTS // tf.maximum(weights, 1))
+    return max(QUERY_BLOCK, WEIGHTS // max(weights, 1))
+
+
+def sizes_of(x: tf.Tensor) -> list[int | tf.Tensor]:
+    """Return the shape of a tensor: numbers where they are known, else tensors."""
+    return [tf.shape(x)[i] if size is None else size for i, size in enumerate(x.shape)]
 
 
 def blockwise_attention(
@@ -92,17 +111,18 @@ def blockwise_attention(
     rate: float,
     seed: tf.Tensor | None,
 ) -> tf.Tensor:
-    """Attend with QUERY_BLOCK queries at a time, which the backward pass does anew in place of keeping their weights.
+    """Attend with a block of queries at a time, which the backward pass does anew in place of keeping their weights.
 
     Args and context are those of `eager_attention`; a block has a seed of its own.
     """
-    batch, heads, length, size = (query.shape[i] or tf.shape(query)[i] for i in range(4))
+    batch, heads, length, size = sizes_of(query)
     of_queries, of_keys = segments or (tf.zeros((1, 1), tf.int32), tf.zeros((1, 1), tf.int32))
     of_queries = tf.broadcast_to(of_queries, (batch, length))  # [B, Q]
-    blocks = -(-length // QUERY_BLOCK)
-    more = blocks * QUERY_BLOCK - length  # queries that fill up the last block
-    queries = tf.reshape(tf.pad(query, [(0, 0), (0, 0), (0, more), (0, 0)]), (batch, heads, blocks, QUERY_BLOCK, size))
-    numbers = tf.reshape(tf.pad(of_queries, [(0, 0), (0, more)]), (batch, blocks, QUERY_BLOCK))
+    blocks = -(-length // queries_at_a_time(query, key))
+    block = -(-length // blocks)  # queries of one
+    more = blocks * block - length  # that fill up the last
+    queries = tf.reshape(tf.pad(query, [(0, 0), (0, 0), (0, more), (0, 0)]), (batch, heads, blocks, block, size))
+    numbers = tf.reshape(tf.pad(of_queries, [(0, 0), (0, more)]), (batch, blocks, block))
 
     def attend(block: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         query, of_queries, number = block
@@ -121,7 +141,7 @@ def blockwise_attention(
         fn_output_signature=value.dtype,
         parallel_iterations=1,
     )  # [Q / block, B, N, block, H]
-    contexts = tf.reshape(tf.transpose(contexts, (1, 2, 0, 3, 4)), (batch, heads, blocks * QUERY_BLOCK, size))
+    contexts = tf.reshape(tf.transpose(contexts, (1, 2, 0, 3, 4)), (batch, heads, blocks * block, size))
     return contexts[:, :, :length]  # [B, N, Q, H]
 
 

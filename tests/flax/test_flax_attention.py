@@ -19,6 +19,11 @@ FLAX = FRAMEWORKS["flax"]
 BATCH, QUERIES, TOKENS, HEADS, SIZE = 2, 11, 13, 3, 5
 
 
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(distilbert_flax.attention, "WEIGHTS", 0)
+
+
 def arrays():
     rng = np.random.default_rng(0)
     sizes = {"query": QUERIES, "key": TOKENS, "value": TOKENS, "cotangent": QUERIES}
@@ -113,3 +118,14 @@ def test_memory_grows_linearly(gradient):
     short, long = memory(512), memory(1024)
     assert long < 2.1 * short
     assert long < 2 * 1024 * 1024 * 4  # the weights alone, at once
+
+
+def test_blocks_are_larger_where_there_are_few_weights(monkeypatch):
+    """Of 400 queries, 128 at a time; or as many as WEIGHTS allows, in blocks of one size."""
+    sizes = []
+    monkeypatch.setattr(distilbert_flax.attention, "_by_blocks", lambda *_, size: sizes.append(size))
+    query, key = np.zeros((1, 400, 2, 4)), np.zeros((1, 500, 2, 4))
+    for weights in (0, 2 * 500 * 128, 2 * 500 * 200, 2 * 500 * 399, 2 * 500 * 400):
+        monkeypatch.setattr(distilbert_flax.attention, "WEIGHTS", weights)
+        blockwise_attention(query, key, key, None, None, 0.0, None)
+    assert sizes == [100, 100, 200, 200]

@@ -17,6 +17,7 @@ TOLERANCE = 1e-14  # measured: 4e-16
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(attention, "QUERY_BLOCK", 4)
+    monkeypatch.setattr(attention, "WEIGHTS", 0)
 
 
 def tensors(queries=TOKENS):
@@ -94,3 +95,22 @@ def test_each_block_drops_weights_of_its_own():
     alike = tf.ones_like(query)
     context, _ = attention.attention(alike, key, value, None, None, 0.4, tf.constant([7, 3]))
     assert not np.allclose(context[:, :, :4], context[:, :, 4:8])
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_blocks_are_larger_where_there_are_few_weights(traced, monkeypatch):
+    """Of 40 queries, 4 at a time; or as many as WEIGHTS allows, in blocks of one size."""
+    query, key, sizes = tf.zeros((1, 2, 40, 4)), tf.zeros((1, 2, 50, 4)), []
+
+    def spy(block, *arguments):
+        tf.py_function(lambda size: sizes.append(int(size)), [tf.shape(block)[2]], [])
+        return eager_attention(block, *arguments)
+
+    monkeypatch.setattr(attention, "eager_attention", spy)
+    for weights in (0, 2 * 50 * 12, 2 * 50 * 20, 2 * 50 * 40):
+        monkeypatch.setattr(attention, "WEIGHTS", weights)
+        attend = tf.function(lambda *tensors: attention.attention(*tensors, None, None, 0.0, None)[0], autograph=False)
+        if traced:
+            attend = attend.get_concrete_function(*[tf.TensorSpec([None, 2, None, 4])] * 3)
+        attend(query, key, key)
+    assert sizes == [4] * 10 + [10] * 4 + [20] * 2 + [40]
