@@ -77,7 +77,7 @@ def attention(
     def in_blocks() -> tf.Tensor:
         return blockwise_attention(query, key, value, segments, rate, seed)
 
-    length, at_a_time = query.shape[2], queries_at_a_time(query, key)
+    length, at_a_time = query.shape[2], queries_at_a_time(key)
     if length is None:  # traced for all lengths
         context = tf.cond(tf.shape(query)[2] > at_a_time, in_blocks, at_once)
     elif length <= QUERY_BLOCK or (not tf.is_tensor(at_a_time) and length <= at_a_time):
@@ -89,9 +89,9 @@ def attention(
     return context, None
 
 
-def queries_at_a_time(query: tf.Tensor, key: tf.Tensor) -> int | tf.Tensor:
+def queries_at_a_time(key: tf.Tensor) -> int | tf.Tensor:
     """Return how many queries a block has at most: a number, or a tensor if it is traced for all shapes."""
-    batch, heads, keys = (sizes_of(x)[i] for x, i in ((query, 0), (query, 1), (key, 2)))
+    batch, heads, keys, _ = sizes_of(key)
     weights = batch * heads * keys  # of a query, in all rows
     if tf.is_tensor(weights):
         return tf.maximum(QUERY_BLOCK, WEIGHTS // tf.maximum(weights, 1))
@@ -118,7 +118,7 @@ def blockwise_attention(
     batch, heads, length, size = sizes_of(query)
     of_queries, of_keys = segments or (tf.zeros((1, 1), tf.int32), tf.zeros((1, 1), tf.int32))
     of_queries = tf.broadcast_to(of_queries, (batch, length))  # [B, Q]
-    blocks = -(-length // queries_at_a_time(query, key))
+    blocks = -(-length // queries_at_a_time(key))
     block = -(-length // blocks)  # queries of one
     more = blocks * block - length  # that fill up the last
     queries = tf.reshape(tf.pad(query, [(0, 0), (0, 0), (0, more), (0, 0)]), (batch, heads, blocks, block, size))
