@@ -116,7 +116,8 @@ def packed_attention(
             q, k, v = (x.unflatten(0, (count, -1)).transpose(1, 2) for x in tensors)
             context, _ = fused_attention(q, k, v, None, head_mask, dropout)
             contexts.append(context.transpose(1, 2).flatten(0, 1))
-    return torch.cat(contexts).unflatten(0, (batch, -1)).transpose(1, 2), None  # [B, N, Q, H]
+    joined = contexts[0] if len(contexts) == 1 else torch.cat(contexts)
+    return joined.unflatten(0, (batch, -1)).transpose(1, 2), None  # [B, N, Q, H]
 
 
 ATTENTION = {"sdpa": fused_attention, "eager": eager_attention}

@@ -11,13 +11,18 @@ import torch
 
 from distilbert_core.inference import BLOCK_TOKENS, PackedInference
 from distilbert_core.packing import Packing, pack
-from distilbert_pt.pretrained import to_array, to_tensor
+from distilbert_pt.prepacking import Prepacking
+from distilbert_pt.pretrained import DistilBertPreTrainedModel, to_array, to_tensor
 
 
 class BackendInference(PackedInference):
     """Inference in PyTorch: a batch is one packed row, and attention runs over its segments, so nothing is padded."""
 
     backend = "pt"
+
+    def __init__(self, model: DistilBertPreTrainedModel):
+        super().__init__(model)
+        self.prepacking = Prepacking(model)
 
     def pack(self, mask: np.ndarray) -> Packing:
         """Return all real tokens in one row; see `PackedInference.pack`."""
@@ -43,7 +48,7 @@ class BackendInference(PackedInference):
         if training:
             self.model.eval()
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self.prepacking.in_use(self.model.device):
                 yield
         finally:
             if training:

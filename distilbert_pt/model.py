@@ -96,7 +96,11 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        return self.dropout(self.lin2(self.activation(self.lin1(x))))  # [B, T, D] -> [B, T, F] -> [B, T, D]
+        return self.dropout(self.lin2(self.expand(x)))
+
+    def expand(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, F]."""
+        return self.activation(self.lin1(x))
 
 
 class TransformerBlock(nn.Module):
