@@ -151,8 +151,10 @@ class FeedForward(keras.layers.Layer):
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """[B, T, D] -> [B, T, D]."""
-        x = self.lin2(self.activation(self.lin1(x)))  # [B, T, D] -> [B, T, F] -> [B, T, D]
-        return self.dropout(x, training=training)
+        # TensorFlow computes product, bias and gelu in one operation, if nothing gives rows another shape in between.
+        rows = tf.reshape(x, (-1, x.shape[-1]))  # [B * T, D]
+        rows = self.lin2(self.activation(self.lin1(rows)))  # [B * T, D] -> [B * T, F] -> [B * T, D]
+        return self.dropout(tf.reshape(rows, ops.shape(x)), training=training)
 
 
 class TransformerBlock(keras.layers.Layer):

@@ -58,6 +58,8 @@ class Dense(keras.layers.Dense):
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """[..., in] -> [..., out]."""
         kernel, bias = (tf.convert_to_tensor(ops.convert_to_tensor(x)) for x in (self.kernel, self.bias))
+        if inputs.shape.rank == 2:
+            return tf.nn.bias_add(tf.matmul(inputs, kernel), bias)
         rows = tf.reshape(inputs, (-1, kernel.shape[0]))
         x = tf.nn.bias_add(tf.matmul(rows, kernel), bias)
         return tf.reshape(x, (*ops.shape(inputs)[:-1], kernel.shape[1]))
