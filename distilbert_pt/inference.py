@@ -37,8 +37,12 @@ class BackendInference(PackedInference):
         """Return the outputs of packed rows; see `PackedInference.run_packed`."""
         one_row_on_cpu = self.model.device.type == "cpu" and len(rows["input_ids"]) == 1
         parts = blocks(rows, BLOCK_TOKENS) if one_row_on_cpu else [rows]
-        with self._inference():
-            outputs = [to_array(self.model.packed_outputs(**self._tensors(part))) for part in parts]
+        outputs = []
+        with self._inference(), self.prepacking.in_use(self.model.device):
+            for part in parts:
+                wanted = part.get("output_tokens", part["input_ids"]).shape[1]
+                arguments = self._tensors(padded(part) if one_row_on_cpu else part)
+                outputs.append(to_array(self.model.packed_outputs(**arguments))[:, :wanted])
         return np.concatenate(outputs, axis=1)
 
     @contextmanager
@@ -48,7 +52,7 @@ class BackendInference(PackedInference):
         if training:
             self.model.eval()
         try:
-            with torch.inference_mode(), self.prepacking.in_use(self.model.device):
+            with torch.inference_mode():
                 yield
         finally:
             if training:
@@ -87,3 +91,31 @@ def blocks(row: dict[str, np.ndarray], tokens: int) -> Iterator[dict[str, np.nda
             if not part["output_tokens"].size:
                 continue  # nobody asked for anything here
         yield part
+
+
+def padded(row: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a packed row with so many tokens, and so many wanted ones, as there are few numbers of.
+
+    oneDNN makes a program for each number of rows of a product. What is added is a segment of its own, at the end.
+    """
+    tokens = row["segment_ids"].shape[1]
+    size = few_sizes(tokens)
+    longer = {name: np.zeros((1, size), array.dtype) for name, array in row.items()}
+    places = row.get("output_tokens")
+    if places is not None:
+        longer["output_tokens"] = np.full((1, few_sizes(places.shape[1])), size - 1, places.dtype)
+    for name, array in row.items():
+        longer[name][:, : array.shape[1]] = array
+    return longer
+
+
+def few_sizes(count: int) -> int:
+    """Round a number up to one of at most 32 between each power of two and the next, by 3 % at most from 256 on.
+
+    Example:
+        >>> from distilbert_pt.inference import few_sizes
+        >>> [few_sizes(count) for count in (1, 7, 9, 1000, 1025)]
+        [1, 7, 16, 1008, 1056]
+    """
+    step = 1 if count < 8 else max(8, (1 << count.bit_length()) >> 6)
+    return -(-count // step) * step
