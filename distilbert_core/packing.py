@@ -175,6 +175,25 @@ def fill_bins(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return bins
 
 
+def few_sizes(count: int, steps: int, least: int = 1) -> int:
+    """Round a number of tokens or rows up, for programs that are compiled for each.
+
+    Args:
+        count: At least 1.
+        steps: How many sizes there are from a power of two to the next.
+        least: All sizes are multiples of this power of two.
+
+    Example:
+        >>> from distilbert_core.packing import few_sizes
+        >>> [few_sizes(count, steps=4) for count in (1, 8, 9, 17, 250)]
+        [1, 8, 10, 20, 256]
+        >>> [few_sizes(count, steps=32, least=8) for count in (1, 9, 1000, 1025)]
+        [8, 16, 1008, 1056]
+    """
+    step = max((1 << (count - 1).bit_length()) // (2 * steps), least)
+    return -(-count // step) * step
+
+
 def cheapest_length(lengths: Sequence[int], candidates: Iterable[int], dim: int) -> int:
     """Return that length of packed rows, of those that the longest row fits into, which costs least.
 

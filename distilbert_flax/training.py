@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from distilbert_core.distillation.recipe import DistillationRecipe
 from distilbert_core.distillation.trainer import PROJECTION, Distiller, weighted_losses
 from distilbert_core.errors import InputError
+from distilbert_core.packing import few_sizes
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch, Sizes
 from distilbert_core.training.recipe import DECAYED, Recipe
@@ -28,12 +29,7 @@ from distilbert_flax.pretrained import LAYOUT
 from distilbert_flax.sharding import DATA_PARALLEL, place, shard
 
 ROWS = ("input_ids", "position_ids", "segment_ids", "output_tokens")
-
-
-def quarter_steps(count: int) -> int:
-    """Return the first of 1 to 8, 10, 12, 14, 16, 20, 24 ... that is not below `count`: at most a quarter more."""
-    step = 1 << max((count - 1).bit_length() - 3, 0)
-    return -(-count // step) * step
+quarter_steps = partial(few_sizes, steps=4)  # 1 to 8, 10, 12, 14, 16, 20, 24 ...: at most a quarter more
 
 
 class BackendTrainer(Trainer):

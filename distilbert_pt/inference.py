@@ -10,9 +10,12 @@ import numpy as np
 import torch
 
 from distilbert_core.inference import BLOCK_TOKENS, PackedInference
-from distilbert_core.packing import Packing, pack
+from distilbert_core.packing import Packing, few_sizes, pack
 from distilbert_pt.prepacking import Prepacking
 from distilbert_pt.pretrained import DistilBertPreTrainedModel, to_array, to_tensor
+
+# Of packed rows and their outputs on a CPU: 8, 16, ... 264, 272, ... 1024, 1056, ..., 3 % more at most from 256 on.
+SIZES = {"steps": 32, "least": 8}
 
 
 class BackendInference(PackedInference):
@@ -99,23 +102,11 @@ def padded(row: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     oneDNN makes a program for each number of rows of a product. What is added is a segment of its own, at the end.
     """
     tokens = row["segment_ids"].shape[1]
-    size = few_sizes(tokens)
+    size = few_sizes(tokens, **SIZES)
     longer = {name: np.zeros((1, size), array.dtype) for name, array in row.items()}
     places = row.get("output_tokens")
     if places is not None:
-        longer["output_tokens"] = np.full((1, few_sizes(places.shape[1])), size - 1, places.dtype)
+        longer["output_tokens"] = np.full((1, few_sizes(places.shape[1], **SIZES)), size - 1, places.dtype)
     for name, array in row.items():
         longer[name][:, : array.shape[1]] = array
     return longer
-
-
-def few_sizes(count: int) -> int:
-    """Round a number up to one of at most 32 between each power of two and the next, by 3 % at most from 256 on.
-
-    Example:
-        >>> from distilbert_pt.inference import few_sizes
-        >>> [few_sizes(count) for count in (1, 7, 9, 1000, 1025)]
-        [1, 7, 16, 1008, 1056]
-    """
-    step = 1 if count < 8 else max(8, (1 << count.bit_length()) >> 6)
-    return -(-count // step) * step
