@@ -81,7 +81,9 @@ def test_optimizer_with_schedule_and_masked_decay(folder):
         train_step(trained, optimizer, batch)
     assert before.is_deleted()  # its memory was used for the new values
     got = {name: np.asarray(array) for name, array in flatten_dict(trained.params, sep="/").items()}
-    assert_close(got, expected, 1e-11)  # measured: 2.2e-12; Adam divides rounding by small gradients
+    # Measured: 2.2e-12 with AVX2, 1.4e-11 with AVX512, at the bias of a key projection. That has no gradient but
+    # rounding, which Adam divides by its own size.
+    assert_close(got, expected, 5e-11)
     assert largest_difference(got, start) > 0.01
 
 
