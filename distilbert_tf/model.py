@@ -18,7 +18,7 @@ from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
 from distilbert_core.parameters import Head
 from distilbert_tf.attention import Segments, attention, eager_attention
-from distilbert_tf.pretrained import Numerics, TFDistilBertPreTrainedModel, shape_of, values_known
+from distilbert_tf.pretrained import Dense, DenseRows, Numerics, TFDistilBertPreTrainedModel, shape_of, values_known
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
@@ -143,15 +143,14 @@ class FeedForward(keras.layers.Layer):
 
     def __init__(self, config: DistilBertConfig, make: Numerics):
         super().__init__(name="ffn", dtype=make.policy)
-        self.lin1 = make.dense("lin1", config.dim, config.hidden_dim)
-        self.lin2 = make.dense("lin2", config.hidden_dim, config.dim)
         self.activation = activation_function(config)
+        self.lin1 = make.dense("lin1", config.dim, config.hidden_dim, DenseRows if self.activation is gelu else Dense)
+        self.lin2 = make.dense("lin2", config.hidden_dim, config.dim)
         self.dropout = make.dropout(config.dropout)
         self.built = True
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """[B, T, D] -> [B, T, D]."""
-        # TensorFlow computes product, bias and gelu in one operation, if nothing gives rows another shape in between.
         rows = tf.reshape(x, (-1, x.shape[-1]))  # [B * T, D]
         rows = self.lin2(self.activation(self.lin1(rows)))  # [B * T, D] -> [B * T, F] -> [B * T, D]
         return self.dropout(tf.reshape(rows, ops.shape(x)), training=training)

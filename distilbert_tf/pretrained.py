@@ -57,16 +57,28 @@ class Dense(keras.layers.Dense):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """[..., in] -> [..., out]."""
+        rows = self.multiply(tf.reshape(inputs, (-1, self.input_spec.axes[-1])))
+        return tf.reshape(rows, (*ops.shape(inputs)[:-1], self.units))
+
+    def multiply(self, rows: tf.Tensor) -> tf.Tensor:
+        """[R, in] -> [R, out]."""
         kernel, bias = (tf.convert_to_tensor(ops.convert_to_tensor(x)) for x in (self.kernel, self.bias))
-        if inputs.shape.rank == 2:
-            return tf.nn.bias_add(tf.matmul(inputs, kernel), bias)
-        rows = tf.reshape(inputs, (-1, kernel.shape[0]))
-        x = tf.nn.bias_add(tf.matmul(rows, kernel), bias)
-        return tf.reshape(x, (*ops.shape(inputs)[:-1], kernel.shape[1]))
+        return tf.nn.bias_add(tf.matmul(rows, kernel), bias)
 
     def quantize(self, mode: Any = None, type_check: bool = True, **kwargs: Any) -> None:
         """Quantize as Keras' own layer does, which leaves subclasses out unless told."""
         super().quantize(mode, type_check=False, **kwargs)
+
+
+class DenseRows(Dense):
+    """A dense layer of the rows of one matrix. TensorFlow makes product, bias and a gelu after it one operation.
+
+    It would do so with relu too, and that operation makes 0 of what is no number: there, take `Dense`.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """[R, in] -> [R, out]."""
+        return self.multiply(inputs)
 
 
 class LayerNorm(keras.layers.LayerNormalization):
@@ -111,9 +123,9 @@ class Numerics:
         """The initial values of a matrix."""
         return "zeros" if _BLANK.get() else keras.initializers.RandomNormal(0.0, self.std)
 
-    def dense(self, name: str, in_size: int, out_size: int) -> Dense:
+    def dense(self, name: str, in_size: int, out_size: int, cls: type[Dense] = Dense) -> Dense:
         """Make a dense layer."""
-        layer = Dense(out_size, kernel_initializer=self.normal(), dtype=self.policy, name=name)
+        layer = cls(out_size, kernel_initializer=self.normal(), dtype=self.policy, name=name)
         layer.build((None, in_size))
         return layer
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from checkpoints import BATCH, HEADS, TOKENS, ragged_mask, random_inputs, save_random, small_config
 from comparison import assert_close
+from safetensors.numpy import load_file, save_file
 
 from distilbert_core import Head, InputError
 from distilbert_core.inference import TOKEN_HEADS, load_inference
@@ -78,6 +79,19 @@ def test_large_batches_are_computed_in_blocks(framework, head, tmp_path, monkeyp
     monkeypatch.setattr(module, "BLOCK_TOKENS", 2 * TOKENS)
     assert_close(model(**inputs, tokens=tokens), whole, FLOAT64_TOLERANCE)
     assert len(blocks) - few > few
+
+
+@pytest.mark.parametrize("name", ["pre_classifier.bias", "distilbert.transformer.layer.0.ffn.lin1.bias"])
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_what_is_no_number_is_not_hidden(framework, activation, name, tmp_path):
+    """Kernels that fuse a product with relu may make 0 of it."""
+    config = small_config(activation=activation)
+    save_random(tmp_path, config, Head.SEQUENCE_CLASSIFICATION)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights[name][0] = np.nan
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    model = load_inference(framework.name, Head.SEQUENCE_CLASSIFICATION, tmp_path)
+    assert np.isnan(model(input_ids=np.array([[5, 6, 7]]))["logits"]).all()
 
 
 def test_without_padding_and_without_a_mask(framework, tmp_path):
