@@ -97,7 +97,7 @@ def blocks(row: dict[str, np.ndarray], tokens: int) -> Iterator[dict[str, np.nda
 
 
 def padded(row: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return a packed row with so many tokens, and so many wanted ones, as there are few numbers of.
+    """Return a packed row whose numbers of tokens and of wanted ones are rounded up to `SIZES`.
 
     oneDNN makes a program for each number of rows of a product. What is added is a segment of its own, at the end.
     """

@@ -119,8 +119,9 @@ def forward(product: PrepackedLinear, x: Tensor) -> Tensor:
 
 
 def expand(product: PrepackedLinear, feed_forward: FeedForward, x: Tensor) -> Tensor:
-    """`FeedForward.expand` with the exact GELU as a part of the product."""
-    exact = feed_forward.activation is F.gelu and feed_forward.lin1 is product.layer
+    """`FeedForward.expand` with the exact GELU as a part of the product, where `lin1` has our `forward`."""
+    ours = getattr(vars(feed_forward.lin1).get("forward"), "func", None) is forward
+    exact = ours and feed_forward.activation is F.gelu and feed_forward.lin1 is product.layer
     y = product(x, "gelu") if exact else None
     return FeedForward.expand(feed_forward, x) if y is None else y
 
