@@ -26,6 +26,7 @@ class Kind(Enum):
     EMBEDDING = "embedding"
     NORM_SCALE = "norm_scale"
     NORM_BIAS = "norm_bias"
+    OTHER = "other"  # a user's own, which the table does not have: as its framework has it
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ gives an array out or takes one in.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from distilbert_core.backends import BACKENDS
 from distilbert_core.checkpoint import Checkpoint, save_checkpoint
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
@@ -111,18 +112,29 @@ class PretrainedModel:
     base_model_prefix: ClassVar[str] = BODY
     head: ClassVar[Head]
     config: DistilBertConfig
+    _inside: Head | None = None  # the head of the model that this one is the base of
 
     # What a backend sets and defines.
     _reader: ClassVar[str] = "np"  # framework of the arrays that a checkpoint gives to `_set_array`
     _options: ClassVar[frozenset[str]] = frozenset()  # further keywords of `from_pretrained`, for the constructor
     _more_dtypes: ClassVar[frozenset[str]] = frozenset()  # names of dtypes that only this framework has
+    _adapter_advice: ClassVar[str]  # how adapters become part of the layers that they wrap, as a sentence
 
     @classmethod
     def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
         """Make a model for inference whose parameters are about to be set, at no cost where the framework can.
 
+        A class that a user derived is constructed as it is: its layers may compute what they like from values.
         `dtype` is None where the caller did not say: float32, or what the framework has been told to use.
         """
+        raise NotImplementedError
+
+    def _variables(self) -> dict[str, Any]:
+        """Return all that the model stores, each once, by its path of attributes; the values have a shape."""
+        raise NotImplementedError
+
+    def _place(self, parameter: Parameter) -> tuple[str, tuple[int, ...]]:
+        """Return the path of attributes, and the shape, that a parameter of the table has in this framework."""
         raise NotImplementedError
 
     def _get_array(self, parameter: Parameter) -> np.ndarray:
@@ -172,6 +184,38 @@ class PretrainedModel:
         return parameter_table(self.config, self.head)
 
     @classmethod
+    def _is_derived(cls) -> bool:
+        """Whether this is a class of a user's own, which may make other layers than the table's."""
+        return cls.__module__.partition(".")[0] not in {backend.package for backend in BACKENDS.values()}
+
+    def _stored_parameters(self) -> list[Parameter]:
+        """Return what a checkpoint of this model holds: the table's parameters, then further ones by their own names.
+
+        Raises:
+            InputError: The class makes layers that this model does not have: it could not be loaded again.
+        """
+        variables = self._variables()
+        stored, misfits = [], []
+        for parameter in self.parameter_table:
+            path, shape = self._place(parameter)
+            found = variables.get(path)
+            if found is not None and parameter.tied_to is not None:
+                misfits.append(f"{parameter.name} is not {parameter.tied_to}, to which the configuration ties it")
+            elif found is not None and tuple(found.shape) == shape:
+                stored.append(parameter)
+                del variables[path]
+            elif parameter.tied_to is None:
+                there = "is not there" if found is None else f"has shape {tuple(found.shape)}"
+                misfits.append(f"{path} must have shape {shape}, it {there}")
+        if misfits and not self._is_derived():
+            raise InputError(
+                f"This {type(self).__name__} could not be loaded again: {_names(misfits, '; ')}. Where the number of "
+                "labels or tokens is another, set it in model.config (num_labels, vocab_size). Where a layer was "
+                f"replaced, derive a class whose constructor makes it. {self._adapter_advice}"
+            )
+        return stored + [Parameter(path, tuple(found.shape), Kind.OTHER) for path, found in variables.items()]
+
+    @classmethod
     def from_pretrained(
         cls,
         source: str | Path,
@@ -216,20 +260,24 @@ class PretrainedModel:
         config = (config or DistilBertConfig.from_pretrained(source, **where)).updated(**kwargs)
         config.name_or_path = str(source)
         checkpoint = Checkpoint(source, cls._reader, **where)
-        table = parameter_table(config, cls.head)
+        table: Sequence[Parameter] = parameter_table(config, cls.head)
         report = LoadingReport.of(table, checkpoint.shapes)
-        fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
-
-        stored = {name: checkpoint.entries[entry] for name, entry in report.entries.items()}
         if dtype not in cls._more_dtypes:
-            dtype = _wanted_dtype(dtype, stored)
-        model = cls._blank(config, dtype, device, **options)
+            dtype = _wanted_dtype(dtype, {name: checkpoint.entries[entry] for name, entry in report.entries.items()})
+        if cls._is_derived():  # which parameters it has, an instance must tell
+            model = cls._blank(config, dtype, device, **options)
+            table = [*model._stored_parameters(), *(p for p in table if p.tied_to is not None)]
+            report = LoadingReport.of(table, checkpoint.shapes)
+            fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
+        else:
+            fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
+            model = cls._blank(config, dtype, device, **options)
         for parameter in table:
             if parameter.name in report.entries:
                 array = checkpoint.read(report.entries[parameter.name])
             elif parameter.computed:
                 array = sinusoidal_table(*parameter.shape)
-            elif parameter.tied_to is None:
+            elif parameter.tied_to is None and parameter.kind is not Kind.OTHER:
                 array = model._fresh_array(parameter)
             else:
                 continue
@@ -247,7 +295,9 @@ class PretrainedModel:
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str = "5GB") -> None:
         """Write config.json and model.safetensors, as the Hub has them and every backend reads them.
 
-        The files appear whole or not at all; what was in the folder stays if writing fails.
+        Parameters and other state that a user added are written too, under their paths of attributes; a class that
+        makes them in its constructor reads them again. The files appear whole or not at all; what was in the folder
+        stays if writing fails.
 
         Args:
             folder: Destination; made if it is not there.
@@ -255,9 +305,10 @@ class PretrainedModel:
 
         Raises:
             ConfigError: The configuration holds a function, which cannot be written.
+            InputError: A layer was replaced or wrapped, so that the class could not load what was written.
             OSError: The disk is full, or the folder may not be written to.
         """
-        arrays = {p.name: self._get_array(p) for p in self.parameter_table if p.tied_to is None}
+        arrays = {parameter.name: self._get_array(parameter) for parameter in self._stored_parameters()}
         dtype = next(iter(arrays.values())).dtype.name
         config = self.config.updated(architectures=[self.head.architecture], torch_dtype=dtype)
         save_checkpoint(folder, arrays, {CONFIG_FILE: config.to_json_string().encode()}, max_shard_size)
@@ -273,8 +324,14 @@ class PretrainedModel:
             pad_to_multiple_of: Round the size up to a multiple of this.
 
         Raises:
-            ConfigError: The size is no positive number, or cuts off the padding token.
+            ConfigError: The size is not a positive number, or cuts off the padding token.
+            InputError: This is the base of a masked-LM model, whose projector must follow: resize that model.
         """
+        if self._inside is Head.MASKED_LM:
+            raise InputError(
+                f"The base of a {self._inside.architecture} has a projector above it that must have the same "
+                "vocabulary: call resize_token_embeddings of the masked-LM model."
+            )
         size = self.config.vocab_size if new_num_tokens is None else new_num_tokens
         if pad_to_multiple_of is not None:
             size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
@@ -287,7 +344,7 @@ class PretrainedModel:
             new_num_position_embeddings: Longest input afterwards, in tokens.
 
         Raises:
-            ConfigError: The length is no positive number.
+            ConfigError: The length is not a positive number.
         """
         self._resize(max_position_embeddings=new_num_position_embeddings)
 
@@ -365,7 +422,8 @@ def _check_report(
         )
     computed = {parameter.name for parameter in table if parameter.computed}
     missing = [name for name in report.missing if name not in computed]
-    body = [name for name in missing if cls.head is Head.NONE or name.startswith(f"{BODY}.")]
+    own = {parameter.name for parameter in table if parameter.kind is Kind.OTHER}  # a user's, which has its values
+    body = [name for name in missing if name not in own and (cls.head is Head.NONE or name.startswith(f"{BODY}."))]
     if body:
         raise CheckpointError(
             f"{source} is no complete DistilBERT checkpoint: it lacks {len(body)} parameter(s) of the body: "
@@ -384,5 +442,5 @@ def _warn(cls: type[PretrainedModel], source: Any, fresh: list[str], unused: lis
         warnings.warn(f"{cls.__name__} from {source}: " + "; ".join(parts) + ".", CheckpointWarning, stacklevel=3)
 
 
-def _names(names: list[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _names(names: list[str], separator: str = ", ", most: int = 8) -> str:
+    return separator.join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -11,11 +11,13 @@ from itertools import groupby
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from distilbert_pt.pretrained import has_hooks
 
 
 def eager_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, head_mask: Tensor | None, dropout: float
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, head_mask: Tensor | None, dropout: nn.Module
 ) -> tuple[Tensor, Tensor]:
     """Attend step by step, softmax in at least float32.
 
@@ -25,7 +27,7 @@ def eager_attention(
         value: See `key`.
         mask: [B, Q or 1, T] boolean, or None.
         head_mask: [N] factors of the heads, or None.
-        dropout: Probability with which an attention weight is dropped.
+        dropout: Called with the attention weights.
 
     Returns:
         Context [B, N, Q, H] and the weights [B, N, Q, T] that it was summed with.
@@ -35,26 +37,30 @@ def eager_attention(
     if mask is not None:
         # The lowest number, not -inf: a row of nothing else is then uniform, not NaN.
         scores = scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min)
-    weights = F.dropout(scores.softmax(dim=-1).to(value.dtype), dropout)
+    weights: Tensor = dropout(scores.softmax(dim=-1).to(value.dtype))
     if head_mask is not None:
         weights = weights * head_mask[:, None, None]
     return weights @ value, weights
 
 
 def fused_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, head_mask: Tensor | None, dropout: float
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, head_mask: Tensor | None, dropout: nn.Module
 ) -> tuple[Tensor, None]:
     """Attend with PyTorch's fused kernel; the same numbers as `eager_attention`, without the weights.
 
-    Args and context are those of `eager_attention`.
+    Args and context are those of `eager_attention`. A dropout that has hooks, or is not PyTorch's, must be called with
+    the weights; the kernel has none to give, so `eager_attention` does the work then.
     """
+    if type(dropout) is not nn.Dropout or has_hooks(dropout):
+        return eager_attention(query, key, value, mask, head_mask, dropout)[0], None
+    rate = dropout.p if dropout.training else 0.0
     if mask is not None:
         # A row without any key: let it see all of them with a query of zero, which is uniform attention. What the
         # kernels themselves make of such a row differs between them (zeros, NaN).
         empty = ~mask.any(dim=-1, keepdim=True)  # [B, Q or 1, 1]
         query = query.masked_fill(empty[:, None], 0)
         mask = (mask | empty)[:, None]  # [B, 1, Q or 1, T]
-    context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+    context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=rate)
     if head_mask is not None:
         context = context * head_mask[:, None, None]  # scaling all weights of a head scales its context
     return context, None
@@ -87,7 +93,7 @@ def segment_runs(segment_ids: Tensor, query_tokens: Tensor | None = None) -> lis
 
 
 def packed_attention(
-    query: Tensor, key: Tensor, value: Tensor, runs: list[Run], head_mask: Tensor | None, dropout: float
+    query: Tensor, key: Tensor, value: Tensor, runs: list[Run], head_mask: Tensor | None, dropout: nn.Module
 ) -> tuple[Tensor, None]:
     """Attend within the segments of packed rows: no mask, and no work between segments.
 

@@ -50,9 +50,8 @@ class Embeddings(nn.Module):
         """[B, T] ids, or [B, T, D] word embeddings, to [B, T, D]."""
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # [B, T, D]
         if position_ids is None:
-            positions = self.position_embeddings.weight[: words.shape[1]]  # [T, D]
-        else:
-            positions = self.position_embeddings(position_ids)  # [B or 1, T, D]
+            position_ids = torch.arange(words.shape[1], device=words.device)
+        positions = self.position_embeddings(position_ids)  # [T, D], or [B or 1, T, D]
         return self.dropout(self.LayerNorm(words + positions))
 
 
@@ -62,7 +61,7 @@ class MultiHeadSelfAttention(nn.Module):
     def __init__(self, config: DistilBertConfig, layer: int):
         super().__init__()
         self.head_size = config.head_size
-        self.attention_dropout = config.attention_dropout
+        self.dropout = nn.Dropout(config.attention_dropout)
         size = len(config.kept_heads(layer)) * config.head_size
         self.q_lin = nn.Linear(config.dim, size)
         self.k_lin = nn.Linear(config.dim, size)
@@ -73,10 +72,9 @@ class MultiHeadSelfAttention(nn.Module):
         self, x: Tensor, queries: Tensor, mask: Any, head_mask: Tensor | None, attend: Callable
     ) -> tuple[Tensor, Tensor | None]:
         """[B, T, D] and the tokens of it that attend [B, Q, D] -> [B, Q, D], and the attention weights [B, N, Q, T]."""
-        dropout = self.attention_dropout if self.training else 0.0
         query = self.split_heads(self.q_lin(queries))  # [B, N, Q, H]
         key, value = self.split_heads(self.k_lin(x)), self.split_heads(self.v_lin(x))  # [B, N, T, H]
-        context, weights = attend(query, key, value, mask, head_mask, dropout)  # [B, N, Q, H], [B, N, Q, T]
+        context, weights = attend(query, key, value, mask, head_mask, self.dropout)  # [B, N, Q, H], [B, N, Q, T]
         return self.out_lin(context.transpose(1, 2).flatten(2)), weights  # [B, Q, D]
 
     def split_heads(self, x: Tensor) -> Tensor:
@@ -127,7 +125,7 @@ class Transformer(nn.Module):
     """The stack of blocks.
 
     In training, with `checkpointing` set to keywords of `torch.utils.checkpoint.checkpoint`, the backward pass computes
-    each block anew from its input, in place of keeping what is inside.
+    each block again from its input, in place of keeping what is inside.
     """
 
     def __init__(self, config: DistilBertConfig):

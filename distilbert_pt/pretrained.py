@@ -49,6 +49,12 @@ def values_known(tensor: Tensor) -> bool:
     )
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether calling a module runs hooks, its own or those of all modules, so that it must be called."""
+    own = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(map(len, own)) or bool(nn.modules.module._has_any_global_hook())
+
+
 class _Blank(TorchFunctionMode):
     """Within this, layers get parameters without values or memory, of one dtype: these are about to be loaded.
 
@@ -77,6 +83,7 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
 
     _reader = "pt"
     _options = frozenset({"attn_implementation"})
+    _adapter_advice = "Where peft wrapped it, call merge_and_unload() first, or save the adapter by its own model."
 
     def __init__(self, config: DistilBertConfig):
         nn.Module.__init__(self)
@@ -148,11 +155,26 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
 
     @classmethod
     def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
-        with _Blank(getattr(torch, dtype or "float32")):
+        torch_dtype = getattr(torch, dtype or "float32")
+        if cls._is_derived():
+            return cls(config, **options).to(device=device, dtype=torch_dtype).eval()
+        with _Blank(torch_dtype):
             return cls(config, **options).eval()
 
+    def _variables(self) -> dict[str, Tensor]:
+        state = self.state_dict(keep_vars=True)  # with buffers
+        strange = sorted(name for name, value in state.items() if not isinstance(value, Tensor))
+        if strange:
+            raise InputError(f"state_dict must hold tensors only to be saved, got {', '.join(strange)}.")
+        first = {id(tensor): name for name, tensor in reversed(state.items())}  # a tensor has several names if shared
+        return {name: tensor for name, tensor in state.items() if first[id(tensor)] == name}
+
+    def _place(self, parameter: Parameter) -> tuple[str, tuple[int, ...]]:
+        return parameter.name, parameter.shape
+
     def _get_array(self, parameter: Parameter) -> np.ndarray:
-        tensor = self.get_parameter(parameter.name)
+        layer, leaf = self._find(parameter)
+        tensor = getattr(layer, leaf)
         if hasattr(tensor, "full_tensor"):  # a DTensor, whose import takes long
             raise InputError(
                 f"{parameter.name} must be whole, got a part of it: the model is sharded over processes. Gather the "
@@ -164,11 +186,15 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
     def _set_array(self, parameter: Parameter, array: np.ndarray | Tensor, device: Any = None) -> None:
         layer, leaf = self._find(parameter)
         old = getattr(layer, leaf)
+        tensor = array if isinstance(array, Tensor) else to_tensor(array)
+        if not old.is_meta and old.shape == tensor.shape:
+            with torch.no_grad():  # others may hold this very parameter: a tied layer, an optimizer
+                old.copy_(tensor)
+            return
         if device is None:
             device = torch.get_default_device() if old.is_meta else old.device
-        tensor = array if isinstance(array, Tensor) else to_tensor(array)
         tensor = tensor.to(device=device, dtype=old.dtype)  # the same one, where nothing is to change
-        _put(layer, leaf, nn.Parameter(tensor, requires_grad=not parameter.computed))
+        _put(layer, leaf, nn.Parameter(tensor, requires_grad=old.requires_grad))
 
     def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
         return torch.empty(shape, dtype=torch.float32, device="cpu").normal_().numpy()

@@ -39,6 +39,11 @@ class Layout:
         *layer, _ = parameter.name.split(".")
         return layer, self.leaf[parameter.kind]
 
+    def place(self, parameter: Parameter) -> tuple[str, tuple[int, ...]]:
+        """Return the path of attributes to a parameter, joined by '.', and its shape there."""
+        path, leaf = self.path(parameter)
+        return ".".join([*path, leaf]), parameter.shape[:: -1 if parameter.kind in self.transposed else 1]
+
     def convert(self, parameter: Parameter, array: np.ndarray) -> np.ndarray:
         """Return an array of a checkpoint in this layout, or the other way round, without copying it."""
         return array.T if parameter.kind in self.transposed else array

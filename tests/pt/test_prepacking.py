@@ -99,6 +99,15 @@ def through_data(model):
     model.distilbert.transformer.layer[0].attention.k_lin.weight.data.mul_(-1)
 
 
+def one_number_through_data(model):
+    model.distilbert.transformer.layer[1].ffn.lin1.weight.data[7, 5] += 9
+
+
+def two_rows_swapped_through_data(model):
+    data = model.distilbert.transformer.layer[0].attention.q_lin.weight.data
+    data[[2, 5]] = data[[5, 2]]
+
+
 def new_data(model):
     weight = model.distilbert.transformer.layer[1].attention.v_lin.weight
     weight.data = -weight.data
@@ -132,6 +141,10 @@ def a_hook(model):
     model.distilbert.transformer.layer[0].ffn.lin1.register_forward_hook(lambda layer, arguments, y: y + 1)
 
 
+def a_hook_before(model):
+    model.classifier.register_forward_pre_hook(lambda layer, arguments: (arguments[0] + 1,))
+
+
 def another_activation(model):
     model.distilbert.transformer.layer[0].ffn.activation = F.relu
 
@@ -146,6 +159,8 @@ def a_parametrization(model):
     [
         in_place,
         through_data,
+        one_number_through_data,
+        two_rows_swapped_through_data,
         new_data,
         new_parameter,
         new_bias,
@@ -153,6 +168,7 @@ def a_parametrization(model):
         pruned_heads,
         a_step_of_training,
         a_hook,
+        a_hook_before,
         another_activation,
         a_parametrization,
     ],
@@ -257,6 +273,28 @@ def test_a_model_loaded_without_counts_of_changes(tmp_path, products):
         inference.model.classifier.bias *= 2
         assert_close(inference(**inputs)["logits"], 2 * before, TOLERANCE)
     assert all(product is not None for product in products)
+
+
+def test_hooks_of_all_modules_see_each_layer(tmp_path):
+    inference, inputs, _ = loaded(tmp_path)
+    seen = []
+    handle = nn.modules.module.register_module_forward_hook(lambda layer, arguments, y: seen.append(layer))
+    with handle:
+        inference(**inputs)
+    layers = [layer for layer in inference.model.modules() if isinstance(layer, nn.Linear)]
+    assert [seen.count(layer) for layer in layers] == [1] * len(layers)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize("size", [1, 4, 7, 64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_bit_of_a_matrix_is_compared(dtype, size, start):
+    matrix = torch.arange(start + size, dtype=dtype)[start:]
+    for index in range(size):
+        other = matrix.clone()
+        assert prepacking.is_same(matrix, other)
+        other[index] = -other[index] - 1
+        assert not prepacking.is_same(matrix, other)
 
 
 def test_compilers_see_plain_layers(tmp_path):
