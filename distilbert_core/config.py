@@ -6,11 +6,14 @@ import copy
 import inspect
 import json
 import math
+import reprlib
+import warnings
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.errors import CheckpointError, ConfigError
+from distilbert_core.errors import CheckpointError, ConfigError, ConfigWarning, InputError
 
 CONFIG_FILE = "config.json"
 NORM_EPSILON = 1e-12  # of every LayerNorm; no field of the configuration
@@ -89,8 +92,11 @@ class DistilBertConfig:
         output_hidden_states: Return all hidden states where the call does not say.
         return_dict: Return an output object (True) or a tuple (False) where the call does not say.
         num_labels: Number of labels of a classification head; sets `id2label` to LABEL_0, LABEL_1, ... .
-        id2label: Label names by class index, {0: 'NEGATIVE', 1: 'POSITIVE'}; keys may be strings of digits.
-        label2id: The inverse of `id2label`; derived if left out.
+        id2label: Label names by class index, {0: 'NEGATIVE', 1: 'POSITIVE'}; keys may be strings of digits. Several
+            classes may have one name. Maps that do not fit together are an error here; from a file they are a warning,
+            see `from_dict`.
+        label2id: The inverse of `id2label`; derived if left out. Without `id2label` it gives the names. Where several
+            classes have one name, it holds the index of one of them, the first if it is derived.
         problem_type: 'regression', 'single_label_classification' or 'multi_label_classification'; inferred from
             `num_labels` and the labels' dtype at each call if None.
         architectures: Names of the classes this configuration was saved from.
@@ -108,6 +114,8 @@ class DistilBertConfig:
     """
 
     model_type = "distilbert"
+    id2label: dict[int, str]
+    label2id: dict[str, int]
 
     def __init__(
         self,
@@ -167,7 +175,7 @@ class DistilBertConfig:
         self.output_attentions = output_attentions
         self.output_hidden_states = output_hidden_states
         self.return_dict = kwargs.pop("use_return_dict", return_dict)
-        self.id2label, self.label2id = _label_maps(num_labels, id2label, label2id)
+        self._set_labels(*_consistent_maps(num_labels, id2label, label2id))
         self.problem_type = problem_type
         self.architectures = architectures
         self.pruned_heads = _pruned_heads(pruned_heads or {})
@@ -185,17 +193,54 @@ class DistilBertConfig:
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _LABEL_FIELDS:  # one thing under three names: they change together
             if name != "num_labels" or value != self.num_labels:
-                maps = _label_maps(**{**dict.fromkeys(_LABEL_FIELDS), name: value})
-                self.__dict__["id2label"], self.__dict__["label2id"] = maps
+                given = {**dict.fromkeys(_LABEL_FIELDS), name: value}
+                if name == "label2id" and not _label_maps(None, self.id2label, value)[2]:
+                    given["id2label"] = self.id2label  # of several classes of one name it may hold another
+                self._set_labels(*_consistent_maps(**given))
         elif name == "use_return_dict":
             self.return_dict = value
         elif name != "model_type":  # every config.json names it; it is the class's
             super().__setattr__(ALIASES.get(name, name), value)
 
+    def _set_labels(self, id2label: dict[int, str], label2id: dict[str, int]) -> None:
+        self.__dict__.update(id2label=id2label, label2id=label2id)
+
     @property
     def num_labels(self) -> int:
         """Number of labels (the size of `id2label`)."""
         return len(self.id2label)
+
+    def label_name(self, index: int) -> str:
+        """Return the name of a class by its index: that of `id2label`, or LABEL_ and the index if it has none.
+
+        Raises:
+            InputError: The index is not that of a class.
+
+        Example:
+            >>> from distilbert_core import DistilBertConfig
+            >>> DistilBertConfig(id2label={0: "NEGATIVE", 1: "POSITIVE"}).label_name(1)
+            'POSITIVE'
+        """
+        if not 0 <= index < self.num_labels:
+            raise InputError(f"index must be that of a class, from 0 to {self.num_labels - 1}, got {index}.")
+        return self.id2label.get(index, f"LABEL_{index}")
+
+    def label_index(self, name: str) -> int | None:
+        """Return the index of the class with a name, or None if no class has it.
+
+        `id2label` decides. Where it has the name for several classes, the index is that of `label2id` if this is one of
+        them, else the first.
+
+        Example:
+            >>> from distilbert_core import DistilBertConfig
+            >>> config = DistilBertConfig(id2label={0: "poor", 1: "poor", 2: "good"})
+            >>> config.label_index("poor"), config.label_index("good"), config.label_index("fair")
+            (0, 2, None)
+        """
+        index = self.label2id.get(name, -1)
+        if 0 <= index < self.num_labels and self.label_name(index) == name:
+            return index
+        return next((index for index in range(self.num_labels) if self.label_name(index) == name), None)
 
     @property
     def use_return_dict(self) -> bool:
@@ -257,14 +302,18 @@ class DistilBertConfig:
         """
         fields = copy.deepcopy(self.__dict__)
         known = fields.keys() | ALIASES.keys() | {"num_labels", "use_return_dict"}
+        labels = fields.pop("id2label"), fields.pop("label2id")
         unknown = sorted(overrides.keys() - known)
         if unknown:
             raise TypeError(f"Unknown keyword argument(s): {', '.join(unknown)}.")
         resized = overrides.get("num_labels", self.num_labels) != self.num_labels
-        if resized or overrides.keys() & {"id2label", "label2id"}:
-            del fields["id2label"], fields["label2id"]
+        renewed = resized or overrides.keys() & {"id2label", "label2id"}
+        _check_aliases(overrides)
         overrides = {ALIASES.get(name, name): value for name, value in overrides.items()}
-        return DistilBertConfig(**{**fields, **overrides})
+        config = DistilBertConfig(**{**fields, **overrides})
+        if not renewed:
+            config._set_labels(*labels)
+        return config
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field, labels by integer, as a dict of its own."""
@@ -278,6 +327,8 @@ class DistilBertConfig:
         """
         plain = DistilBertConfig()
         always = _OWN_FIELDS.keys() | {"model_type", "tie_weights_", "architectures"}
+        if (self.id2label, self.label2id) != (plain.id2label, plain.label2id):  # one would be derived from the other
+            always |= {"id2label", "label2id"}
         fields = {
             name: value
             for name, value in self.to_dict().items()
@@ -293,17 +344,58 @@ class DistilBertConfig:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], **overrides: Any) -> DistilBertConfig:
-        """Make a configuration from the fields of a config.json, some of them replaced by `overrides`."""
-        config = cls(**fields)
-        return config.updated(**overrides) if overrides else config
+        """Make a configuration from the fields of a config.json, some of them replaced by `overrides`.
+
+        Label maps that do not fit together are kept as they are stored. `id2label` decides, as in Transformers 4.53:
+        it may have gaps or use a name for several classes, and `num_labels` is its size. Use `label_name` and
+        `label_index`, which also work for such maps.
+
+        Raises:
+            ConfigError: A field has an impossible value.
+
+        Warns:
+            ConfigWarning: Label maps do not fit together, and `overrides` do not replace them.
+
+        Example:
+            >>> from distilbert_core import DistilBertConfig
+            >>> DistilBertConfig.from_dict({"dim": 48, "n_heads": 4, "n_layers": 3}, n_layers=2).n_layers
+            2
+        """
+        return cls._read(fields, "The configuration", overrides)
 
     @classmethod
-    def from_json_file(cls, path: str | Path) -> DistilBertConfig:
-        """Read a config.json.
+    def _read(cls, fields: Mapping[str, Any], source: str, overrides: Mapping[str, Any]) -> DistilBertConfig:
+        """Make a configuration from fields that a file holds; `source` is what the warning calls it."""
+        _check_aliases(fields)
+        names, ids, problems = _label_maps(*(fields.get(name) for name in _LABEL_FIELDS))
+        config = cls(**{name: value for name, value in fields.items() if name not in _LABEL_FIELDS})
+        config._set_labels(names, ids)
+        repeated = [label for label, count in Counter(names.values()).items() if count > 1]
+        if repeated:
+            problems.append(f"id2label uses a label for several classes: {reprlib.repr(repeated)}")
+        if overrides:
+            config = config.updated(**overrides)
+        if problems and (config.id2label, config.label2id) == (names, ids):
+            believed = "num_labels" if fields.get("id2label") is None else "id2label"
+            classes = reprlib.repr([config.label_name(index) for index in range(config.num_labels)])
+            warnings.warn(
+                f"{source}: {'; '.join(problems)}. {believed} is believed: the classes are {classes}. Correct the "
+                "maps, or ignore ConfigWarning if they are meant.",
+                ConfigWarning,
+                stacklevel=3,
+            )
+        return config
+
+    @classmethod
+    def from_json_file(cls, path: str | Path, **overrides: Any) -> DistilBertConfig:
+        """Read a config.json, some of its fields replaced by `overrides`; see `from_dict`.
 
         Raises:
             CheckpointError: The file is missing, is not JSON, or describes another kind of model.
             ConfigError: A field has an impossible value.
+
+        Warns:
+            ConfigWarning: Label maps do not fit together; the message names the file.
         """
         try:
             fields = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -316,7 +408,7 @@ class DistilBertConfig:
         kind = fields.get("model_type", cls.model_type)
         if kind != cls.model_type:
             raise CheckpointError(f"{path} must have model_type {cls.model_type!r}, got {kind!r}.")
-        return cls.from_dict(fields)
+        return cls._read(fields, str(path), overrides)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **kwargs: Any) -> DistilBertConfig:
@@ -330,12 +422,14 @@ class DistilBertConfig:
         Raises:
             CheckpointError: There is no such checkpoint, or its config.json is damaged.
             ConfigError: A field has an impossible value.
+
+        Warns:
+            ConfigWarning: Label maps do not fit together; the message names the file. See `from_dict`.
         """
         from distilbert_core.hub import resolve_file, split_hub_options
 
         where, overrides = split_hub_options(kwargs)
-        config = cls.from_json_file(resolve_file(source, CONFIG_FILE, **where))
-        return config.updated(**overrides) if overrides else config
+        return cls.from_json_file(resolve_file(source, CONFIG_FILE, **where), **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json into `folder`, which is made if it is not there."""
@@ -380,6 +474,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, float) or _is_integer(value)
 
 
+def _check_aliases(fields: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a field is given under both of its names, with two values."""
+    for alias, name in ALIASES.items():
+        if {alias, name} <= fields.keys() and fields[alias] != fields[name]:
+            raise ConfigError(f"{alias} and {name} are one field, got {fields[alias]!r} and {fields[name]!r}.")
+
+
 def _frozen(value: Any) -> Hashable:
     """Return something hashable that is equal for equal values, whatever the order of a dict in them."""
     if isinstance(value, Mapping):
@@ -389,38 +490,78 @@ def _frozen(value: Any) -> Hashable:
     return value if isinstance(value, Hashable) else repr(value)
 
 
-def _label_maps(
+def _consistent_maps(
     num_labels: int | None, id2label: Mapping | None, label2id: Mapping | None
 ) -> tuple[dict[int, str], dict[str, int]]:
-    """Return id2label and label2id from whichever of the three is given, or raise ConfigError."""
+    """Return id2label and label2id from whichever of the three is given, or raise ConfigError if they do not fit."""
+    names, ids, problems = _label_maps(num_labels, id2label, label2id)
+    if problems:
+        raise ConfigError(f"{problems[0]}.")
+    return names, ids
+
+
+def _label_maps(
+    num_labels: int | None, id2label: Mapping | None, label2id: Mapping | None
+) -> tuple[dict[int, str], dict[str, int], list[str]]:
+    """Return id2label and label2id from whichever of the three is given, and what does not fit together in them.
+
+    The names are those of id2label; without it, those of label2id if it has one for each class, else LABEL_0, ....
+    """
     if num_labels is not None and (not _is_integer(num_labels) or num_labels < 1):
         raise ConfigError(f"num_labels must be a positive integer, got {num_labels!r}.")
     if num_labels is not None and num_labels > MOST_LABELS:  # a damaged file must not fill the memory with names
         raise ConfigError(f"num_labels must be at most {MOST_LABELS}, got {num_labels}.")
+    ids = {label: index for index, label in _label_pairs(label2id or {}, "label2id", "labels to integers")}
+    if id2label is not None:
+        given, pairs = "id2label", _label_pairs(id2label, "id2label", "integers to labels")
+    elif ids:
+        given, pairs = "label2id", [(index, label) for label, index in ids.items()]
+    else:
+        given, pairs = "num_labels", _unnamed_labels(num_labels)
+    names = dict(sorted(dict(pairs).items()))
+    problems = []
+    if not names or list(names) != list(range(len(pairs))):
+        problem = f"{given} must have each index 0, 1, ... once, got {reprlib.repr([index for index, _ in pairs])}"
+        if not names or min(names) < 0:
+            raise ConfigError(f"{problem}.")
+        problems.append(problem)
+    if num_labels not in (None, len(names)):
+        problems.append(f"num_labels and {given} disagree: {num_labels} against {len(names)} labels")
+    if problems and given == "label2id":
+        names = dict(_unnamed_labels(num_labels))
+    elif ids and not _fits(ids, names):
+        problems.append(f"label2id and id2label disagree: {reprlib.repr(ids)} against {reprlib.repr(names)}")
+    if not ids:
+        for index, label in names.items():
+            ids.setdefault(label, index)
+    return names, ids, problems
+
+
+def _label_pairs(labels: Mapping, name: str, meaning: str) -> list[tuple[int, str]]:
+    """Return the indices and labels of a map in either direction, or raise ConfigError if it is not one."""
     try:
+        pairs = list(labels.items()) if name == "id2label" else [(index, label) for label, index in labels.items()]
         # A label is a text: JSON has made one of it where it is a key.
-        ids = {str(label): int(index) for label, index in (label2id or {}).items()}
-    except (AttributeError, TypeError, ValueError):
-        raise ConfigError(f"label2id must be a dict of labels to integers, got {label2id!r}.") from None
-    if id2label is None:
-        id2label = {index: label for label, index in ids.items()} or {
-            index: f"LABEL_{index}" for index in range(2 if num_labels is None else num_labels)
-        }
-    try:
-        names = {int(index): str(label) for index, label in id2label.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise ConfigError(f"id2label must be a dict of integers to labels, got {id2label!r}.") from None
-    names = dict(sorted(names.items()))
-    if list(names) != list(range(len(names))) or not names:
-        raise ConfigError(f"id2label must have the keys 0, 1, ... without gaps, got {list(id2label)}.")
-    if num_labels is not None and num_labels != len(names):
-        raise ConfigError(f"num_labels and id2label disagree: {num_labels} against {len(names)} labels.")
-    inverse = {label: index for index, label in names.items()}
-    if len(inverse) != len(names):
-        raise ConfigError(f"id2label must not use a label twice, got {list(names.values())}.")
-    if label2id and ids != inverse:
-        raise ConfigError(f"label2id and id2label disagree: {ids} against {names}.")
-    return names, inverse
+        return [(_label_index(index), str(label)) for index, label in pairs]
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        raise ConfigError(f"{name} must be a dict of {meaning}, got {labels!r}.") from None
+
+
+def _label_index(value: Any) -> int:
+    index = int(value)
+    if not isinstance(value, str) and index != value:
+        raise ValueError(f"{value!r} is not an integer")
+    return index
+
+
+def _unnamed_labels(num_labels: int | None) -> list[tuple[int, str]]:
+    return [(index, f"LABEL_{index}") for index in range(2 if num_labels is None else num_labels)]
+
+
+def _fits(label2id: Mapping[str, int], id2label: Mapping[int, str]) -> bool:
+    """Return whether label2id is an inverse of id2label: it has each name, and for each an index of that name."""
+    names = set(id2label.values())
+    return names == label2id.keys() and all(id2label.get(index) == name for name, index in label2id.items())
 
 
 def _pruned_heads(pruned_heads: Mapping[int | str, list[int]]) -> dict[int, list[int]]:

@@ -25,5 +25,13 @@ class TrainingError(DistilBertError, ArithmeticError):
     """Training that went wrong, such as a loss that is no number; the message names the step."""
 
 
+class ConfigWarning(UserWarning):
+    """A configuration that contradicts itself; the message says which field was believed."""
+
+
+class InputWarning(UserWarning):
+    """An input or option of which a part has no effect, such as the end of a text that is cut; the message names it."""
+
+
 class CheckpointWarning(UserWarning):
     """Entries of a checkpoint that were left out, or parameters that were freshly initialised, by name."""
