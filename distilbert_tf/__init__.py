@@ -29,6 +29,18 @@ from distilbert_tf.pretrained import TFDistilBertPreTrainedModel, to_tensor
 
 for _output in OUTPUT_TYPES:
     optree.register_pytree_node_class(_output, namespace="keras")
+# Keras' old .h5 files name classes without the package that they are registered under; and Keras does not register its
+# own indexing, which functional models on our base model use: `body(ids).last_hidden_state[:, 0]`.
+for _class in (
+    TFDistilBertModel,
+    TFDistilBertForMaskedLM,
+    TFDistilBertForSequenceClassification,
+    TFDistilBertForMultipleChoice,
+    TFDistilBertForTokenClassification,
+    TFDistilBertForQuestionAnswering,
+    type(keras.KerasTensor((1,))[0]._keras_history.operation),
+):
+    keras.saving.get_custom_objects()[_class.__name__] = _class
 
 __all__ = [
     "DistilBertConfig",

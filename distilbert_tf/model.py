@@ -14,11 +14,13 @@ import tensorflow as tf
 from keras import ops
 
 from distilbert_core.config import ACTIVATIONS, DistilBertConfig
+from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
 from distilbert_core.parameters import Head
 from distilbert_tf.attention import Segments, attention, eager_attention
-from distilbert_tf.pretrained import Dense, DenseRows, Numerics, TFDistilBertPreTrainedModel, shape_of, values_known
+from distilbert_tf.layers import Dense, DenseRows, Numerics
+from distilbert_tf.pretrained import TFDistilBertPreTrainedModel, shape_of, values_known
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
@@ -52,10 +54,11 @@ class Embeddings(keras.layers.Layer):
     def __init__(self, config: DistilBertConfig, make: Numerics):
         super().__init__(name="embeddings", dtype=make.policy)
         self.pad_token_id = config.pad_token_id
-        self.word_embeddings = make.word_embeddings(config)
-        self.position_embeddings = make.position_embeddings(config)
-        self.LayerNorm = make.layer_norm("LayerNorm", config.dim)
-        self.dropout = make.dropout(config.dropout)
+        with keras.name_scope(self.name):
+            self.word_embeddings = make.word_embeddings(config)
+            self.position_embeddings = make.position_embeddings(config)
+            self.LayerNorm = make.layer_norm("LayerNorm", config.dim)
+            self.dropout = make.dropout(config.dropout)
         self.built = True
 
     def call(
@@ -67,33 +70,16 @@ class Embeddings(keras.layers.Layer):
     ) -> tf.Tensor:
         """[B, T] ids, or [B, T, D] word embeddings, to [B, T, D]."""
         if inputs_embeds is None:
-            words = look_up(self.word_embeddings, input_ids)  # [B, T, D]
+            words = self.word_embeddings(input_ids)  # [B, T, D]
             if self.pad_token_id is not None:  # the padding row learns nothing from the look-up
                 is_pad = ops.equal(input_ids, self.pad_token_id)[..., None]
                 words = ops.where(is_pad, ops.stop_gradient(words), words)
         else:
             words = inputs_embeds
         if position_ids is None:
-            positions = ops.cast(self.position_embeddings.embeddings[: ops.shape(words)[1]], words.dtype)  # [T, D]
-        else:
-            positions = look_up(self.position_embeddings, position_ids)  # [B or 1, T, D]
+            position_ids = tf.range(ops.shape(words)[1])
+        positions = self.position_embeddings(position_ids)  # [T, D], or [B or 1, T, D]
         return self.dropout(self.LayerNorm(words + positions), training=training)
-
-
-def look_up(table: keras.layers.Embedding, ids: tf.Tensor | None) -> tf.Tensor:
-    """Return rows of a table. Keras' own look-up counts negative ids from the end; this one lets TensorFlow refuse."""
-    values = tf.convert_to_tensor(ops.convert_to_tensor(table.embeddings))  # first the variable in use, then its value
-    return ops.cast(_rows(values, ids), table.compute_dtype)
-
-
-@tf.custom_gradient
-def _rows(table: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """Gather with a dense gradient: of a sparse one, clipping by norm would count a row that occurs twice wrongly."""
-
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
-        return tf.math.unsorted_segment_sum(upstream, ids, tf.shape(table)[0]), None
-
-    return tf.gather(table, ids), gradient
 
 
 class MultiHeadSelfAttention(keras.layers.Layer):
@@ -103,11 +89,12 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         super().__init__(name="attention", dtype=make.policy)
         self.head_size = config.head_size
         size = len(config.kept_heads(layer)) * config.head_size
-        self.q_lin = make.dense("q_lin", config.dim, size)
-        self.k_lin = make.dense("k_lin", config.dim, size)
-        self.v_lin = make.dense("v_lin", config.dim, size)
-        self.out_lin = make.dense("out_lin", size, config.dim)
-        self.dropout = make.dropout(config.attention_dropout)
+        with keras.name_scope(self.name):
+            self.q_lin = make.dense("q_lin", config.dim, size)
+            self.k_lin = make.dense("k_lin", config.dim, size)
+            self.v_lin = make.dense("v_lin", config.dim, size)
+            self.out_lin = make.dense("out_lin", size, config.dim)
+            self.dropout = make.dropout(config.attention_dropout)
         self.built = True
 
     def call(
@@ -144,9 +131,11 @@ class FeedForward(keras.layers.Layer):
     def __init__(self, config: DistilBertConfig, make: Numerics):
         super().__init__(name="ffn", dtype=make.policy)
         self.activation = activation_function(config)
-        self.lin1 = make.dense("lin1", config.dim, config.hidden_dim, DenseRows if self.activation is gelu else Dense)
-        self.lin2 = make.dense("lin2", config.hidden_dim, config.dim)
-        self.dropout = make.dropout(config.dropout)
+        first = DenseRows if self.activation is gelu else Dense
+        with keras.name_scope(self.name):
+            self.lin1 = make.dense("lin1", config.dim, config.hidden_dim, first)
+            self.lin2 = make.dense("lin2", config.hidden_dim, config.dim)
+            self.dropout = make.dropout(config.dropout)
         self.built = True
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
@@ -161,10 +150,11 @@ class TransformerBlock(keras.layers.Layer):
 
     def __init__(self, config: DistilBertConfig, layer: int, make: Numerics):
         super().__init__(name=f"layer_{layer}", dtype=make.policy)
-        self.attention = MultiHeadSelfAttention(config, layer, make)
-        self.sa_layer_norm = make.layer_norm("sa_layer_norm", config.dim)
-        self.ffn = FeedForward(config, make)
-        self.output_layer_norm = make.layer_norm("output_layer_norm", config.dim)
+        with keras.name_scope(self.name):
+            self.attention = MultiHeadSelfAttention(config, layer, make)
+            self.sa_layer_norm = make.layer_norm("sa_layer_norm", config.dim)
+            self.ffn = FeedForward(config, make)
+            self.output_layer_norm = make.layer_norm("output_layer_norm", config.dim)
         self.built = True
 
     def call(
@@ -188,7 +178,10 @@ class Transformer(keras.layers.Layer):
 
     def __init__(self, config: DistilBertConfig, make: Numerics):
         super().__init__(name="transformer", dtype=make.policy)
-        self.layer = [TransformerBlock(config, i, make) for i in range(config.n_layers)]
+        with keras.name_scope(self.name):
+            self.layer = [TransformerBlock(config, i, make) for i in range(config.n_layers)]
+        for block in self.layer:  # TensorFlow's checkpoints follow attributes, not lists
+            setattr(self, block.name, block)
         self.built = True
 
     def call(
@@ -232,8 +225,9 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
     def __init__(self, config: DistilBertConfig, dtype: Any = None, name: str | None = None):
         make = Numerics.of(config, dtype)
         super().__init__(config, make, name)
-        self.embeddings = Embeddings(config, make)
-        self.transformer = Transformer(config, make)
+        with keras.name_scope(self.name):
+            self.embeddings = Embeddings(config, make)
+            self.transformer = Transformer(config, make)
         self.built = True
 
     def call(
@@ -352,6 +346,9 @@ def attention_segments(
 
 
 def check_values(name: str, ids: tf.Tensor | None, size: int, meaning: str) -> None:
-    """Raise InputError if ids do not lie in [0, size); does nothing while values are not known."""
-    if ids is not None and values_known(ids) and tf.size(ids):
-        check_range(name, int(ops.min(ids)), int(ops.max(ids)), size, meaning)
+    """Raise InputError if ids are not integers in [0, size); does nothing while values are not known."""
+    if ids is None or not values_known(ids) or not tf.size(ids):
+        return
+    if not ids.dtype.is_integer and tf.reduce_any(tf.round(ids) != ids):
+        raise InputError(f"{name} must be integers, got fractions among {ids.dtype.name} values.")
+    check_range(name, int(ops.min(ids)), int(ops.max(ids)), size, meaning)

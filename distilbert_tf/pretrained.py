@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self
 
 import keras
@@ -15,16 +11,14 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.config import NORM_EPSILON, DistilBertConfig
+from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.parameters import Kind, Parameter, sinusoidal_table
+from distilbert_core.parameters import Kind, Parameter
 from distilbert_core.pretrained import PretrainedModel
-from distilbert_tf.attention import upcast
+from distilbert_tf.layers import Numerics, blank_variables
 from weight_conversion import LAYOUTS
 
 LAYOUT = LAYOUTS["keras"]
-
-_BLANK = ContextVar("blank", default=False)
 
 
 def to_tensor(array: np.ndarray) -> tf.Tensor:
@@ -42,134 +36,51 @@ def shape_of(tensor: Any) -> tuple[int | None, ...] | None:
     return None if tensor is None else tuple(tensor.shape)
 
 
-@contextlib.contextmanager
-def blank_variables() -> Iterator[None]:
-    """Within this, layers are made with zeros: their values are about to be loaded."""
-    token = _BLANK.set(True)
-    try:
-        yield
-    finally:
-        _BLANK.reset(token)
+# Keras' own bookkeeping in a layer or model.
+KERAS_ATTRIBUTES = frozenset(vars(keras.Model(name="plain")))
 
 
-class Dense(keras.layers.Dense):
-    """A dense layer as one product of two matrices: TensorFlow multiplies a batch of matrices at half the speed."""
+def walk(part: Any, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
+    """Yield a layer and all layers and variables in it, each once, outer ones first, by the path of attributes to it.
 
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """[..., in] -> [..., out]."""
-        rows = self.multiply(tf.reshape(inputs, (-1, self.input_spec.axes[-1])))
-        return tf.reshape(rows, (*ops.shape(inputs)[:-1], self.units))
-
-    def multiply(self, rows: tf.Tensor) -> tf.Tensor:
-        """[R, in] -> [R, out]."""
-        kernel, bias = (tf.convert_to_tensor(ops.convert_to_tensor(x)) for x in (self.kernel, self.bias))
-        return tf.nn.bias_add(tf.matmul(rows, kernel), bias)
-
-    def quantize(self, mode: Any = None, type_check: bool = True, **kwargs: Any) -> None:
-        """Quantize as Keras' own layer does, which leaves subclasses out unless told."""
-        super().quantize(mode, type_check=False, **kwargs)
-
-
-class DenseRows(Dense):
-    """A dense layer of the rows of one matrix. TensorFlow makes product, bias and a gelu after it one operation.
-
-    It would do so with relu too, and that operation makes 0 of what is no number: there, take `Dense`.
+    Example:
+        >>> import keras
+        >>> from distilbert_tf.pretrained import walk
+        >>> layer = keras.layers.Dense(3)
+        >>> layer.build((None, 2))
+        >>> [path for path, _ in walk(layer, "top")]
+        ['top', 'top.kernel', 'top.bias']
     """
-
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """[R, in] -> [R, out]."""
-        return self.multiply(inputs)
-
-
-class LayerNorm(keras.layers.LayerNormalization):
-    """LayerNorm with two-pass variance in at least float32."""
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """[..., D] -> [..., D]."""
-        x = upcast(inputs)
-        centred = x - ops.mean(x, axis=-1, keepdims=True)
-        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
-        gamma, beta = (ops.cast(variable, x.dtype) for variable in (self.gamma, self.beta))
-        return ops.cast(centred * ops.rsqrt(variance + self.epsilon) * gamma + beta, self.compute_dtype)
-
-
-class FixedEmbedding(keras.layers.Embedding):
-    """An embedding table that is stored and used but never trained, whatever `trainable` is set to."""
-
-    def build(self, input_shape: Any = None) -> None:
-        """Make the table."""
-        self._embeddings = self.add_weight(
-            shape=(self.input_dim, self.output_dim),
-            initializer=self.embeddings_initializer,
-            name="embeddings",
-            trainable=False,
-        )
-        self.built = True
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """Makes the layers of a model, all with the same numbers: initial values, dtypes, epsilon."""
-
-    policy: keras.DTypePolicy
-    std: float
-
-    @classmethod
-    def of(cls, config: DistilBertConfig, dtype: Any) -> Numerics:
-        """Settle what was left out: Keras' global policy."""
-        return cls(keras.dtype_policies.get(dtype), config.initializer_range)
-
-    def normal(self) -> Any:
-        """The initial values of a matrix."""
-        return "zeros" if _BLANK.get() else keras.initializers.RandomNormal(0.0, self.std)
-
-    def dense(self, name: str, in_size: int, out_size: int, cls: type[Dense] = Dense) -> Dense:
-        """Make a dense layer."""
-        layer = cls(out_size, kernel_initializer=self.normal(), dtype=self.policy, name=name)
-        layer.build((None, in_size))
-        return layer
-
-    def word_embeddings(self, config: DistilBertConfig) -> keras.layers.Embedding:
-        """Make the word embeddings; the padding row is zero."""
-        initial = "zeros" if _BLANK.get() else partial(initial_embedding, std=self.std, pad_row=config.pad_token_id)
-        return self._embedding("word_embeddings", keras.layers.Embedding, config.vocab_size, config.dim, initial)
-
-    def position_embeddings(self, config: DistilBertConfig) -> keras.layers.Embedding:
-        """Make the position embeddings, learned or sinusoidal."""
-        rows, size = config.max_position_embeddings, config.dim
-        if config.sinusoidal_pos_embds:
-            table = keras.initializers.Constant(sinusoidal_table(rows, size))
-            return self._embedding("position_embeddings", FixedEmbedding, rows, size, table)
-        return self._embedding("position_embeddings", keras.layers.Embedding, rows, size, self.normal())
-
-    def _embedding(self, name: str, cls: type, rows: int, size: int, initial: Any) -> keras.layers.Embedding:
-        layer = cls(rows, size, embeddings_initializer=initial, dtype=self.policy, name=name)
-        layer.build()
-        return layer
-
-    def layer_norm(self, name: str, size: int) -> LayerNorm:
-        """Make a LayerNorm."""
-        layer = LayerNorm(epsilon=NORM_EPSILON, dtype=self.policy, name=name)
-        layer.build((None, size))
-        return layer
-
-    def dropout(self, rate: float) -> keras.layers.Dropout:
-        """Make a dropout layer."""
-        return keras.layers.Dropout(rate, dtype=self.policy)
-
-
-def initial_embedding(shape: tuple[int, ...], dtype: Any = None, *, std: float, pad_row: int | None) -> tf.Tensor:
-    """Draw a table [rows, size] from N(0, std); the padding row is zero."""
-    table = keras.random.normal(shape, 0.0, std, dtype=dtype)
-    if pad_row is None:
-        return table
-    return ops.where(ops.arange(shape[0])[:, None] == pad_row, ops.zeros_like(table), table)
+    seen = set() if seen is None else seen
+    if id(part) in seen:
+        return
+    inside: Mapping[str, Any] = {}
+    match part:
+        case keras.layers.Layer():
+            own = {name: value for name, value in vars(part).items() if name not in KERAS_ATTRIBUTES}
+            inside = {name.removeprefix("_"): value for name, value in own.items() if not name.startswith("_self_")}
+            if isinstance(part, keras.Model) and not isinstance(part, TFDistilBertPreTrainedModel):
+                inside = {**inside, "layers": part.layers}  # of a functional model, which are no attributes of it
+        case Mapping():
+            inside = {str(name): value for name, value in part.items()}
+        case list() | tuple():
+            inside = {str(index): value for index, value in enumerate(part)}
+        case keras.Variable():
+            pass
+        case _:
+            return
+    seen.add(id(part))
+    if isinstance(part, keras.layers.Layer | keras.Variable):
+        yield path, part
+    for name, value in inside.items():
+        yield from walk(value, f"{path}.{name}" if path else name, seen)
 
 
 class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
     """Base of the six models; attribute paths are the canonical names, with Keras' own leaf names."""
 
     _options = frozenset({"name"})
+    _adapter_advice = "Low-rank updates of enable_lora are added to their kernels."
     _more_dtypes = frozenset({"mixed_float16", "mixed_bfloat16"})
 
     def __init__(self, config: DistilBertConfig, make: Numerics, name: str | None):
@@ -192,19 +103,44 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
         return [name for name in super().__dir__() if name != "base_model"]
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` makes the same architecture from."""
+        """Return what `from_config` makes the same architecture from: what is frozen or quantized stays so.
+
+        Raises:
+            InputError: A layer was replaced or added. Only a class whose constructor makes it can be made again.
+        """
+        further = [parameter.name for parameter in self._stored_parameters() if parameter.kind is Kind.OTHER]
+        if further and not self._is_derived():
+            raise InputError(
+                f"A {type(self).__name__} cannot be made again with what was added to it: {', '.join(further)}. Derive "
+                "a class whose constructor makes it, and register it with keras.saving.register_keras_serializable."
+            )
         return {
             "config": json.loads(self.config.to_json_string()),
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "frozen": [path for path, part in walk(self) if not part.trainable],
+            "quantized": {path: _quantization(layer) for path, layer in walk(self) if _is_quantized(layer)},
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Make a model with fresh parameters from what `get_config` returned."""
-        fields = {**config, "config": DistilBertConfig.from_dict(config["config"])}
-        fields["dtype"] = keras.dtype_policies.deserialize(config["dtype"])
-        return cls(**fields)
+        config = {"frozen": (), "quantized": {}, **config}  # files of an older version do not have these
+        frozen, quantized = set(config.pop("frozen")), config.pop("quantized")
+        model = cls(
+            **{
+                **config,
+                "config": DistilBertConfig.from_dict(config["config"]),
+                "dtype": keras.dtype_policies.deserialize(config["dtype"]),
+            }
+        )
+        parts = dict(walk(model))
+        for path, how in quantized.items():
+            parts[path].quantize(how["mode"], config=keras.saving.deserialize_keras_object(how["config"]))
+        for path, part in walk(model):  # a layer passes its own state on to what is in it, which comes after it
+            if path in frozen or isinstance(part, keras.layers.Layer):
+                part.trainable = path not in frozen
+        return model
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """Return the number of parameters."""
@@ -231,7 +167,7 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
             alpha: An update counts `alpha / rank` times; `rank` if left out.
 
         Raises:
-            InputError: `rank` is no positive integer, or updates are there already.
+            InputError: `rank` is not a positive integer, or there are updates already.
 
         Example:
             >>> from distilbert_tf import DistilBertConfig, TFDistilBertForSequenceClassification
@@ -246,7 +182,7 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
         kernels = [p for p in self.parameter_table if p.kind is Kind.KERNEL and ".transformer." in f".{p.name}"]
         layers = [LAYOUT.find(self, parameter)[0] for parameter in kernels]
         if any(layer.lora_enabled for layer in layers):
-            raise InputError("enable_lora was called before, which can be done once: load the model anew.")
+            raise InputError("enable_lora was called before, which can be done once: load the model again.")
         for variable in self.base_model.trainable_variables:
             variable.trainable = False
         for layer in layers:
@@ -254,18 +190,43 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
 
     @classmethod
     def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
+        if dtype is not None:
+            options["dtype"] = dtype
         with tf.device(device), blank_variables():
-            return cls(config, dtype=dtype, **options)  # type: ignore[call-arg]  # the six classes take them
+            return cls(config, **options)
+
+    def _variables(self) -> dict[str, Any]:
+        variables = {path: part for path, part in walk(self) if isinstance(part, keras.Variable)}
+        for path, layer in walk(self):
+            if getattr(layer, "lora_enabled", False) or _is_quantized(layer):  # several variables make one matrix
+                variables = {name: value for name, value in variables.items() if name.rpartition(".")[0] != path}
+                leaves = [leaf for leaf in LAYOUT.leaf.values() if hasattr(layer, leaf)]
+                variables |= {f"{path}.{leaf}": getattr(layer, leaf) for leaf in leaves}
+        return variables
+
+    def _place(self, parameter: Parameter) -> tuple[str, tuple[int, ...]]:
+        return LAYOUT.place(parameter)
 
     def _get_array(self, parameter: Parameter) -> np.ndarray:
+        if parameter.kind is Kind.OTHER:
+            return ops.convert_to_numpy(self._variables()[parameter.name])
         layer, leaf = LAYOUT.find(self, parameter)
+        if _is_quantized(layer):
+            raise InputError(
+                f"{parameter.name} is quantized to {layer.quantization_mode}, and checkpoints hold floating numbers. "
+                "Save the quantized model as .keras, or use save_pretrained before quantize."
+            )
         return LAYOUT.convert(parameter, ops.convert_to_numpy(getattr(layer, leaf)))
 
     def _set_array(self, parameter: Parameter, array: np.ndarray, device: Any = None) -> None:
+        if parameter.kind is Kind.OTHER:
+            self._variables()[parameter.name].assign(array)
+            return
         layer, leaf = LAYOUT.find(self, parameter)
         array = np.ascontiguousarray(LAYOUT.convert(parameter, array))
         if getattr(layer, leaf).shape != array.shape:
-            _give_shape(layer, leaf, array.shape)
+            with self.distribute_strategy.scope():
+                _give_shape(layer, leaf, array.shape)
         getattr(layer, leaf).assign(array)  # a variable stays on the device that it was made on
 
     def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -274,16 +235,32 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
 
 def _give_shape(layer: keras.layers.Layer, leaf: str, shape: tuple[int, ...]) -> None:
     """Replace a layer's variable by one of another shape. Keras has no public way: its own quantizers do this."""
-    if getattr(layer, "lora_enabled", False):
-        raise InputError(f"{layer.name} has low-rank updates: resize or prune before enable_lora.")
+    if getattr(layer, "lora_enabled", False) or _is_quantized(layer):
+        raise InputError(f"{layer.name} has low-rank updates or is quantized: resize or prune before that.")
     old = getattr(layer, leaf)
     attribute = f"_{leaf}" if hasattr(layer, f"_{leaf}") else leaf
+    can_be_trained = any(variable is old for variable in layer._trainable_variables)
     layer._untrack_variable(old)
     layer._tracker.unlock()
-    setattr(layer, attribute, layer.add_weight(shape=shape, initializer="zeros", name=leaf, trainable=old.trainable))
+    new = layer.add_weight(shape=shape, initializer="zeros", name=leaf, trainable=can_be_trained)
+    setattr(layer, attribute, new)
     layer._tracker.lock()
+    new.trainable = old.trainable  # what was frozen stays so, and can be thawed
     if isinstance(layer, keras.layers.Dense) and leaf == "kernel":
         layer.units = shape[1]
         layer.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: shape[0]})
     elif isinstance(layer, keras.layers.Embedding):
         layer.input_dim = shape[0]
+
+
+def _is_quantized(part: Any) -> bool:
+    """Whether a layer computes with integers, or other narrow numbers, and scales."""
+    return isinstance(part, keras.layers.Layer) and part.quantization_mode is not None
+
+
+def _quantization(layer: keras.layers.Layer) -> dict[str, Any]:
+    """Return what `quantize` of an equal layer takes, as JSON has it."""
+    return {
+        "mode": layer.quantization_mode,
+        "config": keras.saving.serialize_keras_object(getattr(layer, "quantization_config", None)),
+    }

@@ -1,0 +1,182 @@
+"""The layers that a model is made of, all with the same numbers: initial values, dtypes, epsilon, gradients.
+
+A layer is built where it is made. Its variables are named after the scopes that are open there (`keras.name_scope`), so
+that each has a path of its own: 'distilbert/transformer/layer_0/attention/q_lin/kernel'.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from distilbert_core.config import NORM_EPSILON, DistilBertConfig
+from distilbert_core.parameters import sinusoidal_table
+from distilbert_tf.attention import upcast
+
+_BLANK = ContextVar("blank", default=False)
+
+
+@contextlib.contextmanager
+def blank_variables() -> Iterator[None]:
+    """Context manager: make layers with zeros, as their values are about to be loaded."""
+    token = _BLANK.set(True)
+    try:
+        yield
+    finally:
+        _BLANK.reset(token)
+
+
+class Dense(keras.layers.Dense):
+    """A dense layer as one product of two matrices: TensorFlow multiplies a batch of matrices at half the speed."""
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """[..., in] -> [..., out]."""
+        rows = self.multiply(tf.reshape(inputs, (-1, self.input_spec.axes[-1])))
+        return tf.reshape(rows, (*ops.shape(inputs)[:-1], self.units))
+
+    def multiply(self, rows: tf.Tensor) -> tf.Tensor:
+        """[R, in] -> [R, out]."""
+        kernel, bias = (tf.convert_to_tensor(ops.convert_to_tensor(x)) for x in (self.kernel, self.bias))
+        return tf.nn.bias_add(tf.matmul(rows, kernel), bias)
+
+    def quantize(self, mode: Any = None, type_check: bool = True, **kwargs: Any) -> None:
+        """Quantize as Keras' own layer does, which leaves subclasses out unless told."""
+        super().quantize(mode, type_check=False, **kwargs)
+
+
+class DenseRows(Dense):
+    """A dense layer of the rows of one matrix. TensorFlow makes product, bias and a gelu after it one operation.
+
+    It would do so with relu too, and the fused relu turns NaN into 0: use `Dense` there.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """[R, in] -> [R, out]."""
+        return self.multiply(inputs)
+
+
+class LayerNorm(keras.layers.LayerNormalization):
+    """LayerNorm with two-pass variance in at least float32."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """[..., D] -> [..., D]."""
+        x = upcast(inputs)
+        centred = x - ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+        gamma, beta = (ops.cast(variable, x.dtype) for variable in (self.gamma, self.beta))
+        return ops.cast(centred * ops.rsqrt(variance + self.epsilon) * gamma + beta, self.compute_dtype)
+
+
+class Embedding(keras.layers.Embedding):
+    """A table of rows. TensorFlow raises on ids outside it, where Keras' own layer counts negative ones from the end.
+
+    Args:
+        *args: Those of Keras' layer.
+        trained: False for a table that is stored and used but never trained, whatever `trainable` is set to.
+        **kwargs: Those of Keras' layer.
+    """
+
+    def __init__(self, *args: Any, trained: bool = True, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.trained = trained
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the table."""
+        self._embeddings = self.add_weight(
+            shape=(self.input_dim, self.output_dim),
+            initializer=self.embeddings_initializer,
+            name="embeddings",
+            trainable=self.trained,
+        )
+        self.built = True
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Ids [...] -> rows [..., D]. Numbers with a point are ids too: Keras calls models with such while loading."""
+        ids = inputs if inputs.dtype.is_integer else ops.cast(inputs, "int32")
+        values = tf.convert_to_tensor(ops.convert_to_tensor(self.embeddings))  # first the variable in use, then its value
+        return ops.cast(_rows(values, ids), self.compute_dtype)
+
+    def table(self) -> tf.Tensor:
+        """Return all rows [V, D], whether or not they are quantized."""
+        return self.embeddings if self.quantization_mode is None else self(ops.arange(self.input_dim))
+
+    def quantize(self, mode: Any = None, type_check: bool = True, **kwargs: Any) -> None:
+        """Quantize as Keras' own layer does, which leaves subclasses out unless told."""
+        super().quantize(mode, type_check=False, **kwargs)
+
+
+@tf.custom_gradient
+def _rows(table: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """Gather with a dense gradient: of a sparse one, clipping by norm would count a row that occurs twice wrongly."""
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+        return tf.math.unsorted_segment_sum(upstream, ids, tf.shape(table)[0]), None
+
+    return tf.gather(table, ids), gradient
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """Makes the layers of a model, all with the same numbers: initial values, dtypes, epsilon."""
+
+    policy: keras.DTypePolicy
+    std: float
+
+    @classmethod
+    def of(cls, config: DistilBertConfig, dtype: Any) -> Numerics:
+        """Settle what was left out: Keras' global policy."""
+        return cls(keras.dtype_policies.get(dtype), config.initializer_range)
+
+    def normal(self) -> Any:
+        """The initial values of a matrix."""
+        return "zeros" if _BLANK.get() else keras.initializers.RandomNormal(0.0, self.std)
+
+    def dense(self, name: str, in_size: int, out_size: int, cls: type[Dense] = Dense) -> Dense:
+        """Make a dense layer."""
+        layer = cls(out_size, kernel_initializer=self.normal(), dtype=self.policy, name=name)
+        layer.build((None, in_size))
+        return layer
+
+    def word_embeddings(self, config: DistilBertConfig) -> Embedding:
+        """Make the word embeddings; the padding row is zero."""
+        initial = "zeros" if _BLANK.get() else partial(initial_embedding, std=self.std, pad_row=config.pad_token_id)
+        return self._embedding("word_embeddings", config.vocab_size, config.dim, initial)
+
+    def position_embeddings(self, config: DistilBertConfig) -> Embedding:
+        """Make the position embeddings, learned or sinusoidal."""
+        rows, size = config.max_position_embeddings, config.dim
+        if config.sinusoidal_pos_embds:
+            table = keras.initializers.Constant(sinusoidal_table(rows, size))
+            return self._embedding("position_embeddings", rows, size, table, trained=False)
+        return self._embedding("position_embeddings", rows, size, self.normal())
+
+    def _embedding(self, name: str, rows: int, size: int, initial: Any, trained: bool = True) -> Embedding:
+        layer = Embedding(rows, size, trained=trained, embeddings_initializer=initial, dtype=self.policy, name=name)
+        layer.build()
+        return layer
+
+    def layer_norm(self, name: str, size: int) -> LayerNorm:
+        """Make a LayerNorm."""
+        layer = LayerNorm(epsilon=NORM_EPSILON, dtype=self.policy, name=name)
+        layer.build((None, size))
+        return layer
+
+    def dropout(self, rate: float) -> keras.layers.Dropout:
+        """Make a dropout layer."""
+        return keras.layers.Dropout(rate, dtype=self.policy, name="dropout")
+
+
+def initial_embedding(shape: tuple[int, ...], dtype: Any = None, *, std: float, pad_row: int | None) -> tf.Tensor:
+    """Draw a table [rows, size] from N(0, std); the padding row is zero."""
+    table = keras.random.normal(shape, 0.0, std, dtype=dtype)
+    if pad_row is None:
+        return table
+    return ops.where(ops.arange(shape[0])[:, None] == pad_row, ops.zeros_like(table), table)
