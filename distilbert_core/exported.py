@@ -103,7 +103,7 @@ class ExportedInference(Inference):
             engine: 'onnx' or 'openvino'.
             head: What the model predicts.
             source: The folder, or a Hub id.
-            **kwargs: `device`, `dtype`, and where to look on the Hub.
+            **kwargs: `device`, `dtype`, `config` in place of the folder's, and where to look on the Hub.
 
         Raises:
             BackendNotInstalledError: The engine is not installed.
@@ -111,7 +111,7 @@ class ExportedInference(Inference):
             InputError: The engine has no such device or dtype.
         """
         device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None) or "float32"
-        config = DistilBertConfig.from_pretrained(source, **kwargs)
+        config = kwargs.pop("config", None) or DistilBertConfig.from_pretrained(source, **kwargs)
         stored = {head.architecture for head in Head} & set(config.architectures or ())
         if stored and head.architecture not in stored:
             raise CheckpointError(f"{source} was exported as {', '.join(stored)}, which has no {head.architecture}.")

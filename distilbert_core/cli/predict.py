@@ -32,20 +32,18 @@ def load_predictor(model: dict[str, Any], top_k: int | None = None, output: Path
     Raises:
         DistilBertError: As `load_pipeline`.
     """
-    import numpy as np
-
+    from distilbert_core.pipelines import TextClassificationPipeline
+    from distilbert_core.pipelines.scores import best
     from distilbert_core.pipelines.text_classification import label_scores
 
     pipe = load_pipeline("text-classification", model, output)
-    labels = [pipe.config.id2label[i] for i in range(pipe.config.num_labels)]
+    assert isinstance(pipe, TextClassificationPipeline)
 
     def predict(inputs: Iterable[Any]) -> Iterator[Record]:
-        for answers in pipe.stream(inputs, top_k=None, function_to_apply="none"):  # by logit, the largest first
-            by_label = {answer["label"]: answer["score"] for answer in answers}
-            logits = np.array([by_label[label] for label in labels])  # [L]
+        for logits in pipe.stream_scores(inputs, function_to_apply="none"):  # [L]
             scores = label_scores(pipe.config, logits).tolist()
-            score_of = dict(zip(labels, scores, strict=True))
-            ranked = [{"label": answer["label"], "score": score_of[answer["label"]]} for answer in answers]
+            order = best(logits, None).tolist()
+            ranked = [{"label": pipe.config.label_name(index), "score": scores[index]} for index in order]
             yield {**ranked[0], "logits": logits, **({} if top_k is None else {"predictions": ranked[:top_k]})}
 
     return predict

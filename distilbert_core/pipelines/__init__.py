@@ -71,7 +71,8 @@ def pipeline(
         task: 'text-classification' (or 'sentiment-analysis'), 'fill-mask', 'token-classification' (or 'ner'),
             'question-answering', 'feature-extraction' or 'multiple-choice'.
         model: Folder, embedded model or Hub id; the embedded sentiment model if left out.
-        tokenizer: A tokenizer, fast or slow, or where to find one; the model's if left out.
+        tokenizer: A tokenizer, fast or slow, or where to find one; the model's if left out. `revision` and `subfolder`
+            are the model's, and do not hold for another place.
         framework: 'pt', 'tf' or 'flax', the first that is installed if left out; or 'onnx' or 'openvino', for a model
             that `distilbert convert --to onnx` wrote.
         device: Where to run, as the framework names it.
@@ -105,13 +106,15 @@ def pipeline(
     where, options = split_hub_options(kwargs)
     cls.check_option_names(options)
     framework = _framework(framework)
-    _check_head(task, cls.head, source, DistilBertConfig.from_pretrained(source, **where))
+    config = DistilBertConfig.from_pretrained(source, **where)
+    _check_head(task, cls.head, source, config)
     if tokenizer is None:
         tokenizer = DistilBertTokenizerFast.from_pretrained(source, **where)
     elif isinstance(tokenizer, str | Path):
-        tokenizer = DistilBertTokenizerFast.from_pretrained(tokenizer)
+        elsewhere = {name: value for name, value in where.items() if name not in ("revision", "subfolder")}
+        tokenizer = DistilBertTokenizerFast.from_pretrained(tokenizer, **elsewhere)
     return cls(
-        load_inference(framework, cls.head, source, device=device, dtype=dtype, **where),
+        load_inference(framework, cls.head, source, config=config, device=device, dtype=dtype, **where),
         tokenizer,
         batch_size=batch_size,
         batch_tokens=batch_tokens,

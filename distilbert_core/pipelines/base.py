@@ -6,6 +6,7 @@ Shapes: B batch, T tokens, D model size, V vocabulary, L labels.
 from __future__ import annotations
 
 import reprlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ import numpy as np
 
 from distilbert_core.batching import pad_rows, positive_integer, token_batches
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.errors import InputError
+from distilbert_core.errors import InputError, InputWarning
 from distilbert_core.inference import TOKEN_HEADS, Inference
 from distilbert_core.parameters import Head
 from distilbert_core.pipelines.progress import bar_delay, progress_bar
@@ -56,6 +57,7 @@ class Pipeline:
     task: ClassVar[str]
     head: ClassVar[Head]
     defaults: ClassVar[Options]  # every option of a call
+    advice_on_length: ClassVar[str] = "give truncation=True if that is meant, or truncation=False to make it an error"
     batch_tokens: int = 4096
 
     def __init__(
@@ -136,6 +138,7 @@ class Pipeline:
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise InputError if an option is impossible; may replace values by what later steps need."""
+        check_choice("truncation", options.get("truncation"), (None, True, False))
 
     def read(self, value: Any, options: Options) -> list[Text]:
         """Return the texts or pairs of an input, or raise InputError if it is none of this task."""
@@ -145,7 +148,7 @@ class Pipeline:
 
     def tokenizer_options(self, options: Options) -> dict[str, Any]:
         """Return the keywords of the tokenizer's call."""
-        return {"truncation": options["truncation"], "max_length": self.max_length}
+        return {"truncation": options["truncation"] in (None, True), "max_length": self.max_length}
 
     def inputs(self, windows: Sequence[Encoding]) -> dict[str, np.ndarray]:
         """Return the model's arguments for a batch of windows: [B, T] each."""
@@ -189,22 +192,33 @@ class Pipeline:
         self.check_options(merged)
         return merged
 
-    def _answers(self, inputs: Iterable[Any], options: Options, delay: float | None) -> Iterator[Any]:
+    def _answers(
+        self,
+        inputs: Iterable[Any],
+        options: Options,
+        delay: float | None,
+        combine: Callable[[Any, Sequence[Encoding], Sequence[Any], Options], Any] | None = None,
+    ) -> Iterator[Any]:
+        """Yield what `combine`, that of the task if left out, makes of each input."""
+        combine = combine or self.combine
         total = len(inputs) if isinstance(inputs, Sequence) else None
         with progress_bar(total, delay) as advance:
             for values, texts in self._portions(iter(inputs), options):
                 windows = [window for group in texts for window in group]
                 kept = iter(self._run(windows, options, advance, len(values) / len(windows)))
                 for value, group in zip(values, texts, strict=True):
-                    yield self.combine(value, group, list(islice(kept, len(group))), options)
+                    yield combine(value, group, list(islice(kept, len(group))), options)
 
     def _portions(self, inputs: Iterator[Any], options: Options) -> Iterator[tuple[list[Any], list[list[Encoding]]]]:
         """Yield inputs with the token windows of each, enough of them at a time to fill batches of like length."""
         values: list[Any] = []
         groups: list[list[Encoding]] = []
         tokens = 0
+        warned = options.get("truncation", True) is not None  # an input that is read in windows is not cut
         while chunk := list(islice(inputs, CHUNK)):
             new = self.tokenize([self.read(value, options) for value in chunk], options)
+            if not warned:
+                warned = self._warn_of_cut(chunk, new)
             values += chunk
             groups += new
             tokens += sum(len(window) for group in new for window in group)
@@ -213,6 +227,19 @@ class Pipeline:
                 values, groups, tokens = [], [], 0
         if values:
             yield values, groups
+
+    def _warn_of_cut(self, values: Sequence[Any], groups: Sequence[Sequence[Encoding]]) -> bool:
+        """Warn of the first input that is cut; return whether there is one."""
+        for value, group in zip(values, groups, strict=True):
+            if any(window.overflowing for window in group):
+                warnings.warn(
+                    f"{reprlib.repr(value)} has more than {self.max_length} tokens. The rest is not read, nor that of "
+                    f"other inputs as long; {self.advice_on_length}.",
+                    InputWarning,
+                    stacklevel=5,
+                )
+                return True
+        return False
 
     def tokenize(self, texts: Sequence[Sequence[Text]], options: Options) -> list[list[Encoding]]:
         """Return the token windows of each input, whose texts are given."""
@@ -240,9 +267,20 @@ class Pipeline:
             outputs = self.model(**self.inputs(members))
             outputs = {name: _at_least_float32(array) for name, array in outputs.items()}
             for i, window, own in zip(batch, members, self.split(outputs, members), strict=True):
+                self._check_finite(window, own)
                 kept[i] = self.reduce(window, own, options)
             advance(len(batch) * share)
         return kept
+
+    def _check_finite(self, window: Encoding, outputs: Outputs) -> None:
+        """Raise InputError for outputs that no answer can be made from."""
+        for name, array in outputs.items():
+            if not np.isfinite(array).all():
+                text = self.tokenizer.decode(window.ids, skip_special_tokens=True)
+                raise InputError(
+                    f"{name} of {reprlib.repr(text)} must be finite, but the model gives NaN or infinity; give another "
+                    "dtype, such as 'float32', or look for such values in its weights."
+                )
 
 
 def _at_least_float32(array: np.ndarray) -> np.ndarray:

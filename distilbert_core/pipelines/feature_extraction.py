@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Outputs, Pipeline, check_choice, check_flag
+from distilbert_core.pipelines.base import Options, Outputs, Pipeline, check_choice
 from distilbert_core.tokenization.encodings import Encoding
 
 POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # token vectors [T, D] -> vector [D]
@@ -25,19 +26,22 @@ class FeatureExtractionPipeline(Pipeline):
 
     Options:
         pooling: 'mean' (sentence embeddings) or 'cls' (the vector of [CLS]); None: all tokens.
-        normalize: Give a pooled vector length 1.
-        truncation: Cut texts that are too long for the model. False: they are an InputError.
+        normalize: Give a pooled vector length 1, which is the default. True is an InputError without `pooling`.
+        truncation: True: cut texts that are too long for the model. False: they are an InputError. Left out: cut them,
+            with a warning.
     """
 
     task = "feature-extraction"
     head = Head.NONE
-    defaults: ClassVar[Options] = {"pooling": None, "normalize": True, "truncation": True}
+    defaults: ClassVar[Options] = {"pooling": None, "normalize": None, "truncation": None}
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise InputError if an option is impossible."""
+        super().check_options(options)
         check_choice("pooling", options["pooling"], (None, *POOLINGS))
-        for name in ("normalize", "truncation"):
-            check_flag(name, options[name])
+        check_choice("normalize", options["normalize"], (None, True, False))
+        if options["normalize"] and options["pooling"] is None:
+            raise InputError(f"normalize needs pooling, which must be one of {', '.join(POOLINGS)}, got None.")
 
     def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> np.ndarray:
         """Hidden states [T, D] -> a copy, or the pooled vector [D]."""
@@ -45,7 +49,9 @@ class FeatureExtractionPipeline(Pipeline):
         if options["pooling"] is None:
             return vectors.copy()
         vector = POOLINGS[options["pooling"]](vectors.astype(np.float64))
-        return (vector / np.linalg.norm(vector) if options["normalize"] else vector).astype(vectors.dtype)
+        if options["normalize"] in (None, True):
+            vector /= np.linalg.norm(vector)
+        return vector.astype(vectors.dtype)
 
     def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:
         """Return the array."""

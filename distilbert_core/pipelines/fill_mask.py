@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distilbert_core.batching import positive_integer
-from distilbert_core.errors import InputError
+from distilbert_core.errors import InputError, InputWarning
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text, check_flag
+from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text
 from distilbert_core.pipelines.scores import best, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -27,17 +27,18 @@ class FillMaskPipeline(Pipeline):
         top_k: How many candidates.
         targets: Candidates to choose from, a text or a list of texts. One that is no single token of the vocabulary
             counts as its first token, with a warning.
-        truncation: Cut texts that are too long for the model. False: they are an InputError.
+        truncation: True: cut texts that are too long for the model. False: they are an InputError. Left out: cut them,
+            with a warning.
     """
 
     task = "fill-mask"
     head = Head.MASKED_LM
-    defaults: ClassVar[Options] = {"top_k": 5, "targets": None, "truncation": True}
+    defaults: ClassVar[Options] = {"top_k": 5, "targets": None, "truncation": None}
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise InputError if an option is impossible; targets become token ids."""
+        super().check_options(options)
         positive_integer("top_k", options["top_k"])
-        check_flag("truncation", options["truncation"])
         if options["targets"] is not None:
             options["targets"] = self._target_ids(options["targets"])
 
@@ -52,9 +53,10 @@ class FillMaskPipeline(Pipeline):
                 ids.add(index)
             elif tokens := self.tokenizer.tokenize(target):
                 ids.add(self.tokenizer.convert_tokens_to_ids(tokens[0]))
-                warnings.warn(f"The target {target!r} is no token; {tokens[0]!r} stands for it.", stacklevel=5)
+                message = f"The target {target!r} is not a token; {tokens[0]!r} stands for it."
+                warnings.warn(message, InputWarning, stacklevel=5)
             else:
-                warnings.warn(f"The target {target!r} has no tokens; it is left out.", stacklevel=5)
+                warnings.warn(f"The target {target!r} has no tokens; it is left out.", InputWarning, stacklevel=5)
         if not ids:
             raise InputError(f"targets must name at least one token, got {targets!r}.")
         return np.array(sorted(ids))
@@ -62,8 +64,9 @@ class FillMaskPipeline(Pipeline):
     def tokenize(self, texts: Sequence[Sequence[Text]], options: Options) -> list[list[Encoding]]:
         """Return the tokens of each text, all of which must hold a mask."""
         windows = super().tokenize(texts, options)
+        mask_id = self.tokenizer.special_id("mask_token")
         for (text,), (window,) in zip(texts, windows, strict=True):
-            if self.tokenizer.mask_token_id not in window.ids:
+            if mask_id not in window.ids:
                 cut = f" in its first {self.max_length} tokens" if window.overflowing else ""
                 raise InputError(f"{reprlib.repr(text)} has no {self.tokenizer.mask_token}{cut}.")
         return windows
@@ -75,7 +78,7 @@ class FillMaskPipeline(Pipeline):
 
     def split(self, outputs: Outputs, windows: Sequence[Encoding]) -> Iterator[Outputs]:
         """Yield the logits of the masks of each window."""
-        masks = [window.ids.count(self.tokenizer.mask_token_id) for window in windows]
+        masks = [window.ids.count(self.tokenizer.special_id("mask_token")) for window in windows]
         for logits in np.split(outputs["logits"], np.cumsum(masks)[:-1]):
             yield {"logits": logits}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text, check_flag
+from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text
 from distilbert_core.pipelines.scores import softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -23,16 +23,13 @@ class MultipleChoicePipeline(Pipeline):
     probabilities of all.
 
     Options:
-        truncation: Cut pairs that are too long for the model, the longer text first. False: they are an InputError.
+        truncation: True: cut pairs that are too long for the model, the longer text first. False: they are an
+            InputError. Left out: cut them, with a warning.
     """
 
     task = "multiple-choice"
     head = Head.MULTIPLE_CHOICE
-    defaults: ClassVar[Options] = {"truncation": True}
-
-    def check_options(self, options: dict[str, Any]) -> None:
-        """Raise InputError if an option is impossible."""
-        check_flag("truncation", options["truncation"])
+    defaults: ClassVar[Options] = {"truncation": None}
 
     def read(self, value: Any, options: Options) -> list[Text]:
         """Return the pairs of prompt and choice."""

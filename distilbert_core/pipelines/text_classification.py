@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,8 @@ from distilbert_core.batching import positive_integer
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text, check_choice, check_flag
+from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text, check_choice
+from distilbert_core.pipelines.progress import bar_delay
 from distilbert_core.pipelines.scores import best, sigmoid, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -59,28 +60,44 @@ class TextClassificationPipeline(Pipeline):
     An input is a text, a pair (text, text_pair) as a tuple, or a dict with 'text' and perhaps 'text_pair'.
 
     Options:
-        top_k: How many labels, in a list, the best first; None: all. Left out: the best one, by itself; for one bare
-            text in a list of one, as Transformers has it.
+        top_k: How many labels, in a list, the best first; None, or more than there are: all. Left out: the best one, by
+            itself; for one bare text in a list of one, as Transformers has it.
         function_to_apply: 'softmax', 'sigmoid' or 'none'; left out: see `label_scores`.
-        truncation: Cut texts that are too long for the model, as Transformers does with truncation=True. False: they
-            are an InputError.
+        truncation: True: cut texts that are too long for the model. False: they are an InputError. Left out: cut them,
+            with a warning.
     """
 
     task = "text-classification"
     head = Head.SEQUENCE_CLASSIFICATION
-    defaults: ClassVar[Options] = {"top_k": BEST, "function_to_apply": None, "truncation": True}
+    defaults: ClassVar[Options] = {"top_k": BEST, "function_to_apply": None, "truncation": None}
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Return the labels of one input, of a list of them, or lazily of any other iterable."""
         result = super().__call__(inputs, **options)
         return [result] if isinstance(inputs, str) and isinstance(result, dict) else result
 
+    def stream_scores(self, inputs: Iterable[Any], **options: Any) -> Iterator[np.ndarray]:
+        """Return an iterator over the scores [L] of inputs, float64, those of all labels by their index.
+
+        Args:
+            inputs: Any iterable of inputs of the task.
+            **options: Options of the task but for `top_k`.
+
+        Raises:
+            InputError: An input or an option is impossible.
+            TypeError: An option is unknown.
+        """
+        if "top_k" in options:
+            raise TypeError("Unknown keyword argument(s): top_k. stream_scores gives the scores of all labels.")
+        delay = bar_delay(self.progress, streaming=True)
+        return self._answers(inputs, self._with_defaults(options), delay, lambda value, windows, kept, options: kept[0])
+
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise InputError if an option is impossible."""
+        super().check_options(options)
         if options["top_k"] not in (BEST, None):
             positive_integer("top_k", options["top_k"])
         check_choice("function_to_apply", options["function_to_apply"], (None, *FUNCTIONS))
-        check_flag("truncation", options["truncation"])
 
     def read(self, value: Any, options: Options) -> list[Text]:
         """Return the text or pair of an input."""
@@ -106,5 +123,5 @@ class TextClassificationPipeline(Pipeline):
         """Return the best labels with their scores."""
         (scores,) = kept
         count = 1 if options["top_k"] == BEST else options["top_k"]
-        labels = [{"label": self.config.id2label[i], "score": float(scores[i])} for i in best(scores, count).tolist()]
+        labels = [{"label": self.config.label_name(i), "score": float(scores[i])} for i in best(scores, count).tolist()]
         return labels[0] if options["top_k"] == BEST else labels

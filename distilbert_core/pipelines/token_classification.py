@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from distilbert_core.batching import positive_integer
-from distilbert_core.errors import InputError
+from distilbert_core.errors import InputError, InputWarning
 from distilbert_core.parameters import Head
 from distilbert_core.pipelines.base import Options, Outputs, Pipeline, check_choice
 from distilbert_core.pipelines.scores import softmax
@@ -47,21 +48,28 @@ class TokenClassificationPipeline(Pipeline):
         aggregation_strategy: 'none': each token ('entity'). Otherwise neighbours of one label form an 'entity_group',
             a new one begins at each B- label: 'simple' groups tokens; 'first', 'average' and 'max' group words, whose
             label is that of their first token, of the average of their tokens, or of the token with the highest score.
-        ignore_labels: Labels that are left out.
+        ignore_labels: Labels that are left out; with aggregation, those of groups ('PER', not 'B-PER').
         stride: Read a text that is too long for the model in windows that share this many tokens, and keep the longer
-            of two entities that overlap. None: the text is cut.
+            of two entities that overlap. None: see `truncation`.
+        truncation: True: cut texts that are too long for the model. False: they are an InputError. Left out: cut them,
+            with a warning. It does not go with `stride`.
     """
 
     task = "token-classification"
     head = Head.TOKEN_CLASSIFICATION
-    defaults: ClassVar[Options] = {"aggregation_strategy": "none", "ignore_labels": ("O",), "stride": None}
+    defaults: ClassVar[Options] = {
+        "aggregation_strategy": "none",
+        "ignore_labels": ("O",),
+        "stride": None,
+        "truncation": None,
+    }
+    advice_on_length = f"give stride and an aggregation_strategy to read all of it; {Pipeline.advice_on_length}"
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise InputError if an option is impossible."""
+        super().check_options(options)
         check_choice("aggregation_strategy", options["aggregation_strategy"], STRATEGIES)
-        ignored = options["ignore_labels"]
-        if isinstance(ignored, str) or not isinstance(ignored, Iterable):
-            raise InputError(f"ignore_labels must be a list of labels, got {ignored!r}.")
+        self._check_ignored(options["ignore_labels"], options["aggregation_strategy"])
         stride = options["stride"]
         if stride is None:
             return
@@ -70,10 +78,29 @@ class TokenClassificationPipeline(Pipeline):
             raise InputError(f"stride must be at most {most} in windows of {self.max_length} tokens, got {stride}.")
         if options["aggregation_strategy"] == "none":
             raise InputError("stride needs an aggregation_strategy other than 'none', to join what windows share.")
+        if options["truncation"] is not None:
+            raise InputError("stride reads texts of any length; leave out truncation.")
+        options["truncation"] = True  # into windows
+
+    def _check_ignored(self, ignored: Any, strategy: str) -> None:
+        """Raise InputError if labels are not texts, and warn of those that no result can have."""
+        is_list = isinstance(ignored, Collection) and not isinstance(ignored, str)
+        if not is_list or not all(isinstance(label, str) for label in ignored):
+            raise InputError(f"ignore_labels must be a list of labels, got {ignored!r}.")
+        labels = [self.config.label_name(index) for index in range(self.config.num_labels)]
+        possible = labels if strategy == "none" else list(dict.fromkeys(map(_group_label, labels)))
+        unknown = [label for label in ignored if label not in (*possible, *self.defaults["ignore_labels"])]
+        if unknown:
+            warnings.warn(
+                f"ignore_labels has {', '.join(map(repr, unknown))}, which no result has: with aggregation_strategy="
+                f"{strategy!r}, labels are {', '.join(possible[:8])}{', ...' if len(possible) > 8 else ''}.",
+                InputWarning,
+                stacklevel=5,
+            )
 
     def tokenizer_options(self, options: Options) -> dict[str, Any]:
         """Cut at the model's length, into one window or into all that it takes."""
-        cut = {"truncation": True, "max_length": self.max_length}
+        cut = super().tokenizer_options(options)
         if options["stride"] is None:
             return cut
         return {**cut, "stride": options["stride"], "return_overflowing_tokens": True}
@@ -84,11 +111,12 @@ class TokenClassificationPipeline(Pipeline):
 
     def combine(self, value: str, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:
         """Return the entities of all windows that are not to be ignored."""
+        label = "entity" if options["aggregation_strategy"] == "none" else "entity_group"
         entities = [
             entity
             for window, scores in zip(windows, kept, strict=True)
             for entity in self._entities(_tokens(value, window, self.tokenizer.unk_token), scores, options)
-            if (entity.get("entity") or entity["entity_group"]) not in options["ignore_labels"]
+            if entity[label] not in options["ignore_labels"]
         ]
         return _without_overlaps(entities) if len(windows) > 1 else entities
 
@@ -110,11 +138,11 @@ class TokenClassificationPipeline(Pipeline):
 
     def _best_label(self, scores: np.ndarray) -> Entity:
         best = int(scores.argmax())
-        return {"entity": self.config.id2label[best], "score": float(scores[best])}
+        return {"entity": self.config.label_name(best), "score": float(scores[best])}
 
     def _merge(self, group: Sequence[Entity]) -> Entity:
         return {
-            "entity_group": group[0]["entity"].split("-", 1)[-1],
+            "entity_group": _group_label(group[0]["entity"]),
             "score": float(np.mean([entity["score"] for entity in group])),
             "word": self.tokenizer.convert_tokens_to_string([entity["word"] for entity in group]),
             "start": group[0]["start"],
@@ -155,6 +183,10 @@ def _groups(entities: Iterable[Entity]) -> list[list[Entity]]:
         else:
             groups.append([entity])
     return groups
+
+
+def _group_label(label: str) -> str:
+    return label.split("-", 1)[-1]
 
 
 def _split_label(label: str) -> tuple[bool, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import reprlib
 import sys
 from itertools import count, islice
 
@@ -14,10 +16,12 @@ from distilbert_core import (
     DEFAULT_MODEL,
     BackendNotInstalledError,
     CheckpointError,
+    ConfigWarning,
     DistilBertConfig,
     DistilBertTokenizerFast,
     Head,
     InputError,
+    InputWarning,
 )
 from distilbert_core.inference import Inference
 from distilbert_core.pipelines import ALIASES, TASKS, pipeline
@@ -133,7 +137,7 @@ def test_inputs_are_read_as_results_are_asked_for():
 def test_fewer_long_inputs_are_read_ahead():
     read = []
     texts = (read.append(i) or STORY for i in count())
-    next(make("feature-extraction").stream(texts))
+    next(make("feature-extraction").stream(texts, truncation=True))
     assert len(read) <= MOST_INPUTS / 4
 
 
@@ -164,7 +168,7 @@ CALLS = [  # task, input, options, message
     ("text-classification", "a", {"top_k": 0}, "top_k must be a positive integer, got 0"),
     ("text-classification", "a", {"function_to_apply": "tanh"}, "function_to_apply must be one of None, softmax, "),
     ("text-classification", STORY, {"truncation": False}, "'On day 0 .* has 632 tokens, more than the model's 512"),
-    ("text-classification", "a", {"truncation": "longest"}, "truncation must be True or False, got 'longest'"),
+    ("text-classification", "a", {"truncation": "longest"}, "truncation must be one of None, True, False, got"),
     ("fill-mask", "no mask", {}, r"'no mask' has no \[MASK\]\."),
     ("fill-mask", f"{STORY} [MASK]", {}, r"has no \[MASK\] in its first 512 tokens"),
     ("fill-mask", MASKED[0], {"targets": []}, "targets must name at least one token"),
@@ -245,9 +249,70 @@ def test_tokenizer_must_fit_the_model():
 
 
 def test_texts_are_cut_to_what_the_model_can_take():
-    answer = make("feature-extraction", max_position_embeddings=9)
+    answer = make("feature-extraction", {"truncation": True}, max_position_embeddings=9)
     assert answer(STORY).shape == (9, 4)
-    np.testing.assert_array_equal(answer(STORY)[:8], make("feature-extraction")(STORY)[:8])
+    np.testing.assert_array_equal(answer(STORY)[:8], make("feature-extraction", {"truncation": True})(STORY)[:8])
+
+
+LONG_INPUTS = {  # longer than 16 tokens; what is read of them all is the same
+    "text-classification": [f"It was long. {STORY}", {"text": "It was long.", "text_pair": STORY}],
+    "fill-mask": [f"[MASK] was long. {STORY}", f"It was [MASK]. {STORY}"],
+    "token-classification": [f"It was long. {STORY}", STORY],
+    "feature-extraction": [f"It was long. {STORY}", STORY],
+    "multiple-choice": [{"prompt": STORY, "choices": ["It was long.", STORY]}, {"prompt": STORY, "choices": ["a"]}],
+}
+
+
+@pytest.mark.parametrize("task", LONG_INPUTS)
+def test_what_is_cut_is_said(task):
+    """Once in a call, and not where it was asked for; what is refused is named."""
+    answer, inputs = make(task, max_position_embeddings=16), LONG_INPUTS[task]
+    with pytest.warns(InputWarning, match=r"has more than 16 tokens\. The rest is not read") as warned:
+        cut = answer(inputs)
+    assert len(warned) == 1
+    assert str(warned[0].message).startswith(reprlib.repr(inputs[0]))
+    assert "truncation=True" in str(warned[0].message)
+    with pytest.warns(InputWarning, match="has more than 16 tokens"):
+        list(answer.stream(inputs[1:]))
+    assert repr(answer(inputs, truncation=True)) == repr(cut)
+    with pytest.raises(InputError, match="tokens, more than the model's 16; give truncation=True or a shorter text"):
+        answer(inputs, truncation=False)
+
+
+def test_no_text_is_cut_where_it_is_read_in_windows():
+    tag = make(
+        "token-classification", {"aggregation_strategy": "simple", "ignore_labels": []}, max_position_embeddings=16
+    )
+    with pytest.warns(InputWarning, match="give stride and an aggregation_strategy to read all of it"):
+        assert tag(STORY)[-1]["end"] < 100
+    assert tag(STORY, stride=5)[-1]["end"] == len(STORY)
+    with pytest.raises(InputError, match=r"^stride reads texts of any length; leave out truncation\.$"):
+        tag(STORY, stride=5, truncation=False)
+
+
+class Broken(FakeInference):
+    """Gives one number that is not finite, for the last real token of a batch's first row, or for the row."""
+
+    number = np.nan
+
+    def __call__(self, **arrays):
+        outputs = super().__call__(**arrays)
+        last = arrays["attention_mask"][0].sum() - 1
+        for array in outputs.values():
+            per_token = self.head in (Head.NONE, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING)
+            array[(0, last) if per_token else 0] = self.number
+        return outputs
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("task", TASKS)
+def test_no_answer_is_made_from_what_is_not_finite(task, number):
+    answer, value = make(task), INPUTS[task][2]
+    answer(value)
+    answer.model = Broken(answer.head)
+    answer.model.number = number
+    with pytest.raises(InputError, match=r"of '.*word na.*' must be finite, but the model gives NaN or infinity"):
+        answer(value)
 
 
 @pytest.mark.parametrize(
@@ -297,16 +362,93 @@ def test_pooling():
         np.testing.assert_allclose(extract("naïve 東京", pooling=pooling), unit, rtol=1e-15)  # measured: 1.1e-16
 
 
+@pytest.mark.parametrize("options", [{"normalize": True}, {"normalize": True, "pooling": None}])
+def test_only_a_pooled_vector_can_have_length_1(options):
+    with pytest.raises(InputError, match=r"^normalize needs pooling, which must be one of mean, cls, got None\.$"):
+        make("feature-extraction")("a", **options)
+
+
 def test_targets_that_are_no_tokens():
     answer = make("fill-mask")
-    with pytest.warns(UserWarning, match="'unaffable' is no token; 'una' stands for it"):
+    with pytest.warns(InputWarning, match="'unaffable' is not a token; 'una' stands for it"):
         candidates = answer(MASKED[0], targets=["unaffable", "good"])
     assert {candidate["token_str"] for candidate in candidates} == {"una", "good"}
     with (
-        pytest.warns(UserWarning, match="' ' has no tokens; it is left out"),
+        pytest.warns(InputWarning, match="' ' has no tokens; it is left out"),
         pytest.raises(InputError, match="at least one token"),
     ):
         answer(MASKED[0], targets=" ")
+
+
+# Names of classes, and what the answers call them.
+ODD_NAMES = {
+    "several classes of one name": ({0: "bad", 1: "bad", 2: "good"}, ["bad", "bad", "good"]),
+    "a gap": ({0: "bad", 2: "good", 3: "none"}, ["bad", "LABEL_1", "good"]),
+}
+
+
+def with_names(task, names):
+    with pytest.warns(ConfigWarning):
+        config = DistilBertConfig.from_dict({"id2label": names})
+    answer = make(task)
+    answer.model.fake_config = config
+    return answer
+
+
+@pytest.mark.parametrize(("names", "expected"), ODD_NAMES.values(), ids=ODD_NAMES)
+def test_odd_names_of_classes(names, expected):
+    """Each class has an answer, in the order of the scores, under its own name."""
+    classify, text = with_names("text-classification", names), "naïve 東京"
+    logits = np.sin(np.array(TOKENIZER(text)["input_ids"])[:, None] * [1, 2, 3]).sum(axis=0)
+    order = np.argsort(-logits)
+    answers = classify([text], top_k=None)[0]
+    assert [answer["label"] for answer in answers] == [expected[i] for i in order]
+    np.testing.assert_allclose([answer["score"] for answer in answers], softmax(logits)[order], rtol=1e-12)
+
+    tag = with_names("token-classification", names)
+    logits = np.sin(np.array(TOKENIZER(text)["input_ids"])[1:-1, None] * [1, 2, 3])
+    for strategy, label in (("none", "entity"), ("first", "entity_group")):
+        entities = tag(text, aggregation_strategy=strategy, ignore_labels=[])
+        best_names = [expected[i] for i in logits.argmax(axis=1)]
+        assert [entity[label] for entity in entities] == [
+            name for i, name in enumerate(best_names) if strategy == "none" or i == 0 or name != best_names[i - 1]
+        ]
+
+
+def test_scores_of_all_labels_by_index():
+    classify = make("text-classification", num_labels=5)
+    texts = SENTENCES[:7]
+    for text, scores in zip(texts, classify.stream_scores(texts, function_to_apply="sigmoid"), strict=True):
+        by_label = {
+            answer["label"]: answer["score"] for answer in classify([text], top_k=None, function_to_apply="sigmoid")[0]
+        }
+        assert scores.tolist() == [by_label[f"LABEL_{i}"] for i in range(5)]
+    with pytest.raises(TypeError, match=r"top_k. stream_scores gives the scores of all labels"):
+        classify.stream_scores(texts, top_k=2)
+
+
+def test_labels_that_are_ignored():
+    tag = make("token-classification", id2label={0: "O", 1: "B-PER", 2: "I-PER", 3: "", 4: "LOC"})
+    text, names = SENTENCES[4], ["O", "B-PER", "I-PER", "", "LOC"]
+    found = {entity["entity"] for entity in tag(text, ignore_labels=())}
+    assert found <= set(names)
+    assert {"", "O", "I-PER"} <= found
+    assert {entity["entity"] for entity in tag(text, ignore_labels=["O", ""])} == found - {"O", ""}
+    with pytest.raises(InputError, match=r"^ignore_labels must be a list of labels, got \[0\]\.$"):
+        tag(text, ignore_labels=[0])
+    with pytest.raises(InputError, match=r"^ignore_labels must be a list of labels, got <generator"):
+        tag(text, ignore_labels=(name for name in names))  # checking it would leave nothing of it
+    with pytest.warns(
+        InputWarning, match=r"^ignore_labels has 'PER', 'X', which .*='none', labels are O, B-PER, I-PER, "
+    ):
+        tag(text, ignore_labels=["PER", "X", "LOC"])
+    with pytest.warns(
+        InputWarning, match=r"^ignore_labels has 'B-PER', which .*='simple', labels are O, PER, , LOC\.$"
+    ):
+        tag(text, ignore_labels=["B-PER", "O"], aggregation_strategy="simple")
+    assert "PER" not in {
+        entity["entity_group"] for entity in tag(text, ignore_labels=["PER"], aggregation_strategy="simple")
+    }
 
 
 QUESTION = {"question": "Who is it?", "context": "It is the old keeper, said Zoë."}
@@ -458,6 +600,42 @@ def test_no_progress_bar_on_short_work(monkeypatch, delay):
 def test_unknown_task():
     with pytest.raises(InputError, match=f"task must be one of .*{next(iter(ALIASES))}.*, got 'translation'"):
         pipeline("translation")
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """What `pipeline` loads: (framework, head, source, keywords) of each inference object, and tokenizers' keywords."""
+    seen = {"models": [], "tokenizers": []}
+
+    def load_inference(framework, head, source, **kwargs):
+        seen["models"].append((framework, head, source, kwargs))
+        return FakeInference(head)
+
+    def from_pretrained(source, **kwargs):
+        seen["tokenizers"].append((source, kwargs))
+        return TOKENIZER
+
+    monkeypatch.setattr("distilbert_core.pipelines.load_inference", load_inference)
+    monkeypatch.setattr(DistilBertTokenizerFast, "from_pretrained", from_pretrained)
+    return seen
+
+
+def test_the_configuration_is_read_once(loads, tmp_path):
+    """So that there is one warning of it."""
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": {"0": "a", "1": "a"}}))
+    with pytest.warns(ConfigWarning) as warned:
+        pipeline("text-classification", tmp_path, framework="pt")
+    assert len(warned) == 1
+    ((*_, kwargs),) = loads["models"]
+    assert kwargs["config"].id2label == {0: "a", 1: "a"}
+
+
+def test_where_to_look_for_a_tokenizer(loads):
+    where = {"token": "secret", "local_files_only": True}
+    of_the_model = {"revision": "main", "subfolder": ""}
+    pipeline("text-classification", DEFAULT_MODEL, framework="pt", **where, **of_the_model)
+    pipeline("text-classification", DEFAULT_MODEL, tokenizer="another", framework="pt", **where, **of_the_model)
+    assert loads["tokenizers"] == [(DEFAULT_MODEL, where | of_the_model), ("another", where)]
 
 
 def test_unknown_framework():

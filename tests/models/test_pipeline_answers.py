@@ -11,7 +11,7 @@ from conftest import FIXTURES
 from oracle.pipeline_cases import CASES, FILE_NAME, NAMES, QUESTION, SHORT_QUESTION, STORY, TEXTS, largest_difference
 from pipelines import VOCAB, load, write_checkpoint
 
-from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertTokenizer, Head
+from distilbert_core import DEFAULT_MODEL, CheckpointError, ConfigWarning, DistilBertTokenizer, Head
 from distilbert_core.hub import EMBEDDED_MODELS
 from distilbert_core.inference import load_inference
 from distilbert_core.pipelines import TASKS, pipeline
@@ -37,6 +37,11 @@ def test_fixture_is_complete():
     assert {case.task for case in CASES} == TASKS.keys()
 
 
+# Transformers cuts without a word.
+cuts = pytest.mark.filterwarnings("ignore:.* tokens. The rest is not read:distilbert_core.InputWarning")
+
+
+@cuts
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_answers_are_those_of_transformers(ask, case):
     answers = ask(case.task, case.checkpoint)(case.inputs, **case.options)
@@ -47,6 +52,7 @@ def test_answers_are_those_of_transformers(ask, case):
 FIRST_CASES = list({case.task: case for case in reversed(CASES)}.values())
 
 
+@cuts
 @pytest.mark.parametrize("case", FIRST_CASES, ids=lambda case: case.name)
 def test_an_input_by_itself_has_the_same_answer(ask, case):
     answer = ask(case.task, case.checkpoint)
@@ -79,7 +85,8 @@ def test_offsets_are_places_in_the_original_text(ask):
 def test_pooled_vectors(ask):
     extract = ask("feature-extraction", "vectors")
     texts = [*TEXTS, STORY]
-    for pooled, vectors in zip(extract(texts, pooling="mean"), extract(texts), strict=True):
+    sides = (extract(texts, truncation=True, pooling=pooling) for pooling in ("mean", None))
+    for pooled, vectors in zip(*sides, strict=True):
         mean = vectors.astype(np.float64).mean(axis=0)
         np.testing.assert_allclose(pooled, mean / np.linalg.norm(mean), rtol=0, atol=1e-7)  # measured: 2.8e-8
         assert pooled.dtype == vectors.dtype == np.float32
@@ -126,6 +133,31 @@ def test_a_head_of_the_same_shape_is_refused(framework, tmp_path):
     assert pipeline("text-classification", tmp_path, framework=framework.name)("yes")
     with pytest.raises(CheckpointError, match="which token-classification cannot use"):
         pipeline("token-classification", tmp_path, framework=framework.name)
+
+
+def test_odd_names_of_classes(framework, root, tmp_path):
+    """Classes with one name, and one without: the scores of the same weights under other names, and one warning."""
+    for checkpoint, task, options in [
+        ("moods", "text-classification", {"top_k": None}),
+        ("entities", "token-classification", {"ignore_labels": []}),
+    ]:
+        folder = write_checkpoint(checkpoint, root)
+        odd = tmp_path / checkpoint
+        odd.mkdir()
+        for name in ("model.safetensors", "vocab.txt"):
+            (odd / name).symlink_to(folder / name)
+        fields = json.loads((folder / "config.json").read_text())
+        fields["id2label"] = {"0": "calm", "1": "calm", "2": "wild", "4": "odd", "6": "none"}
+        (odd / "config.json").write_text(json.dumps(fields))
+        with pytest.warns(ConfigWarning, match=r"calm', 'calm', 'wild', 'LABEL_3', 'odd'\]") as warned:
+            answer = pipeline(task, odd, framework=framework.name)
+        assert len(warned) == 1
+        plain = load(task, folder, framework.name)
+        names = {plain.config.id2label[i]: answer.config.label_name(i) for i in range(5)}
+        field = "label" if "top_k" in options else "entity"
+        for text in TEXTS:
+            expected = [{**row, field: names[row[field]]} for row in plain([text], **options)[0]]
+            assert answer([text], **options)[0] == expected
 
 
 def test_outputs_that_the_configuration_asks_for_do_not_matter(framework, tmp_path):
