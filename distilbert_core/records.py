@@ -1,4 +1,7 @@
-"""Files of records: columns (.csv, .tsv), JSON objects (.jsonl) or lines of text, any of them gzipped; always UTF-8."""
+"""Files of records: columns (.csv, .tsv), JSON objects (.jsonl) or lines of text, any of them gzipped; always UTF-8.
+
+A suffix counts in upper case too: a table that is called .CSV must not be read as lines.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,15 @@ def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = 
     """Return an iterator over the records of a file, as tuples with one entry per column.
 
     Args:
-        path: A .csv or .tsv file with a header, a .jsonl file, or any other with one text per line; each maybe with
-            .gz at the end. None: lines of standard input.
+        path: A .csv or .tsv file with a header, a .jsonl or .ndjson file, or any other but .json with one text per
+            line; each maybe with .gz at the end. In a table with one column, an empty line above the last row is an
+            empty text, as in a file of lines. None: lines of standard input.
         columns: Names of the columns to take; a file of lines has the one column 'text'.
         only_texts: Whether anything but a text in these columns, as a .jsonl file may hold, is an error.
 
     Raises:
-        InputError: The file cannot be read, is empty, is not UTF-8, lacks a column, or holds no text there. The first
-            record is read at once, the others as they are asked for.
+        InputError: The file cannot be read, is empty, is not UTF-8, lacks a column or has it twice, or holds no text
+            there. The first record is read at once, the others as they are asked for.
     """
     name = file_name(path)
     records = PARSERS.get(file_kind(path), _parse_lines)(name, decoded_lines(path), columns)
@@ -43,24 +47,25 @@ def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = 
 
 
 def column_names(path: Path) -> list[str]:
-    """Return the names of a file's columns: those of its header, or of its first record.
+    """Return the names of a file's columns: those of its header, or of all its JSON objects, which may differ.
 
     Raises:
         InputError: The file cannot be read, or is not UTF-8.
     """
-    match file_kind(path):
-        case ".jsonl":
-            first = next((line for line in decoded_lines(path) if line.strip()), "{}")
+    kind = file_kind(path)
+    if kind in DIALECTS:
+        try:
+            return next(csv.reader(decoded_lines(path), **DIALECTS[kind]), [])
+        except csv.Error:
+            return []  # `parse_records` says what is wrong
+    if PARSERS.get(kind) is _parse_jsonl:
+        names: dict[str, None] = {}
+        for line in decoded_lines(path):
             try:
-                return list(json.loads(first))
+                names |= dict.fromkeys(json.loads(line) if line.strip() else ())
             except (ValueError, TypeError):
-                return []  # `parse_records` says what is wrong
-        case ".csv" | ".tsv" as kind:
-            header = next(iter(decoded_lines(path)), "").rstrip("\r\n")
-            try:
-                return next(csv.reader([header], **DIALECTS[kind]), [])
-            except csv.Error:
-                return []
+                break
+        return list(names)
     return [LINES]
 
 
@@ -71,8 +76,8 @@ def file_name(path: Path | None) -> str:
 
 def file_kind(path: Path | None) -> str:
     """Return the suffix that says what is in a file, without .gz."""
-    suffixes = [] if path is None else [suffix for suffix in path.suffixes if suffix != ".gz"]
-    return suffixes[-1] if suffixes else ""
+    suffixes = [] if path is None else [suffix.lower() for suffix in path.suffixes]
+    return next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), "")
 
 
 def decoded_lines(path: Path | None) -> Iterator[str]:
@@ -99,7 +104,7 @@ def decoded_lines(path: Path | None) -> Iterator[str]:
 def _open(path: Path | None) -> AbstractContextManager[Iterable[bytes]]:
     if path is None:
         return sys.stdin.buffer
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def _parse_lines(name: str, lines: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -120,10 +125,18 @@ def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialec
     missing = [column for column in columns if column not in header]
     if missing:
         raise InputError(f"{name} has no column {_quoted(missing)}; its columns are {_quoted(header)}.")
+    repeated = [column for column in dict.fromkeys(columns) if header.count(column) > 1]
+    if repeated:
+        raise InputError(f"{name} has several columns {_quoted(repeated)}; its columns are {_quoted(header)}.")
     indices = [header.index(column) for column in columns]
+    empty = 0  # lines since the last row
     for number, row in rows:
-        if not row:  # an empty line
+        if not row:
+            empty += 1
             continue
+        if len(header) == 1:
+            yield from [("",) * len(columns)] * empty
+        empty = 0
         if len(row) != len(header):
             raise InputError(f"{name} line {number} must have {len(header)} columns, got {len(row)}.")
         yield tuple(row[index] for index in indices)
@@ -154,6 +167,10 @@ def _parse_jsonl(name: str, lines: Iterable[str], columns: Sequence[str]) -> Ite
         yield tuple(record[column] for column in columns)
 
 
+def _refuse_json(name: str, lines: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    raise InputError(f"{name} cannot be read as records: give a .jsonl file, with one JSON object in each line.")
+
+
 def _only_texts(name: str, records: Iterable[tuple], columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
     for number, record in enumerate(records, 1):
         for column, value in zip(columns, record, strict=True):
@@ -167,10 +184,16 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-# Tab-separated files have no quoting: a quotation mark in them is one.
-DIALECTS: dict[str, dict[str, Any]] = {".csv": {}, ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE}}
+# Tab-separated files have no quoting: a quotation mark in them is one. Without `strict`, a quotation mark that is not
+# closed would make the rest of a .csv file one text.
+DIALECTS: dict[str, dict[str, Any]] = {
+    ".csv": {"strict": True},
+    ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
+}
 PARSERS: dict[str, Callable[..., Iterator[tuple[Any, ...]]]] = {  # suffix -> parser; any other file has lines
     ".csv": partial(_parse_csv, **DIALECTS[".csv"]),
     ".tsv": partial(_parse_csv, **DIALECTS[".tsv"]),
     ".jsonl": _parse_jsonl,
+    ".ndjson": _parse_jsonl,
+    ".json": _refuse_json,
 }

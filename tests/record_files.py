@@ -9,5 +9,5 @@ from pathlib import Path
 def write_file(path: Path, content: str | bytes) -> Path:
     """Write a text or bytes, gzipped if the name ends in .gz, and return the path."""
     data = content.encode() if isinstance(content, str) else content
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    path.write_bytes(gzip.compress(data) if path.suffix.lower() == ".gz" else data)
     return path
