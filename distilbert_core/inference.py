@@ -15,7 +15,7 @@ from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
 from distilbert_core.outputs import PLAIN_OUTPUTS
 from distilbert_core.packing import Packing, first_tokens
-from distilbert_core.parameters import BODY, Head
+from distilbert_core.parameters import BODY, Head, parameter_table
 
 # About so many tokens are computed at a time on a CPU: what a layer hands to the next then stays in its cache.
 BLOCK_TOKENS = 1024
@@ -81,9 +81,10 @@ class PackedInference(Inference):
     def load(cls, head: Head, source: str | Path, **kwargs: Any) -> Self:
         """Load a checkpoint; see `load_inference`."""
         model_class = backend_class(cls.backend, head)
+        if "dtype" in kwargs:  # weights are kept in what is computed in; Flax distinguishes the two
+            kwargs["torch_dtype"] = kwargs["dtype"]
         with warnings.catch_warnings():
-            # What is missing is an error below; what is not used was not asked for.
-            warnings.simplefilter("ignore", CheckpointWarning)
+            warnings.simplefilter("ignore", CheckpointWarning)  # parameters that are missing are an error below
             model, info = model_class.from_pretrained(source, output_loading_info=True, **PLAIN_OUTPUTS, **kwargs)
         fresh = [*info["missing_keys"], *(name for name, _, _ in info["mismatched_keys"])]
         fresh = [name for name in fresh if head is not Head.NONE and not name.startswith(f"{BODY}.")]
@@ -91,6 +92,14 @@ class PackedInference(Inference):
             raise CheckpointError(
                 f"{source} has no weights for {model_class.__name__}: it lacks {', '.join(fresh)}. Give a checkpoint "
                 "with this head, or train one."
+            )
+        of_heads = {parameter.name for other in Head for parameter in parameter_table(model.config, other)}
+        strange = [name for name in info["unexpected_keys"] if name not in of_heads]  # other heads are not asked for
+        if strange:
+            warnings.warn(
+                f"{source} holds what {model_class.__name__} does not use: {', '.join(strange)}.",
+                CheckpointWarning,
+                stacklevel=3,
             )
         return cls(model)
 

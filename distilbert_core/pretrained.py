@@ -234,13 +234,15 @@ class PretrainedModel:
                 model ('sst2-tiny'), or a Hub id.
             config: Configuration to use in place of the checkpoint's.
             dtype: Dtype of the parameters, 'float64', 'float32', 'bfloat16', 'float16', or 'auto' for the
-                checkpoint's; float32 if left out. `torch_dtype` is another name for it.
+                checkpoint's; float32 if left out. In Flax it is the computation's, and the parameters stay in float32
+                unless `param_dtype` says otherwise; 'auto' is for both.
             device: Where to put them, as the framework names it.
             ignore_mismatched_sizes: Freshly initialise parameters whose shape differs from the checkpoint's, such
                 as a classifier for another number of labels.
             output_loading_info: Also return a dict with 'missing_keys', 'unexpected_keys' and 'mismatched_keys'.
             **kwargs: Where to look (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
-                `subfolder`), fields of the configuration to replace (`num_labels=5`), and options of the backend.
+                `subfolder`), fields of the configuration to replace (`num_labels=5`), options of the backend, and
+                `torch_dtype`: the dtype of the parameters in every framework.
 
         Returns:
             The model, ready for inference; with `output_loading_info` (model, info).
@@ -254,7 +256,9 @@ class PretrainedModel:
         Warns:
             CheckpointWarning: Names the parameters that are new, and the entries that were not used.
         """
-        dtype = choose(dtype, kwargs.pop("torch_dtype", None))
+        stored_dtype = kwargs.pop("torch_dtype", "auto" if dtype == "auto" else None)
+        if None not in (dtype, stored_dtype) and "param_dtype" not in cls._options and dtype != stored_dtype:
+            raise InputError(f"dtype and torch_dtype are one thing, got {dtype!r} and {stored_dtype!r}.")
         where, kwargs = split_hub_options(kwargs)
         options = {name: kwargs.pop(name) for name in cls._options & kwargs.keys()}
         config = (config or DistilBertConfig.from_pretrained(source, **where)).updated(**kwargs)
@@ -262,8 +266,12 @@ class PretrainedModel:
         checkpoint = Checkpoint(source, cls._reader, **where)
         table: Sequence[Parameter] = parameter_table(config, cls.head)
         report = LoadingReport.of(table, checkpoint.shapes)
+        entries = {name: checkpoint.entries[entry] for name, entry in report.entries.items()}
+        if stored_dtype is not None and "param_dtype" in cls._options:
+            options.setdefault("param_dtype", _wanted_dtype(stored_dtype, entries))
+        dtype = choose(dtype, stored_dtype)
         if dtype not in cls._more_dtypes:
-            dtype = _wanted_dtype(dtype, {name: checkpoint.entries[entry] for name, entry in report.entries.items()})
+            dtype = _wanted_dtype(dtype, entries)
         if cls._is_derived():  # which parameters it has, an instance must tell
             model = cls._blank(config, dtype, device, **options)
             table = [*model._stored_parameters(), *(p for p in table if p.tied_to is not None)]

@@ -11,8 +11,9 @@ from distilbert_flax.heads import (
     FlaxDistilBertForSequenceClassification,
     FlaxDistilBertForTokenClassification,
 )
+from distilbert_flax.layers import FixedTable
 from distilbert_flax.model import FlaxDistilBertModel
-from distilbert_flax.pretrained import FixedTable, FlaxDistilBertPreTrainedModel, to_tensor
+from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, to_tensor
 
 for _output in OUTPUT_TYPES:
     register_pytree_node_class(_output)

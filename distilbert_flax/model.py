@@ -22,7 +22,8 @@ from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
 from distilbert_core.parameters import Head, sinusoidal_table
 from distilbert_flax.attention import Segments, attention, blockwise_attention
-from distilbert_flax.pretrained import FixedTable, FlaxDistilBertPreTrainedModel, Numerics, shape_of, values_known
+from distilbert_flax.layers import FixedTable, Numerics
+from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, shape_of, values_known
 
 ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
@@ -57,23 +58,16 @@ class Embeddings(nnx.Module):
     ) -> Array:
         """[B, T] ids, or [B, T, D] word embeddings, to [B, T, D]."""
         if inputs_embeds is None:
-            words = look_up(self.word_embeddings, input_ids)  # [B, T, D]
+            words = self.word_embeddings(input_ids)  # [B, T, D]
             if self.pad_token_id is not None:  # the padding row learns nothing from the look-up
                 is_pad = jnp.asarray(input_ids == self.pad_token_id)[..., None]
                 words = jnp.where(is_pad, jax.lax.stop_gradient(words), words)
         else:
             words = jnp.asarray(inputs_embeds, self.word_embeddings.dtype)
         if position_ids is None:
-            positions = self.position_embeddings.embedding[: words.shape[1]].astype(words.dtype)  # [T, D]
-        else:
-            positions = look_up(self.position_embeddings, position_ids)  # [B or 1, T, D]
+            position_ids = jnp.arange(words.shape[1])
+        positions = self.position_embeddings(position_ids)  # [T, D], or [B or 1, T, D]
         return self.dropout(self.LayerNorm(words + positions), **mode)
-
-
-def look_up(table: nnx.Embed, ids: Array | None) -> Array:
-    """Return rows of a table; an id outside of it gives NaN, never another row."""
-    rows = table.embedding[...].at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
-    return rows.astype(table.dtype)
 
 
 class MultiHeadSelfAttention(nnx.Module):
@@ -269,8 +263,9 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
     Args:
         config: The architecture.
         rngs: Where initial parameters and dropout come from; `nnx.Rngs(0)` if left out.
-        dtype: Dtype of the computation; that of the parameters if left out.
-        param_dtype: Dtype of the parameters; `dtype` if left out, float32 if neither is given.
+        dtype: Dtype of the computation, as in Flax: `jnp.bfloat16` leaves the parameters in float32. That of the
+            parameters if left out.
+        param_dtype: Dtype of the parameters. If left out float32, or `dtype` where that is more precise: float64.
         scan_layers: Compile one block and run it for every layer, by `jax.lax.scan`: the same numbers, and compiling
             takes as long for many layers as for one. Call such a model under jit. Layers must have the same number of
             heads.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import jax
@@ -13,25 +11,34 @@ import numpy as np
 from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
-from jax.nn.initializers import normal
+from jax.sharding import NamedSharding
 from jax.typing import ArrayLike
 
-from distilbert_core.config import NORM_EPSILON, DistilBertConfig
+from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.parameters import Parameter
+from distilbert_core.parameters import Kind, Parameter
 from distilbert_core.pretrained import PretrainedModel
-from distilbert_flax.sharding import logical_axes
+from distilbert_flax.layers import FixedTable, Numerics
+from distilbert_flax.sharding import logical_axes, place
 from weight_conversion import LAYOUTS
 
 LAYOUT = LAYOUTS["flax"]
 
-
-class FixedTable(nnx.Variable):
-    """A table that is stored and used but not trained: it is no `nnx.Param`."""
+TRANSIENT = (nnx.RngState, nnx.Intermediate, nnx.Perturbation)  # variables that no checkpoint holds
 
 
 def to_tensor(array: np.ndarray) -> Array:
-    """Return a JAX array of a NumPy array."""
+    """Return a JAX array of a NumPy array, of at most 32 bits unless JAX runs with 64-bit numbers.
+
+    Raises:
+        InputError: An integer needs more than 32 bits, and would become another one.
+    """
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype)
+    if dtype != array.dtype and array.dtype.kind in "iu" and (array != array.astype(dtype)).any():
+        raise InputError(
+            f"An integer does not fit {dtype}, the largest that JAX has now; "
+            "allow larger ones with jax.config.update('jax_enable_x64', True)"
+        )
     return jnp.asarray(array)
 
 
@@ -45,57 +52,11 @@ def values_known(array: Any) -> bool:
     return not isinstance(array, jax.core.Tracer)
 
 
-@dataclass(frozen=True)
-class Numerics:
-    """Makes the layers of a model, all with the same numbers: initial values, dtypes, epsilon."""
-
-    config: DistilBertConfig
-    rngs: nnx.Rngs
-    dtype: Any
-    param_dtype: Any
-
-    @classmethod
-    def of(cls, config: DistilBertConfig, rngs: nnx.Rngs | None, dtype: Any, param_dtype: Any) -> Numerics:
-        """Settle what was left out; see the model's class for the defaults."""
-        param_dtype = jnp.dtype(param_dtype or dtype or jnp.float32)
-        if param_dtype == jnp.float64 and not jax.config.read("jax_enable_x64"):
-            raise InputError('dtype float64 needs jax.config.update("jax_enable_x64", True) first.')
-        return cls(config, rngs or nnx.Rngs(0), jnp.dtype(dtype or param_dtype), param_dtype)
-
-    @property
-    def dtypes(self) -> dict[str, Any]:
-        """Computation and parameter dtype, as NNX layers take them."""
-        return {"dtype": self.dtype, "param_dtype": self.param_dtype}
-
-    def dense(self, in_size: int, out_size: int) -> nnx.Linear:
-        """Make a dense layer."""
-        initial = normal(self.config.initializer_range)
-        return nnx.Linear(in_size, out_size, kernel_init=initial, rngs=self.rngs, **self.dtypes)
-
-    def embedding(self, rows: int, size: int, pad_row: int | None = None) -> nnx.Embed:
-        """Make an embedding table."""
-        initial = partial(initial_embedding, std=self.config.initializer_range, pad_row=pad_row)
-        return nnx.Embed(rows, size, embedding_init=initial, rngs=self.rngs, **self.dtypes)
-
-    def layer_norm(self, size: int) -> nnx.LayerNorm:
-        """Make a LayerNorm with two-pass variance."""
-        return nnx.LayerNorm(size, epsilon=NORM_EPSILON, use_fast_variance=False, rngs=self.rngs, **self.dtypes)
-
-    def stored_rngs(self) -> nnx.Rngs:
-        """Return generators for a model to keep, apart from the caller's."""
-        return nnx.Rngs(params=self.rngs.params(), dropout=self.rngs.dropout())
-
-
-def initial_embedding(key: Array, shape: tuple[int, ...], dtype: Any, *, std: float, pad_row: int | None) -> Array:
-    """Draw a table [rows, size] from N(0, std); the padding row is zero."""
-    table = normal(std)(key, shape, dtype)
-    return table if pad_row is None else table.at[pad_row].set(0)
-
-
 class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
     """Base of the six models; attribute paths are the canonical names, with NNX's own leaf names."""
 
     _options = frozenset({"rngs", "param_dtype", "scan_layers", "gradient_checkpointing"})
+    _adapter_advice = "Where nnx.LoRA wrapped it, or it is an nnx.LoRALinear, call merge_lora() first."
 
     def __init__(self, config: DistilBertConfig, make: Numerics):
         config.validate()
@@ -190,22 +151,86 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
                 getattr(layer, leaf).set_metadata(logical_axes=logical_axes(parameter))
         self.eval()
 
+    def merge_lora(self) -> None:
+        """Add the low-rank updates of `nnx.LoRA` and `nnx.LoRALinear` layers to the kernels, in place.
+
+        Afterwards plain `nnx.Linear` layers stand where the updated ones stood, and compute the same.
+
+        Raises:
+            InputError: An `nnx.LoRA` wraps something else than an `nnx.Linear`.
+
+        Example:
+            >>> from flax import nnx
+            >>> from distilbert_flax import DistilBertConfig, FlaxDistilBertModel
+            >>> model = FlaxDistilBertModel(DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48))
+            >>> attention = model.transformer.layer[0].attention
+            >>> attention.q_lin = nnx.LoRA(24, 2, 24, base_module=attention.q_lin, rngs=nnx.Rngs(0))
+            >>> model.merge_lora()
+            >>> type(attention.q_lin) is nnx.Linear
+            True
+        """
+        for path, module in list(nnx.iter_modules(self)):  # inner ones come first
+            if isinstance(module, nnx.LoRALinear):
+                layer, update = _plain(module), module.lora
+            elif isinstance(module, nnx.LoRA) and path[-1] != "lora":  # not a part of the former
+                layer, update = module.base_module, module
+                if not isinstance(layer, nnx.Linear):
+                    raise InputError(f"{_name(path)} wraps a {type(layer).__name__}; only nnx.Linear can be merged.")
+            else:
+                continue
+            kernel, a, b = layer.kernel[...], update.lora_a[...], update.lora_b[...]
+            change = jnp.matmul(a, b, precision="highest").astype(jnp.promote_types(kernel.dtype, jnp.float32))
+            layer.kernel.set_value((kernel + change).astype(kernel.dtype))
+            _put(self, path, layer)
+
     @classmethod
     def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
+        if cls._is_derived():
+            with jax.default_device(_device(device)):
+                return cls(config, **({} if dtype is None else {"dtype": dtype}), **options)
         make = Numerics.of(config, options.pop("rngs", None), dtype, options.pop("param_dtype", None))
         model = nnx.eval_shape(lambda: cls(config, **make.dtypes, **options))
         with jax.default_device(_device(device)):
             model.base_model.rngs = make.stored_rngs()  # those made above have no values either
         return model
 
+    def _variables(self) -> dict[str, Any]:
+        leaves = {_name(path): leaf for path, leaf in nnx.iter_graph(self)}
+        kinds = nnx.Variable | jax.Array
+        return {name: x for name, x in leaves.items() if isinstance(x, kinds) and not isinstance(x, TRANSIENT)}
+
+    def _place(self, parameter: Parameter) -> tuple[str, tuple[int, ...]]:
+        return LAYOUT.place(parameter)
+
+    def _stored_parameters(self) -> list[Parameter]:
+        updated = [_name(path) for path, module in nnx.iter_modules(self) if isinstance(module, nnx.LoRALinear)]
+        if updated and not self._is_derived():
+            raise InputError(
+                f"A {type(self).__name__} does not have low-rank updates, and would be loaded without them: "
+                f"{', '.join(updated)}. {self._adapter_advice}"
+            )
+        return super()._stored_parameters()
+
     def _get_array(self, parameter: Parameter) -> np.ndarray:
+        if parameter.kind is Kind.OTHER:
+            return np.asarray(self._variables()[parameter.name][...])
         layer, leaf = LAYOUT.find(self, parameter)
         return LAYOUT.convert(parameter, np.asarray(getattr(layer, leaf)[...]))
 
     def _set_array(self, parameter: Parameter, array: np.ndarray, device: Any = None) -> None:
+        if parameter.kind is Kind.OTHER:
+            old = self._variables()[parameter.name]
+            new = jnp.asarray(array, old.dtype, device=_device(device))
+            _put(self, parameter.name.split("."), old.replace(new) if isinstance(old, nnx.Variable) else new)
+            return
         layer, leaf = LAYOUT.find(self, parameter)
-        array = np.asarray(LAYOUT.convert(parameter, array), dtype=self.param_dtype)
-        getattr(layer, leaf).set_value(jnp.asarray(array, device=_device(device)))
+        variable = getattr(layer, leaf)
+        array = np.asarray(LAYOUT.convert(parameter, array), dtype=variable.dtype)
+        sharding = getattr(variable.get_value(), "sharding", None)
+        if device is None and isinstance(sharding, NamedSharding):
+            variable.set_value(_laid_out(parameter.name, array, sharding))
+        else:
+            variable.set_value(jnp.asarray(array, device=_device(device)))
         if isinstance(layer, nnx.Linear):
             layer.in_features, layer.out_features = layer.kernel.shape
         elif isinstance(layer, nnx.Embed):
@@ -213,6 +238,59 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
 
     def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.array(jax.random.normal(self.base_model.rngs.params(), shape, jnp.float32))
+
+
+def _name(path: Iterable[Any]) -> str:
+    return ".".join(map(str, path))
+
+
+def _put(model: nnx.Module, path: Iterable[Any], value: Any) -> None:
+    """Set what is at a path of attributes, of indices in lists, and of keys in dicts."""
+    *way, last = path
+    node: Any = model
+    for step in way:
+        node = _child(node, step)
+    if isinstance(node, list | nnx.List):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        setattr(node, last, value)
+
+
+def _child(node: Any, step: Any) -> Any:
+    if isinstance(node, list | nnx.List):
+        return node[int(step)]
+    return node[step] if isinstance(node, dict) else getattr(node, step)
+
+
+def _plain(module: nnx.LoRALinear) -> nnx.Linear:
+    """Return a dense layer over the kernel and the bias of one with low-rank updates."""
+    layer: nnx.Linear = nnx.eval_shape(
+        lambda: nnx.Linear(
+            module.in_features,
+            module.out_features,
+            use_bias=module.bias is not None,
+            dtype=module.dtype,
+            param_dtype=module.param_dtype,
+            precision=module.precision,
+            rngs=nnx.Rngs(0),
+        )
+    )
+    layer.kernel, layer.bias = module.kernel, module.bias
+    return layer
+
+
+def _laid_out(name: str, array: np.ndarray, sharding: NamedSharding) -> Array:
+    """Return an array over the devices of a mesh, or raise InputError if these do not divide it."""
+    try:
+        sharding.shard_shape(array.shape)
+    except ValueError as error:
+        raise InputError(
+            f"{name} with shape {array.shape} does not fit its mesh, {sharding.spec}: {error}. Give "
+            "pad_to_multiple_of, or another size."
+        ) from error
+    return place(array, sharding)
 
 
 def _device(device: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import attrgetter
 from typing import Any, Self
 
 import ml_dtypes
@@ -138,7 +137,7 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
     def _find(self, parameter: Parameter) -> tuple[nn.Module, str]:
         """Return the layer that has a parameter, and the parameter's name in it."""
         path, _, leaf = parameter.name.rpartition(".")
-        return attrgetter(path)(self), leaf
+        return self.get_submodule(path), leaf
 
     @torch.no_grad()
     def initialise(self) -> None:

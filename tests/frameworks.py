@@ -164,6 +164,12 @@ class Keras(Framework):
 class Flax(Framework):
     name = "flax"
 
+    def load(self, head: Head, folder: Path | str, **kwargs: Any) -> Any:
+        """Like the others, `dtype` is also that of the parameters."""
+        if kwargs.get("dtype", "auto") != "auto":
+            kwargs.setdefault("param_dtype", kwargs["dtype"])
+        return super().load(head, folder, **kwargs)
+
     def new(self, head: Head, config: DistilBertConfig, seed: int = 0) -> Any:
         from flax import nnx
 
