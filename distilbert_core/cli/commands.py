@@ -7,8 +7,9 @@ The options that commands share are in `options`; those that say which model run
 from __future__ import annotations
 
 import importlib
+import reprlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,22 @@ from distilbert_core.cli.options import (
     file_option,
     model_options,
     output_options,
+    refuse,
 )
 from distilbert_core.cli.readers import read_records, read_texts, read_whole
 from distilbert_core.cli.writers import Layout, write
+from distilbert_core.errors import InputError
 from distilbert_core.hub import DEFAULT_MODEL
 
 TABLE_FILES = (".jsonl", ".csv")
 POSITIVE = click.IntRange(min=1)
+
+
+def _texts(texts: Sequence[str], file: Path | None, column: str) -> Iterator[str]:
+    """Return the texts of a command with the options `TEXTS`."""
+    if texts and not file:
+        refuse("needs --file", "column")
+    return read_texts(texts, file, column)
 
 
 @command(
@@ -54,12 +64,13 @@ def predict(texts, file, column, pair_column, top_k, all_scores, as_json, output
     if model["framework"] == "all":
         if top_k or all_scores or output or pair_column:
             raise click.UsageError("--backend all goes with none of --top-k, --all-scores, --pair-column, --output.")
-        lines = read_texts(texts, file, column)
+        lines = _texts(texts, file, column)
         predictors = {name: load_predictor({**model, "framework": name}) for name in installed_backends()}
         return print_comparison(side_by_side(lines, predictors), as_json)
-    if texts and pair_column:
-        raise click.UsageError("--pair-column needs --file.")
-
+    if texts and not file:
+        refuse("needs --file", "column", "pair_column")
+    if all_scores:
+        refuse("does not go with --all-scores", "top_k")
     columns = {"text": column} if pair_column is None else {"text": column, "text_pair": pair_column}
     rows = read_records([(text,) for text in texts], file, list(columns.values()))
     inputs = (dict(zip(columns, row, strict=True)) for row in rows)
@@ -76,7 +87,7 @@ def predict(texts, file, column, pair_column, top_k, all_scores, as_json, output
 @output_options(*TABLE_FILES)
 def fill_mask(texts, file, column, top_k, targets, as_json, output, **model):
     """Find the best tokens in place of each [MASK]."""
-    inputs = read_texts(texts, file, column)
+    inputs = _texts(texts, file, column)
     words = targets and [word.strip() for word in targets.split(",")]
     results = answers("fill-mask", inputs, model, output, top_k=top_k, targets=words)
     records = ({"text": text, "predictions": _by_mask(result)} for text, result in results)
@@ -104,7 +115,7 @@ def _by_mask(result: list) -> list[dict[str, Any]]:
 @output_options(*TABLE_FILES)
 def tag(texts, file, column, aggregation, stride, as_json, output, **model):
     """Find the entities of texts, such as names."""
-    inputs = read_texts(texts, file, column)
+    inputs = _texts(texts, file, column)
     options = {"aggregation_strategy": aggregation, "stride": stride}
     results = answers("token-classification", inputs, model, output, **options)
     records = ({"text": text, "entities": entities} for text, entities in results)
@@ -144,7 +155,10 @@ def answer(
     **model,
 ):
     """Answer questions from a text of any length."""
-    if questions:
+    if not questions:
+        refuse("needs a QUESTION; a file has a column of contexts", "context", "context_file")
+    else:
+        refuse("needs --file", "question_column", "context_column")
         if (context is None) == (context_file is None):
             raise click.UsageError("Give --context or --context-file.")
         context = read_whole(context_file) if context is None else context
@@ -173,12 +187,16 @@ def answer(
 def embed(texts, file, column, pooling, no_normalize, as_json, output, **model):
     """Turn texts into vectors.
 
-    A .npy file holds them as float32 [texts, dim].
+    A .npy file holds them as float32 [texts, dim], or float64 with --dtype float64.
     """
     if pooling == "none" and output and output.suffix == ".npy":
         raise click.UsageError("--pooling none gives each text a matrix of its own height; write them to .jsonl.")
-    inputs = read_texts(texts, file, column)
-    options = {"pooling": None if pooling == "none" else pooling, "normalize": not no_normalize}
+    inputs = _texts(texts, file, column)
+    if pooling == "none":
+        refuse("needs --pooling mean or cls", "no_normalize")
+        options: dict[str, Any] = {"pooling": None}
+    else:
+        options = {"pooling": pooling, "normalize": not no_normalize}
     results = answers("feature-extraction", inputs, model, output, **options)
     records = ({"text": text, "embedding": array} for text, array in results)
     write(records, Layout(("text", "embedding")), output, as_json)
@@ -201,18 +219,26 @@ def embed(texts, file, column, pooling, no_normalize, as_json, output, **model):
 @output_options(*TABLE_FILES)
 def choose(prompt, choices, file, prompt_column, choice_columns, as_json, output, **model):
     """Choose the ending that fits a prompt best."""
-    if prompt is not None and len(choices) < 2:
-        raise click.UsageError("Give a prompt and at least two choices.")
+    if prompt is not None:
+        refuse("needs --file", "prompt_column", "choice_columns")
+        if len(choices) < 2:
+            raise click.UsageError("Give a prompt and at least two choices.")
     given = [] if prompt is None else [(prompt, *choices)]
     rows = read_records(given, file, [prompt_column, *choice_columns], lists=True)
-    inputs = ({"prompt": text, "choices": _flat(cells)} for text, *cells in rows)
+    inputs = ({"prompt": text, "choices": _choices(text, cells)} for text, *cells in rows)
     results = answers("multiple-choice", inputs, model, output)
     records = ({**asked, **result} for asked, result in results)
     write(records, Layout(("choice", "score", "text", "prompt")), output, as_json)
 
 
-def _flat(cells: Iterable[Any]) -> list[Any]:
-    return [choice for cell in cells for choice in (cell if isinstance(cell, list) else [cell])]
+def _choices(prompt: str, cells: Iterable[Any]) -> list[Any]:
+    choices = [choice for cell in cells for choice in (cell if isinstance(cell, list) else [cell])]
+    if len(choices) < 2:
+        raise InputError(
+            f"{reprlib.repr(prompt)} must have at least two choices, got {reprlib.repr(choices)}; give --choice-column "
+            "for each."
+        )
+    return choices
 
 
 @command("tokenize", 'distilbert tokenize "Unbelievably good!"')
@@ -230,7 +256,7 @@ def tokenize(texts, file, column, slow, model, as_json, output):
     from distilbert_core import tokenization
 
     tokenizer_class = tokenization.DistilBertTokenizer if slow else tokenization.DistilBertTokenizerFast
-    inputs = read_texts(texts, file, column)
+    inputs = _texts(texts, file, column)
     tokenizer = tokenizer_class.from_pretrained(model)
     records = ({"text": text, "tokens": _tokens(tokenizer, text)} for text in inputs)
     write(records, Layout(("number", "token", "id", "start", "end"), "tokens"), output, as_json)

@@ -27,8 +27,9 @@ def describe(source: str | Path) -> dict[str, Any]:
 
     Returns:
         'model', 'folder', 'head', 'parameters' (their count, tied ones once), 'dtypes' (count by dtype), 'size' (bytes
-        of all files), 'files' (bytes by name), 'weights' ('safetensors', or what is the matter), 'backends' (by name,
-        whether it is 'installed', and 'loads' this), and 'config'.
+        of all files), 'files' (bytes by name), 'weights' ('safetensors', or what is the matter), 'unused' (names of the
+        entries that the model has no parameter for), 'backends' (by name, whether it is 'installed', and 'loads' this),
+        and 'config'. Of a model of the Hub, 'files' are those that the cache holds.
 
     Raises:
         CheckpointError: There is no such checkpoint, or it is damaged.
@@ -42,10 +43,12 @@ def describe(source: str | Path) -> dict[str, Any]:
     """
     config = DistilBertConfig.from_pretrained(source)
     folder = resolve_file(source, CONFIG_FILE).parent
-    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
     checkpoint = Checkpoint(source) if find_file(source, WEIGHTS_FILE) or find_file(source, INDEX_FILE) else None
+    others = [] if checkpoint else [name for name in OTHER_FORMATS if find_file(source, name)]
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
     head = find_head(config, checkpoint.shapes if checkpoint else {})
-    weights = _weights(config, head, checkpoint, files)
+    report = LoadingReport.of(parameter_table(config, head), checkpoint.shapes if checkpoint else {})
+    weights = _weights(config, head, checkpoint, report, others)
     return {
         "model": str(source),
         "folder": str(folder),
@@ -55,6 +58,7 @@ def describe(source: str | Path) -> dict[str, Any]:
         "size": sum(files.values()),
         "files": files,
         "weights": weights,
+        "unused": report.unexpected,
         "backends": {
             name: {"installed": not backend.missing, "loads": not backend.missing and weights == "safetensors"}
             for name, backend in BACKENDS.items()
@@ -63,12 +67,12 @@ def describe(source: str | Path) -> dict[str, Any]:
     }
 
 
-def _weights(config: DistilBertConfig, head: Head, checkpoint: Checkpoint | None, files: dict[str, int]) -> str:
-    """Return 'safetensors' if every backend can load the weights, else why not."""
+def _weights(
+    config: DistilBertConfig, head: Head, checkpoint: Checkpoint | None, report: LoadingReport, others: list[str]
+) -> str:
+    """Return 'safetensors' if every backend can load the weights, else why not; `others` are files of other formats."""
     if checkpoint is None:
-        others = [name for name in OTHER_FORMATS if name in files]
         return f"{', '.join(others)}: first use distilbert convert" if others else "none"
-    report = LoadingReport.of(parameter_table(config, head), checkpoint.shapes)
     computed = {parameter.name for parameter in parameter_table(config, head) if parameter.computed}
     missing = [name for name in report.missing if name not in computed]
     if missing:
@@ -96,6 +100,7 @@ def print_description(found: dict[str, Any]) -> None:
         ("parameters", f"{found['parameters']:,}"),
         ("dtypes", ", ".join(f"{name} ({count:,})" for name, count in found["dtypes"].items()) or "none"),
         ("weights", found["weights"]),
+        *([("unused entries", ", ".join(found["unused"]))] if found["unused"] else []),
         ("size", _megabytes(found["size"])),
         *((f"  {name}", _megabytes(size)) for name, size in found["files"].items()),
         ("backends", ""),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from distilbert_core.backends import RUNNABLE
@@ -27,6 +28,20 @@ def command(name: str, *examples: str) -> Decorator:
 def together(*options: Decorator) -> Decorator:
     """Return one decorator for several options; help lists them in this order."""
     return lambda function: reduce(lambda decorated, option: option(decorated), reversed(options), function)
+
+
+def refuse(reason: str, *names: str) -> None:
+    """Raise UsageError if one of the running command's options was given, which would have no effect.
+
+    Args:
+        reason: What follows the option in the message, such as 'needs --file'.
+        *names: Names of the options' parameters.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if parameter.name in names and given:
+            raise click.UsageError(f"{parameter.opts[-1]} {reason}.")
 
 
 def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -93,10 +108,17 @@ def output_options(*suffixes: str) -> Decorator:
     def check_suffix(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
         if path is not None and path.suffix not in suffixes:
             raise click.BadParameter(f"{path} must end in {' or '.join(suffixes)}.")
-        return path
+        return check_format(context, parameter, path)
+
+    def check_format(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        """Return an option's value; of the two, the one that comes last sees the other."""
+        given = {**context.params, str(parameter.name): value}
+        if given.get("as_json") and given.get("output") and given["output"].suffix != ".jsonl":
+            raise click.UsageError(f"--json does not go with --output {given['output']}; write to .jsonl instead.")
+        return value
 
     return together(
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line."),
+        click.option("--json", "as_json", is_flag=True, callback=check_format, help="Print one JSON object per line."),
         click.option(
             "--output",
             type=click.Path(dir_okay=False, path_type=Path),

@@ -27,8 +27,8 @@ def read_records(
 
     Args:
         given: Inputs from the command line.
-        path: A .csv or .tsv file with a header, a .jsonl file, or any other with one text per line; each maybe with
-            .gz at the end. UTF-8.
+        path: A .csv or .tsv file with a header, a .jsonl or .ndjson file, or any other but .json with one text per
+            line; each maybe with .gz at the end. UTF-8.
         columns: Names of the columns to take; a file of lines, such as standard input, has the one column 'text'.
         lists: Whether a .jsonl file may hold lists of texts.
 

@@ -113,25 +113,24 @@ def _write_csv(records: Iterable[Record], layout: Layout, path: Path) -> None:
 
 
 def _write_npy(records: Iterable[Record], layout: Layout, path: Path) -> None:
-    """Write the vectors [D] of all records as one array [records, D] in float32, one after the other."""
+    """Write the vectors [D] of all records as one array [records, D] of their dtype, one after the other."""
     import numpy as np
 
-    def write_header(count: int, size: int) -> int:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (count, size)}
+    def write_header(count: int, vector: np.ndarray) -> int:
+        header = {"descr": vector.dtype.str, "fortran_order": False, "shape": (count, vector.size)}
         np.lib.format.write_array_header_1_0(file, header)
         return file.tell()
 
-    count = size = 0
+    count = 0
     with path.open("wb") as file:
         for record in records:
-            vector = record["embedding"].astype("<f4")
+            vector = record["embedding"]
             if count == 0:
-                size = vector.size
-                start = write_header(0, size)
+                start = write_header(0, vector)
             file.write(vector.tobytes())
             count += 1
         file.seek(0)  # only now is their number known; NumPy leaves room for it
-        if write_header(count, size) != start:
+        if write_header(count, vector) != start:
             raise AssertionError("The header of the .npy file has grown over the first vector.")
 
 

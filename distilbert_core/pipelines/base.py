@@ -8,7 +8,7 @@ from __future__ import annotations
 import reprlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -216,9 +216,10 @@ class Pipeline:
         tokens = 0
         warned = options.get("truncation", True) is not None  # an input that is read in windows is not cut
         while chunk := list(islice(inputs, CHUNK)):
-            new = self.tokenize([self.read(value, options) for value in chunk], options)
+            texts = [self.read(value, options) for value in chunk]
+            new = self.tokenize(texts, options)
             if not warned:
-                warned = self._warn_of_cut(chunk, new)
+                warned = self._warn_of_cut(chain.from_iterable(texts), chain.from_iterable(new))
             values += chunk
             groups += new
             tokens += sum(len(window) for group in new for window in group)
@@ -228,18 +229,17 @@ class Pipeline:
         if values:
             yield values, groups
 
-    def _warn_of_cut(self, values: Sequence[Any], groups: Sequence[Sequence[Encoding]]) -> bool:
-        """Warn of the first input that is cut; return whether there is one."""
-        for value, group in zip(values, groups, strict=True):
-            if any(window.overflowing for window in group):
-                warnings.warn(
-                    f"{reprlib.repr(value)} has more than {self.max_length} tokens. The rest is not read, nor that of "
-                    f"other inputs as long; {self.advice_on_length}.",
-                    InputWarning,
-                    stacklevel=5,
-                )
-                return True
-        return False
+    def _warn_of_cut(self, texts: Iterable[Text], windows: Iterable[Encoding]) -> bool:
+        """Warn of the first text or pair that is cut; return whether there is one."""
+        cut = next((text for text, window in zip(texts, windows, strict=True) if window.overflowing), None)
+        if cut is not None:
+            warnings.warn(
+                f"{reprlib.repr(cut)} has more than {self.max_length} tokens. The rest is not read, nor that of other "
+                f"inputs as long; {self.advice_on_length}.",
+                InputWarning,
+                stacklevel=5,
+            )
+        return cut is not None
 
     def tokenize(self, texts: Sequence[Sequence[Text]], options: Options) -> list[list[Encoding]]:
         """Return the token windows of each input, whose texts are given."""

@@ -247,13 +247,14 @@ def test_files_that_are_written(tmp_path):
         assert list(csv.reader(file)) == [[*LAYOUT.columns], *([str(cell) for cell in row] for row in ROWS_OF_RECORDS)]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("count", [1, 12])
-def test_vectors(tmp_path, count):
-    vectors = np.random.default_rng(0).normal(size=(count, 7))
+def test_vectors(tmp_path, count, dtype):
+    vectors = np.random.default_rng(0).normal(size=(count, 7)).astype(dtype)
     write(({"embedding": row} for row in vectors), Layout(("embedding",)), tmp_path / "a.npy", as_json=False)
     read = np.load(tmp_path / "a.npy")
-    assert read.dtype == np.float32
-    np.testing.assert_array_equal(read, vectors.astype(np.float32))
+    assert read.dtype == dtype
+    np.testing.assert_array_equal(read, vectors)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.npy"])
@@ -317,6 +318,25 @@ def test_predictions_of_many_lines_keep_their_order(word_counter, capsys, tmp_pa
         assert score == f"{SOFTMAX[abs(float(difference))]:.4f}"
 
 
+def test_predictions_of_classes_with_one_name(word_counter, monkeypatch, capsys):
+    """Each has its own logit and score."""
+    monkeypatch.setattr(WordCounter, "config", DistilBertConfig(id2label={0: "some", 1: "some"}))
+    assert main([*PREDICT, "good, good, bad, good", "--json", "--all-scores"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["logits"] == [1.0, 3.0]
+    assert [answer["label"] for answer in line["predictions"]] == ["some", "some"]
+    scores = [answer["score"] for answer in line["predictions"]]
+    assert scores == pytest.approx([SOFTMAX[2.0], 1 - SOFTMAX[2.0]], abs=1e-15)
+    assert (line["label"], line["score"]) == ("some", scores[0])
+
+
+def test_what_is_cut_is_said_on_standard_error(word_counter, capsys, recwarn):
+    assert main([*PREDICT, "good " * 600, "bad"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 2
+    assert re.fullmatch(r"distilbert: warning: 'good good .* has more than 512 tokens\. The rest .*\n", captured.err)
+
+
 def test_pairs_of_a_table(word_counter, capsys, tmp_path):
     file = write_file(tmp_path / "pairs.csv", "first,second\ngood,bad good\nbad,none\n")
     columns = ["--column", "first", "--pair-column", "second"]
@@ -331,6 +351,22 @@ def test_pairs_of_a_table(word_counter, capsys, tmp_path):
         ("NEGATIVE", "bad", "none"),
         ("POSITIVE", "bad", "none"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns"),
+    [
+        ("a.jsonl", '{"prompt": "It was", "choices": ["late"]}\n', []),
+        ("a.csv", "prompt,choices\nIt was,late\n", []),
+        ("a.tsv", "prompt\tend\nIt was\tlate\n", ["--choice-column", "end"]),
+    ],
+)
+def test_a_prompt_of_a_file_has_two_choices_at_least(monkeypatch, tmp_path, capsys, name, content, columns):
+    monkeypatch.setattr("distilbert_core.cli.commands.answers", lambda task, inputs, *_: ((x, {}) for x in inputs))
+    file = write_file(tmp_path / name, content)
+    assert main(["choose", "--file", str(file), "--model", "m", *columns]) == 1
+    message = "'It was' must have at least two choices, got ['late']; give --choice-column for each."
+    assert capsys.readouterr().err == f"distilbert: error: {message}\n"
 
 
 # -- errors and ends ------------------------------------------------------------------------------------------------
@@ -376,10 +412,31 @@ def test_an_error_is_one_line(monkeypatch, capsys, tmp_path, arguments, message)
         (["predict", "x", "--top-k", "0"], "0 is not in the range x>=1"),
         (["predict", "x", "--backend", "all", "--output", "x.csv"], "--backend all goes with none of"),
         (["predict", "x", "--pair-column", "second"], "--pair-column needs --file"),
+        (["predict", "x", "--top-k", "1", "--all-scores"], "--top-k does not go with --all-scores"),
+        (["predict", "x", "--backend", "all", "--column", "text"], "--column needs --file"),
+        *(
+            ([name, "x", "--column", "review", *model], "--column needs --file")
+            for name, model in [
+                ("predict", []),
+                ("fill-mask", ["--model", "m"]),
+                ("tag", ["--model", "m"]),
+                ("embed", []),
+                ("tokenize", []),
+            ]
+        ),
+        (["predict", "x", "--json", "--output", "x.csv"], "--json does not go with --output x.csv; write to .jsonl"),
+        (["embed", "x", "--output", "x.npy", "--json"], "--json does not go with --output x.npy; write to .jsonl"),
         (["fill-mask", "x"], "Missing option '--model'"),
         (["answer", "x", "--model", "m"], "Give --context or --context-file"),
         (["answer", "x", "--model", "m", "--context", "c", "--context-file", "f"], "Give --context or --context-file"),
+        *(
+            (["answer", "--file", "f.csv", "--model", "m", option, "x"], f"{option} needs a QUESTION; a file has a col")
+            for option in ("--context", "--context-file")
+        ),
+        (["answer", "x", "--context", "c", "--model", "m", "--context-column", "c"], "--context-column needs --file"),
         (["choose", "x", "y", "--model", "m"], "Give a prompt and at least two choices"),
+        (["choose", "x", "y", "z", "--model", "m", "--choice-column", "c"], "--choice-column needs --file"),
+        (["embed", "x", "--pooling", "none", "--no-normalize"], "--no-normalize needs --pooling mean or cls"),
         (["embed", "x", "--output", "x.csv"], "x.csv must end in .npy or .jsonl"),
         (["embed", "x", "--pooling", "none", "--output", "x.npy"], "--pooling none gives each text a matrix"),
     ],
@@ -578,6 +635,18 @@ def test_info_of_weights_that_do_not_load(tmp_path):
     assert found["weights"] == "pytorch_model.bin, tf_model.h5: first use distilbert convert"
     assert found["dtypes"] == {}
     assert not any(state["loads"] for state in found["backends"].values())
+
+
+def test_info_of_entries_that_no_parameter_takes(tmp_path, capsys):
+    config = small_config()
+    arrays = save_random(tmp_path, config, Head.SEQUENCE_CLASSIFICATION)
+    assert describe(tmp_path)["unused"] == []
+    more = {"classifier.lora_A": np.zeros((2, 3)), "transformer.layer.9.ffn.lin1.bias": np.zeros(5)}
+    save_checkpoint(tmp_path, {**arrays, **more}, {})
+    assert describe(tmp_path)["unused"] == list(more)
+    assert main(["info", str(tmp_path)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["unused", "entries", "classifier.lora_A,", "transformer.layer.9.ffn.lin1.bias"] in lines
 
 
 def test_info_is_printed_without_any_backend(nothing_installed, capsys):

@@ -24,6 +24,7 @@ from huggingface_hub import constants, file_download
 
 from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertConfig, DistilBertTokenizerFast, Head
 from distilbert_core.checkpoint import INDEX_FILE, Checkpoint, save_checkpoint
+from distilbert_core.cli.info import describe
 from distilbert_core.hub import EMBEDDED_MODELS, find_file, local_folder, resolve_file, split_hub_options
 
 REPO = "someone/model"
@@ -402,3 +403,11 @@ def test_the_variables_of_huggingface_hub_are_honoured(hub: HubServer, tmp_path:
     hub.requests.clear()
     assert run(HF_HUB_OFFLINE="1") == "3"
     assert hub.requests == []
+
+
+def test_info_of_weights_in_another_format(hub: HubServer) -> None:
+    """Also where the cache has none of the files yet."""
+    hub.repositories["someone/old"] = Repository({"main": {**FILES, "pytorch_model.bin": b"weights"}})
+    found = describe("someone/old")
+    assert found["weights"] == "pytorch_model.bin: first use distilbert convert"
+    assert found["files"] == {"config.json": len(FILES["config.json"]), "pytorch_model.bin": 7}

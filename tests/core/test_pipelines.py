@@ -254,26 +254,34 @@ def test_texts_are_cut_to_what_the_model_can_take():
     np.testing.assert_array_equal(answer(STORY)[:8], make("feature-extraction", {"truncation": True})(STORY)[:8])
 
 
-LONG_INPUTS = {  # longer than 16 tokens; what is read of them all is the same
-    "text-classification": [f"It was long. {STORY}", {"text": "It was long.", "text_pair": STORY}],
-    "fill-mask": [f"[MASK] was long. {STORY}", f"It was [MASK]. {STORY}"],
-    "token-classification": [f"It was long. {STORY}", STORY],
-    "feature-extraction": [f"It was long. {STORY}", STORY],
-    "multiple-choice": [{"prompt": STORY, "choices": ["It was long.", STORY]}, {"prompt": STORY, "choices": ["a"]}],
+LONG_INPUTS = {  # for 16 tokens; the second input, and the text or pair of it that is cut; the third is cut too
+    "text-classification": ["It was.", {"text": "It was.", "text_pair": STORY}, ("It was.", STORY), STORY],
+    "fill-mask": ["It was [MASK].", f"[MASK] was long. {STORY}", f"[MASK] was long. {STORY}", f"[MASK] {STORY}"],
+    "token-classification": ["It was.", STORY, STORY, f"It was long. {STORY}"],
+    "feature-extraction": ["It was.", STORY, STORY, f"It was long. {STORY}"],
+    "multiple-choice": [
+        {"prompt": "It was", "choices": ["short", "long"]},
+        {"prompt": "It was", "choices": ["short", STORY]},
+        ("It was", STORY),
+        {"prompt": STORY, "choices": ["a"]},
+    ],
 }
 
 
 @pytest.mark.parametrize("task", LONG_INPUTS)
 def test_what_is_cut_is_said(task):
     """Once in a call, and not where it was asked for; what is refused is named."""
-    answer, inputs = make(task, max_position_embeddings=16), LONG_INPUTS[task]
+    answer = make(task, max_position_embeddings=16)
+    short, first, text, second = LONG_INPUTS[task]
+    inputs = [short, first, second]
     with pytest.warns(InputWarning, match=r"has more than 16 tokens\. The rest is not read") as warned:
         cut = answer(inputs)
     assert len(warned) == 1
-    assert str(warned[0].message).startswith(reprlib.repr(inputs[0]))
+    assert str(warned[0].message).startswith(reprlib.repr(text))
     assert "truncation=True" in str(warned[0].message)
     with pytest.warns(InputWarning, match="has more than 16 tokens"):
-        list(answer.stream(inputs[1:]))
+        list(answer.stream([second]))
+    answer(short)
     assert repr(answer(inputs, truncation=True)) == repr(cut)
     with pytest.raises(InputError, match="tokens, more than the model's 16; give truncation=True or a shorter text"):
         answer(inputs, truncation=False)
