@@ -128,6 +128,60 @@ def check_label_shape(labels: Shape, logits: Shape, name: str = "labels") -> Non
     _check_shape(name, got, wanted, "like what the model predicts")
 
 
+def weight_axes(name: str, weights: Shape, losses: Shape) -> int:
+    """Return how many axes of the losses their weights have: the first ones, which axes of size 1 may follow.
+
+    Args:
+        name: The argument.
+        weights: Its shape.
+        losses: Shape of the losses of single labels, such as [B, T]. Sizes of None are not checked.
+
+    Raises:
+        InputError: The weights do not fit, such as [B, 3] for [B, T].
+
+    Example:
+        >>> from distilbert_core.inputs import weight_axes
+        >>> weight_axes("label_weights", (8,), (8, 128)), weight_axes("label_weights", (8, 128), (8, 128))
+        (1, 2)
+    """
+    axes = len(weights)
+    while axes > 1 and weights[axes - 1] == 1:
+        axes -= 1
+    _check_shape(name, weights[:axes], losses[: max(axes, 1)], "[batch], or that of the labels,")
+    return axes
+
+
+def check_interval(name: str, lowest: float, highest: float, largest: float = math.inf) -> None:
+    """Raise InputError if numbers from `lowest` to `highest` are not finite or do not all lie in [0, largest].
+
+    Args:
+        name: The argument.
+        lowest: Smallest value found in it; NaN if one of them is NaN.
+        highest: Largest value found in it; likewise.
+        largest: Largest value that is right.
+    """
+    if not (lowest >= 0 and highest <= largest and highest < math.inf):
+        expected = "be finite numbers >= 0" if largest == math.inf else f"lie in [0, {largest:g}]"
+        raise InputError(f"{name} must {expected}, got {highest if lowest >= 0 else lowest}.")
+
+
+def check_whole(name: str, fractions: Sequence[float]) -> None:
+    """Raise InputError if there are numbers of classes that are not whole.
+
+    Args:
+        name: The argument.
+        fractions: Those of its values that are not integers.
+    """
+    if len(fractions):
+        raise InputError(f"{name} must be integers, the numbers of classes, got {fractions[0]}.")
+
+
+def refuse_weights(label_weights: Any) -> None:
+    """Raise InputError if weights of labels are given without labels."""
+    if label_weights is not None:
+        raise InputError("label_weights say how much each label counts: give labels too, or leave them out.")
+
+
 def check_distillation(what: str, student: Shape, teacher: Shape, mask: Shape | None, temperature: float = 1.0) -> None:
     """Raise InputError if what a student is taught with does not fit together.
 

@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.inputs import choice_count, choose
+from distilbert_core.inputs import choice_count, choose, refuse_weights
 from distilbert_core.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
@@ -26,9 +26,10 @@ from distilbert_core.outputs import (
     TokenClassifierOutput,
 )
 from distilbert_core.parameters import Head
+from distilbert_flax.layers import Numerics
 from distilbert_flax.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_flax.model import FlaxDistilBertModel, activation_function
-from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, Numerics, shape_of
+from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, shape_of
 
 
 class _ModelWithHead(FlaxDistilBertPreTrainedModel):
@@ -50,6 +51,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         super().__init__(config, make)
         encoder = {"scan_layers": scan_layers, "gradient_checkpointing": gradient_checkpointing}
         self.distilbert = FlaxDistilBertModel(config, rngs=make.rngs, **make.dtypes, **encoder)
+        self.distilbert._inside = self.head
         self.make_head(config, make)
         self._finish()
 
@@ -61,9 +63,16 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         """Return the logits of hidden states [B, T, D]."""
         raise NotImplementedError
 
-    def task_loss(self, logits: Array, labels: ArrayLike) -> Array:
-        """Return the loss [] of logits against labels."""
-        return cross_entropy(logits, labels)
+    def task_loss(self, logits: Array, labels: ArrayLike, weights: ArrayLike | None = None) -> Array:
+        """Return the loss [] of logits against labels, whose losses are multiplied by weights."""
+        return cross_entropy(logits, labels, weights=weights)
+
+    def _loss_of(self, logits: Array, labels: ArrayLike | None, label_weights: ArrayLike | None) -> Array | None:
+        """Return the loss if there are labels, or raise InputError if there are only weights."""
+        if labels is None:
+            refuse_weights(label_weights)
+            return None
+        return self.task_loss(logits, labels, label_weights)
 
     def packed_outputs(
         self,
@@ -98,6 +107,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         return_dict: bool | None = None,
         *,
         position_ids: ArrayLike | None = None,
+        label_weights: ArrayLike | None = None,
         train: bool | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
@@ -107,7 +117,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         """Compute the logits, and the loss if labels are given.
 
         Args:
-            input_ids: As for `FlaxDistilBertModel`, as are all arguments but `labels`.
+            input_ids: As for `FlaxDistilBertModel`, as are all arguments but `labels` and `label_weights`.
             attention_mask: See there.
             head_mask: See there.
             inputs_embeds: See there.
@@ -116,6 +126,9 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             output_hidden_states: See there.
             return_dict: See there.
             position_ids: See there.
+            label_weights: What each label counts in the loss, numbers >= 0: [B], or of the labels' shape. The sum of
+                the weighted losses is divided by the number of labels that count, whatever their weights are. With
+                weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
             train: See there.
             deterministic: See there.
             rngs: See there.
@@ -141,7 +154,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             **mode,
         )
         logits = model.head_logits(body.last_hidden_state, mode)
-        loss = None if labels is None else self.task_loss(logits, labels)
+        loss = self._loss_of(logits, labels, label_weights)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
     def task_output(
@@ -232,9 +245,9 @@ class FlaxDistilBertForSequenceClassification(_ModelWithHead):
         """[B, T, D] -> [B, L]."""
         return self.classifier(self.dropout(jax.nn.relu(self.pre_classifier(hidden[:, 0])), **mode))
 
-    def task_loss(self, logits: Array, labels: ArrayLike) -> Array:
+    def task_loss(self, logits: Array, labels: ArrayLike, weights: ArrayLike | None = None) -> Array:
         """[B, L] -> []."""
-        return sequence_classification_loss(self.config, logits, labels)
+        return sequence_classification_loss(self.config, logits, labels, weights)
 
 
 class FlaxDistilBertForMultipleChoice(_ModelWithHead):
@@ -275,6 +288,7 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
         return_dict: bool | None = None,
         *,
         position_ids: ArrayLike | None = None,
+        label_weights: ArrayLike | None = None,
         train: bool | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
@@ -300,7 +314,7 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
             **mode,
         )
         logits = model.head_logits(body.last_hidden_state, mode).reshape(-1, choices)  # [B, C]
-        loss = None if labels is None else self.task_loss(logits, labels)
+        loss = self._loss_of(logits, labels, label_weights)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
 
@@ -374,6 +388,7 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         return_dict: bool | None = None,
         *,
         position_ids: ArrayLike | None = None,
+        label_weights: ArrayLike | None = None,
         train: bool | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
@@ -383,7 +398,7 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         """Compute the start and end scores, and the loss if both positions are given.
 
         Args:
-            input_ids: As for `FlaxDistilBertModel`, as are all arguments but the positions.
+            input_ids: As for `FlaxDistilBertModel`, as are all arguments but the positions and `label_weights`.
             attention_mask: See there.
             head_mask: See there.
             inputs_embeds: See there.
@@ -394,6 +409,8 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
             output_hidden_states: See there.
             return_dict: See there.
             position_ids: See there.
+            label_weights: [B] what each row counts in the loss, numbers >= 0; they do not change what the sum is
+                divided by.
             train: See there.
             deterministic: See there.
             rngs: See there.
@@ -420,5 +437,5 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
             **mode,
         )
         start_logits, end_logits = jnp.moveaxis(model.head_logits(body.last_hidden_state, mode), -1, 0)  # [B, T] each
-        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions)
+        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, label_weights)
         return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

@@ -13,7 +13,17 @@ from jax.typing import ArrayLike
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import IGNORE_INDEX, check_distillation, check_label_shape, check_range, problem_type
+from distilbert_core.inputs import (
+    IGNORE_INDEX,
+    check_distillation,
+    check_interval,
+    check_label_shape,
+    check_range,
+    check_whole,
+    problem_type,
+    refuse_weights,
+    weight_axes,
+)
 from distilbert_flax.pretrained import shape_of, values_known
 
 
@@ -21,21 +31,45 @@ def _upcast(logits: Array) -> Array:
     return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
-def cross_entropy(logits: Array, labels: ArrayLike, name: str = "labels") -> Array:
+def _as_classes(labels: ArrayLike, name: str) -> Array:
+    """Return classes as integers; a fraction is an error, or -1 where values are not known: no class either."""
+    labels = jnp.asarray(labels)
+    if not jnp.issubdtype(labels.dtype, jnp.floating):
+        return labels.astype(int) if labels.dtype == bool else labels
+    if values_known(labels):
+        known = np.asarray(labels)
+        check_whole(name, known[known != known.round()])
+    return jnp.where(labels == labels.round(), labels, -1).astype(int)
+
+
+def _weighted(losses: Array, weights: ArrayLike | None) -> Array:
+    """Return losses times weights, which have the losses' first axes."""
+    if weights is None:
+        return losses
+    axes = weight_axes("label_weights", jnp.shape(weights), losses.shape)
+    if values_known(weights) and np.size(weights):
+        known = np.asarray(weights)
+        check_interval("label_weights", known.min(), known.max())
+    weights = jnp.asarray(weights, losses.dtype)
+    return losses * weights.reshape(*losses.shape[:axes], *[1] * (losses.ndim - axes))
+
+
+def cross_entropy(logits: Array, labels: ArrayLike, name: str = "labels", weights: ArrayLike | None = None) -> Array:
     """Return the mean cross-entropy over the labels that are not -100.
 
     Args:
         logits: [..., C] scores of the classes.
         labels: [...] integers in [0, C), or -100 for positions that do not count.
         name: The argument to name in errors.
+        weights: [...] or its first axes, such as [B]: finite numbers >= 0 that the losses are multiplied by. They do
+            not change what the sum is divided by, the number of labels that count.
 
     Raises:
-        InputError: Labels do not fit the logits, or lie outside the classes.
+        InputError: Labels or weights do not fit the logits, or labels lie outside the classes.
     """
-    labels = jnp.asarray(labels)
-    check_label_shape(labels.shape, logits.shape[:-1], name)
+    check_label_shape(jnp.shape(labels), logits.shape[:-1], name)
     classes = logits.shape[-1]
-    labels = labels.reshape(logits.shape[:-1])
+    labels = _as_classes(labels, name).reshape(logits.shape[:-1])
     counted = labels != IGNORE_INDEX
     if values_known(labels):
         known = np.asarray(labels)  # looked at by NumPy: under jit, what JAX computes of known values is not known
@@ -46,44 +80,60 @@ def cross_entropy(logits: Array, labels: ArrayLike, name: str = "labels") -> Arr
     chosen = jnp.where(counted, labels, 0)[..., None]
     losses = -jnp.take_along_axis(log_probabilities, chosen, axis=-1, mode="fill")[..., 0]
     losses = jnp.where(counted & (labels < 0), jnp.nan, losses)  # indexing would count these from the end
-    return jnp.where(counted, losses, 0).sum() / jnp.maximum(counted.sum(), 1)
+    return _weighted(jnp.where(counted, losses, 0), weights).sum() / jnp.maximum(counted.sum(), 1)
 
 
-def mean_squared_error(predictions: Array, targets: ArrayLike) -> Array:
-    """Return the mean of the squared differences of two arrays with as many entries."""
+def mean_squared_error(predictions: Array, targets: ArrayLike, weights: ArrayLike | None = None) -> Array:
+    """Return the mean of the squared differences of two arrays with as many entries, times weights.
+
+    Weights are [...] as the predictions, or their first axes; see `cross_entropy`.
+    """
     targets = jnp.asarray(targets)
     check_label_shape(targets.shape, predictions.shape)
-    return jnp.square(_upcast(predictions) - targets.reshape(predictions.shape)).mean()
+    return _weighted(jnp.square(_upcast(predictions) - targets.reshape(predictions.shape)), weights).mean()
 
 
-def binary_cross_entropy(logits: Array, targets: ArrayLike) -> Array:
-    """Return the mean binary cross-entropy of logits against targets in [0, 1] of the same shape."""
+def binary_cross_entropy(logits: Array, targets: ArrayLike, weights: ArrayLike | None = None) -> Array:
+    """Return the mean binary cross-entropy of logits against targets in [0, 1] of the same shape, times weights.
+
+    Weights are [...] as the logits, or their first axes; see `cross_entropy`.
+    """
     targets = jnp.asarray(targets)
     check_label_shape(targets.shape, logits.shape)
+    if values_known(targets) and targets.size:
+        known = np.asarray(targets)
+        check_interval("labels", known.min(), known.max(), largest=1)
     logits = _upcast(logits)
-    return (jax.nn.softplus(logits) - targets.reshape(logits.shape) * logits).mean()
+    return _weighted(jax.nn.softplus(logits) - targets.reshape(logits.shape) * logits, weights).mean()
 
 
-def sequence_classification_loss(config: DistilBertConfig, logits: Array, labels: ArrayLike) -> Array:
+def sequence_classification_loss(
+    config: DistilBertConfig, logits: Array, labels: ArrayLike, weights: ArrayLike | None = None
+) -> Array:
     """Return the loss that the labels mean: regression, single-label or multi-label.
 
     Args:
         config: Gives `problem_type`; if that is None it is inferred from `num_labels` and the labels' dtype.
         logits: [B, L].
         labels: [B] classes, [B] or [B, L] numbers, or [B, L] of 0 and 1.
+        weights: [B], or [B, L] where the labels are; see `cross_entropy`.
     """
     labels = jnp.asarray(labels)
     match problem_type(config, jnp.issubdtype(labels.dtype, jnp.integer)):
         case "regression":
-            return mean_squared_error(logits, labels)
+            return mean_squared_error(logits, labels, weights)
         case "single_label_classification":
-            return cross_entropy(logits, labels)
+            return cross_entropy(logits, labels, weights=weights)
         case _:
-            return binary_cross_entropy(logits, labels)
+            return binary_cross_entropy(logits, labels, weights)
 
 
 def question_answering_loss(
-    start_logits: Array, end_logits: Array, start_positions: ArrayLike | None, end_positions: ArrayLike | None
+    start_logits: Array,
+    end_logits: Array,
+    start_positions: ArrayLike | None,
+    end_positions: ArrayLike | None,
+    weights: ArrayLike | None = None,
 ) -> Array | None:
     """Return the mean of the cross-entropies of start and end, or None if neither position is given.
 
@@ -92,16 +142,18 @@ def question_answering_loss(
         end_logits: [B, T].
         start_positions: [B] or [B, 1] integers. Negative ones count as 0, those from T on do not count.
         end_positions: Likewise.
+        weights: [B], for both positions; see `cross_entropy`.
 
     Raises:
-        InputError: Only one of the positions is given, or one has the wrong shape.
+        InputError: Only one of the positions is given, one has the wrong shape, or weights are given without them.
     """
     if start_positions is None and end_positions is None:
+        refuse_weights(weights)
         return None
     if start_positions is None or end_positions is None:
         raise InputError("Give start_positions and end_positions, or neither; got only one of them.")
-    start = cross_entropy(start_logits, _inside(start_positions, start_logits.shape[1]), "start_positions")
-    end = cross_entropy(end_logits, _inside(end_positions, end_logits.shape[1]), "end_positions")
+    start = cross_entropy(start_logits, _inside(start_positions, start_logits.shape[1]), "start_positions", weights)
+    end = cross_entropy(end_logits, _inside(end_positions, end_logits.shape[1]), "end_positions", weights)
     return (start + end) / 2
 
 

@@ -197,17 +197,19 @@ _teach = jax.jit(hidden_and_logits)
 
 def training_loss(model: Any, batch: dict[str, Array], key: Array) -> Array:
     """Return the task's loss of what `pack_batch` returned."""
+    weights = batch.get("label_weights")
     rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
     outputs = model.packed_outputs(**rows, train=True, rngs=key)  # [R, S, ...]
     outputs = outputs.reshape(-1, outputs.shape[-1])[batch["order"]]  # [B, L], [M, L], or [B, T, 2]
     if model.head is Head.QUESTION_ANSWERING:  # padding is no place for an answer
         scores = jnp.where(batch["attention_mask"][..., None], outputs, -jnp.inf)
         start, end = jnp.moveaxis(scores, -1, 0)  # [B, T] each
-        loss: Any = losses.question_answering_loss(start, end, batch["start_positions"], batch["end_positions"])
+        positions = batch["start_positions"], batch["end_positions"]
+        loss: Any = losses.question_answering_loss(start, end, *positions, weights)
         return loss
     if model.head is Head.MULTIPLE_CHOICE:
         outputs = outputs.reshape(len(batch["labels"]), -1)  # [B, C]
-    return model.task_loss(outputs, batch["labels"])
+    return model.task_loss(outputs, batch["labels"], weights)
 
 
 def adamw(recipe: Recipe, rates: np.ndarray) -> optax.GradientTransformation:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from distilbert_core.config import NORM_EPSILON, DistilBertConfig
-from distilbert_core.inputs import choice_count, choose
+from distilbert_core.inputs import choice_count, choose, refuse_weights
 from distilbert_core.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
@@ -34,6 +34,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
     def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
         super().__init__(config)
         self.distilbert = DistilBertModel(config, attn_implementation)
+        self.distilbert._inside = self.head
 
     @property
     def attn_implementation(self) -> str:
@@ -48,9 +49,16 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         """Return the logits of hidden states [B, T, D]."""
         raise NotImplementedError
 
-    def task_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss [] of logits against labels."""
-        return cross_entropy(logits, labels)
+    def task_loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the loss [] of logits against labels, whose losses are multiplied by weights."""
+        return cross_entropy(logits, labels, weights=weights)
+
+    def _loss_of(self, logits: Tensor, labels: Tensor | None, label_weights: Tensor | None) -> Tensor | None:
+        """Return the loss if there are labels, or raise InputError if there are only weights."""
+        if labels is None:
+            refuse_weights(label_weights)
+            return None
+        return self.task_loss(logits, labels, label_weights)
 
     def packed_outputs(
         self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, output_tokens: Tensor | None = None
@@ -75,11 +83,12 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         return_dict: bool | None = None,
         *,
         position_ids: Tensor | None = None,
+        label_weights: Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the logits, and the loss if labels are given.
 
         Args:
-            input_ids: As for `DistilBertModel`, as are all arguments but `labels`.
+            input_ids: As for `DistilBertModel`, as are all arguments but `labels` and `label_weights`.
             attention_mask: See there.
             head_mask: See there.
             inputs_embeds: See there.
@@ -88,6 +97,9 @@ class _ModelWithHead(DistilBertPreTrainedModel):
             output_hidden_states: See there.
             return_dict: See there.
             position_ids: See there.
+            label_weights: What each label counts in the loss, numbers >= 0: [B], or of the labels' shape. The sum of
+                the weighted losses is divided by the number of labels that count, whatever their weights are. With
+                weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
 
         Returns:
             `loss` [] if labels are given, `logits`, and if asked for `hidden_states` and `attentions`.
@@ -106,7 +118,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
             position_ids=position_ids,
         )
         logits = self.head_logits(body.last_hidden_state)
-        loss = None if labels is None else self.task_loss(logits, labels)
+        loss = self._loss_of(logits, labels, label_weights)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
     def task_output(
@@ -182,9 +194,9 @@ class DistilBertForSequenceClassification(_ModelWithHead):
         """[B, T, D] -> [B, L]."""
         return self.classifier(self.dropout(self.pre_classifier(hidden[:, 0]).relu()))
 
-    def task_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def task_loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """[B, L] -> []."""
-        return sequence_classification_loss(self.config, logits, labels)
+        return sequence_classification_loss(self.config, logits, labels, weights)
 
 
 class DistilBertForMultipleChoice(_ModelWithHead):
@@ -226,6 +238,7 @@ class DistilBertForMultipleChoice(_ModelWithHead):
         return_dict: bool | None = None,
         *,
         position_ids: Tensor | None = None,
+        label_weights: Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the score of each choice, and the loss if labels are given.
 
@@ -246,7 +259,7 @@ class DistilBertForMultipleChoice(_ModelWithHead):
         # Both sizes are the input's: computing one (-1) would bind an exported program to batches of two or more.
         batch = choose(input_ids, inputs_embeds).shape[0]
         logits = self.head_logits(body.last_hidden_state).reshape(batch, choices)
-        loss = None if labels is None else self.task_loss(logits, labels)
+        loss = self._loss_of(logits, labels, label_weights)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
 
@@ -322,11 +335,12 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
         return_dict: bool | None = None,
         *,
         position_ids: Tensor | None = None,
+        label_weights: Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the start and end scores, and the loss if both positions are given.
 
         Args:
-            input_ids: As for `DistilBertModel`, as are all arguments but the positions.
+            input_ids: As for `DistilBertModel`, as are all arguments but the positions and `label_weights`.
             attention_mask: See there.
             head_mask: See there.
             inputs_embeds: See there.
@@ -337,6 +351,8 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
             output_hidden_states: See there.
             return_dict: See there.
             position_ids: See there.
+            label_weights: [B] what each row counts in the loss, numbers >= 0; they do not change what the sum is
+                divided by.
 
         Returns:
             `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and if asked for
@@ -356,5 +372,5 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
             position_ids=position_ids,
         )
         start_logits, end_logits = self.head_logits(body.last_hidden_state).unbind(-1)  # [B, T] each
-        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions)
+        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, label_weights)
         return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import IGNORE_INDEX, check_distillation, check_label_shape, check_range, problem_type
+from distilbert_core.inputs import (
+    IGNORE_INDEX,
+    check_distillation,
+    check_interval,
+    check_label_shape,
+    check_range,
+    check_whole,
+    problem_type,
+    refuse_weights,
+    weight_axes,
+)
 from distilbert_pt.pretrained import shape_of, values_known
 
 
@@ -16,62 +28,111 @@ def _upcast(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, name: str = "labels") -> Tensor:
+def _as_classes(labels: Tensor, name: str) -> Tensor:
+    """Return classes as int64; a fraction is an error, or -1 where values are not known: no class either."""
+    if not labels.is_floating_point():
+        return labels.long()
+    whole = labels == labels.round()
+    if values_known(labels):
+        check_whole(name, labels[~whole].tolist())
+    return torch.where(whole, labels, -1).long()
+
+
+def _spread(weights: Tensor, losses: Tensor, shape: torch.Size) -> Tensor:
+    """Return the weights of losses [M] or of `shape`, which is that of the losses before they were flattened."""
+    axes = weight_axes("label_weights", weights.shape, shape)
+    weights = weights.to(losses.dtype)
+    if values_known(weights) and weights.numel():
+        check_interval("label_weights", *(float(bound) for bound in torch.aminmax(weights)))
+    return weights.reshape(*shape[:axes], *[1] * (len(shape) - axes)).expand(shape).reshape(losses.shape)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, name: str = "labels", weights: Tensor | None = None) -> Tensor:
     """Return the mean cross-entropy over the labels that are not -100.
 
     Args:
         logits: [..., C] scores of the classes.
         labels: [...] integers in [0, C), or -100 for positions that do not count.
         name: The argument to name in errors.
+        weights: [...] or its first axes, such as [B]: finite numbers >= 0 that the losses are multiplied by. They do
+            not change what the sum is divided by, the number of labels that count.
 
     Raises:
-        InputError: Labels do not fit the logits, or lie outside the classes.
+        InputError: Labels or weights do not fit the logits, or labels lie outside the classes.
     """
     check_label_shape(labels.shape, logits.shape[:-1], name)
     classes = logits.shape[-1]
-    labels = labels.flatten().long()
+    labels = _as_classes(labels, name).flatten()
     counted = labels != IGNORE_INDEX
     if values_known(labels) and counted.any():
         lowest, highest = torch.aminmax(labels[counted])
         check_range(name, int(lowest), int(highest), classes, "number of classes")
-    total = F.cross_entropy(_upcast(logits).reshape(-1, classes), labels, ignore_index=IGNORE_INDEX, reduction="sum")
+    reduction = "sum" if weights is None else "none"
+    losses = F.cross_entropy(
+        _upcast(logits).reshape(-1, classes), labels, ignore_index=IGNORE_INDEX, reduction=reduction
+    )
+    total = losses if weights is None else (losses * _spread(weights, losses, logits.shape[:-1])).sum()
     return total / counted.sum().clamp(min=1)
 
 
-def mean_squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean of the squared differences of two tensors with as many entries."""
+def _weighted_mean(function: Callable[..., Tensor], logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return function(logits, targets)
+    losses = function(logits, targets, reduction="none")
+    return (losses * _spread(weights, losses, losses.shape)).mean()
+
+
+def mean_squared_error(predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean of the squared differences of two tensors with as many entries, times weights.
+
+    Weights are [...] as the predictions, or their first axes; see `cross_entropy`.
+    """
     check_label_shape(targets.shape, predictions.shape)
     predictions = _upcast(predictions)
-    return F.mse_loss(predictions, targets.to(predictions.dtype).reshape(predictions.shape))
+    targets = targets.to(predictions.dtype).reshape(predictions.shape)
+    return _weighted_mean(F.mse_loss, predictions, targets, weights)
 
 
-def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean binary cross-entropy of logits against targets in [0, 1] of the same shape."""
+def binary_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean binary cross-entropy of logits against targets in [0, 1] of the same shape, times weights.
+
+    Weights are [...] as the logits, or their first axes; see `cross_entropy`.
+    """
     check_label_shape(targets.shape, logits.shape)
     logits = _upcast(logits)
-    return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype).reshape(logits.shape))
+    targets = targets.to(logits.dtype).reshape(logits.shape)
+    if values_known(targets) and targets.numel():
+        check_interval("labels", *(float(bound) for bound in torch.aminmax(targets)), largest=1)
+    return _weighted_mean(F.binary_cross_entropy_with_logits, logits, targets, weights)
 
 
-def sequence_classification_loss(config: DistilBertConfig, logits: Tensor, labels: Tensor) -> Tensor:
+def sequence_classification_loss(
+    config: DistilBertConfig, logits: Tensor, labels: Tensor, weights: Tensor | None = None
+) -> Tensor:
     """Return the loss that the labels mean: regression, single-label or multi-label.
 
     Args:
         config: Gives `problem_type`; if that is None it is inferred from `num_labels` and the labels' dtype.
         logits: [B, L].
         labels: [B] classes, [B] or [B, L] numbers, or [B, L] of 0 and 1.
+        weights: [B], or [B, L] where the labels are; see `cross_entropy`.
     """
     integers = not labels.is_floating_point() and labels.dtype != torch.bool
     match problem_type(config, integers):
         case "regression":
-            return mean_squared_error(logits, labels)
+            return mean_squared_error(logits, labels, weights)
         case "single_label_classification":
-            return cross_entropy(logits, labels)
+            return cross_entropy(logits, labels, weights=weights)
         case _:
-            return binary_cross_entropy(logits, labels)
+            return binary_cross_entropy(logits, labels, weights)
 
 
 def question_answering_loss(
-    start_logits: Tensor, end_logits: Tensor, start_positions: Tensor | None, end_positions: Tensor | None
+    start_logits: Tensor,
+    end_logits: Tensor,
+    start_positions: Tensor | None,
+    end_positions: Tensor | None,
+    weights: Tensor | None = None,
 ) -> Tensor | None:
     """Return the mean of the cross-entropies of start and end, or None if neither position is given.
 
@@ -80,16 +141,18 @@ def question_answering_loss(
         end_logits: [B, T].
         start_positions: [B] or [B, 1] integers. Negative ones count as 0, those from T on do not count.
         end_positions: Likewise.
+        weights: [B], for both positions; see `cross_entropy`.
 
     Raises:
-        InputError: Only one of the positions is given, or one has the wrong shape.
+        InputError: Only one of the positions is given, one has the wrong shape, or weights are given without them.
     """
     if start_positions is None and end_positions is None:
+        refuse_weights(weights)
         return None
     if start_positions is None or end_positions is None:
         raise InputError("Give start_positions and end_positions, or neither; got only one of them.")
-    start = cross_entropy(start_logits, _inside(start_positions, start_logits.shape[1]), "start_positions")
-    end = cross_entropy(end_logits, _inside(end_positions, end_logits.shape[1]), "end_positions")
+    start = cross_entropy(start_logits, _inside(start_positions, start_logits.shape[1]), "start_positions", weights)
+    end = cross_entropy(end_logits, _inside(end_positions, end_logits.shape[1]), "end_positions", weights)
     return (start + end) / 2
 
 

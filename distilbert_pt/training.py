@@ -142,15 +142,17 @@ def hidden_and_logits(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Ten
 
 def training_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
     """Return the task's loss of what `pack_batch` returned."""
+    weights = batch.get("label_weights")
     rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
     outputs = model.packed_outputs(**rows).flatten(0, 1)[batch["order"]]  # [B, L], [M, L], or [B, T, 2]
     if model.head is Head.QUESTION_ANSWERING:  # padding is no place for an answer
         start, end = outputs.masked_fill(~batch["attention_mask"][..., None], -torch.inf).unbind(-1)
-        loss: Any = losses.question_answering_loss(start, end, batch["start_positions"], batch["end_positions"])
+        positions = batch["start_positions"], batch["end_positions"]
+        loss: Any = losses.question_answering_loss(start, end, *positions, weights)
         return loss
     if model.head is Head.MULTIPLE_CHOICE:
         outputs = outputs.reshape(len(batch["labels"]), -1)  # [B, C]
-    return model.task_loss(outputs, batch["labels"])
+    return model.task_loss(outputs, batch["labels"], weights)
 
 
 @torch.no_grad()

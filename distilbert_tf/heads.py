@@ -14,7 +14,7 @@ from keras import ops
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import choice_count, choose
+from distilbert_core.inputs import choice_count, choose, refuse_weights
 from distilbert_core.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
@@ -25,9 +25,10 @@ from distilbert_core.outputs import (
     TokenClassifierOutput,
 )
 from distilbert_core.parameters import Head
+from distilbert_tf.layers import Numerics
 from distilbert_tf.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_tf.model import TFDistilBertModel, activation_function
-from distilbert_tf.pretrained import Numerics, TFDistilBertPreTrainedModel, shape_of
+from distilbert_tf.pretrained import TFDistilBertPreTrainedModel, shape_of
 
 
 class _ModelWithHead(TFDistilBertPreTrainedModel):
@@ -41,6 +42,7 @@ class _ModelWithHead(TFDistilBertPreTrainedModel):
         make = Numerics.of(config, dtype)
         super().__init__(config, make, name)
         self.distilbert = TFDistilBertModel(config, dtype=make.policy, name="distilbert")
+        self.distilbert._inside = self.head
         self.make_head(config, make)
         self.built = True
 
@@ -52,9 +54,18 @@ class _ModelWithHead(TFDistilBertPreTrainedModel):
         """Return the logits of hidden states [B, T, D]."""
         raise NotImplementedError
 
-    def task_loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Return the loss [] of logits against labels."""
-        return cross_entropy(logits, labels)
+    def task_loss(self, logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+        """Return the loss [] of logits against labels, whose losses are multiplied by weights."""
+        return cross_entropy(logits, labels, weights=weights)
+
+    def _loss_of(
+        self, logits: tf.Tensor, labels: tf.Tensor | None, label_weights: tf.Tensor | None
+    ) -> tf.Tensor | None:
+        """Return the loss if there are labels, or raise InputError if there are only weights."""
+        if labels is None:
+            refuse_weights(label_weights)
+            return None
+        return self.task_loss(logits, labels, label_weights)
 
     def packed_outputs(
         self,
@@ -87,11 +98,12 @@ class _ModelWithHead(TFDistilBertPreTrainedModel):
         training: bool | None = None,
         *,
         position_ids: tf.Tensor | None = None,
+        label_weights: tf.Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the logits, and the loss if labels are given.
 
         Args:
-            input_ids: As for `TFDistilBertModel`, as are all arguments but `labels`.
+            input_ids: As for `TFDistilBertModel`, as are all arguments but `labels` and `label_weights`.
             attention_mask: See there.
             head_mask: See there.
             inputs_embeds: See there.
@@ -101,6 +113,9 @@ class _ModelWithHead(TFDistilBertPreTrainedModel):
             return_dict: See there.
             training: See there.
             position_ids: See there.
+            label_weights: What each label counts in the loss, numbers >= 0: [B], or of the labels' shape. The sum of
+                the weighted losses is divided by the number of labels that count, whatever their weights are. With
+                weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
 
         Returns:
             `loss` [] if labels are given, `logits`, and if asked for `hidden_states` and `attentions`.
@@ -120,7 +135,7 @@ class _ModelWithHead(TFDistilBertPreTrainedModel):
             training=training,
         )
         logits = self.head_logits(body.last_hidden_state, training)
-        loss = None if labels is None else self.task_loss(logits, labels)
+        loss = self._loss_of(logits, labels, label_weights)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
     def task_output(
@@ -239,7 +254,7 @@ class TFDistilBertForMaskedLM(_ModelWithHead):
     def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
         """[B, T, D] -> [B, T, V]."""
         hidden = self.vocab_layer_norm(self.activation(self.vocab_transform(hidden)))
-        return self.vocab_projector(hidden, self.get_input_embeddings().embeddings)
+        return self.vocab_projector(hidden, self.get_input_embeddings().table())
 
     def get_output_embeddings(self) -> VocabProjector:
         """Return the projector to the vocabulary."""
@@ -276,9 +291,9 @@ class TFDistilBertForSequenceClassification(_ModelWithHead):
         """[B, T, D] -> [B, L]."""
         return self.classifier(self.dropout(ops.relu(self.pre_classifier(hidden[:, 0])), training=training))
 
-    def task_loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def task_loss(self, logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
         """[B, L] -> []."""
-        return sequence_classification_loss(self.config, logits, labels)
+        return sequence_classification_loss(self.config, logits, labels, weights)
 
 
 @keras.saving.register_keras_serializable("distilbert")
@@ -321,6 +336,7 @@ class TFDistilBertForMultipleChoice(_ModelWithHead):
         training: bool | None = None,
         *,
         position_ids: tf.Tensor | None = None,
+        label_weights: tf.Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the score of each choice, and the loss if labels are given.
 
@@ -341,7 +357,7 @@ class TFDistilBertForMultipleChoice(_ModelWithHead):
         )
         logits = self.head_logits(body.last_hidden_state, training)  # [B * C, 1]
         logits = ops.reshape(logits, (-1, choices))  # [B, C]
-        loss = None if labels is None else self.task_loss(logits, labels)
+        loss = self._loss_of(logits, labels, label_weights)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
 
@@ -406,9 +422,9 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
         """[B, T, D] -> [B, T, 2]."""
         return self.qa_outputs(self.dropout(hidden, training=training))
 
-    def task_loss(self, logits: tuple, labels: tuple) -> tf.Tensor:
+    def task_loss(self, logits: tuple, labels: tuple, weights: tf.Tensor | tuple | None = None) -> tf.Tensor:
         """[B, T] twice -> []."""
-        return question_answering_loss(*logits, *labels)
+        return question_answering_loss(*logits, *labels, weights)
 
     def call(  # type: ignore[override]  # two kinds of labels in place of one
         self,
@@ -424,11 +440,12 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
         training: bool | None = None,
         *,
         position_ids: tf.Tensor | None = None,
+        label_weights: tf.Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the start and end scores, and the loss if both positions are given.
 
         Args:
-            input_ids: As for `TFDistilBertModel`, as are all arguments but the positions.
+            input_ids: As for `TFDistilBertModel`, as are all arguments but the positions and `label_weights`.
             attention_mask: See there.
             head_mask: See there.
             inputs_embeds: See there.
@@ -440,6 +457,8 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
             return_dict: See there.
             training: See there.
             position_ids: See there.
+            label_weights: [B] what each row counts in the loss, numbers >= 0; they do not change what the sum is
+                divided by.
 
         Returns:
             `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and if asked for
@@ -462,5 +481,5 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
         start_logits, end_logits = ops.unstack(
             self.head_logits(body.last_hidden_state, training), axis=-1
         )  # [B, T] each
-        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions)
+        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, label_weights)
         return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

@@ -6,72 +6,123 @@ Labels outside the classes are an error when called eagerly. In a tf.function Te
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import IGNORE_INDEX, check_distillation, check_label_shape, check_range, problem_type
+from distilbert_core.inputs import (
+    IGNORE_INDEX,
+    check_distillation,
+    check_interval,
+    check_label_shape,
+    check_range,
+    check_whole,
+    problem_type,
+    refuse_weights,
+    weight_axes,
+)
 from distilbert_tf.attention import upcast
 from distilbert_tf.pretrained import shape_of, values_known
 
 
-def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, name: str = "labels") -> tf.Tensor:
+def _as_classes(labels: tf.Tensor, name: str) -> tf.Tensor:
+    """Return classes as int64; a fraction is an error, or -1 where values are not known: no class either."""
+    if tf.as_dtype(labels.dtype).is_floating:
+        whole = ops.equal(labels, ops.round(labels))
+        if values_known(labels):
+            check_whole(name, labels[~whole].numpy())
+        labels = ops.where(whole, labels, -1)
+    return ops.cast(labels, "int64")
+
+
+def _weighted(losses: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    """Return losses times weights, which have the losses' first axes."""
+    if weights is None:
+        return losses
+    name = "label_weights (sample_weight)"
+    axes = weight_axes(name, tuple(weights.shape), tuple(losses.shape))
+    if values_known(weights) and tf.size(weights):
+        values = np.asarray(weights)
+        check_interval(name, values.min(), values.max())
+    shape = ops.shape(losses)
+    return losses * ops.reshape(ops.cast(weights, losses.dtype), (*shape[:axes], *[1] * (len(shape) - axes)))
+
+
+def cross_entropy(
+    logits: tf.Tensor, labels: tf.Tensor, name: str = "labels", weights: tf.Tensor | None = None
+) -> tf.Tensor:
     """Return the mean cross-entropy over the labels that are not -100.
 
     Args:
         logits: [..., C] scores of the classes.
         labels: [...] integers in [0, C), or -100 for positions that do not count.
         name: The argument to name in errors.
+        weights: [...] or its first axes, such as [B]: finite numbers >= 0 that the losses are multiplied by. They do
+            not change what the sum is divided by, the number of labels that count.
 
     Raises:
-        InputError: Labels do not fit the logits, or lie outside the classes.
+        InputError: Labels or weights do not fit the logits, or labels lie outside the classes.
     """
     check_label_shape(tuple(labels.shape), tuple(logits.shape)[:-1], name)
     classes = ops.shape(logits)[-1]  # not known while tracing for all lengths: the tokens of an answer
-    labels = ops.reshape(ops.cast(labels, "int64"), (-1,))
+    labels = ops.reshape(_as_classes(labels, name), (-1,))
     counted = ops.not_equal(labels, IGNORE_INDEX)
     if values_known(labels) and tf.reduce_any(counted):
         chosen = labels[counted]
         check_range(name, int(ops.min(chosen)), int(ops.max(chosen)), classes, "number of classes")
-    logits = upcast(ops.reshape(logits, (-1, classes)))
     targets = ops.where(counted, labels, 0)
-    losses = ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
-    counted = ops.cast(counted, losses.dtype)
-    return ops.sum(losses * counted) / ops.maximum(ops.sum(counted), 1)
+    losses = ops.sparse_categorical_crossentropy(targets, upcast(ops.reshape(logits, (-1, classes))), from_logits=True)
+    losses = ops.where(counted, losses, 0)  # not times 0, which makes NaN of a class with a logit of -inf
+    if weights is not None:
+        losses = _weighted(ops.reshape(losses, ops.shape(logits)[:-1]), weights)
+    return ops.sum(losses) / ops.maximum(ops.sum(ops.cast(counted, losses.dtype)), 1)
 
 
-def mean_squared_error(predictions: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Return the mean of the squared differences of two tensors with as many entries."""
+def mean_squared_error(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """Return the mean of the squared differences of two tensors with as many entries, times weights.
+
+    Weights are [...] as the predictions, or their first axes; see `cross_entropy`.
+    """
     check_label_shape(tuple(targets.shape), tuple(predictions.shape))
     predictions = upcast(predictions)
     targets = ops.reshape(ops.cast(targets, predictions.dtype), ops.shape(predictions))
-    return ops.mean(ops.square(predictions - targets))
+    return ops.mean(_weighted(ops.square(predictions - targets), weights))
 
 
-def binary_cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Return the mean binary cross-entropy of logits against targets in [0, 1] of the same shape."""
+def binary_cross_entropy(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """Return the mean binary cross-entropy of logits against targets in [0, 1] of the same shape, times weights.
+
+    Weights are [...] as the logits, or their first axes; see `cross_entropy`.
+    """
     check_label_shape(tuple(targets.shape), tuple(logits.shape))
     logits = upcast(logits)
     targets = ops.reshape(ops.cast(targets, logits.dtype), ops.shape(logits))
-    return ops.mean(ops.softplus(logits) - targets * logits)
+    if values_known(targets) and tf.size(targets):
+        values = np.asarray(targets)
+        check_interval("labels", values.min(), values.max(), largest=1)
+    return ops.mean(_weighted(ops.softplus(logits) - targets * logits, weights))
 
 
-def sequence_classification_loss(config: DistilBertConfig, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+def sequence_classification_loss(
+    config: DistilBertConfig, logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None = None
+) -> tf.Tensor:
     """Return the loss that the labels mean: regression, single-label or multi-label.
 
     Args:
         config: Gives `problem_type`; if that is None it is inferred from `num_labels` and the labels' dtype.
         logits: [B, L].
         labels: [B] classes, [B] or [B, L] numbers, or [B, L] of 0 and 1.
+        weights: [B], or [B, L] where the labels are; see `cross_entropy`.
     """
     match problem_type(config, labels.dtype.is_integer):
         case "regression":
-            return mean_squared_error(logits, labels)
+            return mean_squared_error(logits, labels, weights)
         case "single_label_classification":
-            return cross_entropy(logits, labels)
+            return cross_entropy(logits, labels, weights=weights)
         case _:
-            return binary_cross_entropy(logits, labels)
+            return binary_cross_entropy(logits, labels, weights)
 
 
 def question_answering_loss(
@@ -79,6 +130,7 @@ def question_answering_loss(
     end_logits: tf.Tensor,
     start_positions: tf.Tensor | None,
     end_positions: tf.Tensor | None,
+    weights: tf.Tensor | tuple[tf.Tensor, tf.Tensor] | None = None,
 ) -> tf.Tensor | None:
     """Return the mean of the cross-entropies of start and end, or None if neither position is given.
 
@@ -87,21 +139,26 @@ def question_answering_loss(
         end_logits: [B, T].
         start_positions: [B] or [B, 1] integers. Negative ones count as 0, those from T on do not count.
         end_positions: Likewise.
+        weights: [B], for both positions, or a pair of them for start and end; see `cross_entropy`.
 
     Raises:
-        InputError: Only one of the positions is given, or one has the wrong shape.
+        InputError: Only one of the positions is given, one has the wrong shape, or weights are given without them.
     """
     if start_positions is None and end_positions is None:
+        refuse_weights(weights)
         return None
     if start_positions is None or end_positions is None:
         raise InputError("Give start_positions and end_positions, or neither; got only one of them.")
-    start = cross_entropy(start_logits, _inside(start_positions, start_logits), "start_positions")
-    end = cross_entropy(end_logits, _inside(end_positions, end_logits), "end_positions")
+    of_start, of_end = weights if isinstance(weights, tuple) else (weights, weights)
+    start = cross_entropy(
+        start_logits, _inside(start_positions, start_logits, "start_positions"), "start_positions", of_start
+    )
+    end = cross_entropy(end_logits, _inside(end_positions, end_logits, "end_positions"), "end_positions", of_end)
     return (start + end) / 2
 
 
-def _inside(positions: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    positions = ops.cast(positions, "int64")
+def _inside(positions: tf.Tensor, logits: tf.Tensor, name: str) -> tf.Tensor:
+    positions = _as_classes(positions, name)
     tokens = ops.cast(ops.shape(logits)[1], "int64")
     return ops.where(positions >= tokens, IGNORE_INDEX, ops.maximum(positions, 0))
 

@@ -162,16 +162,18 @@ def hidden_and_logits(model: Any, batch: dict[str, tf.Tensor], training: bool) -
 
 def training_loss(model: Any, batch: dict[str, tf.Tensor]) -> tf.Tensor:
     """Return the task's loss of what `pack_batch` returned."""
+    weights = batch.get("label_weights")
     rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
     outputs = model.packed_outputs(**rows, training=True)  # [R, S, L]
     outputs = tf.gather(tf.reshape(outputs, (-1, outputs.shape[-1])), batch["order"])  # [B, L], [M, L], or [B, T, 2]
     if model.head is Head.QUESTION_ANSWERING:  # padding is no place for an answer
         real = batch["attention_mask"][..., None]
         start, end = tf.unstack(tf.where(real, outputs, -np.inf), axis=-1)
-        return losses.question_answering_loss(start, end, batch["start_positions"], batch["end_positions"])
+        positions = batch["start_positions"], batch["end_positions"]
+        return losses.question_answering_loss(start, end, *positions, weights)
     if model.head is Head.MULTIPLE_CHOICE:
         outputs = tf.reshape(outputs, (tf.size(batch["labels"]), -1))  # [B, C]
-    return model.task_loss(outputs, batch["labels"])
+    return model.task_loss(outputs, batch["labels"], weights)
 
 
 @keras.saving.register_keras_serializable("distilbert")

@@ -14,7 +14,7 @@ from distilbert_core.errors import InputError
 from distilbert_core.inputs import IGNORE_INDEX
 from distilbert_core.packing import Packing, first_tokens
 from distilbert_core.parameters import Head
-from distilbert_core.training.batches import Batch, Sizes
+from distilbert_core.training.batches import Batch, Sizes, check_names
 
 HEADS = (Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION)  # what can be distilled
 
@@ -38,11 +38,13 @@ def pack_comparison(
         the tokens whose logits are compared, `compared` [K], False where one rounds K up, and their labels [K].
 
     Raises:
-        InputError: The head cannot be distilled, or a text has no token and the head reads one of each.
+        InputError: The head cannot be distilled, a text has no token and the head reads one of each, or an array is not
+            one of these.
     """
     if head not in HEADS:
         known = " or ".join(known.architecture for known in HEADS)
         raise InputError(f"A student must be a {known}, got a {head.architecture}.")
+    check_names(batch, ["labels"])
     ids, labels = batch["input_ids"], batch["labels"]
     mask = batch.get("attention_mask", np.ones_like(ids)) != 0
     packing = pack(mask)

@@ -11,12 +11,14 @@ from itertools import chain, count, islice
 
 import numpy as np
 
+from distilbert_core.errors import InputError
 from distilbert_core.inference import TOKEN_HEADS
-from distilbert_core.inputs import IGNORE_INDEX
+from distilbert_core.inputs import IGNORE_INDEX, check_interval, weight_axes
 from distilbert_core.packing import Packing, first_tokens
 from distilbert_core.parameters import Head
 
 Batch = dict[str, np.ndarray]  # a model's arguments by name
+WEIGHTS = "label_weights"  # the one that says what each label counts in the loss
 WINDOW = 50  # batches whose rows are sorted by length together: little padding, and still much chance
 RANDOM, KEPT = 0.1, 0.1  # parts of the tokens to predict that are not [MASK] (Devlin et al. 2018, section 3.1)
 
@@ -84,21 +86,26 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
     """Return a padded batch as packed rows, and of which tokens of theirs the loss is made.
 
     Args:
-        batch: input_ids, perhaps attention_mask, [B, T], or [B, C, T] for multiple choice; and labels. A text's first
-            token is the first that is not padding, and labels of padding, or answers in it, do not count.
+        batch: input_ids, perhaps attention_mask, [B, T], or [B, C, T] for multiple choice; labels; and perhaps
+            label_weights, [B] or as the labels. A text's first token is the first that is not padding, and labels of
+            padding, or answers in it, do not count.
         head: What the model predicts.
         pack: Returns the packing of a mask [B, T].
         sizes: How sizes are rounded up.
 
     Returns:
         input_ids, position_ids and segment_ids [R, C]; output_tokens [R, S]; `order`, the index into the flattened
-        outputs of each that the loss is made of; and the labels in that order: [B] or [B, L] for whole texts, [M] for
-        tokens, of which only those with a label are left. For question answering `order` and attention_mask are [B, T],
-        and there are no output_tokens.
+        outputs of each that the loss is made of; and the labels in that order, and their weights if there are any: [B]
+        or [B, L] for whole texts, [M] for tokens, of which only those with a label are left. For question answering
+        `order` and attention_mask are [B, T], and there are no output_tokens.
 
     Raises:
-        InputError: A text has no token, and the head reads one of each.
+        InputError: A text has no token, and the head reads one of each; an array is not one of these, or weights do not
+            fit the labels, are negative or not finite.
     """
+    names = ("start_positions", "end_positions") if head is Head.QUESTION_ANSWERING else ("labels",)
+    check_names(batch, (*names, WEIGHTS))
+    weights = _spread_weights(batch, batch[names[0]].shape) if WEIGHTS in batch else {}
     ids = batch["input_ids"]
     mask = batch.get("attention_mask", np.ones_like(ids)).reshape(-1, ids.shape[-1]) != 0
     packing = pack(mask)
@@ -108,15 +115,39 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
         first_tokens(mask)  # where there is none there is nothing to choose from
         tokens = sizes.tokens(mask.shape[1])
         more = [(0, 0), (0, tokens - mask.shape[1])]
-        positions = {name: _counted(batch[name], mask, tokens) for name in ("start_positions", "end_positions")}
-        return {**rows, "order": np.pad(packing.places, more), "attention_mask": np.pad(mask, more), **positions}
+        positions = {name: _counted(batch[name], mask, tokens) for name in names}
+        places, mask = np.pad(packing.places, more), np.pad(mask, more)
+        return {**rows, "order": places, "attention_mask": mask, **positions, **weights}
     labels = batch["labels"]
     wanted = mask & (labels != IGNORE_INDEX) if head in TOKEN_HEADS else first_tokens(mask)
     places, order = packing.select(wanted, sizes.outputs)
     if head in TOKEN_HEADS:
         more = [(0, sizes.labels(max(len(order), 1)) - len(order))]
         order, labels = np.pad(order, more), np.pad(labels[wanted], more, constant_values=IGNORE_INDEX)
-    return {**rows, "output_tokens": places, "order": order, "labels": labels}
+        weights = {name: np.pad(array[wanted], more) for name, array in weights.items()}
+    return {**rows, "output_tokens": places, "order": order, "labels": labels, **weights}
+
+
+def check_names(batch: Batch, names: Sequence[str]) -> None:
+    """Raise InputError if a batch has arrays that are neither input_ids, attention_mask nor among some others.
+
+    Args:
+        batch: The arrays by name.
+        names: The others.
+    """
+    unknown = sorted(batch.keys() - {"input_ids", "attention_mask", *names})
+    if unknown:
+        raise InputError(
+            f"A batch has input_ids, attention_mask and {', '.join(names)}; got {', '.join(unknown)} too: leave it out."
+        )
+
+
+def _spread_weights(batch: Batch, shape: tuple[int, ...]) -> Batch:
+    """Return the weights of labels of a shape, checked, with an entry for each label."""
+    weights = batch[WEIGHTS]
+    axes = weight_axes(WEIGHTS, weights.shape, shape)
+    check_interval(WEIGHTS, weights.min(initial=0), weights.max(initial=0))
+    return {WEIGHTS: weights.reshape(*shape[:axes], *[1] * (len(shape) - axes)) * np.ones(shape)}
 
 
 def _counted(positions: np.ndarray, mask: np.ndarray, beyond: int) -> np.ndarray:

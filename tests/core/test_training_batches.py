@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distilbert_core import IGNORE_INDEX
-from distilbert_core.training.batches import WINDOW, mask_tokens, training_order
+from distilbert_core import IGNORE_INDEX, Head, InputError
+from distilbert_core.packing import pack
+from distilbert_core.training.batches import WINDOW, Sizes, mask_tokens, pack_batch, training_order
 
 # -- order ----------------------------------------------------------------------------------------------------------
 
@@ -151,4 +152,42 @@ def test_the_seed_decides_what_is_hidden(masked):
     assert (other != found).any()
 
 
-# -- filling up ------------------------------------------------------------------------------------------------------
+# -- what labels count ------------------------------------------------------------------------------------------------
+
+IDS = {"input_ids": np.arange(1, 7).reshape(2, 3), "attention_mask": np.array([[1, 1, 0], [1, 1, 1]])}
+TOKEN_LABELS = {"labels": np.array([[4, IGNORE_INDEX, 5], [6, 7, IGNORE_INDEX]])}
+ANSWERS = {"start_positions": np.array([0, 1]), "end_positions": np.array([1, 2])}
+PACKED_WEIGHTS = [  # head, labels, weights, what the loss is given
+    (Head.TOKEN_CLASSIFICATION, TOKEN_LABELS, [2.0, 3.0], [2.0, 3.0, 3.0, 0.0]),  # filled up to 4 labels
+    (Head.MASKED_LM, TOKEN_LABELS, [[1.0, 2, 3], [4, 5, 6]], [1.0, 4.0, 5.0, 0.0]),
+    (Head.SEQUENCE_CLASSIFICATION, {"labels": np.array([1, 0])}, [2.0, 3.0], [2.0, 3.0]),
+    (Head.SEQUENCE_CLASSIFICATION, {"labels": np.eye(2)}, [2.0, 3.0], [[2.0, 2.0], [3.0, 3.0]]),
+    (Head.QUESTION_ANSWERING, ANSWERS, [2.0, 3.0], [2.0, 3.0]),
+]
+
+
+@pytest.mark.parametrize(("head", "labels", "weights", "expected"), PACKED_WEIGHTS)
+def test_weights_go_with_their_labels(head, labels, weights, expected):
+    batch = {**IDS, **labels}
+    sizes = Sizes(labels=lambda count: count + 1)
+    plain = pack_batch(batch, head, pack, sizes)
+    got = pack_batch({**batch, "label_weights": np.array(weights)}, head, pack, sizes)
+    assert got.pop("label_weights").tolist() == expected
+    assert got.keys() == plain.keys()
+    for name, array in plain.items():
+        np.testing.assert_array_equal(got[name], array)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"position_ids": IDS["input_ids"]}, "A batch has .*labels, label_weights; got position_ids too: leave it out"),
+        ({"label_weights": np.ones(3)}, r"label_weights must have shape .* = \(2\), got \(3,\)"),
+        ({"label_weights": np.array([1, -2.0])}, r"label_weights must be finite numbers >= 0, got -2\.0"),
+        ({"label_weights": np.array([1, np.nan])}, "label_weights must be finite numbers >= 0, got nan"),
+    ],
+)
+def test_impossible_batches(more, message):
+    batch = {**IDS, "labels": np.array([1, 0]), **more}
+    with pytest.raises(InputError, match=message):
+        pack_batch(batch, Head.SEQUENCE_CLASSIFICATION, pack, Sizes())
