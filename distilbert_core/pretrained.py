@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from distilbert_core.backends import BACKENDS
-from distilbert_core.checkpoint import Checkpoint, save_checkpoint
+from distilbert_core.checkpoint import Checkpoint, Entry, save_checkpoint
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
 from distilbert_core.hub import split_hub_options
@@ -55,12 +55,14 @@ class LoadingReport:
         missing: Parameters that no entry is there for.
         unexpected: Entries that no parameter takes.
         mismatched: (parameter, shape in the checkpoint, shape in the model).
+        tied: The entry that is there for each parameter that shares another's array.
     """
 
     entries: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    tied: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, table: Iterable[Parameter], shapes: Mapping[str, tuple[int, ...]]) -> LoadingReport:
@@ -72,8 +74,9 @@ class LoadingReport:
             if entry is not None:
                 used.add(entry)
             if parameter.tied_to is not None:
-                continue
-            if entry is None:
+                if entry is not None:
+                    report.tied[parameter.name] = entry
+            elif entry is None:
                 report.missing.append(parameter.name)
             elif shapes[entry] != parameter.shape:
                 report.mismatched.append((parameter.name, shapes[entry], parameter.shape))
@@ -188,6 +191,24 @@ class PretrainedModel:
         """Whether this is a class of a user's own, which may make other layers than the table's."""
         return cls.__module__.partition(".")[0] not in {backend.package for backend in BACKENDS.values()}
 
+    @classmethod
+    def _dtype_options(cls, dtype: Any, stored: Any, entries: Mapping[str, Entry]) -> dict[str, Any]:
+        """Return 'dtype', and 'param_dtype' where a framework has it, for arguments of `from_pretrained`.
+
+        Args:
+            dtype: Its `dtype`.
+            stored: Its `torch_dtype`: of the parameters only.
+            entries: Where the parameters are stored.
+        """
+        names = [name if name in cls._more_dtypes else _wanted_dtype(name, entries) for name in (dtype, stored)]
+        if "param_dtype" in cls._options:
+            as_stored = isinstance(dtype, str) and dtype == "auto"
+            of_parameters = names[0] if as_stored and stored is None else names[1]
+            return {"dtype": choose(names[0], names[1])} | ({"param_dtype": of_parameters} if of_parameters else {})
+        if None not in names and names[0] != names[1]:
+            raise InputError(f"dtype and torch_dtype mean the same here, got {dtype!r} and {stored!r}.")
+        return {"dtype": choose(names[0], names[1])}
+
     def _stored_parameters(self) -> list[Parameter]:
         """Return what a checkpoint of this model holds: the table's parameters, then further ones by their own names.
 
@@ -256,30 +277,24 @@ class PretrainedModel:
         Warns:
             CheckpointWarning: Names the parameters that are new, and the entries that were not used.
         """
-        stored_dtype = kwargs.pop("torch_dtype", "auto" if dtype == "auto" else None)
-        if None not in (dtype, stored_dtype) and "param_dtype" not in cls._options and dtype != stored_dtype:
-            raise InputError(f"dtype and torch_dtype are one thing, got {dtype!r} and {stored_dtype!r}.")
         where, kwargs = split_hub_options(kwargs)
         options = {name: kwargs.pop(name) for name in cls._options & kwargs.keys()}
+        stored_dtype = kwargs.pop("torch_dtype", None)
         config = (config or DistilBertConfig.from_pretrained(source, **where)).updated(**kwargs)
         config.name_or_path = str(source)
         checkpoint = Checkpoint(source, cls._reader, **where)
         table: Sequence[Parameter] = parameter_table(config, cls.head)
         report = LoadingReport.of(table, checkpoint.shapes)
+        if not cls._is_derived():  # else only an instance can tell what it has
+            fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
+
         entries = {name: checkpoint.entries[entry] for name, entry in report.entries.items()}
-        if stored_dtype is not None and "param_dtype" in cls._options:
-            options.setdefault("param_dtype", _wanted_dtype(stored_dtype, entries))
-        dtype = choose(dtype, stored_dtype)
-        if dtype not in cls._more_dtypes:
-            dtype = _wanted_dtype(dtype, entries)
-        if cls._is_derived():  # which parameters it has, an instance must tell
-            model = cls._blank(config, dtype, device, **options)
+        options = {**cls._dtype_options(dtype, stored_dtype, entries), **options}
+        model = cls._blank(config, options.pop("dtype"), device, **options)
+        if cls._is_derived():
             table = [*model._stored_parameters(), *(p for p in table if p.tied_to is not None)]
             report = LoadingReport.of(table, checkpoint.shapes)
             fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
-        else:
-            fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
-            model = cls._blank(config, dtype, device, **options)
         for parameter in table:
             if parameter.name in report.entries:
                 array = checkpoint.read(report.entries[parameter.name])
@@ -291,7 +306,7 @@ class PretrainedModel:
                 continue
             model._set_array(parameter, array, device)
         model.tie_weights()
-        _warn(cls, source, fresh, report.unexpected)
+        _warn(cls, source, fresh, _untied(report, table, checkpoint) + report.unexpected)
         if not output_loading_info:
             return model
         return model, {
@@ -414,7 +429,8 @@ def _wanted_dtype(dtype: Any, stored: Mapping[str, Any]) -> str | None:
         if entry.dtype not in DTYPES:
             raise CheckpointError(f"{entry.path}: {name} must be of a floating dtype, got {entry.dtype}.")
     if isinstance(dtype, str) and dtype == "auto":
-        return DTYPES[next(iter(stored.values())).dtype]
+        first = next(iter(stored.values()), None)
+        return None if first is None else DTYPES[first.dtype]
     return None if dtype is None else dtype_name(dtype)
 
 
@@ -438,6 +454,19 @@ def _check_report(
             f"{_names(body)}. It holds: {_names(report.unexpected) or 'nothing else'}."
         )
     return missing + [name for name, _, _ in report.mismatched]
+
+
+def _untied(report: LoadingReport, table: Iterable[Parameter], checkpoint: Checkpoint) -> list[str]:
+    """Return, as text, the stored entries of tied parameters that differ from what they are tied to."""
+    found = []
+    for parameter in table:
+        if parameter.name in report.tied and parameter.tied_to in report.entries:
+            own, shared = (checkpoint.read(e) for e in (report.tied[parameter.name], report.entries[parameter.tied_to]))
+            if own.shape != shared.shape or (own != shared).any():
+                found.append(
+                    f"{parameter.name}, which differs from {parameter.tied_to} (tie_word_embeddings=False would use it)"
+                )
+    return found
 
 
 def _warn(cls: type[PretrainedModel], source: Any, fresh: list[str], unused: list[str]) -> None:

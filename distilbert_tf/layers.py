@@ -101,8 +101,8 @@ class Embedding(keras.layers.Embedding):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Ids [...] -> rows [..., D]. Numbers with a point are ids too: Keras calls models with such while loading."""
         ids = inputs if inputs.dtype.is_integer else ops.cast(inputs, "int32")
-        values = tf.convert_to_tensor(ops.convert_to_tensor(self.embeddings))  # first the variable in use, then its value
-        return ops.cast(_rows(values, ids), self.compute_dtype)
+        table = ops.convert_to_tensor(self.embeddings)  # the variable in use, whose value is next
+        return ops.cast(_rows(tf.convert_to_tensor(table), ids), self.compute_dtype)
 
     def table(self) -> tf.Tensor:
         """Return all rows [V, D], whether or not they are quantized."""
