@@ -30,6 +30,7 @@ MOST_BATCHES = 16
 Text = str | tuple[str, str]
 Options = Mapping[str, Any]
 Outputs = Mapping[str, np.ndarray]
+Combine = Callable[[Any, Sequence[Encoding], Sequence[Any], Options], Any]  # see `Pipeline.combine`
 
 
 class Pipeline:
@@ -117,7 +118,7 @@ class Pipeline:
         if isinstance(inputs, str | bytes | Mapping | tuple) or not isinstance(inputs, Iterable):
             (result,) = self._answers([inputs], options, None)
             return result
-        return self._answers(inputs, options, bar_delay(self.progress, streaming=True))
+        return self._stream(inputs, options)
 
     def stream(self, inputs: Iterable[Any], **options: Any) -> Iterator[Any]:
         """Return an iterator over the results of inputs, one for each, in order.
@@ -132,7 +133,7 @@ class Pipeline:
             InputError: An input or an option is impossible.
             TypeError: An option is unknown.
         """
-        return self._answers(inputs, self._with_defaults(options), bar_delay(self.progress, streaming=True))
+        return self._stream(inputs, self._with_defaults(options))
 
     # -- what a task says ---------------------------------------------------------------------------------------
 
@@ -192,12 +193,21 @@ class Pipeline:
         self.check_options(merged)
         return merged
 
+    def _stream(self, inputs: Iterable[Any], options: Options, combine: Combine | None = None) -> Iterator[Any]:
+        """Return an iterator over results, unless `inputs` would yield its letters, its keys or its columns."""
+        if isinstance(inputs, str | bytes | Mapping) or type(inputs).__name__ == "DataFrame":
+            raise InputError(
+                f"inputs must be an iterable of inputs for {self.task}, such as a list or one column of a table, got "
+                f"a {type(inputs).__name__}."
+            )
+        return self._answers(inputs, options, bar_delay(self.progress, streaming=True), combine)
+
     def _answers(
         self,
         inputs: Iterable[Any],
         options: Options,
         delay: float | None,
-        combine: Callable[[Any, Sequence[Encoding], Sequence[Any], Options], Any] | None = None,
+        combine: Combine | None = None,
     ) -> Iterator[Any]:
         """Yield what `combine`, that of the task if left out, makes of each input."""
         combine = combine or self.combine

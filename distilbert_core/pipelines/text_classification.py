@@ -13,7 +13,6 @@ from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
 from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text, check_choice
-from distilbert_core.pipelines.progress import bar_delay
 from distilbert_core.pipelines.scores import best, sigmoid, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -89,8 +88,7 @@ class TextClassificationPipeline(Pipeline):
         """
         if "top_k" in options:
             raise TypeError("Unknown keyword argument(s): top_k. stream_scores gives the scores of all labels.")
-        delay = bar_delay(self.progress, streaming=True)
-        return self._answers(inputs, self._with_defaults(options), delay, lambda value, windows, kept, options: kept[0])
+        return self._stream(inputs, self._with_defaults(options), lambda value, windows, kept, options: kept[0])
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise InputError if an option is impossible."""

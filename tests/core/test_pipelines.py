@@ -151,6 +151,29 @@ def test_one_input_a_list_or_an_iterator():
     assert len(list(iterator)) == 2
 
 
+class DataFrame:
+    """Yields the names of its columns, as that of pandas does."""
+
+    def __iter__(self):
+        return iter(["text", "label"])
+
+
+@pytest.mark.parametrize(
+    "inputs", ["one", b"one", {"text": "one"}, DataFrame()], ids=lambda value: type(value).__name__
+)
+def test_what_only_looks_like_many_inputs(inputs):
+    """Its letters, keys or columns are not the inputs."""
+    answer = make("text-classification")
+    message = f"^inputs must be an iterable of inputs for text-classification, .*, got a {type(inputs).__name__}"
+    with pytest.raises(InputError, match=message):
+        answer.stream(inputs)
+    with pytest.raises(InputError, match=message):
+        answer.stream_scores(inputs)
+    if isinstance(inputs, DataFrame):
+        with pytest.raises(InputError, match=message):
+            answer(inputs)
+
+
 def test_one_bare_text_gives_a_list_as_in_transformers():
     answer = make("text-classification")
     (alone,) = answer("good")
