@@ -503,7 +503,7 @@ def _consistent_maps(
 def _label_maps(
     num_labels: int | None, id2label: Mapping | None, label2id: Mapping | None
 ) -> tuple[dict[int, str], dict[str, int], list[str]]:
-    """Return id2label and label2id from whichever of the three is given, and what does not fit together in them.
+    """Return id2label and label2id from whichever of the three is given, and a sentence for each contradiction.
 
     The names are those of id2label; without it, those of label2id if it has one for each class, else LABEL_0, ....
     """
