@@ -168,6 +168,11 @@ class PretrainedModel:
             case _:
                 return np.zeros(parameter.shape, np.float32)
 
+    def _adopt(self, base: PretrainedModel) -> None:
+        """Make a model the base of this one: they share a configuration, so that resizing either changes both."""
+        base.config = self.config
+        base._inside = self.head
+
     @property
     def base_model(self) -> Any:
         """The body: `distilbert` inside a model with a head, else the model itself."""

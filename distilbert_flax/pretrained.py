@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -60,7 +61,7 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
 
     def __init__(self, config: DistilBertConfig, make: Numerics):
         config.validate()
-        self.config = config
+        self.config = copy.deepcopy(config)
         self.dtype = make.dtype
         self.param_dtype = make.param_dtype
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -87,7 +88,7 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
     def __init__(self, config: DistilBertConfig):
         nn.Module.__init__(self)
         config.validate()
-        self.config = config
+        self.config = copy.deepcopy(config)
 
     @property
     def device(self) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
@@ -87,7 +88,7 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
         # No autocast here: labels that are numbers stay as they are. Each layer casts what it is given.
         keras.Model.__init__(self, name=name, dtype=make.policy, autocast=False)
         config.validate()
-        self.config = config
+        self.config = copy.deepcopy(config)
 
     def __call__(self, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Call the model with its arguments, a dict of them, or a list of them in order."""
@@ -101,6 +102,15 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
     def __dir__(self) -> list[str]:
         # Keras saves and loads what it finds in the attributes; the body's `base_model` is itself, which has no end.
         return [name for name in super().__dir__() if name != "base_model"]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save to a .keras file, as Keras does; the arguments are those of `keras.Model.save`.
+
+        Raises:
+            InputError: A layer was replaced or added; see `get_config`. A file that is there is left as it is.
+        """
+        self.get_config()  # Keras asks for it when it has opened the file
+        super().save(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` makes the same architecture from: what is frozen or quantized stays so.
@@ -213,8 +223,8 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
         layer, leaf = LAYOUT.find(self, parameter)
         if _is_quantized(layer):
             raise InputError(
-                f"{parameter.name} is quantized to {layer.quantization_mode}, and checkpoints hold floating numbers. "
-                "Save the quantized model as .keras, or use save_pretrained before quantize."
+                f"{parameter.name} is quantized to {layer.quantization_mode}, and cannot be resized, nor written to a "
+                "checkpoint, which holds floating numbers. Do that before quantize. Save the quantized model as .keras."
             )
         return LAYOUT.convert(parameter, ops.convert_to_numpy(getattr(layer, leaf)))
 
@@ -235,8 +245,8 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
 
 def _give_shape(layer: keras.layers.Layer, leaf: str, shape: tuple[int, ...]) -> None:
     """Replace a layer's variable by one of another shape. Keras has no public way: its own quantizers do this."""
-    if getattr(layer, "lora_enabled", False) or _is_quantized(layer):
-        raise InputError(f"{layer.name} has low-rank updates or is quantized: resize or prune before that.")
+    if getattr(layer, "lora_enabled", False):
+        raise InputError(f"{layer.name} has low-rank updates: resize or prune before enable_lora.")
     old = getattr(layer, leaf)
     attribute = f"_{leaf}" if hasattr(layer, f"_{leaf}") else leaf
     can_be_trained = any(variable is old for variable in layer._trainable_variables)
