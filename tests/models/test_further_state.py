@@ -114,7 +114,7 @@ def test_a_wrapped_layer_is_refused(framework, further, tmp_path):
 def test_a_projector_that_is_not_the_word_embeddings_any_more_is_refused(framework, further, tmp_path):
     model = framework.new(Head.MASKED_LM, small_config())
     further.untie(model)
-    with pytest.raises(InputError, match="vocab_projector.weight is not distilbert.embeddings.word_embeddings.weight"):
+    with pytest.raises(InputError, match=r"vocab_projector.weight is not distilbert.embeddings.word_embeddings.weight"):
         model.save_pretrained(tmp_path / "folder")
 
 

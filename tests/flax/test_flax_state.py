@@ -1,0 +1,181 @@
+"""What a Flax model holds: dtypes of parameters and computation, low-rank updates, further state, sharded tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from checkpoints import random_inputs, save_random, small_config
+from comparison import assert_close
+from flax import nnx
+from frameworks import FRAMEWORKS
+from processes import fresh_python
+
+from distilbert_core import CheckpointWarning, Head, InputError
+from distilbert_core.checkpoint import Checkpoint
+from distilbert_flax.sharding import DATA_PARALLEL, FULLY_SHARDED, shard
+
+FRAMEWORK = FRAMEWORKS["flax"]
+HEAD = Head.SEQUENCE_CLASSIFICATION
+FLOAT64 = jnp.float64
+
+
+def dtypes_of(model):
+    return {variable.dtype.name for _, variable in nnx.to_flat_state(nnx.state(model, nnx.Param))}
+
+
+# What is given -> dtypes of the parameters and of the computation.
+DTYPES = [
+    ({}, "float32", "float32"),
+    ({"dtype": jnp.bfloat16}, "float32", "bfloat16"),
+    ({"dtype": "float16"}, "float32", "float16"),
+    ({"dtype": "float64"}, "float64", "float64"),
+    ({"param_dtype": "bfloat16"}, "bfloat16", "bfloat16"),
+    ({"dtype": "float32", "param_dtype": jnp.bfloat16}, "bfloat16", "float32"),
+    ({"dtype": "float64", "param_dtype": "float32"}, "float32", "float64"),
+]
+
+
+@pytest.mark.parametrize(("options", "parameters", "computation"), DTYPES)
+def test_dtypes_are_those_of_flax(tmp_path, options, parameters, computation):
+    config = small_config(n_layers=1)
+    save_random(tmp_path, config, HEAD, dtype="float16")
+    ids = random_inputs(config, HEAD)["input_ids"]
+    for model in (FRAMEWORK.cls(HEAD)(config, **options), FRAMEWORK.cls(HEAD).from_pretrained(tmp_path, **options)):
+        assert dtypes_of(model) == {parameters}
+        output = model(ids, output_hidden_states=True)
+        assert {value.dtype.name for value in (output.logits, *output.hidden_states)} == {computation}
+
+
+LOADED_DTYPES = [
+    ({"dtype": "auto"}, "float16", "float16"),
+    ({"torch_dtype": "bfloat16"}, "bfloat16", "bfloat16"),
+    ({"torch_dtype": "auto"}, "float16", "float16"),
+    ({"dtype": "auto", "param_dtype": "float32"}, "float32", "float16"),
+    ({"dtype": "bfloat16", "torch_dtype": "float32"}, "float32", "bfloat16"),
+]
+
+
+@pytest.mark.parametrize(("options", "parameters", "computation"), LOADED_DTYPES)
+def test_dtypes_as_stored_and_as_pytorch_says_them(tmp_path, options, parameters, computation):
+    config = small_config(n_layers=1)
+    save_random(tmp_path, config, HEAD, dtype="float16")
+    model = FRAMEWORK.cls(HEAD).from_pretrained(tmp_path, **options)
+    assert dtypes_of(model) == {parameters}
+    assert model(random_inputs(config, HEAD)["input_ids"]).logits.dtype.name == computation
+
+
+def wrapped(attention, seed):
+    """Low-rank updates that change the outputs, around two projections."""
+    rngs = nnx.Rngs(seed)
+    options = {"rngs": rngs, "param_dtype": FLOAT64, "b_initializer": jax.nn.initializers.normal(0.5)}
+    attention.q_lin = nnx.LoRA(12, 2, 12, base_module=attention.q_lin, **options)
+    attention.v_lin = nnx.LoRA(12, 3, 12, base_module=attention.v_lin, **options)
+
+
+def test_low_rank_updates_are_merged_by_a_word(tmp_path):
+    config = small_config()
+    save_random(tmp_path / "plain", config, HEAD)
+    model = FRAMEWORK.load(HEAD, tmp_path / "plain", dtype="float64")
+    inputs = {name: random_inputs(config, HEAD)[name] for name in ("input_ids", "attention_mask")}
+    before = FRAMEWORK.call(model, **inputs).logits
+    for number, block in enumerate(model.distilbert.transformer.layer):
+        wrapped(block.attention, number)
+    expected = FRAMEWORK.call(model, **inputs).logits
+    assert np.abs(expected - before).max() > 1e-2
+    with pytest.raises(InputError, match=r"q_lin.kernel must have shape .* not there.*call merge_lora\(\) first"):
+        model.save_pretrained(tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+    model.merge_lora()
+    assert type(model.distilbert.transformer.layer[1].attention.v_lin) is nnx.Linear
+    assert_close(FRAMEWORK.call(model, **inputs).logits, expected, 1e-13)
+    model.save_pretrained(tmp_path / "merged")
+    again = FRAMEWORK.load(HEAD, tmp_path / "merged", dtype="float64")
+    assert_close(FRAMEWORK.call(again, **inputs).logits, expected, 1e-13)
+
+
+def test_dense_layers_with_low_rank_updates_are_merged_by_a_word(tmp_path):
+    config = small_config()
+    model = FRAMEWORK.cls(HEAD)(config, dtype=FLOAT64)
+    old, rngs = model.distilbert.transformer.layer[0].ffn.lin1, nnx.Rngs(3)
+    updated = nnx.LoRALinear(12, 20, lora_rank=2, b_initializer=jax.nn.initializers.normal(0.5), rngs=rngs)
+    updated.kernel, updated.bias = old.kernel, old.bias
+    model.distilbert.transformer.layer[0].ffn.lin1 = updated
+    inputs = {"input_ids": random_inputs(config, HEAD)["input_ids"]}
+    expected = FRAMEWORK.call(model, **inputs).logits
+    with pytest.raises(InputError, match=r"without them: distilbert.transformer.layer.0.ffn.lin1\. .*merge_lora"):
+        model.save_pretrained(tmp_path / "merged")
+    model.merge_lora()
+    model.save_pretrained(tmp_path / "merged")
+    again = FRAMEWORK.load(HEAD, tmp_path / "merged", dtype="float64")
+    assert_close(FRAMEWORK.call(again, **inputs).logits, expected, 1e-8)  # the updates are float32; measured: 3e-10
+
+
+def test_updates_around_other_modules_are_refused():
+    model = FRAMEWORK.new(HEAD, small_config())
+    model.classifier = nnx.LoRA(12, 2, 7, base_module=nnx.Sequential(model.classifier), rngs=nnx.Rngs(0))
+    with pytest.raises(InputError, match=r"classifier wraps a Sequential; only nnx\.Linear can be merged"):
+        model.merge_lora()
+
+
+def test_state_that_is_no_parameter_is_saved_too(tmp_path):
+    model = FRAMEWORK.new(HEAD, small_config())
+    model.seen = nnx.BatchStat(jnp.array([3.0, 4.0]))
+    model.table = nnx.data(jnp.arange(3))
+    model.sow(nnx.Intermediate, "passing", jnp.ones(1))  # what a call leaves behind is no state
+    model.save_pretrained(tmp_path)
+    stored = Checkpoint(tmp_path)
+    assert (stored.read("seen").tolist(), stored.read("table").tolist()) == ([3.0, 4.0], [0, 1, 2])
+    assert not [name for name in stored.entries if "passing" in name or "rng" in name.lower()]
+    with pytest.warns(CheckpointWarning, match="not used: seen, table"):
+        FRAMEWORK.load(HEAD, tmp_path)
+
+
+def test_a_loaded_model_and_its_base_share_a_configuration(tmp_path):
+    save_random(tmp_path, small_config(), HEAD)
+    model = FRAMEWORK.load(HEAD, tmp_path)
+    model.base_model.resize_position_embeddings(30)
+    assert model.config.max_position_embeddings == 30
+
+
+RESIZED = """
+import os, sys
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+sys.path.insert(0, {tests!r})
+import jax, numpy as np
+from checkpoints import small_config
+from frameworks import FRAMEWORKS
+from distilbert_core import Head, InputError
+from distilbert_flax.sharding import shard
+model = FRAMEWORKS["flax"].new(Head.MASKED_LM, small_config(vocab_size=48))
+mesh = jax.make_mesh((2, 1), ("data", "model"))
+shard(model, mesh, {{"vocab": "data", "embed": "model"}})
+table = model.get_input_embeddings().embedding
+before, spec = np.asarray(table[...]), table.sharding.spec
+try:
+    model.resize_token_embeddings(51)
+except InputError as error:
+    assert "word_embeddings.weight with shape (51, 12) does not fit its mesh" in str(error), error
+assert model.config.vocab_size == 48 and table.shape == (48, 12)
+model.resize_token_embeddings(60)
+for variable in (table, model.vocab_projector.bias):
+    assert len(variable[...].sharding.device_set) == 2, variable
+assert table[...].sharding.spec == spec and (np.asarray(table[...])[:48] == before).all()
+print("right")
+"""
+
+
+def test_resizing_stays_on_its_mesh():
+    assert fresh_python(RESIZED.format(tests=str(Path(__file__).parents[1]))).split() == ["right"]
+
+
+def test_resizing_one_device():
+    model = FRAMEWORK.new(Head.MASKED_LM, small_config())
+    mesh = jax.make_mesh((1,), ("data",))
+    shard(model, mesh, FULLY_SHARDED | DATA_PARALLEL)
+    model.resize_token_embeddings(60)
+    assert isinstance(model.get_input_embeddings().embedding[...].sharding, jax.sharding.NamedSharding)
