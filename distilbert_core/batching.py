@@ -47,15 +47,18 @@ def token_batches(lengths: Sequence[int], max_tokens: int, max_rows: int | None 
         yield batch
 
 
-def pad_rows(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+def pad_rows(rows: Sequence[Sequence[int]], pad_id: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Return rows of token ids as one array, padded on the right, and its attention mask.
 
     Args:
         rows: The ids of each row.
-        pad_id: Id that fills the rest of a row.
+        pad_id: Id that fills the rest of a row; None will do for rows of one length.
 
     Returns:
         (input_ids [B, T], attention_mask [B, T] with 1 for real tokens), int64.
+
+    Raises:
+        InputError: A row must be filled up and there is no `pad_id`.
 
     Example:
         >>> from distilbert_core.batching import pad_rows

@@ -38,7 +38,7 @@ def to_tensor(array: np.ndarray) -> Array:
     if dtype != array.dtype and array.dtype.kind in "iu" and (array != array.astype(dtype)).any():
         raise InputError(
             f"An integer does not fit {dtype}, the largest that JAX has now; "
-            "allow larger ones with jax.config.update('jax_enable_x64', True)"
+            "allow larger ones with jax.config.update('jax_enable_x64', True)."
         )
     return jnp.asarray(array)
 
@@ -57,6 +57,7 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
     """Base of the six models; attribute paths are the canonical names, with NNX's own leaf names."""
 
     _options = frozenset({"rngs", "param_dtype", "scan_layers", "gradient_checkpointing"})
+    _framework = "flax"
     _adapter_advice = "Where nnx.LoRA wrapped it, or it is an nnx.LoRALinear, call merge_lora() first."
 
     def __init__(self, config: DistilBertConfig, make: Numerics):

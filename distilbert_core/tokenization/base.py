@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Container, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import numpy as np
 from tokenizers import AddedToken
 
 from distilbert_core.checkpoint import replace_files
-from distilbert_core.errors import CheckpointError, InputError
+from distilbert_core.errors import CheckpointWarning, InputError
 from distilbert_core.tokenization import files
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
+from distilbert_core.tokenization.columns import (
+    FILLINGS,
+    PADDED,
+    array_rows,
+    as_array,
+    columns_of,
+    pad_to_array,
+    plain_rows,
+)
 from distilbert_core.tokenization.columns import pad as pad_rows
-from distilbert_core.tokenization.columns import pad_to_array
+from distilbert_core.tokenization.special_tokens import ADDITIONAL, SPECIAL_TOKENS, Token, as_text, tokens_of
+from distilbert_core.tokenization.vocabulary import Vocabulary, as_ids, as_texts, one_of
 
 NO_MAX_LENGTH = int(1e30)  # what Transformers writes where no length is known
 
-SPECIAL_TOKENS = {  # argument -> default
-    "unk_token": "[UNK]",
-    "sep_token": "[SEP]",
-    "pad_token": "[PAD]",
-    "cls_token": "[CLS]",
-    "mask_token": "[MASK]",
-}
 SIDES = ("right", "left")
 TRUNCATIONS = ("longest_first", "only_first", "only_second")
 NO_TRUNCATION = (None, False, "do_not_truncate")
@@ -46,32 +50,37 @@ SPACES = (  # what decoding leaves -> what it becomes, one after the other
 )
 
 Text = str | Sequence[str]  # a text, or with is_split_into_words its words
-Token = str | AddedToken
 
 
-class BaseTokenizer:
+class BaseTokenizer(Vocabulary):
     """Splits text into WordPiece tokens and gives their ids, with [CLS] and [SEP] around them.
 
     DistilBERT has no token types, so none are produced. A tokenizer may be shared by threads.
+
+    A special token is an attribute, such as `pad_token`; `pad_token_id` is its id. A token of the vocabulary can be
+    assigned to it, and None to `pad_token` and `mask_token`; `add_special_tokens` gives one that is not in the
+    vocabulary.
 
     Args:
         vocab_file: vocab.txt, one token a line. Give this or `tokenizer_file`.
         tokenizer_file: tokenizer.json as the `tokenizers` library writes it.
         do_lower_case: Lower-case the text. None: as `tokenizer_file` says, True for a `vocab_file`.
         do_basic_tokenize: Normalise the text and split at punctuation, not only at white space, before WordPiece.
-            With a `tokenizer_file`, that says it.
-        never_split: Tokens that are left as they are where they stand between white space.
+            None: as in the file, or True. It cannot be another than in a `tokenizer_file`.
+        never_split: Tokens that are left as they are where they stand between white space; for `DistilBertTokenizer`
+            only.
         unk_token: Stands for a word that the vocabulary cannot spell.
         sep_token: Ends a text and separates the two of a pair.
-        pad_token: Fills short texts up.
+        pad_token: Fills short texts up; None: there is none, and padding is an InputError.
         cls_token: Begins every input.
-        mask_token: Stands for a token to be predicted.
+        mask_token: Stands for a token to be predicted; None: there is none.
         additional_special_tokens: More tokens that are never split and that decoding can leave out.
-        added_tokens_decoder: Tokens that were added before, by id.
+        added_tokens_decoder: Tokens that were added before, by id. How a text is matched, `tokenizer_file` says.
         clean_text: Remove control characters and unify white space. None: as in the file, or True.
         tokenize_chinese_chars: Put spaces around Chinese characters. None: as in the file, or True.
         strip_accents: Remove accents; None: as in the file, or if lower-casing.
-        wordpieces_prefix: What a token that continues a word begins with. With a `tokenizer_file`, that says it.
+        wordpieces_prefix: What a token that continues a word begins with. None: as in the file, or '##'. It cannot be
+            another than in a `tokenizer_file`.
         clean_up_tokenization_spaces: Take spaces before punctuation and around apostrophes out when decoding.
         model_max_length: Length that `truncation=True` cuts to; None: no limit known.
         padding_side: 'right' or 'left'.
@@ -80,15 +89,13 @@ class BaseTokenizer:
     Raises:
         CheckpointError: A file is missing or damaged, the vocabulary lacks a special token, or an added token would
             get another id.
-        InputError: An option is not one of those named.
+        InputError: An option is not one of those named, or is of another type.
+
+    Warns:
+        CheckpointWarning: An option of the normaliser has no effect, because there is no normaliser of BERT's kind.
     """
 
     is_fast: bool
-    unk_token: str
-    sep_token: str
-    pad_token: str
-    cls_token: str
-    mask_token: str
     model_input_names = ("input_ids", "attention_mask")
 
     def __init__(
@@ -97,19 +104,19 @@ class BaseTokenizer:
         *,
         tokenizer_file: str | Path | None = None,
         do_lower_case: bool | None = None,
-        do_basic_tokenize: bool = True,
+        do_basic_tokenize: bool | None = None,
         never_split: Iterable[str] | None = None,
         unk_token: Token = SPECIAL_TOKENS["unk_token"],
         sep_token: Token = SPECIAL_TOKENS["sep_token"],
-        pad_token: Token = SPECIAL_TOKENS["pad_token"],
+        pad_token: Token | None = SPECIAL_TOKENS["pad_token"],
         cls_token: Token = SPECIAL_TOKENS["cls_token"],
-        mask_token: Token = SPECIAL_TOKENS["mask_token"],
+        mask_token: Token | None = SPECIAL_TOKENS["mask_token"],
         additional_special_tokens: Sequence[Token] = (),
-        added_tokens_decoder: Mapping[int, AddedToken] | None = None,
+        added_tokens_decoder: Mapping[int, Token] | None = None,
         clean_text: bool | None = None,
         tokenize_chinese_chars: bool | None = None,
         strip_accents: bool | None = None,
-        wordpieces_prefix: str = "##",
+        wordpieces_prefix: str | None = None,
         clean_up_tokenization_spaces: bool = True,
         model_max_length: int | None = None,
         padding_side: Literal["right", "left"] = "right",
@@ -118,15 +125,26 @@ class BaseTokenizer:
         # Transformers' files hold its 'unknown' as 1e30, which JSON may give back as a float.
         length = NO_MAX_LENGTH if model_max_length is None else model_max_length
         self.model_max_length = _token_count("model_max_length", int(length) if length == NO_MAX_LENGTH else length)
-        self.padding_side = _one_of("padding_side", padding_side, SIDES)
-        self.truncation_side = _one_of("truncation_side", truncation_side, SIDES)
+        self.padding_side = one_of("padding_side", padding_side, SIDES)
+        self.truncation_side = one_of("truncation_side", truncation_side, SIDES)
         self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
+        if isinstance(never_split, str):
+            raise InputError(f"never_split must be a list of tokens, got {never_split!r}.")
         self.never_split = tuple(never_split or ())
-        special = dict(zip(SPECIAL_TOKENS, (unk_token, sep_token, pad_token, cls_token, mask_token), strict=True))
-        for name, token in special.items():
-            setattr(self, name, str(token))
-        self.additional_special_tokens = [str(token) for token in additional_special_tokens]
-        added = dict(sorted((added_tokens_decoder or {}).items()))
+        if self.never_split and self.is_fast:
+            raise InputError(
+                "never_split is for DistilBertTokenizer; here, add_tokens gives tokens that are not split."
+            )
+        special = {
+            "unk_token": unk_token,
+            "sep_token": sep_token,
+            "pad_token": pad_token,
+            "cls_token": cls_token,
+            "mask_token": mask_token,
+            ADDITIONAL: additional_special_tokens,
+        }
+        tokens = [token for name, value in special.items() for token in tokens_of(name, value)]
+        self.__dict__.update({name: as_text(value) for name, value in special.items()})
         options = {
             "clean_text": clean_text,
             "handle_chinese_chars": tokenize_chinese_chars,
@@ -136,46 +154,59 @@ class BaseTokenizer:
         normalizer = {name: value for name, value in options.items() if value is not None}
         self.backend_tokenizer: Any
         if tokenizer_file is not None:
-            self.backend_tokenizer = self._read_engine(tokenizer_file, normalizer)
+            content = files.read_tokenizer_file(tokenizer_file)
+            self.backend_tokenizer = self._read_engine(tokenizer_file, content, normalizer)
+            self._add_stored(files.added_tokens_of(content))
         elif vocab_file is not None:
-            vocabulary = files.read_vocabulary(vocab_file)
-            self._check_special_tokens({*vocabulary, *(token.content for token in added.values())})
+            basic = do_basic_tokenize is not False
+            prefix = files.PREFIX if wordpieces_prefix is None else wordpieces_prefix
             self.backend_tokenizer = self._make_engine(
-                files.Specification(vocabulary, self.unk_token, wordpieces_prefix, do_basic_tokenize, normalizer)
+                files.Specification(files.read_vocabulary(vocab_file), self.unk_token, prefix, basic, normalizer)
             )
         else:
             raise InputError("Give vocab_file or tokenizer_file; got neither.")
-        self._add_again(added)
-        self._check_special_tokens(self.get_vocab())
-        self.add_tokens([*special.values(), *additional_special_tokens], special_tokens=True)
-        self._set_frame()
+        # How a text is matched, tokenizer.json may say.
+        known = {content: files.new_token(content, special=True) for content in map(str, tokens)} | self._added()
+        self._add_stored(
+            (index, token if isinstance(token, AddedToken) else known.get(token, files.new_token(token, special=False)))
+            for index, token in sorted((added_tokens_decoder or {}).items())
+        )
+        specification = self.specification()
+        self._check_special_tokens(specification.vocabulary)
+        fixed = {"do_basic_tokenize": do_basic_tokenize, "wordpieces_prefix": wordpieces_prefix}
+        self._check_options(specification, fixed, normalizer)
+        known = self._added()  # these are matched as they are stored
+        self.add_tokens([token for token in tokens if isinstance(token, AddedToken) or token not in known], True)
+        self._tell_special_tokens()
         self._lock = threading.Lock()
 
-    def _add_again(self, added: Mapping[int, AddedToken]) -> None:
-        for index, token in added.items():
-            self.add_tokens([token], special_tokens=token.special)
-            got = self.convert_tokens_to_ids(token.content)
-            if got != index:
-                raise CheckpointError(
-                    f"The vocabulary and the added tokens do not fit together: the added token {token.content!r} must "
-                    f"have the id {index}, but after those before it gets {got}."
+    def _check_options(
+        self, specification: files.Specification, fixed: Mapping[str, Any], normalizer: Mapping[str, bool]
+    ) -> None:
+        """Refuse options that differ from what tokenizer.json says; warn of those that have no effect."""
+        found = {"do_basic_tokenize": specification.basic, "wordpieces_prefix": specification.prefix}
+        for name, value in fixed.items():
+            if value is not None and value != found[name]:
+                raise InputError(
+                    f"{name} must be {found[name]!r}, as in tokenizer_file, or be left out; got {value!r}."
                 )
-
-    def _check_special_tokens(self, vocabulary: Container[str]) -> None:
-        missing = [getattr(self, name) for name in SPECIAL_TOKENS if getattr(self, name) not in vocabulary]
-        if missing:
-            raise CheckpointError(f"The vocabulary lacks the special token(s) {', '.join(missing)}.")
+        other = self.backend_tokenizer.normalizer is not None
+        idle = [files.NORMALIZER_OPTIONS[name] for name, value in normalizer.items() if value or other]
+        if idle and not specification.basic:
+            warnings.warn(
+                f"{', '.join(idle)} has no effect: this tokenizer does not normalise texts as BERT's does.",
+                CheckpointWarning,
+                stacklevel=3,
+            )
 
     def _make_engine(self, specification: files.Specification) -> Any:
         """Return an engine: an object with the methods of `tokenizers.Tokenizer`."""
         raise NotImplementedError
 
-    def _read_engine(self, tokenizer_file: str | Path, normalizer: Mapping[str, bool]) -> Any:
-        """Return the engine that tokenizer.json describes, with some options of its normaliser replaced."""
-        raise NotImplementedError
-
-    def _set_frame(self) -> None:
-        """Tell the engine what stands around a text: `cls_token` and `sep_token`."""
+    def _read_engine(
+        self, tokenizer_file: str | Path, content: Mapping[str, Any], normalizer: Mapping[str, bool]
+    ) -> Any:
+        """Return the engine of tokenizer.json, whose content is given too, with options of its normaliser replaced."""
         raise NotImplementedError
 
     def _join(self, tokens: Sequence[str], clean_up: bool) -> str:
@@ -199,161 +230,6 @@ class BaseTokenizer:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(vocab_size={self.vocab_size}, model_max_length={self.model_max_length})"
 
-    # -- vocabulary ---------------------------------------------------------------------------------------------
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens in the vocabulary, added ones not counted."""
-        return self.backend_tokenizer.get_vocab_size(with_added_tokens=False)
-
-    def __len__(self) -> int:
-        return self.backend_tokenizer.get_vocab_size(with_added_tokens=True)
-
-    @property
-    def vocab(self) -> dict[str, int]:
-        """The id of every token."""
-        return self.get_vocab()
-
-    def get_vocab(self) -> dict[str, int]:
-        """Return the id of every token, added ones too."""
-        return self.backend_tokenizer.get_vocab(with_added_tokens=True)
-
-    def get_added_vocab(self) -> dict[str, int]:
-        """Return the ids of the special and the added tokens."""
-        return {token.content: index for index, token in self.added_tokens_decoder.items()}
-
-    @property
-    def added_tokens_decoder(self) -> dict[int, AddedToken]:
-        """The special and the added tokens, with their options, by id."""
-        return self.backend_tokenizer.get_added_tokens_decoder()
-
-    @property
-    def special_tokens_map(self) -> dict[str, Any]:
-        """The special tokens by argument name."""
-        tokens: dict[str, Any] = {name: getattr(self, name) for name in SPECIAL_TOKENS}
-        if self.additional_special_tokens:
-            tokens["additional_special_tokens"] = list(self.additional_special_tokens)
-        return tokens
-
-    @property
-    def all_special_tokens(self) -> list[str]:
-        """The special tokens."""
-        return list(dict.fromkeys([getattr(self, name) for name in SPECIAL_TOKENS] + self.additional_special_tokens))
-
-    @property
-    def all_special_ids(self) -> list[int]:
-        """The ids of the special tokens."""
-        return [self._token_id(token) for token in self.all_special_tokens]
-
-    def _token_id(self, token: str) -> int:
-        index = self.backend_tokenizer.token_to_id(token)
-        return self.unk_token_id if index is None else index
-
-    @property
-    def unk_token_id(self) -> int:
-        """Id of `unk_token`."""
-        return cast(int, self.backend_tokenizer.token_to_id(self.unk_token))  # its presence was checked
-
-    @property
-    def sep_token_id(self) -> int:
-        """Id of `sep_token`."""
-        return self._token_id(self.sep_token)
-
-    @property
-    def pad_token_id(self) -> int:
-        """Id of `pad_token`."""
-        return self._token_id(self.pad_token)
-
-    @property
-    def cls_token_id(self) -> int:
-        """Id of `cls_token`."""
-        return self._token_id(self.cls_token)
-
-    @property
-    def mask_token_id(self) -> int:
-        """Id of `mask_token`."""
-        return self._token_id(self.mask_token)
-
-    def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
-        """Return the id of a token, or of each token; that of `unk_token` for unknown ones."""
-        return self._token_id(tokens) if isinstance(tokens, str) else [self._token_id(token) for token in tokens]
-
-    def convert_ids_to_tokens(self, ids: int | Sequence[int], skip_special_tokens: bool = False) -> Any:
-        """Return the token of an id, or of each id, None where there is none; special ones left out if asked.
-
-        Raises:
-            InputError: An id is negative.
-        """
-        one = isinstance(ids, int | np.integer)
-        wanted = np.atleast_1d(np.asarray(ids, dtype=np.int64)).tolist()
-        if min(wanted, default=0) < 0:
-            raise InputError(f"An id must not be negative, got {min(wanted)}; replace labels such as -100 first.")
-        skipped = self._special_ids() if skip_special_tokens and not one else set()
-        added = self.added_tokens_decoder  # the library's own look-up gives these normalised
-        tokens = [
-            added[index].content if index in added else self.backend_tokenizer.id_to_token(index)
-            for index in wanted
-            if index not in skipped
-        ]
-        return tokens[0] if one else tokens
-
-    def _special_ids(self) -> set[int]:
-        added = self.added_tokens_decoder.items()
-        return {*self.all_special_ids, *(index for index, token in added if token.special)}
-
-    def add_tokens(self, new_tokens: Token | Sequence[Token], special_tokens: bool = False) -> int:
-        """Add tokens that are found in a text before it is split, with new ids for those the vocabulary lacks.
-
-        Then call the model's `resize_token_embeddings(len(tokenizer))`.
-
-        Args:
-            new_tokens: A token or several; an `AddedToken` says how it is matched.
-            special_tokens: They are special: matched in the text as it is, and left out by `skip_special_tokens`.
-
-        Returns:
-            By how much the vocabulary grew.
-
-        Example:
-            >>> from distilbert_core import DistilBertTokenizerFast
-            >>> tokenizer = DistilBertTokenizerFast.from_pretrained("sst2-tiny")
-            >>> tokenizer.add_tokens(["covfefe", "movie"]), len(tokenizer)
-            (1, 30523)
-        """
-        size = len(self)
-        tokens = [new_tokens] if isinstance(new_tokens, Token) else list(new_tokens)
-        for token in tokens:
-            if not isinstance(token, Token):
-                raise InputError(f"A token must be a text or an AddedToken, got {token!r}.")
-        defaults = {"special": special_tokens, "normalized": not special_tokens}
-        added = [
-            files.added_token({"content": token, **defaults})
-            if isinstance(token, str)
-            else files.added_token({**files.token_fields(token), "special": special_tokens or token.special})
-            for token in tokens
-        ]
-        self.backend_tokenizer.add_tokens(added)
-        return len(self) - size
-
-    def add_special_tokens(self, special_tokens_dict: Mapping[str, Any]) -> int:
-        """Give special tokens by argument name, 'additional_special_tokens' a list, and add them to the vocabulary.
-
-        Returns:
-            By how much the vocabulary grew.
-
-        Raises:
-            InputError: There is no such special token.
-        """
-        grown = 0
-        for name, tokens in special_tokens_dict.items():
-            _one_of("special_tokens_dict", name, (*SPECIAL_TOKENS, "additional_special_tokens"))
-            several = name == "additional_special_tokens"
-            if isinstance(tokens, Token) == several:
-                raise InputError(f"{name} must be {'a list of tokens' if several else 'a token'}, got {tokens!r}.")
-            grown += self.add_tokens(tokens, special_tokens=True)
-            setattr(self, name, [str(token) for token in tokens] if several else str(tokens))
-        self._set_frame()
-        return grown
-
     # -- text to ids --------------------------------------------------------------------------------------------
 
     def __call__(
@@ -371,7 +247,7 @@ class BaseTokenizer:
         padding_side: Literal["right", "left"] | None = None,
         return_tensors: str | None = None,
         return_token_type_ids: bool | None = None,
-        return_attention_mask: bool = True,
+        return_attention_mask: bool | None = True,
         return_overflowing_tokens: bool = False,
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
@@ -387,27 +263,28 @@ class BaseTokenizer:
             add_special_tokens: Put [CLS] and [SEP] around the texts.
             padding: True or 'longest' (to the longest of the batch), 'max_length', or False.
             truncation: True or 'longest_first', 'only_first', 'only_second', or False.
-            max_length: Length in tokens, special ones included; `model_max_length` if left out.
+            max_length: Length in tokens, special ones included, for `truncation` and padding='max_length', without
+                which it has no effect; `model_max_length` if left out. Where that is not known, nothing is cut.
             stride: Tokens by which the windows of a text overlap, with `return_overflowing_tokens`.
             is_split_into_words: Texts come as lists of words.
             pad_to_multiple_of: Round the padded length up to a multiple of this.
             padding_side: 'right' or 'left'; the tokenizer's own if left out.
             return_tensors: 'np', 'pt', 'tf' or 'jax' for arrays [B, T]; None for lists.
             return_token_type_ids: Nothing or False: DistilBERT has no token types.
-            return_attention_mask: Add `attention_mask`, 1 for real tokens and 0 for padding.
+            return_attention_mask: Add `attention_mask`, 1 for real tokens and 0 for padding; None: as True.
             return_overflowing_tokens: Return not only the first window of a text that is cut, but all of them, a row
                 each, and `overflow_to_sample_mapping`, the number of the text that each row is of.
             return_special_tokens_mask: Add `special_tokens_mask`, 1 for special tokens.
             return_offsets_mapping: Add `offset_mapping`, (start, end) in characters of the text for each token.
             return_length: Add `length`, the number of tokens with padding.
-            verbose: Taken for Transformers' sake; there is nothing to be told.
+            verbose: Ignored; accepted for compatibility with Transformers.
 
         Returns:
             The encoding. int64 arrays; int32 in JAX unless it runs with 64-bit numbers.
 
         Raises:
-            InputError: The text is of another type, an option is unknown or cannot be done, or lengths differ and
-                `padding` was not asked for while `return_tensors` was.
+            InputError: The text is of another type, an option is unknown or cannot be done, lengths differ and
+                `padding` was not asked for while `return_tensors` was, or it was and there is no `pad_token`.
         """
         if return_token_type_ids:
             raise InputError("return_token_type_ids must be left out: DistilBERT has no token types.")
@@ -422,14 +299,15 @@ class BaseTokenizer:
             encodings = list(chain.from_iterable(windows))
         wanted = {
             "input_ids": True,
-            "attention_mask": return_attention_mask,
+            "attention_mask": return_attention_mask is not False,
             "special_tokens_mask": return_special_tokens_mask,
             "offset_mapping": return_offsets_mapping,
         }
         columns = {name: list(map(_READ[name], encodings)) for name, want in wanted.items() if want}
         lengths = list(map(len, columns["input_ids"]))
         padded = self._padding(padding, max_length, pad_to_multiple_of, padding_side, lengths)
-        columns = self._pad_columns(columns, padded, as_arrays=return_tensors is not None)
+        dtypes = {} if return_tensors is None else dict.fromkeys(columns, np.int64)
+        columns = self._pad_columns(columns, padded, dtypes)
         if return_length:
             columns["length"] = lengths if padded is None else [max(padded["length"], length) for length in lengths]
         if return_overflowing_tokens:
@@ -442,9 +320,8 @@ class BaseTokenizer:
     def _encode(self, texts: Sequence[Any], split: bool, special: bool, truncation: Any) -> list[Any]:
         try:
             return self.backend_tokenizer.encode_batch(texts, is_pretokenized=split, add_special_tokens=special)
-        # The library raises plain Exception for what it cannot do, and a panic, which is none, for a stride too large.
         except BaseException as error:
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            if type(error).__name__ not in _REFUSALS:
                 raise
             raise InputError(
                 f"A text holds lone surrogates, or truncation={truncation!r} cannot be done: {error}."
@@ -456,7 +333,7 @@ class BaseTokenizer:
         if truncation in NO_TRUNCATION:
             self.backend_tokenizer.no_truncation()
             return
-        strategy = _one_of("truncation", "longest_first" if truncation is True else truncation, TRUNCATIONS)
+        strategy = one_of("truncation", "longest_first" if truncation is True else truncation, TRUNCATIONS)
         length = self._length(max_length)
         if length >= NO_MAX_LENGTH:
             self.backend_tokenizer.no_truncation()
@@ -467,7 +344,10 @@ class BaseTokenizer:
         if _token_count("stride", stride) >= room > 0:
             raise InputError(f"stride must be smaller than the room for the text, {room} tokens, got {stride}.")
         self.backend_tokenizer.enable_truncation(
-            length, stride=stride if room else 0, strategy=strategy, direction=self.truncation_side
+            length,
+            stride=stride if room else 0,
+            strategy=strategy,
+            direction=one_of("truncation_side", self.truncation_side, SIDES),
         )
 
     def _padding(
@@ -476,27 +356,34 @@ class BaseTokenizer:
         """Return how encodings of these lengths are filled up, as the arguments of their `pad`; None: not at all."""
         if padding in NO_PADDING:
             return None
-        strategy = _one_of("padding", "longest" if padding is True else padding, ("longest", "max_length"))
+        strategy = one_of("padding", "longest" if padding is True else padding, ("longest", "max_length"))
         length = self._length(max_length) if strategy == "max_length" else max(lengths, default=0)
         if length >= NO_MAX_LENGTH:
             raise InputError("padding='max_length' needs max_length: this tokenizer knows no model_max_length.")
         multiple = 1 if multiple is None else _token_count("pad_to_multiple_of", multiple) or 1
+        pad_id = self.special_id("pad_token")
         return {
             "length": -(-length // multiple) * multiple,
-            "direction": _one_of("padding_side", side or self.padding_side, SIDES),
-            "pad_id": self.pad_token_id,
+            "direction": one_of("padding_side", side or self.padding_side, SIDES),
+            "pad_id": pad_id,
             "pad_token": self.pad_token,
         }
 
-    def _pad_columns(self, columns: dict[str, Any], padding: dict[str, Any] | None, as_arrays: bool) -> dict[str, Any]:
+    def _pad_columns(
+        self, columns: dict[str, Any], padding: dict[str, Any] | None, dtypes: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return columns with those of tokens filled up: as arrays where they have a dtype, else as lists."""
         if padding is None:
             return columns
         length, left = padding["length"], padding["direction"] == "left"
-        # What is longer than it is filled up to stays as it is, and is no array.
-        fits = max(map(len, columns["input_ids"]), default=0) <= length
-        pad = pad_to_array if as_arrays and fits else pad_rows
-        fill = {"input_ids": padding["pad_id"], "attention_mask": 0, "special_tokens_mask": 1, "offset_mapping": (0, 0)}
-        return {name: pad(rows, length, fill[name], left) if name in fill else rows for name, rows in columns.items()}
+        fits = max(map(len, columns["input_ids"]), default=0) <= length  # longer rows stay as they are, and lists
+        filled: dict[str, Any] = {}
+        for name, value in {"input_ids": padding["pad_id"], **FILLINGS}.items():
+            if name in dtypes and fits:
+                filled[name] = pad_to_array(columns[name], length, value, left, dtypes[name])
+            elif name in columns:
+                filled[name] = pad_rows(columns[name], length, value, left)
+        return {**columns, **filled}
 
     def _length(self, max_length: int | None) -> int:
         return self.model_max_length if max_length is None else _token_count("max_length", max_length)
@@ -575,41 +462,41 @@ class BaseTokenizer:
         max_length: int | None = None,
         pad_to_multiple_of: int | None = None,
         padding_side: Literal["right", "left"] | None = None,
-        return_attention_mask: bool = True,
+        return_attention_mask: bool | None = True,
         return_tensors: str | None = None,
         verbose: bool = True,
     ) -> BatchEncoding:
         """Fill encodings up to one length.
 
         Args:
-            encoded_inputs: Encodings of single texts, or one of several, or one of one. Entries other than
-                `input_ids`, `attention_mask`, `special_tokens_mask` and `offset_mapping` are passed on as they are.
+            encoded_inputs: Encodings of single texts, all with the same keys, or one of several, or one of one. Entries
+                other than `input_ids`, `attention_mask`, `special_tokens_mask` and `offset_mapping` are not filled up.
             padding: True or 'longest', 'max_length', or False for none.
             max_length: Length for 'max_length'; `model_max_length` if left out.
             pad_to_multiple_of: Round the length up to a multiple of this.
             padding_side: 'right' or 'left'; the tokenizer's own if left out.
-            return_attention_mask: Add `attention_mask` if it is not there.
-            return_tensors: 'np', 'pt', 'tf' or 'jax' for arrays; None for lists.
-            verbose: Taken for Transformers' sake; there is nothing to be told.
+            return_attention_mask: Add `attention_mask` if it is not there; None: as True.
+            return_tensors: 'np', 'pt', 'tf' or 'jax' for arrays, of dtypes as in `BatchEncoding.convert_to_tensors`;
+                None for lists.
+            verbose: Ignored; accepted for compatibility with Transformers.
 
         Raises:
-            InputError: There is no `input_ids`, or an option is unknown.
+            InputError: There is no `input_ids`; keys, numbers of rows or lengths of a row differ; an entry cannot be
+                an array; an option is unknown; or there is no `pad_token`.
         """
-        if isinstance(encoded_inputs, Mapping):
-            columns = {name: _plain_list(values) for name, values in encoded_inputs.items()}
+        columns, single = columns_of(encoded_inputs)
+        lengths = list(map(len, columns["input_ids"]))
+        if return_attention_mask is not False:
+            columns.setdefault("attention_mask", [[1] * length for length in lengths])
+        dtypes = {}
+        if return_tensors is None:
+            columns = {name: plain_rows(rows) for name, rows in columns.items()}
         else:
-            names = list(encoded_inputs[0]) if len(encoded_inputs) else ["input_ids"]
-            columns = {name: [_plain_list(one[name]) for one in encoded_inputs] for name in names}
-        if "input_ids" not in columns:
-            raise InputError(f"encoded_inputs must have input_ids, got {', '.join(columns) or 'nothing'}.")
-        single = bool(columns["input_ids"]) and not isinstance(columns["input_ids"][0], list)
-        if single:
-            columns = {name: [values] for name, values in columns.items()}
-        rows = columns["input_ids"]
-        if return_attention_mask:
-            columns.setdefault("attention_mask", [[1] * len(row) for row in rows])
-        how = self._padding(padding, max_length, pad_to_multiple_of, padding_side, list(map(len, rows)))
-        columns = self._pad_columns(columns, how, as_arrays=return_tensors is not None)
+            for name in columns.keys() & PADDED:
+                columns[name] = array_rows(columns[name], name)
+                dtypes[name] = as_array([*chain.from_iterable(columns[name])], name, return_tensors).dtype
+        how = self._padding(padding, max_length, pad_to_multiple_of, padding_side, lengths)
+        columns = self._pad_columns(columns, how, dtypes)
         if return_tensors is not None:
             return BatchEncoding(columns).convert_to_tensors(return_tensors)
         return BatchEncoding({name: values[0] for name, values in columns.items()} if single else columns)
@@ -617,8 +504,12 @@ class BaseTokenizer:
     # -- ids to text --------------------------------------------------------------------------------------------
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """Return the text of tokens: pieces joined to words, words by spaces, but for one before . , ? or !"""
-        return self._join(tokens, clean_up=True)
+        """Return the text of tokens: pieces joined to words, words by spaces, but for one before . , ? or !
+
+        Raises:
+            InputError: There is something else than texts among the tokens.
+        """
+        return self._join(as_texts("tokens", tokens), clean_up=True)
 
     def decode(
         self,
@@ -635,12 +526,12 @@ class BaseTokenizer:
                 own setting if left out.
 
         Raises:
-            InputError: The ids have more axes (see `batch_decode`), or one is negative.
+            InputError: The ids have more axes (see `batch_decode`), are not integers, or one is negative.
         """
-        ids = np.atleast_1d(token_ids)
+        ids = np.atleast_1d(as_ids("token_ids", token_ids))
         if ids.ndim != 1:
             raise InputError(f"token_ids must have shape [tokens], got {ids.shape}; batch_decode takes several texts.")
-        tokens = self.convert_ids_to_tokens(ids.tolist(), skip_special_tokens=skip_special_tokens)
+        tokens = self.convert_ids_to_tokens(ids, skip_special_tokens=skip_special_tokens)
         text = self._join([token for token in tokens if token is not None], clean_up=False)
         clean_up = (
             self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
@@ -702,21 +593,14 @@ _READ: dict[str, Any] = {  # output name -> how it is read from an encoding
 }
 
 
-def _one_of(name: str, value: Any, allowed: Iterable[str]) -> Any:
-    if value not in allowed:
-        raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
-    return value
-
-
 def _token_count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise InputError(f"{name} must be a number of tokens, got {value!r}.")
     return int(value)
 
 
-def _plain_list(values: Any) -> Any:
-    """Return an array or tensor as lists."""
-    return np.asarray(values).tolist() if hasattr(values, "shape") else values
+# What the engines raise for what they cannot do; a panic of the library, for a stride too large, is no Exception.
+_REFUSALS = ("Exception", "PanicException", "TypeError", "UnicodeEncodeError", "InputError")
 
 
 def _as_batch(text: Any, pair: Any, split: bool) -> tuple[list[Any], bool]:

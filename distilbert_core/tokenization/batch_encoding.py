@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from distilbert_core.errors import InputError
 from distilbert_core.tokenization.columns import to_tensor
 
 
@@ -78,15 +79,26 @@ class BatchEncoding(dict[str, Any]):
     def convert_to_tensors(self, tensor_type: str) -> BatchEncoding:
         """Turn the entries into arrays of 'np', 'pt', 'tf' or 'jax', in place, and return this encoding.
 
+        Integers become int64 (int32 in JAX unless it runs with 64-bit numbers), booleans stay booleans, and fractions
+        become float64 in NumPy and float32 in the frameworks; arrays and tensors keep their dtype.
+
         Raises:
-            InputError: The texts have different lengths.
+            InputError: An entry cannot be an array: it holds something that is not a number, or rows of different
+                lengths.
         """
         self.update({name: to_tensor(rows, name, tensor_type) for name, rows in self.items()})
         return self
 
     def to(self, device: Any) -> BatchEncoding:
-        """Move PyTorch tensors to a device, in place, and return this encoding."""
-        self.update({name: value.to(device) if hasattr(value, "to") else value for name, value in self.items()})
+        """Move PyTorch tensors to a device, in place, and return this encoding; other entries stay where they are.
+
+        Raises:
+            InputError: No entry is a PyTorch tensor.
+        """
+        moved = {name: value.to(device) for name, value in self.items() if hasattr(value, "to")}
+        if self and not moved:
+            raise InputError("This encoding has no PyTorch tensors to move; ask for them with return_tensors='pt'.")
+        self.update(moved)
         return self
 
     # -- from tokens to texts and back --------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from distilbert_core.errors import CheckpointError, InputError
+from distilbert_core.errors import CheckpointError
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.files import LONGEST_WORD, NORMALIZER_DEFAULTS, Specification
 
@@ -33,13 +34,11 @@ class DistilBertTokenizerFast(BaseTokenizer):
     is_fast = True
 
     def _make_engine(self, specification: Specification) -> Tokenizer:
-        if self.never_split:
-            raise InputError(
-                "never_split is for DistilBertTokenizer; here, add_tokens gives tokens that are not split."
-            )
         return make_backend(specification)
 
-    def _read_engine(self, tokenizer_file: str | Path, normalizer: Mapping[str, bool]) -> Tokenizer:
+    def _read_engine(
+        self, tokenizer_file: str | Path, content: Mapping[str, Any], normalizer: Mapping[str, bool]
+    ) -> Tokenizer:
         try:
             tokenizer = Tokenizer.from_file(str(tokenizer_file))
         except Exception as error:  # the library raises plain Exception for whatever is wrong with the file
@@ -51,8 +50,15 @@ class DistilBertTokenizerFast(BaseTokenizer):
                 setattr(tokenizer.normalizer, name, value)
         return tokenizer
 
-    def _set_frame(self) -> None:
+    def _tell_special_tokens(self) -> None:
+        model = self.backend_tokenizer.model
+        if isinstance(model, WordPiece):
+            model.unk_token = self.unk_token
         set_frame(self.backend_tokenizer, self.cls_token, self.sep_token)
+
+    def _normalize(self, text: str) -> str:
+        normalizer = self.backend_tokenizer.normalizer
+        return normalizer.normalize_str(text) if normalizer else text
 
     def _join(self, tokens: Sequence[str], clean_up: bool) -> str:
         decoder = self.backend_tokenizer.decoder
@@ -67,7 +73,9 @@ class DistilBertTokenizerFast(BaseTokenizer):
         basic = isinstance(normalizer, BertNormalizer)
         options = {name: getattr(normalizer, name) for name in NORMALIZER_DEFAULTS} if basic else {}
         prefix = getattr(engine.model, "continuing_subword_prefix", "")
-        return Specification(engine.get_vocab(with_added_tokens=False), self.unk_token, prefix, basic, options)
+        longest_word = getattr(engine.model, "max_input_chars_per_word", LONGEST_WORD)
+        vocabulary = engine.get_vocab(with_added_tokens=False)
+        return Specification(vocabulary, self.unk_token, prefix, basic, options, longest_word)
 
     def to_json(self) -> bytes:
         """Return tokenizer.json."""
@@ -81,7 +89,7 @@ def make_backend(specification: Specification) -> Tokenizer:
             dict(specification.vocabulary),
             unk_token=specification.unk_token,
             continuing_subword_prefix=specification.prefix,
-            max_input_chars_per_word=LONGEST_WORD,
+            max_input_chars_per_word=specification.longest_word,
         )
     )
     if specification.basic:
@@ -96,11 +104,22 @@ def make_backend(specification: Specification) -> Tokenizer:
 
 def set_frame(tokenizer: Tokenizer, cls: str, sep: str) -> None:
     """Let [CLS] A [SEP], or [CLS] A [SEP] B [SEP], be what a text or pair becomes."""
-    tokenizer.post_processor = TemplateProcessing(
-        single=f"{cls} $A {sep}",
-        pair=f"{cls} $A {sep} $B:1 {sep}:1",
-        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
-    )
+    single = [_piece(cls, 0), {"Sequence": {"id": "A", "type_id": 0}}, _piece(sep, 0)]
+    frame = {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [*single, {"Sequence": {"id": "B", "type_id": 1}}, _piece(sep, 1)],
+        "special_tokens": {
+            token: {"id": token, "ids": [tokenizer.token_to_id(token)], "tokens": [token]} for token in (cls, sep)
+        },
+    }
+    processor = TemplateProcessing()
+    processor.__setstate__(json.dumps(frame).encode())  # its constructor takes no tokens with spaces, ':' or '$'
+    tokenizer.post_processor = processor
+
+
+def _piece(token: str, text: int) -> dict[str, Any]:
+    return {"SpecialToken": {"id": token, "type_id": text}}
 
 
 def render_backend(tokenizer: Tokenizer) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +12,7 @@ from tokenizers import AddedToken
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.hub import find_file, offline_note, split_hub_options
+from distilbert_core.tokenization.special_tokens import ADDITIONAL, MAY_BE_UNSET, SPECIAL_TOKENS, Token
 
 if TYPE_CHECKING:
     from distilbert_core.tokenization.base import BaseTokenizer
@@ -24,21 +25,19 @@ TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
 
+PREFIX = "##"  # of a token that continues a word
 LONGEST_WORD = 100  # characters; a longer word is unknown
 
 STORED_OPTIONS = (  # arguments that tokenizer_config.json or special_tokens_map.json may hold
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-    "additional_special_tokens",
+    *SPECIAL_TOKENS,
+    ADDITIONAL,
     "do_lower_case",
     "do_basic_tokenize",
     "never_split",
     "clean_text",
     "strip_accents",
     "tokenize_chinese_chars",
+    "wordpieces_prefix",
     "clean_up_tokenization_spaces",
     "model_max_length",
     "padding_side",
@@ -64,6 +63,7 @@ class Specification:
         prefix: What a token that continues a word begins with.
         basic: Normalise, and split at punctuation too.
         normalizer: Options of the normaliser, named as in tokenizer.json, that are not the default.
+        longest_word: Characters that a word may have; a longer one is unknown.
     """
 
     vocabulary: Mapping[str, int]
@@ -71,6 +71,7 @@ class Specification:
     prefix: str
     basic: bool
     normalizer: Mapping[str, bool | None]
+    longest_word: int = LONGEST_WORD
 
 
 # -- reading ----------------------------------------------------------------------------------------------------
@@ -86,10 +87,25 @@ def load(cls: type[Tokenizer], source: str | Path, kwargs: Mapping[str, Any]) ->
         raise CheckpointError(f"{source} has neither {TOKENIZER_FILE} nor {VOCAB_FILE}{note}.")
     stored = read_json(find_file(source, SPECIAL_TOKENS_FILE, **where))
     stored |= read_json(find_file(source, TOKENIZER_CONFIG_FILE, **where))
-    known = {name: _plain(stored[name]) for name in STORED_OPTIONS if stored.get(name) is not None}
-    added = {int(index): added_token(token) for index, token in stored.get("added_tokens_decoder", {}).items()}
+    if extra := stored.get("extra_special_tokens"):  # their name in Transformers 5, where each may have a name, too
+        stored[ADDITIONAL] = stored.get(ADDITIONAL) or list(extra.values() if isinstance(extra, dict) else extra)
+    if tokenizer_file is not None:
+        stored.pop("do_basic_tokenize", None)  # Transformers stores it and goes by tokenizer.json
+    known = {name: stored[name] for name in STORED_OPTIONS if stored.get(name) is not None}
+    known |= {name: None for name in MAY_BE_UNSET if name in stored and stored[name] is None}
+    added: dict[int, Token] = {
+        int(index): added_token(token) for index, token in stored.get("added_tokens_decoder", {}).items()
+    }
+    described = None if tokenizer_file else {str(token) for token in added.values()}
     for content, index in read_json(find_file(source, ADDED_TOKENS_FILE, **where)).items():
-        added.setdefault(index, AddedToken(content, normalized=True))
+        token = added.setdefault(index, content)
+        if str(token) != content:
+            raise CheckpointError(
+                f"{source}: the added token of id {index} is {str(token)!r} in {TOKENIZER_CONFIG_FILE}, but "
+                f"{content!r} in {ADDED_TOKENS_FILE}."
+            )
+    for name in known.keys() & {*SPECIAL_TOKENS, ADDITIONAL}:
+        known[name] = _special_token(known[name], described)
     found = {"vocab_file": vocab_file, "tokenizer_file": tokenizer_file, "added_tokens_decoder": added}
     return cls(**{**found, **known, **options})
 
@@ -127,11 +143,46 @@ def read_json(path: Path | None) -> dict[str, Any]:
     return options
 
 
-def _plain(option: Any) -> Any:
-    """Return a stored option; a special token may be stored as an object with its text under 'content'."""
-    if isinstance(option, list):
-        return [_plain(entry) for entry in option]
-    return option.get("content") if isinstance(option, dict) else option
+def read_tokenizer_file(path: str | Path) -> dict[str, Any]:
+    """Read tokenizer.json.
+
+    Raises:
+        CheckpointError: It is missing or is something else.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(content["model"], dict) or not isinstance(content["added_tokens"], list):
+            raise TypeError("model must be an object, and added_tokens a list")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise CheckpointError(f"{path} is no valid tokenizer.json ({type(error).__name__}: {error}).") from error
+    return content
+
+
+def added_tokens_of(content: Mapping[str, Any]) -> list[tuple[int, AddedToken]]:
+    """Return the added tokens of tokenizer.json with their ids, in the order of these."""
+    return [
+        (entry["id"], added_token(entry)) for entry in sorted(content["added_tokens"], key=lambda entry: entry["id"])
+    ]
+
+
+def _special_token(stored: Any, described: Container[str] | None) -> Any:
+    """Return a stored special token, or a list of them.
+
+    Args:
+        stored: A text, an object that says how the token is matched, or a list of these.
+        described: The tokens whose matching another file describes, which counts more; None: all.
+    """
+    if isinstance(stored, list):
+        return [_special_token(entry, described) for entry in stored]
+    if not isinstance(stored, dict):
+        return stored
+    content = stored.get("content")
+    return content if described is None or content in described else added_token({**stored, "special": True})
+
+
+def new_token(content: str, special: bool) -> AddedToken:
+    """Return an added token of a text: a special one is matched in the text as it is."""
+    return AddedToken(content, special=special, normalized=not special)
 
 
 def added_token(stored: Mapping[str, Any]) -> AddedToken:
@@ -154,6 +205,7 @@ def render(tokenizer: BaseTokenizer) -> dict[str, bytes]:
         "truncation_side": tokenizer.truncation_side,
         "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
         "added_tokens_decoder": {str(index): token_fields(token) for index, token in added.items()},
+        **dict.fromkeys(MAY_BE_UNSET),
         **tokenizer.special_tokens_map,
     }
     if specification.basic:
@@ -161,6 +213,8 @@ def render(tokenizer: BaseTokenizer) -> dict[str, bytes]:
         options |= {NORMALIZER_OPTIONS[name]: value for name, value in normalizer.items()}
     else:
         options["do_basic_tokenize"] = False
+    if specification.prefix != PREFIX:
+        options["wordpieces_prefix"] = specification.prefix
     if tokenizer.never_split:
         options["never_split"] = list(tokenizer.never_split)
     beyond = {token.content: index for index, token in added.items() if token.content not in specification.vocabulary}

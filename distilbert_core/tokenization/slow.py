@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tokenizers import AddedToken
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.tokenization import files
@@ -48,18 +46,22 @@ class DistilBertTokenizer(BaseTokenizer):
             normalizer if specification.basic else None,
             WORDS_AND_PUNCTUATION if specification.basic else WORDS,
             self.never_split,
+            specification.longest_word,
         )
 
-    def _read_engine(self, tokenizer_file: str | Path, normalizer: Mapping[str, bool]) -> WordPieceTokenizer:
-        specification, added = _read_tokenizer_file(tokenizer_file)
-        engine = self._make_engine(
-            files.Specification(**{**vars(specification), "normalizer": {**specification.normalizer, **normalizer}})
-        )
-        engine.add_tokens(added)
+    def _read_engine(
+        self, tokenizer_file: str | Path, content: Mapping[str, Any], normalizer: Mapping[str, bool]
+    ) -> WordPieceTokenizer:
+        specification = _specification_of(tokenizer_file, content)
+        engine = self._make_engine(replace(specification, normalizer={**specification.normalizer, **normalizer}))
+        engine.add_tokens([token for _, token in files.added_tokens_of(content)])
         return engine
 
-    def _set_frame(self) -> None:
-        self.backend_tokenizer.frame = (self.cls_token, self.sep_token)
+    def _tell_special_tokens(self) -> None:
+        self.backend_tokenizer.set_special_tokens(self.unk_token, self.cls_token, self.sep_token)
+
+    def _normalize(self, text: str) -> str:
+        return self.backend_tokenizer.normalize(text)[0]
 
     def _join(self, tokens: Sequence[str], clean_up: bool) -> str:
         prefix = self.backend_tokenizer.prefix
@@ -73,37 +75,48 @@ class DistilBertTokenizer(BaseTokenizer):
 
     def specification(self) -> files.Specification:
         """Return vocabulary and options."""
-        return self._specification
+        return replace(self._specification, unk_token=self.unk_token)
 
     def to_json(self) -> bytes:
         """Return tokenizer.json."""
         from distilbert_core.tokenization.fast import make_backend, render_backend, set_frame
 
-        tokenizer = make_backend(self._specification)
+        tokenizer = make_backend(self.specification())
         tokenizer.add_tokens(list(self.added_tokens_decoder.values()))
         set_frame(tokenizer, self.cls_token, self.sep_token)
         return render_backend(tokenizer)
 
 
-def _read_tokenizer_file(path: str | Path) -> tuple[files.Specification, list[AddedToken]]:
-    """Read tokenizer.json: what the engine is made from, and the added tokens in the order of their ids."""
+def _specification_of(path: str | Path, content: Mapping[str, Any]) -> files.Specification:
+    """Return what tokenizer.json says an engine is made from."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        model, normalizer = content["model"], content["normalizer"] or {}
-        steps = (model["type"], normalizer.get("type"), content["pre_tokenizer"]["type"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        model, normalizer, decoder = content["model"], content["normalizer"] or {}, content.get("decoder") or {}
+        steps = (model["type"], normalizer.get("type"), content["pre_tokenizer"]["type"], decoder.get("type"))
+        prefix = model["continuing_subword_prefix"]
+        specification = files.Specification(
+            model["vocab"],
+            model["unk_token"],
+            prefix,
+            normalizer != {},
+            {name: normalizer[name] for name in files.NORMALIZER_DEFAULTS if name in normalizer},
+            model.get("max_input_chars_per_word", files.LONGEST_WORD),
+        )
+    except (LookupError, TypeError) as error:
         raise CheckpointError(f"{path} is no valid tokenizer.json ({type(error).__name__}: {error}).") from error
     if steps not in _KNOWN_STEPS:
         raise CheckpointError(
-            f"{path} is not of BERT's kind: its model, normalizer and pre_tokenizer must be {_KNOWN_STEPS[0]}, "
-            f"got {steps}; DistilBertTokenizerFast can use it."
+            f"{path} is not of BERT's kind: its model, normalizer, pre_tokenizer and decoder must be "
+            f"{_KNOWN_STEPS[0]}, got {steps}; DistilBertTokenizerFast can use it."
         )
-    options: dict[str, Any] = {name: normalizer[name] for name in files.NORMALIZER_DEFAULTS if name in normalizer}
-    added = [files.added_token(entry) for entry in sorted(content["added_tokens"], key=lambda entry: entry["id"])]
-    specification = files.Specification(
-        model["vocab"], model["unk_token"], model["continuing_subword_prefix"], normalizer != {}, options
-    )
-    return specification, added
+    if decoder["prefix"] != prefix:
+        raise CheckpointError(
+            f"{path} is not of BERT's kind: the prefix of its decoder must be that of its model, {prefix!r}, got "
+            f"{decoder['prefix']!r}; DistilBertTokenizerFast can use it."
+        )
+    return specification
 
 
-_KNOWN_STEPS = (("WordPiece", "BertNormalizer", "BertPreTokenizer"), ("WordPiece", None, "WhitespaceSplit"))
+_KNOWN_STEPS = (
+    ("WordPiece", "BertNormalizer", "BertPreTokenizer", "WordPiece"),
+    ("WordPiece", None, "WhitespaceSplit", "WordPiece"),
+)

@@ -35,6 +35,7 @@ class WordPieceTokenizer:
         normalizer: What is done to a text before it is split; None: nothing.
         words: What a word is.
         never_split: Tokens that are taken as they are where they stand between white space.
+        longest_word: Characters that a word may have; a longer one is unknown.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class WordPieceTokenizer:
         normalizer: Normalizer | None = None,
         words: re.Pattern[str] = WORDS_AND_PUNCTUATION,
         never_split: Iterable[str] = (),
+        longest_word: int = LONGEST_WORD,
     ):
         self.vocabulary = dict(vocabulary)
         self.unk_token, self.prefix, self.normalizer, self.words = unk_token, prefix, normalizer, words
-        self.never_split = tuple(never_split)
+        self.never_split, self.longest_word = tuple(never_split), longest_word
         self.added_tokens: dict[int, AddedToken] = {}
         self.frame: tuple[str, str] = ("", "")  # [CLS] and [SEP]
         self.truncation: Truncation | None = None
@@ -69,9 +71,9 @@ class WordPieceTokenizer:
         unknown = self._ids.get(self.unk_token)
         in_text: dict[str, Any] = {token: (self.vocabulary.get(token, unknown), None) for token in self.never_split}
         in_normalized_text: dict[str, Any] = {}
-        for content, (index, token) in sorted(added.items(), key=lambda entry: not entry[1][1].special):
-            if token.normalized:  # of several that look alike, the first counts, and the special ones come first
-                in_normalized_text.setdefault(self._normalize(content)[0], (index, token))
+        for content, (index, token) in added.items():
+            if token.normalized:
+                in_normalized_text[self.normalize(content)[0]] = (index, token)
             else:
                 in_text[content] = (index, token)
         self._in_text, self._in_normalized_text = _AddedTokens(in_text), _AddedTokens(in_normalized_text)
@@ -100,12 +102,17 @@ class WordPieceTokenizer:
         return dict(sorted(self.added_tokens.items()))
 
     def add_tokens(self, tokens: Sequence[AddedToken]) -> None:
-        """Add tokens, with the next free ids where the vocabulary does not have them."""
+        """Add tokens, with the next free ids where the vocabulary does not have them; empty ones are ignored."""
         following = max([len(self.vocabulary), *(index + 1 for index in self.added_tokens)])
-        for token in tokens:
+        for token in (token for token in tokens if token.content):
             index = self._ids.setdefault(token.content, following)
             self.added_tokens[index] = token
             following += index == following
+        self._prepare()
+
+    def set_special_tokens(self, unk_token: str, cls_token: str, sep_token: str) -> None:
+        """Say which token stands for unknown words, and which stand around a text."""
+        self.unk_token, self.frame = unk_token, (cls_token, sep_token)
         self._prepare()
 
     # -- truncation of the next calls ------------------------------------------------------------------------------
@@ -180,19 +187,20 @@ class WordPieceTokenizer:
             if index is not None:
                 yield index, text[start:end], range(start, end)
                 continue
-            part, origins = self._normalize(text[start:end])
+            part, origins = self.normalize(text[start:end])
             for inner_start, inner_end, inner_index in self._in_normalized_text.split(part):
                 places = [start + origin for origin in origins[inner_start:inner_end]]
                 yield inner_index, part[inner_start:inner_end], places
 
-    def _normalize(self, text: str) -> tuple[str, Sequence[int]]:
+    def normalize(self, text: str) -> tuple[str, Sequence[int]]:
+        """Return what is split in place of a text, and where in it each character comes from."""
         text.encode()  # raises for lone surrogates, which are no text
         return self.normalizer(text) if self.normalizer else (text, range(len(text)))
 
     def _split_word(self, word: str) -> Sequence[Piece]:
         """Split a word into the longest pieces from the left; an unknown piece makes the whole word unknown."""
         pieces: list[Piece] = []
-        start = 0 if len(word) <= LONGEST_WORD else len(word)
+        start = 0 if len(word) <= self.longest_word else len(word)
         while start < len(word):
             prefix = self.prefix if start else ""
             for end in range(len(word), start, -1):
