@@ -2,24 +2,29 @@
 
 DistilBERT is BERT without token types and without a pooler: the embedding of token type 0, which BERT adds to every
 token of a text that is not the second of a pair, moves into the position embeddings, and the pooler is dropped. The
-head that predicts masked tokens is the same in both.
+heads for masked tokens, token classification and question answering are the same in both. The heads that read BERT's
+pooler are not: it has a tanh where DistilBERT's `pre_classifier` has a ReLU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
 
 from distilbert_core.config import NORM_EPSILON, DistilBertConfig
-from distilbert_core.errors import CheckpointError, ConfigError
+from distilbert_core.errors import CheckpointError, ConfigError, InputError
 from distilbert_core.parameters import BODY, Head, parameter_table
 from weight_conversion.weights import check_sizes
 
 PREFIX = "bert."  # of the body inside a BERT with a head
 POSITIONS = "embeddings.position_embeddings.weight"
 TOKEN_TYPES = "embeddings.token_type_embeddings.weight"
+WORDS = "embeddings.word_embeddings.weight"  # the same in both
+POOLER = "pooler."
+CLASSIFIER = "classifier."
+BODY_MODULES = ("embeddings.", "encoder.")  # beginnings of names in BERT's body: an unknown one is always an error
 
 MODULES = {  # DistilBERT's name -> BERT's; {} is the layer
     "embeddings.word_embeddings": "embeddings.word_embeddings",
@@ -34,19 +39,31 @@ MODULES = {  # DistilBERT's name -> BERT's; {} is the layer
     "transformer.layer.{}.ffn.lin2": "encoder.layer.{}.output.dense",
     "transformer.layer.{}.output_layer_norm": "encoder.layer.{}.output.LayerNorm",
 }
-MASKED_LM = {  # the same for the parameters of the masked-LM head
-    "vocab_transform.weight": "cls.predictions.transform.dense.weight",
-    "vocab_transform.bias": "cls.predictions.transform.dense.bias",
-    "vocab_layer_norm.weight": "cls.predictions.transform.LayerNorm.weight",
-    "vocab_layer_norm.bias": "cls.predictions.transform.LayerNorm.bias",
-    "vocab_projector.weight": "cls.predictions.decoder.weight",
-    "vocab_projector.bias": "cls.predictions.bias",
+HEADS = {  # the same for the parameters of each head that both have
+    Head.NONE: {},
+    Head.MASKED_LM: {
+        "vocab_transform.weight": "cls.predictions.transform.dense.weight",
+        "vocab_transform.bias": "cls.predictions.transform.dense.bias",
+        "vocab_layer_norm.weight": "cls.predictions.transform.LayerNorm.weight",
+        "vocab_layer_norm.bias": "cls.predictions.transform.LayerNorm.bias",
+        "vocab_projector.weight": "cls.predictions.decoder.weight",
+        "vocab_projector.bias": "cls.predictions.bias",
+    },
+    Head.TOKEN_CLASSIFICATION: {"classifier.weight": "classifier.weight", "classifier.bias": "classifier.bias"},
+    Head.QUESTION_ANSWERING: {"qa_outputs.weight": "qa_outputs.weight", "qa_outputs.bias": "qa_outputs.bias"},
 }
+# Classes whose classifier has one name: the first reads the tokens, as DistilBERT's does, the others BERT's pooler.
+TOKEN_CLASSIFIER = "BertForTokenClassification"
+POOLED_CLASSIFIERS = {"BertForSequenceClassification", "BertForMultipleChoice"}
 SECOND_BIAS = "cls.predictions.decoder.bias"  # the same array as cls.predictions.bias; a file may have either or both
+SHARED = {  # what BERT may store once more -> the array that it is
+    "cls.predictions.decoder.weight": WORDS,
+    SECOND_BIAS: "cls.predictions.bias",
+}
 OLD_LEAVES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # of TensorFlow's BERT
-DROPPED = ("pooler.", "embeddings.position_ids", "cls.")  # beginnings of names without a place in DistilBERT's body
+DROPPED = (POOLER, "embeddings.position_ids", "cls.")  # beginnings of names without a place in DistilBERT's body
 
-FIELDS = {  # BERT's field of config.json -> DistilBERT's
+FIELDS = {  # BERT's field of config.json -> DistilBERT's; fields that are not named here go along as they are
     "vocab_size": "vocab_size",
     "max_position_embeddings": "max_position_embeddings",
     "num_hidden_layers": "n_layers",
@@ -56,9 +73,7 @@ FIELDS = {  # BERT's field of config.json -> DistilBERT's
     "hidden_act": "activation",
     "hidden_dropout_prob": "dropout",
     "attention_probs_dropout_prob": "attention_dropout",
-    "initializer_range": "initializer_range",
-    "pad_token_id": "pad_token_id",
-    "tie_word_embeddings": "tie_word_embeddings",
+    "classifier_dropout": "seq_classif_dropout",
 }
 FIXED = {  # what DistilBERT cannot have otherwise; BERT's own defaults
     "model_type": "bert",
@@ -67,12 +82,14 @@ FIXED = {  # what DistilBERT cannot have otherwise; BERT's own defaults
     "is_decoder": False,
     "add_cross_attention": False,
 }
+# Fields about the class, the pooler and the second token type, none of which there is afterwards.
+MEANINGLESS = ("architectures", "type_vocab_size", "pooler_")
 
 
 def bert_to_distilbert(
-    config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
+    config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], head: Head | None = None
 ) -> tuple[DistilBertConfig, dict[str, np.ndarray], list[str]]:
-    """Return a BERT checkpoint as a DistilBERT that computes the same: the body, and the masked-LM head if it has one.
+    """Return a BERT checkpoint as a DistilBERT that computes the same: the body, and its head if DistilBERT has it.
 
     The same, that is, where every token has type 0: a second text of a pair is token type 1 in BERT, and DistilBERT
     knows no such thing.
@@ -80,15 +97,19 @@ def bert_to_distilbert(
     Args:
         config: The fields of BERT's config.json.
         tensors: BERT's arrays by name, with or without the prefix 'bert.'.
+        head: The head that is asked for. The body alone is returned if the BERT has another one. None: the BERT's own,
+            which must be none or one that DistilBERT has.
 
     Returns:
-        The configuration; the arrays by the names of `DistilBertModel`, or of `DistilBertForMaskedLM` if every tensor
-        of that head is there, those of `tensors` themselves but for the position embeddings, which are summed in
-        float64 and rounded to their own dtype; the names that were dropped.
+        The configuration, with the labels of BERT's; the arrays by the names of `DistilBertModel`, or of the class with
+        BERT's head if every tensor of that is there, those of `tensors` themselves but for the position embeddings,
+        which are summed in float64 and rounded to their own dtype; a sentence for each thing that was dropped or
+        changed.
 
     Raises:
         ConfigError: A field is impossible, or DistilBERT has nothing like it.
-        CheckpointError: A tensor is missing, unknown, there twice, or has another shape than the configuration says.
+        CheckpointError: A tensor is missing, unknown, there twice, or has another shape than the configuration says; or
+            no `head` is asked for, and the BERT's is one that DistilBERT does not have.
 
     Example:
         >>> import numpy as np
@@ -99,35 +120,61 @@ def bert_to_distilbert(
         >>> small = DistilBertConfig(7, 3, n_layers=1, n_heads=1, dim=2, hidden_dim=5)
         >>> shapes = {parameter.name: parameter.shape for parameter in parameter_table(small, Head.NONE)}
         >>> tensors = {theirs: np.ones(shapes[ours]) for ours, theirs in bert_names(small).items()}
-        >>> tensors["embeddings.token_type_embeddings.weight"] = np.array([[0.5, 0.25], [8.0, 8.0]])
+        >>> tensors["embeddings.token_type_embeddings.weight"] = np.array([[0.5, 0.25]])
         >>> tensors["pooler.dense.bias"] = np.ones(2)
-        >>> config, arrays, dropped = bert_to_distilbert(sizes, tensors)
-        >>> arrays["embeddings.position_embeddings.weight"][0].tolist(), dropped
-        ([1.5, 1.25], ['pooler.dense.bias'])
+        >>> config, arrays, notes = bert_to_distilbert(sizes, tensors)
+        >>> arrays["embeddings.position_embeddings.weight"][0].tolist()
+        [1.5, 1.25]
+        >>> notes[-1]
+        'Dropped, as DistilBertModel has no such parameters: pooler.dense.bias.'
     """
     new_config = _convert_config(config)
     check_sizes(new_config, {name: array.shape for name, array in tensors.items()}, "The BERT checkpoint")
     stored = _plain_names(tensors)
-    head = Head.MASKED_LM if stored.keys() >= set(bert_names(new_config, Head.MASKED_LM).values()) else Head.NONE
-    names = bert_names(new_config, head)
-    shared = {MASKED_LM["vocab_projector.weight"], SECOND_BIAS} if head is Head.MASKED_LM else set()
-    extra = {name for name in stored.keys() - names.values() if name.startswith(DROPPED)}
-    _check_names({*names.values(), TOKEN_TYPES}, stored.keys() - extra)
+    architectures = set(config.get("architectures") or ())
+    found = _common_head(new_config, architectures, stored.keys(), head)
+    names = bert_names(new_config, found)
+    expected = {*names.values(), TOKEN_TYPES}
+    dropped = {name for name in stored.keys() - expected if _is_droppable(name, head)}
+    _check_names(expected, stored.keys() - dropped, architectures)
 
     arrays = {ours: tensors[stored[theirs]] for ours, theirs in names.items()}
     token_types = tensors[stored[TOKEN_TYPES]]
-    _check_shapes(new_config, head, arrays, token_types)
-    table = POSITIONS if head is Head.NONE else f"{BODY}.{POSITIONS}"
+    _check_shapes(new_config, found, arrays, token_types)
+    table = POSITIONS if found is Head.NONE else f"{BODY}.{POSITIONS}"
     positions = arrays[table]
     arrays[table] = (positions.astype(np.float64) + token_types[0].astype(np.float64)).astype(positions.dtype)
-    return new_config, arrays, sorted({stored[name] for name in extra - shared})
+
+    notes = [_token_types_note(len(token_types)), *_dropout_notes(config, new_config, found)]
+    if found is Head.QUESTION_ANSWERING:
+        new_config.qa_dropout = 0.0  # BERT has none there
+    if found is Head.MASKED_LM:
+        for copy in sorted(dropped & SHARED.keys()):
+            if not np.array_equal(tensors[stored[copy]], tensors[stored[SHARED[copy]]]):
+                notes.append(f"Dropped, as BERT has {SHARED[copy]} in its place: {stored[copy]}, which differs.")
+        dropped -= SHARED.keys()
+    if dropped:
+        listed = ", ".join(sorted({stored[name] for name in dropped}))
+        notes.append(f"Dropped, as {found.architecture} has no such parameters: {listed}.")
+    return new_config, arrays, notes
 
 
 def bert_names(config: DistilBertConfig, head: Head = Head.NONE) -> dict[str, str]:
-    """Return BERT's name, without prefix, of each parameter of a `DistilBertModel` or `DistilBertForMaskedLM`.
+    """Return BERT's name, without prefix, of each parameter of a DistilBERT model.
 
-    The matrix of the head has no entry where it is the table of word embeddings.
+    The matrix of the masked-LM head has no entry where it is the table of word embeddings.
+
+    Args:
+        config: The configuration.
+        head: What stands on the body: nothing, or one of the heads that BERT has too: masked LM, token classification,
+            question answering.
+
+    Raises:
+        InputError: BERT has no such head.
     """
+    if head not in HEADS:
+        known = ", ".join(str(known) for known in HEADS)
+        raise InputError(f"head must be one that BERT has too ({known}), got {str(head)!r}.")
     modules = {
         ours.format(layer): theirs.format(layer) for layer in range(config.n_layers) for ours, theirs in MODULES.items()
     }
@@ -135,7 +182,7 @@ def bert_names(config: DistilBertConfig, head: Head = Head.NONE) -> dict[str, st
     for parameter in parameter_table(config, head):
         if parameter.tied_to is None:
             module, _, leaf = parameter.name.removeprefix(f"{BODY}.").rpartition(".")
-            names[parameter.name] = MASKED_LM.get(parameter.name) or f"{modules[module]}.{leaf}"
+            names[parameter.name] = HEADS[head].get(parameter.name) or f"{modules[module]}.{leaf}"
     return names
 
 
@@ -144,7 +191,12 @@ def _convert_config(fields: Mapping[str, Any]) -> DistilBertConfig:
         if fields.get(name, value) != value:
             raise ConfigError(f"{name} must be {value!r} in a BERT that becomes a DistilBERT, got {fields[name]!r}.")
     fields = {"num_hidden_layers": 12, **fields}  # the one default of BERT's that is not DistilBERT's
-    return DistilBertConfig(**{ours: fields[theirs] for theirs, ours in FIELDS.items() if theirs in fields})
+    if fields.get("classifier_dropout") is None:  # then BERT has the dropout of its layers there
+        fields.pop("classifier_dropout", None)
+    gone = FIELDS.keys() | FIXED.keys()
+    kept = {name: value for name, value in fields.items() if name not in gone and not name.startswith(MEANINGLESS)}
+    renamed = {ours: fields[theirs] for theirs, ours in FIELDS.items() if theirs in fields}
+    return DistilBertConfig.from_dict(kept | renamed)
 
 
 def _plain_names(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
@@ -158,15 +210,51 @@ def _plain_names(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
             raise CheckpointError(f"The BERT checkpoint holds {plain} twice, as {stored[plain]} and as {name}.")
         stored[plain] = name
     if SECOND_BIAS in stored:
-        stored.setdefault(MASKED_LM["vocab_projector.bias"], stored[SECOND_BIAS])
+        stored.setdefault(SHARED[SECOND_BIAS], stored[SECOND_BIAS])
     return stored
 
 
-def _check_names(expected: set[str], found: set[str]) -> None:
-    problems = {"lacks": expected - found, "holds unknown entries": found - expected}
+def _common_head(config: DistilBertConfig, architectures: Set[str], names: Set[str], asked: Head | None) -> Head:
+    """Return the head of a BERT if DistilBERT has it too, and it is the one that is asked for; else `Head.NONE`."""
+    there = []
+    for head, parameters in HEADS.items():
+        tied = {parameter.name for parameter in parameter_table(config, head) if parameter.tied_to is not None}
+        if names >= {theirs for ours, theirs in parameters.items() if ours not in tied}:
+            there.append(head)
+    if Head.TOKEN_CLASSIFICATION in there and TOKEN_CLASSIFIER not in architectures:
+        unsaid = not architectures and not any(name.startswith(POOLER) for name in names)
+        if architectures & POOLED_CLASSIFIERS or not (unsaid or asked is Head.TOKEN_CLASSIFICATION):
+            there.remove(Head.TOKEN_CLASSIFICATION)
+    if asked is None:
+        return there[-1]
+    return asked if asked in there else Head.NONE
+
+
+def _is_droppable(name: str, asked: Head | None) -> bool:
+    """Return whether a tensor that is no parameter of the result may be there: any of a head, if one is asked for."""
+    return name.startswith(DROPPED) or (asked is not None and not name.startswith(BODY_MODULES))
+
+
+def _check_names(expected: set[str], found: set[str], architectures: Set[str]) -> None:
+    unknown = found - expected
+    problems = {"lacks": expected - found, "holds unknown entries": unknown}
     text = "; ".join(f"{what}: {', '.join(sorted(names))}" for what, names in problems.items() if names)
-    if text:
-        raise CheckpointError(f"The BERT checkpoint {text}. Expected the tensors of a BertModel.")
+    if not text:
+        return
+    advice = "Expected the tensors of a BertModel, or of one for masked LM, token classification or question answering."
+    if all(name.startswith(BODY_MODULES) for name in unknown):
+        raise CheckpointError(f"The BERT checkpoint {text}. {advice}")
+    if any(name.startswith(CLASSIFIER) for name in unknown):
+        advice = (
+            "A classifier that reads BERT's pooler, which has a tanh where DistilBERT's pre_classifier has a ReLU, "
+            "cannot become DistilBERT's."
+        )
+        if not architectures & POOLED_CLASSIFIERS:
+            advice += " If it classifies tokens, give head=Head.TOKEN_CLASSIFICATION."
+    raise CheckpointError(
+        f"The BERT checkpoint {text}. {advice} Give head=Head.NONE (--head DistilBertModel) for the body alone, or "
+        "another head for the body with that head, new and to be trained."
+    )
 
 
 def _check_shapes(
@@ -182,3 +270,21 @@ def _check_shapes(
         wrong.append(f"{TOKEN_TYPES} must have shape (types, {config.dim}), got {token_types.shape}")
     if wrong:
         raise CheckpointError(f"The BERT checkpoint does not fit its configuration: {'; '.join(wrong)}.")
+
+
+def _dropout_notes(fields: Mapping[str, Any], config: DistilBertConfig, head: Head) -> list[str]:
+    rate = fields.get("classifier_dropout")
+    if head is not Head.TOKEN_CLASSIFICATION or rate in (None, config.dropout):
+        return []
+    return [
+        f"classifier_dropout={rate} was dropped: DistilBERT's token classifier has the dropout of its layers, "
+        f"{config.dropout}."
+    ]
+
+
+def _token_types_note(count: int) -> str:
+    note = "The embedding of token type 0 was added to the position embeddings"
+    if count == 1:
+        return f"{note}."
+    others = "that of type 1 was dropped" if count == 2 else f"those of types 1 to {count - 1} were dropped"
+    return f"{note}; {others}, so the second text of a pair is computed like the first."

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,12 @@ from distilbert_core.checkpoint import parse_size, render_index, replace_files, 
 from distilbert_core.config import CONFIG_FILE
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
 from distilbert_core.parameters import Head, parameter_table
+from weight_conversion.companions import TOKENIZER_FILES, file_notes, find_modules, unused_files
 from weight_conversion.formats import FORMATS, Format
 from weight_conversion.formats.base import Files, contiguous
+from weight_conversion.names import listed
 from weight_conversion.reading import open_weights
-from weight_conversion.weights import DTYPES, Tensor, Weights, file_state, read_ahead
+from weight_conversion.weights import DTYPES, Tensor, Weights, cast, file_state, read_ahead
 
 READERS = 2  # threads that read and transpose what is written next
 
@@ -41,7 +46,8 @@ def convert(
     """Convert a checkpoint to another format.
 
     Every value keeps its bits, unless `dtype` asks for another dtype. The configuration, the files of the tokenizer and
-    the model card travel along.
+    the model card travel along; to formats that sentence-transformers reads, the modules of such a model too. Whatever
+    else a local folder holds is left behind and named.
 
     Args:
         source: A folder, a weight file with config.json beside it, an embedded model, or a Hub id.
@@ -50,21 +56,24 @@ def convert(
         dtype: Dtype of the result; the source's if left out.
         head: What is to stand on the body; what the source has if left out.
         max_shard_size: Split weights that are larger than this, in bytes or as a text ('5GB').
-        force: Write into a folder that has files, and replace those of the same names.
+        force: Write into a folder that has files. Those of the same names are replaced; weights of other formats, and
+            older files of a tokenizer if the source has one, are removed, as they would be read in place of the new.
         progress: Called with the number of bytes of each tensor that has been written.
-        **where: Where to look for the source.
+        **where: Where to look for the source (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
+            `subfolder`).
 
     Returns:
-        What was converted; its `notes` say what was dropped or made on the way.
+        What was converted; its `notes` say what was dropped, made, left behind or removed on the way.
 
     Raises:
         CheckpointError: The source is not there, is damaged, is no DistilBERT, or was changed meanwhile; or the
             destination has files and `force` is not given.
         InputError: There is no such format or dtype.
         OSError: The destination cannot be written.
+        TypeError: A keyword is unknown.
 
     Warns:
-        CheckpointWarning: A tensor holds NaN or infinite values.
+        CheckpointWarning: A tensor holds NaN or infinite values, or values that are too large for `dtype`.
 
     Example:
         >>> import tempfile
@@ -84,23 +93,42 @@ def convert(
     limit = parse_size(max_shard_size)
 
     weights = open_weights(source, head, **where)
-    tensors = {name: tensor.astype(dtype or tensor.dtype) for name, tensor in weights.tensors.items()}
-    tensors = {name: _watched(name, tensor) for name, tensor in tensors.items()}
+    format = FORMATS[to]
+    vanished: dict[str, int] = {}
+    tensors = {
+        name: _cast(name, _watched(name, tensor), dtype or tensor.dtype, vanished)
+        for name, tensor in weights.tensors.items()
+    }
     config = weights.config.updated(architectures=[weights.head.architecture], torch_dtype=_common_dtype(tensors))
     files: Files = {CONFIG_FILE: config.to_json_string().encode()}
     files |= weights.companions
+    modules = find_modules(weights.source, where)
+    copied = modules if format.modules else {}
+    files |= {name: partial(shutil.copyfile, path) for name, path in copied.items()}
+    rest = unused_files(weights, folder, modules, copied)
+    read = [*weights.paths, *modules.values()]
+    state = [*weights.state, *file_state(list(modules.values()))]
 
     def check_source() -> None:
-        if file_state(weights.paths) != weights.state:
+        if file_state(read) != state:
             raise CheckpointError(f"{source} was changed while it was read; nothing was written. Run it again.")
 
     with ThreadPoolExecutor(READERS) as pool:
-        stored = read_ahead(_place(FORMATS[to], replace(weights, tensors=tensors)), pool, contiguous)
+        stored = read_ahead(_place(format, replace(weights, tensors=tensors)), pool, contiguous)
         if progress is not None:
             stored = {name: _counted(tensor, progress) for name, tensor in stored.items()}
-        files = add_weights(files, FORMATS[to], replace(weights, config=config), stored, limit)
-        replace_files(folder, files, obsolete=_old_files(folder) if force else (), before=check_source)
-    return weights
+        size = sum(tensor.nbytes for tensor in stored.values())
+        files = add_weights(files, format, replace(weights, config=config), stored, limit)
+        old = obsolete_files(folder, files)
+        replace_files(folder, files, obsolete=old, before=check_source)
+
+    notes = [] if format.unwritten is None else format.unwritten(weights.companions, replace(weights, tensors=tensors))
+    if size > limit and not format.split:
+        notes.append(f"max_shard_size={max_shard_size} was not applied: {format.title} is not split.")
+    if any(vanished.values()):
+        names = listed([name for name, count in vanished.items() if count])
+        notes.append(f"{sum(vanished.values())} values were too small for {dtype} and became 0, in {names}.")
+    return replace(weights, notes=[*weights.notes, *notes, *file_notes(rest, folder, old)])
 
 
 def _place(format: Format, weights: Weights) -> dict[str, Tensor]:
@@ -160,14 +188,46 @@ def _watched(name: str, tensor: Tensor) -> Tensor:
     return replace(tensor, read=read)
 
 
+def _cast(name: str, tensor: Tensor, dtype: str, vanished: dict[str, int]) -> Tensor:
+    """Return a tensor in another dtype, which warns of values that become infinite and counts those that become 0."""
+    if tensor.dtype == dtype:
+        return tensor
+
+    def read() -> np.ndarray:
+        array = tensor.read()
+        new = cast(array, dtype)
+        vanished[name] = int(np.count_nonzero(array) - np.count_nonzero(new))
+        large = np.count_nonzero(np.isfinite(array)) - np.count_nonzero(np.isfinite(new))
+        if large:
+            message = f"{tensor.where}: {large} values are too large for {dtype} and became infinite."
+            warnings.warn(message, CheckpointWarning, stacklevel=2)
+        return new
+
+    return replace(tensor, dtype=dtype, read=read)
+
+
 def _common_dtype(tensors: Mapping[str, Tensor]) -> str:
     return next(iter(tensors.values())).dtype
 
 
-def _old_files(folder: Path) -> list[str]:
-    """Return the weight files of all formats in a folder, which would be read in place of the new ones."""
+def obsolete_files(folder: Path, files: Iterable[str]) -> list[str]:
+    """Return the files of older checkpoints in a folder that would be read in place of, or together with, new ones.
+
+    Args:
+        folder: The folder; need not be there.
+        files: Names of the new files, which replace those of the same names.
+    """
     if not folder.is_dir():
         return []
+    new = set(files)
+    names = {name for format in FORMATS.values() for name in (format.file, format.index)}
+    for format in FORMATS.values():
+        with suppress(CheckpointError):  # it may be damaged: it need not be read any more
+            if format.beside and (folder / format.file).is_file() and format.recognise(folder / format.file):
+                names |= set(format.beside)
+    if new & set(TOKENIZER_FILES):
+        names |= set(TOKENIZER_FILES)
     stems = tuple(f"{format.file.rpartition('.')[0]}-" for format in FORMATS.values() if format.split)
-    names = {format.file for format in FORMATS.values()} | {format.index for format in FORMATS.values()}
-    return [path.name for path in folder.iterdir() if path.name in names or path.name.startswith(stems)]
+    found = {name for name in names if (folder / name).exists()}
+    found |= {path.name for path in folder.iterdir() if path.name.startswith(stems)}
+    return sorted(found - new)

@@ -6,9 +6,10 @@ The canonical names are those of the Hub's PyTorch files, e.g. 'distilbert.trans
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from distilbert_core.parameters import BODY, Head, Parameter
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.parameters import BODY, Head, Parameter, parameter_table
 from weight_conversion.layouts import LAYOUTS
 
 # What a leaf is called somewhere -> what it is called on the Hub, and whether its two axes are swapped.
@@ -34,23 +35,30 @@ TOP_MODULES = {
 }
 
 
-def canonical_name(stored: str) -> tuple[str, bool]:
-    """Return the canonical name of a stored one, and whether its kernel is stored with its axes swapped.
+# Every canonical name there is, with 0 for the layer.
+KNOWN = frozenset(parameter.name for head in Head for parameter in parameter_table(DistilBertConfig(n_layers=1), head))
+LAYER = re.compile(r"(?<=layer\.)\d+")
 
-    A name that is none of DistilBERT's comes back as it is.
+
+def split_name(stored: str) -> tuple[str, str, bool]:
+    """Return the name of the model before a stored name, the canonical name, and whether the kernel's axes are swapped.
+
+    A name that is none of DistilBERT's comes back as it is, with nothing before it.
 
     Example:
-        >>> from weight_conversion.names import canonical_name
-        >>> canonical_name("tf_distil_bert_model_2/distilbert/transformer/layer_._0/attention/q_lin/kernel:0")
-        ('distilbert.transformer.layer.0.attention.q_lin.weight', True)
+        >>> from weight_conversion.names import split_name
+        >>> split_name("tf_distil_bert_model_2/distilbert/transformer/layer_._0/attention/q_lin/kernel:0")
+        ('tf_distil_bert_model_2', 'distilbert.transformer.layer.0.attention.q_lin.weight', True)
     """
-    path = stored.removesuffix(":0").replace("layer_._", "layer/")
-    parts = re.split(r"[./]", path)
-    start = next((index for index, part in enumerate(parts) if part in TOP_MODULES), None)
-    if start is None or parts[-1] not in LEAVES:
-        return stored, False
-    leaf, swapped = LEAVES[parts[-1]]
-    return ".".join([TOP_MODULES[parts[start]] or parts[start], *parts[start + 1 : -1], leaf]), swapped
+    parts = re.split(r"[./]", stored.removesuffix(":0").replace("layer_._", "layer/"))
+    if parts[-1] in LEAVES:
+        leaf, swapped = LEAVES[parts[-1]]
+        for start, part in enumerate(parts):
+            if part in TOP_MODULES:
+                name = ".".join([TOP_MODULES[part] or part, *parts[start + 1 : -1], leaf])
+                if LAYER.sub("0", name) in KNOWN:
+                    return "/".join(parts[:start]), name, swapped
+    return "", stored, False
 
 
 # -- from canonical names ---------------------------------------------------------------------------------------
@@ -72,3 +80,17 @@ def flax_name(parameter: Parameter, head: Head) -> str:
     """Return where a parameter is in the tree of Transformers' Flax model, joined by '/'."""
     modules, leaf = LAYOUTS["flax"].path(parameter)
     return "/".join([*modules, leaf])
+
+
+# -- in sentences -----------------------------------------------------------------------------------------------
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Return names with commas between them, only the first of them where there are many.
+
+    Example:
+        >>> from weight_conversion.names import listed
+        >>> listed(["a", "b", "c", "d"], most=2)
+        'a, b and 2 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,19 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distilbert_core.checkpoint import INDEX_FILE, SHARD_PATTERN, replace_files
+from distilbert_core.checkpoint import replace_files
 from distilbert_core.config import CONFIG_FILE, NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.parameters import BODY, Head, parameter_table
-from weight_conversion.converting import add_weights
+from weight_conversion.companions import TOKENIZER_FILES, file_notes, find_modules, load_tokenizer, unused_files
+from weight_conversion.converting import add_weights, obsolete_files
 from weight_conversion.formats import FORMATS
-from weight_conversion.reading import COMPANIONS, open_weights
+from weight_conversion.reading import open_weights
 from weight_conversion.weights import Tensor, Weights, file_state
 
 if TYPE_CHECKING:
     from distilbert_core.tokenization.base import BaseTokenizer
 
-TOKENIZER_FILES = tuple(name for name in COMPANIONS if name not in ("README.md", "LICENSE"))
+MODEL_CARD = "README.md"
 WORD_ROWS = ("word_embeddings.weight", "vocab_projector.weight", "vocab_projector.bias")  # a row for each token
 TOKEN_FIELDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "decoder_start_token_id")
 STREAM_NORMS = ("embeddings.LayerNorm.weight", "sa_layer_norm.weight", "output_layer_norm.weight")
@@ -74,8 +74,8 @@ def make_student(
 ) -> Weights:
     """Write a student that begins as a part of its teacher: weights as safetensors, config.json, tokenizer files.
 
-    What is kept keeps its bits, unless `dim` is reduced: layers and tokens are left out whole. The masked-LM head of a
-    teacher comes along, a BERT's too. The model card does not, as it describes another model.
+    What is kept keeps its bits, unless `dim` is reduced: layers and tokens are left out whole. The head of a teacher
+    comes along, that of a BERT if DistilBERT has it too. The model card does not, as it describes another model.
 
     Smaller widths need no data, and are a start that training must follow. With a smaller `dim` every vector of the
     residual stream is projected onto the leading principal axes of the word embeddings, normalised as each layer norm
@@ -95,18 +95,20 @@ def make_student(
         n_heads: Number of its heads; None: as many as `dim` has room for. Given alone it sets `dim`.
         head: What is to stand on the body; what the teacher has if left out. What it lacks of that head is drawn at
             random, and noted.
-        force: Write into a folder that has files, and replace those of the same names.
+        force: Write into a folder that has files. Those of the same names are replaced; other weights, and files of a
+            tokenizer if the teacher has one, are removed.
         **where: Where to look for the teacher (`revision`, `cache_dir`, `token`, `local_files_only`,
             `force_download`, `subfolder`).
 
     Returns:
-        The student as it was written; its `notes` say what was dropped or made on the way.
+        The student as it was written; its `notes` say what was dropped, made, left behind or removed on the way.
 
     Raises:
         CheckpointError: The teacher is not there, is damaged, is no DistilBERT, or was changed meanwhile; or the
             destination has files and `force` is not given.
         InputError: The teacher has no such layers, tokens or widths.
         OSError: The destination cannot be written.
+        TypeError: A keyword is unknown.
 
     Example:
         >>> import tempfile
@@ -126,7 +128,7 @@ def make_student(
     old = weights.config
     kept = _kept_layers(old, layers)
     ids = _kept_ids(old, vocabulary)
-    companions = {name: content for name, content in weights.companions.items() if name != "README.md"}
+    companions = {name: content for name, content in weights.companions.items() if name != MODEL_CARD}
     if ids is not None and companions.keys() & {"tokenizer.json", "vocab.txt"}:
         companions = _trim_tokenizer(companions, ids)
     part = _part_config(old, kept, ids)
@@ -149,11 +151,11 @@ def make_student(
     files = add_weights(
         {CONFIG_FILE: new.to_json_string().encode(), **companions}, FORMATS["pt"], student, tensors, sys.maxsize
     )
-    shards = (path.name for path in folder.glob(SHARD_PATTERN))
-    replace_files(folder, files, obsolete=(INDEX_FILE, *shards, *TOKENIZER_FILES), before=check_teacher)
-    return replace(
-        open_weights(folder, weights.head), notes=[*weights.notes, *_reductions(old, new, kept)], companions=companions
-    )
+    old_files = obsolete_files(folder, files)
+    rest = unused_files(weights, folder, find_modules(weights.source, where))
+    replace_files(folder, files, obsolete=old_files, before=check_teacher)
+    notes = [*weights.notes, *_changes(old, new, kept), *file_notes(rest, folder, old_files)]
+    return replace(open_weights(folder, weights.head), notes=notes, companions=companions)
 
 
 def corpus_vocabulary(tokenizer: BaseTokenizer, texts: Iterable[str], size: int | None = None) -> list[int]:
@@ -256,9 +258,10 @@ def _read_part(
 
 def _trim_tokenizer(companions: Mapping[str, bytes], ids: Sequence[int]) -> dict[str, bytes]:
     """Return the files with those of a tokenizer that knows some of the tokens, numbered anew."""
+    from distilbert_core.tokenization import DistilBertTokenizerFast
     from distilbert_core.tokenization.files import SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
 
-    tokenizer = _load_tokenizer(companions)
+    tokenizer = load_tokenizer(DistilBertTokenizerFast, companions)
     renumbered = {old: new for new, old in enumerate(ids)}
     lost = [token for token in tokenizer.all_special_tokens if tokenizer.vocab[token] not in renumbered]
     if lost:
@@ -276,23 +279,16 @@ def _trim_tokenizer(companions: Mapping[str, bytes], ids: Sequence[int]) -> dict
     ]
     options = json.loads(files[TOKENIZER_CONFIG_FILE])
     del options["added_tokens_decoder"]  # the engine knows them
-    trimmed = _load_tokenizer(
+    trimmed = load_tokenizer(
+        DistilBertTokenizerFast,
         {
             TOKENIZER_FILE: json.dumps(engine).encode(),
             TOKENIZER_CONFIG_FILE: json.dumps(options).encode(),
             SPECIAL_TOKENS_FILE: files[SPECIAL_TOKENS_FILE],
-        }
+        },
     )
     others = {name: content for name, content in companions.items() if name not in TOKENIZER_FILES}
     return others | trimmed.files()
-
-
-def _load_tokenizer(files: Mapping[str, bytes]) -> BaseTokenizer:
-    from distilbert_core.tokenization import DistilBertTokenizerFast
-
-    with tempfile.TemporaryDirectory() as folder:
-        replace_files(folder, files)
-        return DistilBertTokenizerFast.from_pretrained(folder)
 
 
 # -- widths -----------------------------------------------------------------------------------------------------
@@ -406,15 +402,19 @@ def _stream_axes(arrays: Mapping[str, np.ndarray], dim: int) -> np.ndarray:
     return np.linalg.eigh(total).eigenvectors[:, : -dim - 1 : -1]
 
 
-def _reductions(old: DistilBertConfig, new: DistilBertConfig, layers: Sequence[int]) -> list[str]:
-    """Return a sentence for each size that is not the teacher's."""
+def _changes(old: DistilBertConfig, new: DistilBertConfig, layers: Sequence[int]) -> list[str]:
+    """Return a sentence for each size, token and table that is not the teacher's."""
     notes = []
     if layers != list(range(old.n_layers)):
         notes.append(f"Of {old.n_layers} layers, {', '.join(map(str, layers))} were kept.")
     if new.vocab_size < old.vocab_size:
         notes.append(f"Of {old.vocab_size} tokens, {new.vocab_size} were kept.")
+    lost = [name for name in TOKEN_FIELDS if getattr(old, name) is not None and getattr(new, name) is None]
+    notes += [f"{name} is None now: token {getattr(old, name)} was not kept." for name in lost]
     for name in ("dim", "n_heads", "hidden_dim"):
         before, after = getattr(old, name), getattr(new, name)
         if after < before:
             notes.append(f"{name} was reduced from {before} to {after}.")
+    if old.sinusoidal_pos_embds and not new.sinusoidal_pos_embds:
+        notes.append("The position table is a learned one now: projected, it is no table of sines any more.")
     return notes

@@ -7,7 +7,6 @@ in float32 is rounding.
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ import numpy as np
 
 from distilbert_core.backends import BACKENDS, available_backends, backend_class, load_backend
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.errors import BackendNotInstalledError, CheckpointWarning, InputError
+from distilbert_core.errors import BackendNotInstalledError, InputError
 from distilbert_core.hub import find_file
 from distilbert_core.inference import TOKEN_HEADS
 from distilbert_core.parameters import Head, parameter_table
 from weight_conversion.comparing import relative_to
 from weight_conversion.converting import convert
-from weight_conversion.reading import open_weights
+from weight_conversion.reading import check_keywords, open_weights
 from weight_conversion.weights import Weights
 
 TEXTS = (
@@ -160,12 +159,14 @@ def verify(
         BackendNotInstalledError: A backend, or any at all, is not installed.
         CheckpointError: A checkpoint is not there, is damaged, or is no DistilBERT.
         InputError: No checkpoint is given, or their sizes differ.
+        TypeError: A keyword is unknown.
 
     Example:
         >>> from weight_conversion.verifying import verify
         >>> verify(["sst2-tiny"], ["pt"]).passed
         True
     """
+    check_keywords(where)
     if not sources:
         raise InputError("sources must name at least one checkpoint, got none.")
     names = _backends(backends)
@@ -175,8 +176,10 @@ def verify(
     runs: list[Run] = []
     with tempfile.TemporaryDirectory() as temporary:
         folders = [Path(temporary, str(number)) for number in range(len(sources))]
-        for source, folder in zip(sources, folders, strict=True):
-            notes += [f"{source}: {note}" for note in convert(source, folder, "pt", head=head, **where).notes]
+        for source, folder, weights in zip(sources, folders, opened, strict=True):
+            same = weights if weights.head is head else open_weights(source, head, **where)
+            notes += [f"{source}: {note}" for note in same.notes]  # those of `convert` are about files too
+            convert(source, folder, "pt", head=head, **where)
         inputs, kind = make_inputs(folders, opened[0].config, head)
         reference: dict[str, np.ndarray] | None = None
         for dtype in DTYPES:
@@ -296,8 +299,7 @@ def compute(
     """
     model_class = backend_class(backend, head)
     options = {"output_hidden_states": True, "output_attentions": attentions, "return_dict": True}
-    with ON_CPU[backend]() as to_tensor, warnings.catch_warnings():
-        warnings.simplefilter("ignore", CheckpointWarning)
+    with ON_CPU[backend]() as to_tensor:
         model = model_class.from_pretrained(folder, dtype=dtype, device="cpu", **options)
         outputs = model(**{name: to_tensor(array) for name, array in inputs.items()})
         found = {name: np.asarray(value, np.float64) for name, value in _in_order(outputs)}

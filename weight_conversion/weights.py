@@ -57,7 +57,13 @@ class Tensor:
         """Return the same in another dtype."""
         if dtype == self.dtype:
             return self
-        return replace(self, dtype=dtype, read=lambda: self.read().astype(DTYPES[dtype]))
+        return replace(self, dtype=dtype, read=lambda: cast(self.read(), dtype))
+
+
+def cast(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Return an array in another dtype; what is too large for it becomes infinite, what is too small 0."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return array.astype(DTYPES[dtype])
 
 
 def read_ahead(
@@ -97,9 +103,11 @@ class Weights:
         head: What stands on the body.
         tensors: Every parameter that is stored, by canonical name, in the order and the shapes of the parameter table.
         format: Name of the format it was read from.
+        source: The folder or Hub id it was read from.
+        folder: The local folder that it is; None if it is on the Hub, or if one file of a folder was chosen.
         paths: The files it was read from.
         state: What these files were like before anything was read; see `file_state`.
-        companions: Content of the files that travel along: of the tokenizer, and the model card.
+        companions: Content of the files that travel along to any format: of the tokenizer, and the model card.
         notes: What was dropped, added or changed on the way, one sentence each.
     """
 
@@ -107,6 +115,8 @@ class Weights:
     head: Head
     tensors: Mapping[str, Tensor]
     format: str = ""
+    source: str | Path = ""
+    folder: Path | None = None
     paths: list[Path] = field(default_factory=list)
     state: list[tuple[int, ...]] = field(default_factory=list)
     companions: dict[str, bytes] = field(default_factory=dict)

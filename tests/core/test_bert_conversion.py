@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import ml_dtypes
 import numpy as np
 import pytest
 from checkpoints import small_config
 
-from distilbert_core import CheckpointError, ConfigError, Head, parameter_table
-from weight_conversion import bert_names, bert_to_distilbert
+from distilbert_core import CheckpointError, ConfigError, Head, InputError, parameter_table
+from distilbert_core.checkpoint import save_checkpoint
+from weight_conversion import bert_names, bert_to_distilbert, open_weights
 
 FIELDS = {
     "model_type": "bert",
@@ -75,6 +78,17 @@ MASKED_LM = {
 DECODER = "cls.predictions.decoder.weight"
 SECOND_BIAS = "cls.predictions.decoder.bias"
 
+TOKEN_TYPE_NOTE = (
+    "The embedding of token type 0 was added to the position embeddings; that of type 1 was dropped, so the second "
+    "text of a pair is computed like the first."
+)
+POOLER = ["pooler.dense.bias", "pooler.dense.weight"]
+
+
+def notes_of(head, dropped):
+    """The notes on a BERT with two token types of which some tensors were dropped."""
+    return [TOKEN_TYPE_NOTE, f"Dropped, as {head.architecture} has no such parameters: {', '.join(dropped)}."]
+
 
 def bert_tensors(dtype="float32"):
     rng = np.random.default_rng(5)
@@ -84,9 +98,9 @@ def bert_tensors(dtype="float32"):
 def test_every_tensor_arrives_under_its_name():
     tensors = bert_tensors()
     originals = {name: array.copy() for name, array in tensors.items()}
-    config, arrays, dropped = bert_to_distilbert(FIELDS, tensors)
+    config, arrays, notes = bert_to_distilbert(FIELDS, tensors)
     assert list(arrays) == [parameter.name for parameter in parameter_table(config, Head.NONE)]
-    assert dropped == ["pooler.dense.bias", "pooler.dense.weight"]
+    assert notes == notes_of(Head.NONE, POOLER)
     expected = {
         "embeddings.word_embeddings.weight": "embeddings.word_embeddings.weight",
         "embeddings.LayerNorm.bias": "embeddings.LayerNorm.bias",
@@ -101,7 +115,7 @@ def test_every_tensor_arrives_under_its_name():
     }
     for ours, theirs in expected.items():
         assert np.array_equal(arrays[ours], originals[theirs]), ours
-    assert set(bert_names(config).values()) == SHAPES.keys() - set(dropped) - {TOKEN_TYPES}
+    assert set(bert_names(config).values()) == SHAPES.keys() - {*POOLER, TOKEN_TYPES}
     assert all(np.array_equal(tensors[name], originals[name]) for name in originals)  # the caller's are left alone
 
 
@@ -110,6 +124,31 @@ def test_configuration():
     dropouts = {"dropout": 0.25, "attention_dropout": 0.125}
     expected = small_config(activation="relu", **dropouts, initializer_range=0.5, pad_token_id=3, num_labels=2)
     assert config.to_dict() == expected.to_dict()
+
+
+def test_fields_without_another_name_go_along():
+    fields = {**FIELDS, "id2label": {"0": "no", "1": "yes", "2": "?"}, "label2id": {"no": 0, "yes": 1, "?": 2}}
+    fields |= {"problem_type": "regression", "output_attentions": True, "my_field": [1], "tie_word_embeddings": False}
+    fields |= {"classifier_dropout": 0.375, "architectures": ["BertModel"], "pooler_fc_size": 768}
+    config, _, _ = bert_to_distilbert(fields, bert_tensors())
+    assert config.id2label == {0: "no", 1: "yes", 2: "?"}
+    assert (config.problem_type, config.output_attentions, config.my_field) == ("regression", True, [1])
+    assert (config.tie_word_embeddings, config.seq_classif_dropout) == (False, 0.375)
+    assert config.architectures is None
+    assert not {"pooler_fc_size", "type_vocab_size", "hidden_act", "classifier_dropout"} & config.to_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("count", "end"),
+    [
+        (1, "to the position embeddings."),
+        (2, "; that of type 1 was dropped, so the second text of a pair is computed like the first."),
+        (4, "; those of types 1 to 3 were dropped, so the second text of a pair is computed like the first."),
+    ],
+)
+def test_token_types_that_are_dropped_are_said(count, end):
+    _, _, notes = bert_to_distilbert(FIELDS, bert_tensors() | {TOKEN_TYPES: np.ones((count, 12))})
+    assert notes[0].endswith(end)
 
 
 def test_layers_of_bert_base_where_the_configuration_does_not_say():
@@ -139,9 +178,9 @@ def test_names_of_a_model_with_a_head_and_of_old_checkpoints():
         "cls.seq_relationship.weight": np.zeros((2, 12)),
     }
     positions = {"bert.embeddings.position_ids": np.arange(23)[None]}
-    _, arrays, dropped = bert_to_distilbert(FIELDS, {**old, **heads, **positions})
+    _, arrays, notes = bert_to_distilbert(FIELDS, {**old, **heads, **positions})
     _, expected, _ = bert_to_distilbert(FIELDS, plain)
-    assert dropped == sorted([*heads, *positions, "bert.pooler.dense.bias", "bert.pooler.dense.weight"])
+    assert notes == notes_of(Head.NONE, sorted([*heads, *positions, *(f"bert.{name}" for name in POOLER)]))
     assert list(arrays) == list(expected)
     assert all(np.array_equal(arrays[name], expected[name]) for name in expected)
 
@@ -164,13 +203,15 @@ def test_masked_lm_head(tied, bias, decoder):
         del tensors["cls.predictions.bias"]
     if not decoder:
         del tensors[DECODER]
-    config, arrays, dropped = bert_to_distilbert({**FIELDS, "tie_word_embeddings": tied}, tensors)
-    pooler = ["bert.pooler.dense.bias", "bert.pooler.dense.weight"]
+    if tied and decoder:
+        tensors[DECODER] = tensors["bert.embeddings.word_embeddings.weight"]
+    config, arrays, notes = bert_to_distilbert({**FIELDS, "tie_word_embeddings": tied}, tensors)
+    pooler = [f"bert.{name}" for name in POOLER]
     if not tied and not decoder:  # then there is no whole head
         assert not [name for name in arrays if name.startswith("vocab_")]
-        assert dropped == sorted([*pooler, *(name for name in tensors if name.startswith("cls."))])
+        assert notes == notes_of(Head.NONE, [*pooler, *sorted(name for name in tensors if name.startswith("cls."))])
         return
-    assert dropped == pooler
+    assert notes == notes_of(Head.MASKED_LM, pooler)
     assert config.tie_word_embeddings is tied
     table = parameter_table(config, Head.MASKED_LM)
     assert list(arrays) == [parameter.name for parameter in table if parameter.tied_to is None]
@@ -183,6 +224,128 @@ def test_masked_lm_head(tied, bias, decoder):
         assert np.array_equal(arrays[f"distilbert.{name}"], array), name
 
 
+@pytest.mark.parametrize(
+    ("copy", "original"), [(DECODER, "embeddings.word_embeddings.weight"), (SECOND_BIAS, "cls.predictions.bias")]
+)
+def test_a_copy_that_differs_is_said(copy, original):
+    tensors = masked_lm_tensors()
+    tensors[DECODER] = tensors["bert.embeddings.word_embeddings.weight"].copy()
+    tensors[SECOND_BIAS] = tensors["cls.predictions.bias"].copy()
+    assert len(bert_to_distilbert(FIELDS, tensors)[2]) == 2
+    tensors[copy][3] += 1
+    _, arrays, notes = bert_to_distilbert(FIELDS, tensors)
+    assert notes[1] == f"Dropped, as BERT has {original} in its place: {copy}, which differs."
+    assert np.array_equal(arrays["vocab_projector.bias"], tensors["cls.predictions.bias"])
+
+
+# -- the heads of tokens ----------------------------------------------------------------------------------------
+
+ROWS = {"classifier": 5, "qa_outputs": 2}
+LABELS = {"id2label": {str(index): f"label {index}" for index in range(5)}}
+TOKENS = Head.TOKEN_CLASSIFICATION
+POOLED = "A classifier that reads BERT's pooler, which has a tanh where DistilBERT's pre_classifier has a ReLU, cannot "
+
+
+def tensors_with(layer, pooler=True):
+    """A BERT with a dense layer on it, and the arrays of that by their names, which are the same in DistilBERT."""
+    rng = np.random.default_rng(7)
+    top = {f"{layer}.weight": rng.normal(size=(ROWS[layer], 12)), f"{layer}.bias": rng.normal(size=ROWS[layer])}
+    body = {f"bert.{name}": array for name, array in bert_tensors().items() if pooler or name not in POOLER}
+    return body | top, top
+
+
+@pytest.mark.parametrize(
+    ("layer", "architecture", "pooler", "asked", "head"),
+    [
+        ("classifier", "BertForTokenClassification", False, None, TOKENS),
+        ("classifier", "BertForTokenClassification", True, None, TOKENS),  # as Transformers wrote it before 4.0
+        ("classifier", "BertForTokenClassification", True, TOKENS, TOKENS),
+        ("classifier", None, False, None, TOKENS),
+        ("classifier", None, True, TOKENS, TOKENS),
+        ("classifier", "MyTagger", True, TOKENS, TOKENS),
+        ("qa_outputs", "BertForQuestionAnswering", False, None, Head.QUESTION_ANSWERING),
+        ("qa_outputs", None, True, Head.QUESTION_ANSWERING, Head.QUESTION_ANSWERING),
+    ],
+)
+def test_heads_of_tokens(layer, architecture, pooler, asked, head):
+    tensors, top = tensors_with(layer, pooler)
+    fields = FIELDS | LABELS | ({"architectures": [architecture]} if architecture else {})
+    config, arrays, notes = bert_to_distilbert(fields, tensors, asked)
+    assert list(arrays) == [parameter.name for parameter in parameter_table(config, head)]
+    for name, array in top.items():
+        assert np.array_equal(arrays[name], array), name
+    _, body, _ = bert_to_distilbert(FIELDS, bert_tensors())
+    for name, array in body.items():
+        assert np.array_equal(arrays[f"distilbert.{name}"], array), name
+    assert config.id2label[4] == "label 4"
+    assert config.qa_dropout == (0.0 if layer == "qa_outputs" else 0.1)
+    assert notes == (notes_of(head, [f"bert.{name}" for name in POOLER]) if pooler else [TOKEN_TYPE_NOTE])
+
+
+@pytest.mark.parametrize(("rate", "said"), [(None, False), (0.25, False), (0.5, True)])
+def test_a_dropout_of_the_token_classifier_alone_is_said(rate, said):
+    tensors, _ = tensors_with("classifier", pooler=False)
+    _, _, notes = bert_to_distilbert(FIELDS | LABELS | {"classifier_dropout": rate}, tensors)
+    note = "classifier_dropout=0.5 was dropped: DistilBERT's token classifier has the dropout of its layers, 0.25."
+    assert notes[1:] == ([note] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "hint"),
+    [
+        ("BertForSequenceClassification", ""),
+        ("BertForMultipleChoice", ""),
+        ("MyClassifier", "If it classifies tokens, give head=Head.TOKEN_CLASSIFICATION. "),
+        (None, "If it classifies tokens, give head=Head.TOKEN_CLASSIFICATION. "),
+    ],
+)
+def test_a_classifier_on_the_pooler_is_refused(architecture, hint):
+    tensors, _ = tensors_with("classifier")
+    with pytest.raises(CheckpointError) as caught:
+        bert_to_distilbert(FIELDS | LABELS | ({"architectures": [architecture]} if architecture else {}), tensors)
+    assert str(caught.value) == (
+        f"The BERT checkpoint holds unknown entries: classifier.bias, classifier.weight. {POOLED}become DistilBERT's. "
+        f"{hint}Give head=Head.NONE (--head DistilBertModel) for the body alone, or another head for the body with "
+        "that head, new and to be trained."
+    )
+
+
+@pytest.mark.parametrize("asked", [Head.NONE, Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION, TOKENS])
+def test_the_body_of_a_bert_with_a_classifier_on_its_pooler(tmp_path, asked):
+    """No head takes the classifier's arrays: where a head is asked for, all of it is new."""
+    tensors, top = tensors_with("classifier")
+    fields = FIELDS | LABELS | {"architectures": ["BertForSequenceClassification"]}
+    _, arrays, notes = bert_to_distilbert(fields, tensors, asked)
+    _, body, _ = bert_to_distilbert(FIELDS, bert_tensors())
+    assert list(arrays) == list(body)
+    assert notes == notes_of(Head.NONE, [*(f"bert.{name}" for name in POOLER), *sorted(top)])
+
+    save_checkpoint(tmp_path, tensors, {"config.json": json.dumps(fields).encode()})
+    weights = open_weights(tmp_path, asked)
+    new = [p.name for p in parameter_table(weights.config, asked) if p.tied_to is None and "distilbert." not in p.name]
+    new = [name for name in new if name not in body]
+    assert weights.notes == ([f"New, and to be trained before use: {', '.join(new)}."] if new else []) + notes
+    if "classifier.weight" in weights.tensors:
+        assert not np.array_equal(weights.tensors["classifier.weight"].read(), top["classifier.weight"])
+
+
+def test_other_heads_are_dropped_where_one_is_asked_for():
+    extra = {"bert.lstm.weight": (3, 12), "scale": ()}
+    tensors = bert_tensors() | {name: np.ones(shape) for name, shape in extra.items()}
+    _, _, notes = bert_to_distilbert(FIELDS, tensors, Head.NONE)
+    assert notes == notes_of(Head.NONE, ["bert.lstm.weight", *POOLER, "scale"])
+    with pytest.raises(CheckpointError, match=r"holds unknown entries: lstm\.weight, scale\. Expected the ten"):
+        bert_to_distilbert(FIELDS, tensors)
+
+
+def test_names_of_a_head_that_bert_does_not_have():
+    with pytest.raises(InputError, match=r"head must be one that BERT has too \(.*\), got 'ForMultipleChoice'\."):
+        bert_names(small_config(), Head.MULTIPLE_CHOICE)
+
+
+# -- what is refused --------------------------------------------------------------------------------------------
+
+
 def test_masked_lm_head_of_another_shape():
     tensors = masked_lm_tensors() | {"cls.predictions.bias": np.zeros(48)}
     with pytest.raises(CheckpointError, match=r"cls\.predictions\.bias must have shape \(47,\), got \(48,\)\."):
@@ -192,7 +355,10 @@ def test_masked_lm_head_of_another_shape():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({QUERY: None}, f"The BERT checkpoint lacks: {QUERY}. Expected the tensors of a BertModel."),
+        (
+            {QUERY: None},
+            f"The BERT checkpoint lacks: {QUERY}. Expected the tensors of a BertModel, or of one for mas",
+        ),
         ({TOKEN_TYPES: None, QUERY: None}, f"lacks: {TOKEN_TYPES}, {QUERY}."),
         ({"encoder.layer.2.output.dense.bias": (12,)}, "holds unknown entries: encoder.layer.2.output.dense.bias."),
         ({QUERY: None, "query": (12, 12)}, f"lacks: {QUERY}; holds unknown entries: query."),
@@ -211,9 +377,11 @@ def test_tensors_that_do_not_fit(changes, message):
             del tensors[name]
         else:
             tensors[name] = np.ones(shape)
-    with pytest.raises(CheckpointError) as caught:
-        bert_to_distilbert(FIELDS, tensors)
-    assert message in str(caught.value)
+    outside_the_body = "query" in changes  # is dropped where a head is asked for
+    for asked in (None,) if outside_the_body else (None, Head.NONE):
+        with pytest.raises(CheckpointError) as caught:
+            bert_to_distilbert(FIELDS, tensors, asked)
+        assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import fresh_python
 
-from distilbert_core import Head
+from distilbert_core import DEFAULT_MODEL, Head
 from distilbert_core.checkpoint import save_checkpoint
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
-from weight_conversion import FORMATS, convert
+from weight_conversion import FORMATS, companions, convert, make_student, open_weights, reading, verify
 
 WITHOUT_FRAMEWORK = ("pt", "tf", "flax", "h5", "msgpack", "keras", "keras-weights")
 
@@ -86,6 +86,41 @@ def test_infinite_values_are_kept_with_a_warning(tmp_path: Path, to: str) -> Non
     assert bits(arrays_of(tmp_path / "new")) == bits(arrays)
 
 
+@pytest.mark.parametrize("to", ["pt", "keras"])
+def test_values_that_a_dtype_cannot_hold_are_said(tmp_path: Path, to: str) -> None:
+    arrays = random_arrays(small_config(), Head.NONE, dtype="float32")
+    for name in ("embeddings.LayerNorm.bias", "transformer.layer.1.ffn.lin2.bias"):
+        arrays[name][:4] = [1e-9, -2e-8, 0, 1]  # 3e-8 is the smallest magnitude that is not rounded to 0
+    arrays["embeddings.LayerNorm.weight"][:3] = [7e4, -np.inf, 65504]
+    save_checkpoint(tmp_path / "source", arrays, {"config.json": small_config().to_json_string().encode()})
+    with pytest.warns(CheckpointWarning) as caught:
+        weights = convert(tmp_path / "source", tmp_path / "new", to, dtype="float16")
+    name = "embeddings.LayerNorm.weight"
+    where = f"{tmp_path / 'source' / 'model.safetensors'}: {name}"
+    assert {str(warning.message) for warning in caught} == {
+        f"{where}: {name} holds NaN or infinite values.",
+        f"{where}: 1 values are too large for float16 and became infinite.",
+    }
+    assert weights.notes == [
+        "4 values were too small for float16 and became 0, in embeddings.LayerNorm.bias, "
+        "transformer.layer.1.ffn.lin2.bias."
+    ]
+    found = arrays_of(tmp_path / "new")
+    assert found[name][:3].tolist() == [np.inf, -np.inf, 65504]
+    assert found["embeddings.LayerNorm.bias"][:4].tolist() == [0, 0, 0, 1]
+
+
+def test_what_onnx_rounds_is_said(tmp_path: Path) -> None:
+    arrays = random_arrays(small_config(), Head.NONE, dtype="float32")
+    arrays["embeddings.LayerNorm.bias"] = arrays["embeddings.LayerNorm.bias"].astype("float64")
+    save_checkpoint(tmp_path, arrays, {"config.json": small_config().to_json_string().encode()})
+    for to in ("onnx", "onnx-int8"):
+        unwritten = FORMATS[to].unwritten
+        assert unwritten is not None
+        assert unwritten({}, open_weights(tmp_path)) == ["The graph is float32: tensors of float64 were rounded to it."]
+        assert unwritten({}, open_weights(DEFAULT_MODEL)) == []  # float16, which float32 holds
+
+
 def test_large_values_are_not_taken_for_infinite_ones(tmp_path: Path) -> None:
     arrays = random_arrays(small_config(), Head.NONE, dtype="float32")
     arrays["embeddings.LayerNorm.bias"][:] = 3e38  # finite, but their sum is not
@@ -95,7 +130,202 @@ def test_large_values_are_not_taken_for_infinite_ones(tmp_path: Path) -> None:
         convert(tmp_path / "large", tmp_path / "new", "tf")
 
 
+# -- what is dropped --------------------------------------------------------------------------------------------
+
+OWN = {  # what a user's class, or training, may save beside the table's
+    "extra.weight": np.ones((3, 5), np.float32),
+    "batches": np.array(7),  # an integer without a module, and a scalar
+    "mask": np.array([True, False]),
+    "my.embeddings.weight": np.ones(2),
+    "head.classifier.weight": np.ones((7, 12), np.float32),  # of a layer that only has a name like DistilBERT's
+    "head.classifier.bias": np.ones(7, np.float32),
+    "optimizer/vars/0": np.ones(3, np.float32),
+    "opt_state/0/mu/embeddings/word_embeddings/embedding": np.ones((47, 12), np.float32),
+}
+OWN_NOTES = [
+    "The state of the optimizer was dropped: 2 arrays from opt_state/0/mu/embeddings/word_embeddings/embedding on.",
+    "Dropped, as DistilBertModel has no such parameters: batches, extra.weight, head.classifier.bias, "
+    "head.classifier.weight, mask, my.embeddings.weight.",
+]
+
+
+def test_entries_beside_the_table_are_named(tmp_path: Path) -> None:
+    arrays = random_arrays(small_config(), Head.NONE, dtype="float32")
+    save_checkpoint(tmp_path / "source", arrays | OWN, {"config.json": small_config().to_json_string().encode()})
+    weights = convert(tmp_path / "source", tmp_path / "new", "msgpack")
+    assert (weights.head, weights.notes) == (Head.NONE, OWN_NOTES)
+    assert bits(arrays_of(tmp_path / "new")) == bits(arrays)
+
+
+@pytest.mark.parametrize(("change", "said"), [(0.0, False), (1.0, True)])
+def test_a_projector_that_is_not_the_embeddings_is_said(tmp_path: Path, change: float, said: bool) -> None:
+    arrays = random_arrays(small_config(), Head.MASKED_LM, dtype="float32")
+    words = arrays["distilbert.embeddings.word_embeddings.weight"]
+    copy = {"vocab_projector.weight": words + np.float32(change)}
+    save_checkpoint(tmp_path / "source", arrays | copy, {"config.json": small_config().to_json_string().encode()})
+    note = (
+        "Dropped, as tie_word_embeddings of config.json is true: vocab_projector.weight, which differs from the word "
+        "embeddings. Set that to false to keep it."
+    )
+    assert open_weights(tmp_path / "source").notes == ([note] if said else [])
+
+
+def test_datasets_that_no_list_of_a_file_names_are_said(source: Path, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    convert(source, tmp_path / "old", "h5")
+    with h5py.File(tmp_path / "old" / "tf_model.h5", "r+") as file:
+        file["top_level_model_weights/temperature:0"] = np.ones(1, np.float32)
+    note = "such parameters: top_level_model_weights/temperature:0."
+    assert [entry[-len(note) :] for entry in open_weights(tmp_path / "old").notes] == [note]
+
+
+def test_metadata_of_safetensors_are_said(source: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    file = source / "model.safetensors"
+    save_file(load_file(file), file, metadata={"format": "pt", "step": "7", "author": "me"})
+    assert convert(source, tmp_path / "new").notes == ["Metadata of model.safetensors were dropped: author, step."]
+
+
+@pytest.mark.parametrize("to", ["pt", "keras"])
+def test_shards_that_a_format_does_not_have_are_said(source: Path, tmp_path: Path, to: str) -> None:
+    notes = convert(source, tmp_path / "new", to, max_shard_size="2KB").notes
+    title = "Keras' .keras file of this project's model"
+    assert notes == ([] if to == "pt" else [f"max_shard_size=2KB was not applied: {title} is not split."])
+
+
+# -- what is left behind ----------------------------------------------------------------------------------------
+
+MODULES = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    {"idx": 2, "name": "2", "path": "2_Normalize/", "type": "sentence_transformers.models.Normalize"},
+    {"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"},
+]
+SENTENCE_FILES = {
+    "modules.json": json.dumps(MODULES).encode(),
+    "config_sentence_transformers.json": b'{"similarity_fn_name": "cosine"}',
+    "sentence_bert_config.json": b'{"max_seq_length": 21}',
+    "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
+    "3_Dense/config.json": b'{"in_features": 12}',
+    "3_Dense/pytorch_model.bin": b"is copied, and never opened",
+}
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("to", WITHOUT_FRAMEWORK)
+def test_modules_of_sentence_transformers(source: Path, tmp_path: Path, to: str) -> None:
+    write_files(source, SENTENCE_FILES)
+    (source / "2_Normalize").mkdir()
+    notes = convert(source, tmp_path / "new", to).notes
+    if to == "pt":
+        assert notes == []
+        assert {name: files_of(tmp_path / "new")[name] for name in SENTENCE_FILES} == SENTENCE_FILES
+    else:
+        assert notes == [
+            "Left behind: 1_Pooling/, 3_Dense/, config_sentence_transformers.json, modules.json, "
+            "sentence_bert_config.json."
+        ]
+        assert not files_of(tmp_path / "new").keys() & SENTENCE_FILES.keys()
+
+
+@pytest.mark.parametrize("to", ["pt", "msgpack"])
+def test_modules_on_the_hub(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str) -> None:
+    """Only files that are asked for by name are there."""
+    write_files(source, SENTENCE_FILES)
+
+    def fetch(repository: str, name: str, **where: Any) -> Path | None:
+        assert (repository, where) == ("someone/sentences", {"revision": "v2"})
+        return source / name if (source / name).is_file() else None
+
+    for module in (companions, reading):
+        monkeypatch.setattr(module, "find_file", fetch)
+    monkeypatch.setattr(reading, "resolve_file", fetch)
+    notes = convert("someone/sentences", tmp_path / "new", to, revision="v2").notes
+    if to == "pt":
+        assert notes == []
+        assert {name: files_of(tmp_path / "new")[name] for name in SENTENCE_FILES} == SENTENCE_FILES
+    else:
+        assert notes == [f"Left behind: {', '.join(SENTENCE_FILES)}."]
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ([{"path": "../other"}], r"modules\.json must name folders below its own, got '\.\./other'\."),
+        ([{"path": "a/../../other"}], r"must name folders below its own, got 'a/\.\./\.\./other'\."),
+        ([{"path": "/etc"}], r"must name folders below its own, got '/etc'\."),
+        ([{"path": "C:\\other"}], "must name folders below its own, got"),
+        ([{"path": "..\\other"}], "must name folders below its own, got"),
+        ([{"path": "a\0b"}], "must name folders below its own, got"),
+        ([{"path": 5}], r"modules\.json is no valid list of modules \(TypeError"),
+        ([{"name": "0"}], r"modules\.json is no valid list of modules \(KeyError"),
+        ({"path": "1_Pooling"}, r"modules\.json is no valid list of modules \(TypeError"),
+        (5, r"modules\.json is no valid list of modules \(TypeError"),
+    ],
+)
+def test_modules_outside_the_folder_are_refused(source: Path, tmp_path: Path, modules: Any, message: str) -> None:
+    (source / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(CheckpointError, match=message):
+        convert(source, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_module_that_changes_meanwhile_is_noticed(source: Path, tmp_path: Path) -> None:
+    write_files(source, SENTENCE_FILES)
+    with pytest.raises(CheckpointError, match="source was changed while it was read; nothing was written"):
+        convert(source, tmp_path / "new", progress=lambda _: (source / "1_Pooling/config.json").write_bytes(b"{}"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_whatever_else_a_folder_holds_is_named(source: Path, tmp_path: Path) -> None:
+    files = ("tf_model.h5", "onnx/model.onnx", "onnx/more/notes.txt", "optimizer.pt", "training/state.json")
+    write_files(source, dict.fromkeys((*files, "vocab.txt", ".gitattributes", ".git/HEAD"), b""))
+    (source / "empty").mkdir()
+    expected = ["Left behind: onnx/, optimizer.pt, tf_model.h5, training/."]
+    assert convert(source, tmp_path / "new").notes == expected
+    assert convert(source, source / "new", "tf").notes == expected
+    assert convert(source, source / "new", "flax", force=True).notes == expected
+    assert convert(source / "model.safetensors", tmp_path / "chosen").notes == []  # one file is what was asked for
+    write_files(source, {f"{number}.txt": b"" for number in range(9)})
+    assert convert(source, tmp_path / "newer").notes == [
+        "Left behind: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt, 5.txt, 6.txt, 7.txt and 6 more."
+    ]
+
+
+@pytest.mark.parametrize("shard_size", ["5GB", "2KB"])
+@pytest.mark.parametrize("format", WITHOUT_FRAMEWORK)
+def test_nothing_of_a_whole_checkpoint_is_left_behind(
+    source: Path, tmp_path: Path, format: str, shard_size: str
+) -> None:
+    write_files(source, {"README.md": b"# A model", "tokenizer_config.json": b"{}"})
+    convert(source, tmp_path / "old", format, max_shard_size=shard_size)
+    assert convert(tmp_path / "old", tmp_path / "new").notes == []
+    assert (tmp_path / "new/README.md").read_bytes() == b"# A model"
+
+
 # -- what is refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda source, folder, **where: convert(source, folder, **where),
+        lambda source, folder, **where: make_student(source, folder, **where),
+        lambda source, folder, **where: open_weights(source, **where),
+        lambda source, folder, **where: verify([source], [], **where),
+    ],
+    ids=["convert", "make_student", "open_weights", "verify"],
+)
+def test_unknown_keywords_are_refused(source: Path, tmp_path: Path, call: Any) -> None:
+    with pytest.raises(TypeError, match=r"^Unknown keyword argument\(s\): dtyp, too\.$"):
+        call(source, tmp_path / "new", too=1, revision=None, dtyp="float16")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
@@ -143,9 +373,35 @@ def test_force_replaces_the_weights_of_every_format_and_nothing_else(source: Pat
     assert bits(arrays_of(destination)) == bits(arrays_of(source))
 
 
+def test_older_files_that_would_be_read_with_the_new_ones_are_removed(source: Path, tmp_path: Path) -> None:
+    """Files of another tokenizer, of another preset: what stays is a whole checkpoint."""
+    destination = tmp_path / "new"
+    preset = convert(source, destination, "kerashub")
+    assert preset.head is Head.SEQUENCE_CLASSIFICATION
+    write_files(destination, {"vocab.txt": b"of another tokenizer", "metadata.txt": b"mine"})
+    (source / "tokenizer_config.json").write_text("{}")
+    notes = convert(source, destination, "kerashub", head=Head.NONE, force=True).notes
+    assert notes[1:] == [
+        "Left out, as KerasHub's tokenizer needs a vocabulary: tokenizer_config.json.",
+        f"Removed from {destination}: task.json, task.weights.h5.",
+    ]
+    assert open_weights(destination).head is Head.NONE
+    notes = convert(source, destination, force=True).notes
+    assert notes == [f"Removed from {destination}: metadata.json, model.weights.h5, vocab.txt."]
+    assert sorted(files_of(destination)) == [
+        "config.json",
+        "metadata.txt",
+        "model.safetensors",
+        "tokenizer_config.json",
+    ]
+
+
 def test_a_checkpoint_can_replace_itself(source: Path) -> None:
     before = arrays_of(source)
-    convert(source, source, "h5", force=True)
+    (source / "notes.txt").write_text("mine")
+    assert convert(source, source, "h5", force=True).notes == [f"Removed from {source}: model.safetensors."]
+    assert (source / "notes.txt").read_text() == "mine"
+    (source / "notes.txt").unlink()
     assert sorted(files_of(source)) == ["config.json", "tf_model.h5"]
     assert bits(arrays_of(source)) == bits(before)
 

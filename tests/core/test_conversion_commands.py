@@ -121,6 +121,17 @@ def test_convert_with_options(checkpoint, tmp_path, capsys):
         np.testing.assert_array_equal(written.read(name), expected[f"distilbert.{name}"].astype(ml_dtypes.bfloat16))
 
 
+def test_what_is_left_behind_and_removed_is_printed(checkpoint, tmp_path, capsys):
+    (checkpoint / "optimizer.pt").write_bytes(b"")
+    destination = tmp_path / "b"
+    assert main(["convert", str(checkpoint), str(destination), "--to", "h5"]) == 0
+    assert capsys.readouterr().err == "distilbert: note: Left behind: optimizer.pt.\n"
+    assert main(["convert", str(checkpoint), str(destination), "--force"]) == 0
+    assert capsys.readouterr().err == (
+        f"distilbert: note: Left behind: optimizer.pt.\ndistilbert: note: Removed from {destination}: tf_model.h5.\n"
+    )
+
+
 def test_nothing_is_overwritten_without_force(checkpoint, tmp_path, capsys):
     destination = tmp_path / "b"
     destination.mkdir()

@@ -92,25 +92,41 @@ def test_a_head_that_the_teacher_lacks_is_new(tmp_path):
     assert scale / 2 < fresh.std() < 2 * scale
 
 
-def test_the_masked_lm_head_of_a_bert_comes_along(tmp_path):
-    config = small_config(n_layers=3, num_labels=2)
-    wanted = random_arrays(config, Head.MASKED_LM, dtype="float32")
-    names = bert_names(config, Head.MASKED_LM)
-    prefixes = {name: "" if name.startswith("cls.") else "bert." for name in names.values()}
-    stored = {prefixes[theirs] + theirs: wanted[ours] for ours, theirs in names.items()}
-    stored |= {"bert.embeddings.token_type_embeddings.weight": np.zeros((2, 12), np.float32)}
+@pytest.mark.parametrize("head", [Head.MASKED_LM, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING])
+def test_the_head_of_a_bert_comes_along(tmp_path, head):
+    labels = {"id2label": {0: "O", 1: "B", 2: "I"}}
+    config = small_config(n_layers=3, num_labels=3, **labels)
+    wanted = random_arrays(config, head, dtype="float32")
+    names = bert_names(config, head)
+    stored = {("bert." if "distilbert." in ours else "") + theirs: wanted[ours] for ours, theirs in names.items()}
+    stored |= {"bert.embeddings.token_type_embeddings.weight": np.zeros((1, 12), np.float32)}
     stored |= {"bert.pooler.dense.bias": np.ones(12, np.float32)}
     fields = {"model_type": "bert", "vocab_size": 47, "max_position_embeddings": 23, "num_hidden_layers": 3}
-    fields |= {"num_attention_heads": 3, "hidden_size": 12, "intermediate_size": 20}
+    fields |= {"num_attention_heads": 3, "hidden_size": 12, "intermediate_size": 20, **labels}
+    if head is Head.TOKEN_CLASSIFICATION:
+        fields |= {"architectures": ["BertForTokenClassification"]}
     save_checkpoint(tmp_path / "bert", stored, {"config.json": json.dumps(fields).encode()})
     student = make_student(tmp_path / "bert", tmp_path / "student")
-    assert student.head is Head.MASKED_LM
+    assert (student.head, student.config.id2label) == (head, labels["id2label"])
     same(arrays_of(tmp_path / "student"), of_layers(wanted, (0, 2)))
     assert student.notes == [
         "The embedding of token type 0 was added to the position embeddings.",
-        "Dropped, as DistilBERT has no such parameters: bert.pooler.dense.bias.",
+        f"Dropped, as {head.architecture} has no such parameters: bert.pooler.dense.bias.",
         "Of 3 layers, 0, 2 were kept.",
     ]
+
+
+def test_what_a_teacher_has_beside_its_weights_is_named(tmp_path):
+    save_random(tmp_path / "teacher", small_config(), Head.NONE)
+    for name in (
+        "modules.json",
+        "optimizer.pt",
+        "README.md",
+    ):  # a model card, which is of another model, is known to stay
+        (tmp_path / "teacher" / name).write_text("[]")
+    student = make_student(tmp_path / "teacher", tmp_path / "student", layers=(0, 1))
+    assert student.notes == ["Left behind: modules.json, optimizer.pt."]
+    assert sorted(path.name for path in (tmp_path / "student").iterdir()) == ["config.json", "model.safetensors"]
 
 
 # -- vocabulary -------------------------------------------------------------------------------------------------
@@ -188,6 +204,7 @@ def test_token_fields_and_options_of_the_tokenizer_follow(tmp_path):
     (folder / "config.json").write_text(json.dumps(fields | {"pad_token_id": 4, "bos_token_id": 7}))
     student = make_student(folder, tmp_path / "student", vocabulary=[1, 2, 3, 4, 9, 10])
     assert (student.config.pad_token_id, student.config.sep_token_id, student.config.bos_token_id) == (3, 2, None)
+    assert "bos_token_id is None now: token 7 was not kept." in student.notes
     tokenizer = DistilBertTokenizerFast.from_pretrained(tmp_path / "student")
     assert (tokenizer.pad_token_id, tokenizer.sep_token_id, tokenizer.model_max_length) == (3, 2, 17)
     assert tokenizer.tokenize("a A") == ["a", "[UNK]"]
@@ -296,7 +313,11 @@ def test_a_narrow_student_loads_and_keeps_its_dtype(tmp_path, head, sizes):
     assert {p.name: p.shape for p in parameter_table(got, head) if p.tied_to is None} == {
         name: tensor.shape for name, tensor in student.tensors.items()
     }
-    assert student.notes == ["dim was reduced from 12 to 8.", "n_heads was reduced from 3 to 2."]
+    assert student.notes == [
+        "dim was reduced from 12 to 8.",
+        "n_heads was reduced from 3 to 2.",
+        "The position table is a learned one now: projected, it is no table of sines any more.",
+    ]
 
 
 def test_word_embeddings_of_few_directions_lose_nothing(tmp_path):
@@ -400,7 +421,10 @@ def test_a_folder_with_files_is_left_alone_or_replaced(tmp_path):
     with pytest.raises(CheckpointError, match="is there already; give force=True to replace files in it"):
         make_student(tmp_path / "teacher", folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    make_student(tmp_path / "teacher", folder, force=True)
+    student = make_student(tmp_path / "teacher", folder, force=True)
+    removed = [*sorted(name for name in before if name.startswith("model-")), "model.safetensors.index.json"]
+    removed += ["special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"]
+    assert student.notes[-1] == f"Removed from {folder}: {', '.join(removed)}."
     # No file of the old tokenizer is left, nor a shard; what is not the checkpoint's stays.
     assert sorted(path.name for path in folder.iterdir()) == [
         *("LICENSE", "README.md", "added_tokens.json", "config.json", "model.safetensors", "notes.txt", "vocab.txt"),

@@ -22,8 +22,9 @@ MODEL = Path(package.__file__).with_name("model")
 def converted(tmp_path_factory):
     """The folder of a DistilBERT with MiniLM's weights."""
     folder = tmp_path_factory.mktemp("minilm") / "converted"
-    notes = convert(MODEL, folder).notes
-    assert notes[-1].endswith("no such parameters: embeddings.position_ids, pooler.dense.bias, pooler.dense.weight.")
+    _, dropped, left = convert(MODEL, folder).notes
+    assert dropped.endswith("no such parameters: embeddings.position_ids, pooler.dense.bias, pooler.dense.weight.")
+    assert left == "Left behind: data_config.json."
     return folder
 
 
@@ -40,6 +41,17 @@ def test_sentence_vectors(framework, converted, expected):
     found = np.stack(embed(texts, pooling="mean"))
     # Measured: at most 3.7e-7, in Flax; with token type 0 left out of the positions, 0.76.
     np.testing.assert_allclose(found, vectors, rtol=0, atol=5e-6)
+
+
+def test_it_still_is_a_model_of_sentence_transformers(converted, expected):
+    """Its modules came along: pooling, normalising, and the longest text."""
+    library = pytest.importorskip("sentence_transformers")
+    model = library.SentenceTransformer(str(converted), device="cpu")
+    assert [type(module).__name__ for module in model] == ["Transformer", "Pooling", "Normalize"]
+    assert model[0].auto_model.config.model_type == "distilbert"
+    assert model.max_seq_length == 256
+    texts, vectors = expected
+    np.testing.assert_allclose(model.encode(texts), vectors, rtol=0, atol=5e-6)  # measured: 2.3e-7
 
 
 def test_last_hidden_state_is_that_of_bert(framework, converted, expected):

@@ -15,7 +15,7 @@ import numpy as np
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError
 from distilbert_core.parameters import Head, Parameter
-from weight_conversion.names import canonical_name
+from weight_conversion.names import split_name
 from weight_conversion.weights import DTYPES, Tensor, Weights
 
 BLOCK = 32  # columns that are transposed at a time
@@ -41,6 +41,10 @@ class Format:
         recognise: Whether a file is of this format, where its name alone does not say.
         read_config: The configuration that belongs to a file, where it is not DistilBERT's config.json beside it.
         companions: The files that travel along, by name, where they have other names there.
+        unread: What a file, or those beside it, hold that has no place here, a sentence each.
+        unwritten: What of a checkpoint has no place there, a sentence each: (files that travel along, the checkpoint).
+        modules: Whether sentence-transformers reads such a folder, so that its modules travel along.
+        whole_folder: Whether all that is in the folder of its file belongs to it.
         arrange: All files of a checkpoint, where there are others than those of `write` and what travels along: (the
             latter, what is converted, its tensors by stored name) -> files.
     """
@@ -58,12 +62,16 @@ class Format:
     recognise: Callable[[Path], bool] = lambda path: True
     read_config: Callable[[Path], DistilBertConfig] | None = None
     companions: Callable[[Path], dict[str, bytes]] | None = None
+    unread: Callable[[Path], list[str]] | None = None
+    unwritten: Callable[[Mapping[str, bytes], Weights], list[str]] | None = None
+    modules: bool = False
+    whole_folder: bool = False
     arrange: Callable[[Files, Weights, Tensors], Files] | None = None
 
     def place(self, parameter: Parameter, head: Head) -> tuple[str, bool]:
         """Return a parameter's name in this format, and whether its axes are swapped there."""
         name = self.stored_name(parameter, head)
-        return name, canonical_name(name)[1]
+        return name, split_name(name)[2]
 
     @property
     def suffix(self) -> str:

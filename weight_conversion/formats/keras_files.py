@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import reprlib
 import struct
 import zipfile
 from collections import Counter
@@ -24,7 +25,7 @@ from weight_conversion.formats.hdf5 import VARIABLES, open_datasets, write_datas
 from weight_conversion.formats.tensorflow_h5 import MODEL_NAMES
 from weight_conversion.layouts import LAYOUTS
 from weight_conversion.names import TOP_MODULES
-from weight_conversion.weights import Tensor, Weights
+from weight_conversion.weights import DTYPES, Tensor, Weights
 
 WEIGHTS = "model.weights.h5"  # also inside a .keras file
 MODEL_CONFIG = "config.json"  # inside a .keras file: what Keras makes the model from
@@ -84,6 +85,37 @@ def read_config(path: Path) -> DistilBertConfig:
     Raises:
         CheckpointError: The file is damaged, or is no model of this project.
     """
+    model = _read_model_config(path)
+    architecture = model["registered_name"].removeprefix("distilbert>TF")
+    return DistilBertConfig.from_dict({**model["config"]["config"], "architectures": [architecture]})
+
+
+def unread(path: Path) -> list[str]:
+    """Return what of a .keras file has no place here, a sentence each."""
+    model, notes = _read_model_config(path), []
+    compiled = [name for name, value in (model.get("compile_config") or {}).items() if value is not None]
+    if compiled:
+        notes.append(f"What the model was compiled with was dropped: {', '.join(compiled)}.")
+    others = {name: value for name, value in model["config"].items() if value and name not in ("config", "name")}
+    policy = policy_name(others.pop("dtype", None))
+    if policy is not None and policy not in DTYPES:
+        others["dtype"] = policy
+    if others:
+        settings = ", ".join(f"{name}={reprlib.repr(value)}" for name, value in others.items())
+        notes.append(f"Settings of the Keras model that have no place here: {settings}.")
+    return notes
+
+
+def policy_name(stored: Any) -> str | None:
+    """Return the name of a dtype policy, such as 'mixed_float16', from what Keras writes of it."""
+    if isinstance(stored, dict):
+        config = stored.get("config")
+        stored = config.get("name") if isinstance(config, dict) and "name" in config else stored.get("class_name")
+    return None if stored is None else str(stored)
+
+
+def _read_model_config(path: Path) -> dict[str, Any]:
+    """Return what Keras makes the model of a .keras file from."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(MODEL_CONFIG).file_size > LARGEST_CONFIG:
@@ -95,8 +127,7 @@ def read_config(path: Path) -> DistilBertConfig:
         raise damaged(path, ".keras", error) from error
     if not isinstance(fields, dict):
         raise CheckpointError(f"{path} must hold a model of distilbert_tf, got {name!r}.")
-    architecture = name.removeprefix("distilbert>TF")
-    return DistilBertConfig.from_dict({**fields, "architectures": [architecture]})
+    return model
 
 
 def is_weights(path: Path) -> bool:
@@ -241,6 +272,7 @@ MODEL = Format(
     write_weights,
     split=False,
     read_config=read_config,
+    unread=unread,
     arrange=arrange_model,
 )
 WEIGHTS_ONLY = Format(

@@ -1,25 +1,31 @@
 """Presets of KerasHub's DistilBERT, a folder: the backbone, or the text classifier, whose head is computed as here.
 
-What KerasHub has no place for (label names, the kind of problem, ...) is kept in metadata.json, which KerasHub does not
-mind. A classifier that was made with another output activation than none has the same weights: here it gives logits.
+Fields of the configuration that KerasHub has no place for (label names, the kind of problem, ...) are kept in
+metadata.json, which KerasHub does not mind. Parts of a tokenizer that it has no place for are lost, and so are settings
+of a preset that have no place here; both are said.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distilbert_core.config import ACTIVATIONS, CONFIG_FILE, DistilBertConfig
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, DistilBertError
 from distilbert_core.parameters import BODY, Head, Kind, Parameter, parameter_table
+from weight_conversion.companions import TOKENIZER_FILES, load_tokenizer
 from weight_conversion.formats.base import Files, Format, Tensors, damaged
 from weight_conversion.formats.hdf5 import VARIABLES, open_datasets, write_datasets
-from weight_conversion.formats.keras_files import KERAS_VERSION, WEIGHTS, keras_name
-from weight_conversion.weights import Tensor, Weights
+from weight_conversion.formats.keras_files import KERAS_VERSION, WEIGHTS, keras_name, policy_name
+from weight_conversion.weights import DTYPES, Tensor, Weights
+
+if TYPE_CHECKING:
+    from distilbert_core.tokenization import DistilBertTokenizer
 
 TASK, TASK_WEIGHTS = "task.json", "task.weights.h5"
 TOKENIZER, VOCABULARY = "tokenizer.json", "assets/tokenizer/vocabulary.txt"
@@ -55,7 +61,27 @@ FIELDS = {  # of the backbone -> of DistilBERT
     "intermediate_dim": "hidden_dim",
     "dropout": "dropout",
 }
+TOKENIZER_CLASSES = ("DistilBert", "Bert", "PreTrained", "Tokenizers")  # beginnings of the names of classes like ours
+SPECIAL_TOKENS = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]"}  # of all
 TASK_FIELDS = {"num_classes": "num_labels", "dropout": "seq_classif_dropout"}  # of the classifier
+CLASSIFIER = "DistilBertTextClassifier"
+# File -> settings in it that have no place here, with the value that says nothing. All others must be in `READ`.
+SETTINGS: dict[str, dict[str, Any]] = {
+    CONFIG_FILE: {"trainable": True},
+    TASK: {"trainable": True},
+    PREPROCESSOR: {"trainable": True, "truncate": "round_robin"},
+    TOKENIZER: {
+        "trainable": True,
+        "sequence_length": None,
+        "split": True,
+        "suffix_indicator": "##",
+        "special_tokens": None,
+        "special_tokens_in_strings": False,
+    },
+}
+OBJECTS = {"name", "dtype", "config_file", "vocabulary", "backbone", "preprocessor", "tokenizer"}  # read elsewhere
+READ = OBJECTS | {*FIELDS, *TASK_FIELDS, "activation", "sequence_length", "lowercase", "strip_accents", "split_on_cjk"}
+READ |= {"oov_token"}
 
 
 def layer_of(parameter: Parameter) -> tuple[str, str]:
@@ -108,11 +134,16 @@ def read_config(path: Path) -> DistilBertConfig:
     fields = _fields(path.with_name(CONFIG_FILE), "DistilBertBackbone", FIELDS)
     fields = {"attention_dropout": fields["dropout"]} | _our_fields(path) | fields  # KerasHub has one dropout for both
     if _has_classifier(path):
-        fields |= _fields(path.with_name(TASK), "DistilBertTextClassifier", TASK_FIELDS)
-        labels = fields.get("id2label")
-        if isinstance(labels, dict) and len(labels) != fields["num_labels"]:
-            del fields["id2label"], fields["label2id"]
+        fields |= _fields(path.with_name(TASK), CLASSIFIER, TASK_FIELDS)
+        if _has_stale_labels(fields):
+            fields = {name: value for name, value in fields.items() if name not in ("id2label", "label2id")}
     return DistilBertConfig.from_dict({**fields, "architectures": [_head(path).architecture]})
+
+
+def _has_stale_labels(fields: Mapping[str, Any]) -> bool:
+    """Return whether the label names that were kept are not those of as many classes as the classifier has."""
+    labels = fields.get("id2label")
+    return isinstance(labels, dict) and len(labels) != fields["num_labels"]
 
 
 def _our_fields(path: Path) -> dict[str, Any]:
@@ -142,7 +173,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _has_classifier(path: Path) -> bool:
     task = path.with_name(TASK)
-    return task.is_file() and _json(task).get("class_name") == "DistilBertTextClassifier"
+    return task.is_file() and _json(task).get("class_name") == CLASSIFIER
 
 
 def _head(path: Path) -> Head:
@@ -164,8 +195,7 @@ def open_preset(path: Path) -> dict[str, Tensor]:
             if tensor.shape == stored_shape(parameter, config.n_heads):
                 tensor = _reshaped(tensor, dense_shape(parameter))
             found[keras_name(parameter, head)] = tensor
-    rest = backbone | task  # what this project has nothing like
-    return found | {where: rest[where] for where in rest if not where.startswith("optimizer/")}
+    return found | backbone | task  # the rest is what this project has nothing like
 
 
 def _is_backbone(parameter: Parameter) -> bool:
@@ -183,13 +213,52 @@ def _reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def companions(path: Path) -> dict[str, bytes]:
     """Return the vocabulary and the settings of a preset's tokenizer in the Hub's form."""
-    vocabulary, tokenizer = path.parent / VOCABULARY, path.with_name(TOKENIZER)
-    if not vocabulary.is_file() or not tokenizer.is_file():
+    vocabulary, config = path.parent / VOCABULARY, _config(path.with_name(TOKENIZER))
+    if not vocabulary.is_file() or not config:
         return {}
-    config = _json(tokenizer).get("config")
-    config = config if isinstance(config, dict) else {}
-    settings = {"do_lower_case": bool(config.get("lowercase")), "strip_accents": bool(config.get("strip_accents"))}
+    settings = {
+        "do_lower_case": bool(config.get("lowercase")),
+        "strip_accents": bool(config.get("strip_accents")),
+        "tokenize_chinese_chars": bool(config.get("split_on_cjk", True)),
+        "unk_token": config.get("oov_token", "[UNK]"),
+        "model_max_length": _config(path.with_name(PREPROCESSOR)).get("sequence_length"),
+    }
+    settings = {name: value for name, value in settings.items() if value is not None}
     return {VOCABULARY_FILE: vocabulary.read_bytes(), TOKENIZER_CONFIG: json.dumps(settings, indent=2).encode()}
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """Return the settings of an object that Keras wrote into a file; none if there is no such file."""
+    config = _json(path).get("config") if path.is_file() else None
+    return config if isinstance(config, dict) else {}
+
+
+def unread(path: Path) -> list[str]:
+    """Return what of a preset has no place here, a sentence each."""
+    notes = []
+    backbone, task = _config(path.with_name(CONFIG_FILE)), _config(path.with_name(TASK))
+    policy = policy_name(backbone.get("dtype"))
+    if policy is not None and policy not in DTYPES:
+        notes.append(f"The dtype policy {policy!r} of {CONFIG_FILE} was dropped.")
+    if task and not _has_classifier(path):
+        kind = _json(path.with_name(TASK)).get("class_name")
+        notes.append(f"{TASK} describes a {kind}, of which only the backbone is read.")
+    elif task:
+        if task.get("activation") not in (None, "linear"):
+            notes.append(f"The activation {task['activation']!r} of {TASK} was dropped: the classifier gives logits.")
+        if _has_stale_labels(_our_fields(path) | {"num_labels": task["num_classes"]}):
+            notes.append(f"The label names of {METADATA} were dropped: {TASK} has {task['num_classes']} classes.")
+    if path.with_name(TOKENIZER).is_file() and not (path.parent / VOCABULARY).is_file():
+        notes.append(f"{TOKENIZER} was dropped: its vocabulary {VOCABULARY} is not there.")
+    for file, usual in SETTINGS.items():
+        unusual = [
+            f"{name}={reprlib.repr(value)}"
+            for name, value in _config(path.with_name(file)).items()
+            if (value not in (usual[name], None) if name in usual else name not in READ)
+        ]
+        if unusual:
+            notes.append(f"Settings of {file} that have no place here: {', '.join(unusual)}.")
+    return notes
 
 
 # -- writing ----------------------------------------------------------------------------------------------------
@@ -208,7 +277,8 @@ def arrange(files: Files, weights: Weights, tensors: Tensors) -> Files:
     body = [parameter for parameter in table if _is_backbone(parameter)]
     sizes = {theirs: getattr(config, ours) for theirs, ours in FIELDS.items()}
     backbone = _object("distil_bert_backbone", dtype, sizes)
-    preprocessor = _preprocessor(files, config)
+    tokenizer, _ = _tokenizer({name: content for name, content in files.items() if isinstance(content, bytes)})
+    preprocessor = None if tokenizer is None else _preprocessor(tokenizer, config)
     count = sum(math.prod(parameter.shape) for parameter in body)
     preset: Files = {name: content for name, content in files.items() if name in ("README.md", "LICENSE")}
     preset |= {
@@ -222,10 +292,10 @@ def arrange(files: Files, weights: Weights, tensors: Tensors) -> Files:
         preset[TASK] = _text(_object("distil_bert_text_classifier", None, task))
         top = [parameter for parameter in table if not _is_backbone(parameter)]
         preset[TASK_WEIGHTS] = _writer("distil_bert_text_classifier", top, config, head, tensors)
-    if preprocessor is not None:
+    if tokenizer is not None and preprocessor is not None:
         preset[PREPROCESSOR] = _text(preprocessor)
         preset[TOKENIZER] = _text(preprocessor["config"]["tokenizer"])
-        preset[VOCABULARY] = _vocabulary(files) or b""
+        preset[VOCABULARY] = "".join(f"{token}\n" for token in _tokens(tokenizer)).encode()
     return preset
 
 
@@ -263,48 +333,104 @@ def _metadata(config: DistilBertConfig, count: int) -> dict[str, Any]:
     }
 
 
-def _preprocessor(files: Files, config: DistilBertConfig) -> dict[str, Any] | None:
-    """Return what makes texts into inputs, or None if there is no vocabulary."""
-    if _vocabulary(files) is None:
-        return None
-    settings = json.loads(_content(files, TOKENIZER_CONFIG) or b"{}")
-    lowercase = settings.get("do_lower_case", True)
-    strip_accents = settings.get("strip_accents")
-    tokenizer = {
+def _tokenizer(files: Mapping[str, bytes]) -> tuple[DistilBertTokenizer | None, list[str]]:
+    """Return the tokenizer of a preset, None if there can be none, and what of the files is lost, a sentence each."""
+    from distilbert_core.tokenization import DistilBertTokenizer
+
+    present = {name: files[name] for name in TOKENIZER_FILES if name in files}
+    if not present.keys() & {VOCABULARY_FILE, TOKENIZER}:
+        return None, [f"Left out, as KerasHub's tokenizer needs a vocabulary: {', '.join(present)}."] if present else []
+    try:
+        tokenizer = load_tokenizer(DistilBertTokenizer, present)
+    except DistilBertError as error:
+        return None, [f"The tokenizer was left out, as it could not be read: {error}"]
+    vocabulary = tokenizer.specification().vocabulary
+    named = {name: getattr(tokenizer, name) for name in SPECIAL_TOKENS}
+    if named != SPECIAL_TOKENS or not vocabulary.keys() >= {*SPECIAL_TOKENS.values(), tokenizer.unk_token}:
+        got = ", ".join(f"{name}={token!r}" for name, token in named.items())
+        wanted = ", ".join(SPECIAL_TOKENS.values())
+        return None, [f"The tokenizer was left out: KerasHub's has {wanted} in its vocabulary, this one {got}."]
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        return None, ["The tokenizer was left out: KerasHub's has a token for each id, this one has gaps."]
+    return tokenizer, _lost(tokenizer, present)
+
+
+def _lost(tokenizer: DistilBertTokenizer, files: Mapping[str, bytes]) -> list[str]:
+    """Return what a preset cannot hold of a tokenizer, a sentence each."""
+    ordinary = {*SPECIAL_TOKENS.values(), tokenizer.unk_token}
+    added = [
+        f"{token.content} ({index})"
+        for index, token in tokenizer.added_tokens_decoder.items()
+        if token.content not in ordinary
+    ]
+    basic, normalizer = tokenizer.specification().basic, _normalizer(tokenizer)
+    kind = json.loads(files.get(TOKENIZER_CONFIG, b"{}")).get("tokenizer_class")
+    settings = {
+        "do_basic_tokenize=False": not basic,
+        "clean_text=False": not normalizer["clean_text"],
+        f"never_split={list(tokenizer.never_split)}": tokenizer.never_split,
+        f"padding_side={tokenizer.padding_side!r}": tokenizer.padding_side != "right",
+        f"truncation_side={tokenizer.truncation_side!r}": tokenizer.truncation_side != "right",
+        f"tokenizer_class={kind!r}": kind is not None and not str(kind).startswith(TOKENIZER_CLASSES),
+    }
+    notes = []
+    if added:
+        notes.append(f"Dropped, as KerasHub's tokenizer has no added tokens: {', '.join(added)}.")
+    if any(settings.values()):
+        unusual = ", ".join(name for name, there in settings.items() if there)
+        notes.append(f"Settings of the tokenizer that KerasHub's does not have: {unusual}.")
+    return notes
+
+
+def _normalizer(tokenizer: DistilBertTokenizer) -> dict[str, bool | None]:
+    """Return the options of its normalizer, named as in tokenizer.json."""
+    from distilbert_core.tokenization.files import NORMALIZER_DEFAULTS
+
+    return NORMALIZER_DEFAULTS | dict(tokenizer.specification().normalizer)
+
+
+def _tokens(tokenizer: DistilBertTokenizer) -> list[str]:
+    vocabulary = tokenizer.specification().vocabulary
+    return sorted(vocabulary, key=vocabulary.__getitem__)
+
+
+def unwritten(files: Mapping[str, bytes], weights: Weights) -> list[str]:
+    """Return what of a checkpoint a preset has no place for, a sentence each."""
+    notes = _tokenizer(files)[1]
+    config = weights.config
+    if config.attention_dropout != config.dropout:
+        notes.append(
+            f"KerasHub has one dropout, {config.dropout}: attention_dropout={config.attention_dropout} is only kept in "
+            f"{METADATA}."
+        )
+    return notes
+
+
+def _preprocessor(tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> dict[str, Any]:
+    """Return what makes texts into inputs."""
+    specification, normalizer = tokenizer.specification(), _normalizer(tokenizer)
+    lowercase, strip_accents = (specification.basic and normalizer[name] for name in ("lowercase", "strip_accents"))
+    settings = {
         "config_file": TOKENIZER,
         "vocabulary": None,  # it is in a file of its own
         "sequence_length": None,
         "lowercase": lowercase,
         "strip_accents": lowercase if strip_accents is None else strip_accents,
         "split": True,
-        "suffix_indicator": "##",
-        "oov_token": "[UNK]",
+        "suffix_indicator": specification.prefix,
+        "oov_token": specification.unk_token,
         "special_tokens": None,
         "special_tokens_in_strings": False,
     }
+    if not (specification.basic and normalizer["handle_chinese_chars"]):
+        settings["split_on_cjk"] = False  # KerasHub takes it, though it does not write it
     fields = {
-        "tokenizer": _object("distil_bert_tokenizer", "int32", tokenizer),
+        "tokenizer": _object("distil_bert_tokenizer", "int32", settings),
         "config_file": PREPROCESSOR,
-        "sequence_length": config.max_position_embeddings,
+        "sequence_length": min(config.max_position_embeddings, tokenizer.model_max_length),
         "truncate": "round_robin",
     }
     return _object("distil_bert_text_classifier_preprocessor", "float32", fields)
-
-
-def _vocabulary(files: Files) -> bytes | None:
-    """Return the tokens, one on each line, from whichever file holds them."""
-    if VOCABULARY_FILE in files:
-        return _content(files, VOCABULARY_FILE)
-    vocabulary = json.loads(_content(files, TOKENIZER) or b"{}").get("model", {}).get("vocab", {})
-    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-    if not tokens or [vocabulary[token] for token in tokens] != list(range(len(tokens))):
-        return None
-    return "".join(f"{token}\n" for token in tokens).encode()
-
-
-def _content(files: Files, name: str) -> bytes | None:
-    content = files.get(name)
-    return content if isinstance(content, bytes) else None
 
 
 def _object(name: str, dtype: str | None, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -335,5 +461,7 @@ FORMAT = Format(
     recognise=is_preset,
     read_config=read_config,
     companions=companions,
+    unread=unread,
+    unwritten=unwritten,
     arrange=arrange,
 )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from distilbert_core.backends import load_backend
 from distilbert_core.config import CONFIG_FILE
@@ -15,7 +18,7 @@ from distilbert_core.errors import CheckpointError
 from distilbert_core.parameters import Head
 from weight_conversion.formats.base import Files, Format, Tensors, require
 from weight_conversion.formats.safetensors import PT
-from weight_conversion.weights import Tensor, Weights
+from weight_conversion.weights import DTYPES, Tensor, Weights
 
 FILE = "model.onnx"
 INPUTS = ("input_ids", "attention_mask")
@@ -109,9 +112,19 @@ def arrange_int8(files: Files, weights: Weights, tensors: Tensors) -> Files:
     return {**files, FILE: write}
 
 
-def _format(name: str, title: str, arrange: Callable[[Files, Weights, Tensors], Files]) -> Format:
-    return Format(name, title, FILE, PT.stored_name, _not_read, PT.write, split=False, arrange=arrange)
+def unwritten(files: Mapping[str, bytes], weights: Weights, dtype: str | None = None) -> list[str]:
+    """Return which tensors lose precision, as a graph computes in one dtype: that of the first if None."""
+    dtype = dtype or next(iter(weights.tensors.values())).dtype
+    wider = [name for name in weights.dtypes if not np.can_cast(DTYPES[name], DTYPES[dtype])]
+    return [f"The graph is {dtype}: tensors of {', '.join(wider)} were rounded to it."] if wider else []
+
+
+def _format(
+    name: str, title: str, arrange: Callable[[Files, Weights, Tensors], Files], dtype: str | None = None
+) -> Format:
+    lost = partial(unwritten, dtype=dtype)
+    return Format(name, title, FILE, PT.stored_name, _not_read, PT.write, split=False, arrange=arrange, unwritten=lost)
 
 
 FLOAT32 = _format("onnx", "ONNX", arrange)
-INT8 = _format("onnx-int8", "ONNX, int8", arrange_int8)
+INT8 = _format("onnx-int8", "ONNX, int8", arrange_int8, "float32")

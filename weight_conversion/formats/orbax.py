@@ -88,6 +88,14 @@ def read_config(path: Path) -> DistilBertConfig:
     return DistilBertConfig.from_json_file(config)
 
 
+def unread(path: Path) -> list[str]:
+    """Return what of a checkpoint has no place here, a sentence each."""
+    entries = json.loads(path.read_text(encoding="utf-8"))["tree_metadata"].values()
+    if any(str(key["key"]) == RANDOM for entry in entries for key in entry["key_metadata"]):
+        return [f"The random state ({RANDOM}) was dropped: it is no parameter."]
+    return []
+
+
 def write_checkpoint(path: Path, tensors: Tensors, head: Head) -> None:
     """Write a checkpoint as a folder. Orbax takes all arrays at once, and copies them."""
     orbax = require("orbax.checkpoint", "flax", "an Orbax checkpoint")
@@ -112,4 +120,6 @@ FORMAT = Format(
     split=False,
     also=(f"{FOLDER}/{METADATA}", METADATA),
     read_config=read_config,
+    unread=unread,
+    whole_folder=True,
 )

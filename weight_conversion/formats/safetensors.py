@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,12 @@ def file_kind(path: Path) -> str:
     """Return which framework's names a file has: what its metadata say, 'pt' if nothing."""
     _, metadata, _ = _header(path)
     return metadata.get("format", "pt")
+
+
+def unread(path: Path) -> list[str]:
+    """Return what of a file has no place here, a sentence each."""
+    others = sorted(_header(path)[1].keys() - {"format"})
+    return [f"Metadata of {path.name} were dropped: {', '.join(others)}."] if others else []
 
 
 def _header(path: Path) -> tuple[dict[str, Any], dict[str, str], int]:
@@ -85,9 +92,10 @@ def _format(name: str, title: str, stored_name: Callable[[Parameter, Head], str]
         open_file,
         writer,
         recognise=lambda path: file_kind(path) == name,
+        unread=unread,
     )
 
 
-PT = _format("pt", "PyTorch's names: the Hub's own", lambda parameter, head: parameter.name)
+PT = replace(_format("pt", "PyTorch's names: the Hub's own", lambda parameter, head: parameter.name), modules=True)
 TF = _format("tf", "TensorFlow's names", tensorflow_name)
 FLAX = _format("flax", "Flax's names", lambda parameter, head: flax_name(parameter, head).replace("/", "."))

@@ -45,6 +45,17 @@ def open_file(path: Path) -> dict[str, Tensor]:
 
 
 def _datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the datasets that the lists of a file name, then by their paths those that none names."""
+    listed = set()
+    for name, dataset in _listed_datasets(file, h5py):
+        listed.add(dataset.id)
+        yield name, dataset
+    others: dict[str, Any] = {}
+    file.visititems(lambda path, item: others.update({path: item}) if isinstance(item, h5py.Dataset) else None)
+    yield from ((path, dataset) for path, dataset in others.items() if dataset.id not in listed)
+
+
+def _listed_datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
     if "layer_names" not in file.attrs:
         raise ValueError("it has no layer_names, so it is none of Keras' weight files")
     for layer in _texts(file.attrs["layer_names"]):

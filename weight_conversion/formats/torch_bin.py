@@ -122,4 +122,12 @@ def write_file(path: Path, tensors: Tensors, head: Head) -> None:
     torch.save(state, path)
 
 
-FORMAT = Format("bin", "pytorch_model.bin", "pytorch_model.bin", lambda p, head: p.name, open_file, write_file)
+FORMAT = Format(
+    "bin",
+    "pytorch_model.bin",
+    "pytorch_model.bin",
+    lambda parameter, head: parameter.name,
+    open_file,
+    write_file,
+    modules=True,
+)
