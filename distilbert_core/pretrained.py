@@ -7,7 +7,7 @@ gives an array out or takes one in.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -121,6 +121,7 @@ class PretrainedModel:
     _reader: ClassVar[str] = "np"  # framework of the arrays that a checkpoint gives to `_set_array`
     _options: ClassVar[frozenset[str]] = frozenset()  # further keywords of `from_pretrained`, for the constructor
     _more_dtypes: ClassVar[frozenset[str]] = frozenset()  # names of dtypes that only this framework has
+    _framework: ClassVar[str]  # the package whose layers are used as they are
     _adapter_advice: ClassVar[str]  # how adapters become part of the layers that they wrap, as a sentence
 
     @classmethod
@@ -214,6 +215,19 @@ class PretrainedModel:
             raise InputError(f"dtype and torch_dtype mean the same here, got {dtype!r} and {stored!r}.")
         return {"dtype": choose(names[0], names[1])}
 
+    def _foreign_layers(self, path: str) -> Iterator[str]:
+        """Yield the layers on a path of attributes that neither this package nor the framework made, as text."""
+        layer: Any = self
+        for step in path.split(".")[:-1]:
+            layer = layer[int(step)] if step.isdigit() else getattr(layer, step)
+            if not self._is_plain(layer):
+                yield f"a {type(layer).__name__} of {type(layer).__module__}, whose way of computing would be lost"
+
+    def _is_plain(self, layer: Any) -> bool:
+        """Whether what a layer computes follows from its class and its parameters."""
+        packages = {*(backend.package for backend in BACKENDS.values()), self._framework}
+        return type(layer).__module__.partition(".")[0] in packages
+
     def _stored_parameters(self) -> list[Parameter]:
         """Return what a checkpoint of this model holds: the table's parameters, then further ones by their own names.
 
@@ -230,6 +244,7 @@ class PretrainedModel:
             elif found is not None and tuple(found.shape) == shape:
                 stored.append(parameter)
                 del variables[path]
+                misfits += [f"{path} is in {layer}" for layer in self._foreign_layers(path)]
             elif parameter.tied_to is None:
                 there = "is not there" if found is None else f"has shape {tuple(found.shape)}"
                 misfits.append(f"{path} must have shape {shape}, it {there}")

@@ -24,7 +24,7 @@ class FixedTable(nnx.Variable):
 class Embedding(nnx.Embed):
     """A table of rows; an id outside it gives NaN, never another row."""
 
-    def __call__(self, inputs: ArrayLike) -> Array:
+    def __call__(self, inputs: ArrayLike | None) -> Array:
         """Ids [...] -> rows [..., D]."""
         rows = self.embedding[...].at[inputs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
         return rows.astype(self.dtype)

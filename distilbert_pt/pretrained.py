@@ -83,6 +83,7 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
 
     _reader = "pt"
     _options = frozenset({"attn_implementation"})
+    _framework = "torch"
     _adapter_advice = "Where peft wrapped it, call merge_and_unload() first, or save the adapter by its own model."
 
     def __init__(self, config: DistilBertConfig):
@@ -101,7 +102,17 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         return next(self.parameters()).dtype
 
     def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Use other word embeddings, of the vocabulary's size."""
+        """Use other word embeddings, of the vocabulary's size.
+
+        Raises:
+            InputError: They have another size, which a masked-LM projector and the configuration would not follow.
+        """
+        shape = (self.config.vocab_size, self.config.dim)
+        if tuple(embeddings.weight.shape) != shape:
+            raise InputError(
+                f"embeddings must have a weight of shape {shape}, got {tuple(embeddings.weight.shape)}; "
+                "resize_token_embeddings changes the vocabulary."
+            )
         self.base_model.embeddings.word_embeddings = embeddings
         self.tie_weights()
 

@@ -81,6 +81,7 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
     """Base of the six models; attribute paths are the canonical names, with Keras' own leaf names."""
 
     _options = frozenset({"name"})
+    _framework = "keras"
     _adapter_advice = "Low-rank updates of enable_lora are added to their kernels."
     _more_dtypes = frozenset({"mixed_float16", "mixed_bfloat16"})
 
@@ -130,13 +131,23 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "frozen": [path for path, part in walk(self) if not part.trainable],
             "quantized": {path: _quantization(layer) for path, layer in walk(self) if _is_quantized(layer)},
+            "policies": self._other_policies(),
+        }
+
+    def _other_policies(self) -> dict[str, Any]:
+        """Return the dtype policies of layers whose policy is not the model's, by path."""
+        return {
+            path: keras.dtype_policies.serialize(layer.dtype_policy)
+            for path, layer in walk(self)
+            if isinstance(layer, keras.layers.Layer) and not _is_quantized(layer)
+            if layer.dtype_policy != self.dtype_policy
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Make a model with fresh parameters from what `get_config` returned."""
-        config = {"frozen": (), "quantized": {}, **config}  # files of an older version do not have these
-        frozen, quantized = set(config.pop("frozen")), config.pop("quantized")
+        config = {"frozen": (), "quantized": {}, "policies": {}, **config}  # an older version's files do not have these
+        frozen, quantized, policies = (config.pop(name) for name in ("frozen", "quantized", "policies"))
         model = cls(
             **{
                 **config,
@@ -145,6 +156,8 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
             }
         )
         parts = dict(walk(model))
+        for path, policy in policies.items():
+            parts[path].dtype_policy = keras.dtype_policies.deserialize(policy)
         for path, how in quantized.items():
             parts[path].quantize(how["mode"], config=keras.saving.deserialize_keras_object(how["config"]))
         for path, part in walk(model):  # a layer passes its own state on to what is in it, which comes after it
@@ -213,6 +226,10 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
                 leaves = [leaf for leaf in LAYOUT.leaf.values() if hasattr(layer, leaf)]
                 variables |= {f"{path}.{leaf}": getattr(layer, leaf) for leaf in leaves}
         return variables
+
+    def _is_plain(self, layer: Any) -> bool:
+        activated = isinstance(layer, keras.layers.Dense) and layer.activation is not keras.activations.linear
+        return super()._is_plain(layer) and not activated
 
     def _place(self, parameter: Parameter) -> tuple[str, tuple[int, ...]]:
         return LAYOUT.place(parameter)

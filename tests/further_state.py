@@ -41,6 +41,10 @@ class Further:
         """Put a module of the user's own around a projection of the first block."""
         raise NotImplementedError
 
+    def negate_classifier(self, model: Any) -> None:
+        """Put a layer in place of the classifier that has its parameters and computes something else."""
+        raise NotImplementedError
+
     def untie(self, model: Any) -> None:
         """Give the masked-LM projector a matrix of its own."""
         raise NotImplementedError
@@ -97,6 +101,15 @@ class PyTorch(Further):
 
         attention = model.distilbert.transformer.layer[0].attention
         attention.q_lin = torch.nn.Sequential(attention.q_lin)
+
+    def negate_classifier(self, model: Any) -> None:
+        import torch
+
+        class Negated(torch.nn.Linear):
+            def forward(self, x):
+                return -super().forward(x)
+
+        model.classifier = Negated(model.config.dim, model.config.num_labels)
 
     def untie(self, model: Any) -> None:
         import torch
@@ -160,6 +173,16 @@ class Keras(Further):
         attention = model.distilbert.transformer.layer[0].attention
         attention.q_lin = keras.Sequential([attention.q_lin])
 
+    def negate_classifier(self, model: Any) -> None:
+        import keras
+
+        class Negated(keras.layers.Dense):
+            def call(self, x):
+                return -super().call(x)
+
+        model.classifier = Negated(model.config.num_labels)
+        model.classifier.build((None, model.config.dim))
+
     def untie(self, model: Any) -> None:
         projector = model.vocab_projector
         projector.kernel = projector.add_weight(shape=(model.config.dim, model.config.vocab_size), name="kernel")
@@ -222,6 +245,15 @@ class Flax(Further):
 
         attention = model.distilbert.transformer.layer[0].attention
         attention.q_lin = nnx.Sequential(attention.q_lin)
+
+    def negate_classifier(self, model: Any) -> None:
+        from flax import nnx
+
+        class Negated(nnx.Linear):
+            def __call__(self, x):
+                return -super().__call__(x)
+
+        model.classifier = Negated(model.config.dim, model.config.num_labels, rngs=nnx.Rngs(1))
 
     def untie(self, model: Any) -> None:
         import jax.numpy as jnp

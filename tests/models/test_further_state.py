@@ -111,6 +111,14 @@ def test_a_wrapped_layer_is_refused(framework, further, tmp_path):
     assert not (tmp_path / "folder").exists()
 
 
+def test_a_layer_that_computes_something_else_is_refused(framework, further, tmp_path):
+    model = framework.new(HEAD, small_config())
+    further.negate_classifier(model)
+    with pytest.raises(InputError, match=r"classifier\.\w+ is in a Negated of further_state, whose way of computing"):
+        model.save_pretrained(tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
 def test_a_projector_that_is_not_the_word_embeddings_any_more_is_refused(framework, further, tmp_path):
     model = framework.new(Head.MASKED_LM, small_config())
     further.untie(model)

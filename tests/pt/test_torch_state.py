@@ -161,6 +161,14 @@ def test_resizing_keeps_a_frozen_table_frozen():
     assert not sinusoidal.get_position_embeddings().weight.requires_grad
 
 
+def test_word_embeddings_of_another_size_are_refused():
+    model = FRAMEWORK.new(Head.MASKED_LM, small_config())
+    before = FRAMEWORK.parameters(model)
+    with pytest.raises(InputError, match=r"a weight of shape \(47, 12\), got \(60, 12\); resize_token_embeddings"):
+        model.set_input_embeddings(nn.Embedding(60, 12))
+    assert_close(FRAMEWORK.parameters(model), before, 0.0)
+
+
 def test_state_that_is_no_tensor_is_refused(tmp_path):
     class WithSettings(nn.Linear):
         def get_extra_state(self):

@@ -198,6 +198,23 @@ def test_keras_refuses_what_it_could_not_make_again(tmp_path):
     assert (tmp_path / "other.keras").read_text() == "as before"
 
 
+def test_an_activation_of_a_replaced_layer_is_not_lost(tmp_path):
+    model = FRAMEWORK.new(HEAD, CONFIG)
+    model.classifier = keras.layers.Dense(CONFIG.num_labels, activation="softmax")
+    model.classifier.build((None, CONFIG.dim))
+    with pytest.raises(InputError, match=r"classifier\.kernel is in a Dense of keras.*, whose way of computing"):
+        model.save(tmp_path / "model.keras")
+    assert not any(tmp_path.iterdir())
+
+
+def test_layers_keep_their_own_dtype_policy(tmp_path):
+    model = FRAMEWORK.cls(HEAD)(CONFIG, dtype="mixed_bfloat16")
+    model.classifier.dtype_policy = "float32"
+    loaded, inputs = round_trip(model, tmp_path), inputs_of(HEAD)
+    assert {m(**inputs).logits.dtype.name for m in (model, loaded)} == {"float32"}
+    assert loaded.pre_classifier.compute_dtype == "bfloat16"
+
+
 def test_a_registered_class_of_the_users_own_loads(tmp_path):
     derived = keras.saving.register_keras_serializable("tests")(FURTHER_STATE.with_adapter(HEAD))
     model = derived(CONFIG)
