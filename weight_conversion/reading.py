@@ -24,6 +24,7 @@ from weight_conversion.names import listed, split_name
 from weight_conversion.weights import DTYPES, Tensor, Weights, check_sizes, file_state
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+ARCHITECTURES = {head.architecture for head in Head}
 OPTIMIZER = ("optimizer/", "opt_state/")  # beginnings of names: state of training, as Keras and Flax call it
 
 
@@ -191,6 +192,12 @@ def match(config: DistilBertConfig, tensors: Mapping[str, Tensor], head: Head | 
         if tensor.dtype not in DTYPES:
             raise CheckpointError(f"{tensor.where}: {name} must be of a floating dtype, got {tensor.dtype}.")
     notes = []
+    named = {str(name).removeprefix("TF").removeprefix("Flax") for name in config.architectures or ()} & ARCHITECTURES
+    if asked is None and named and head.architecture not in named:
+        notes.append(
+            f"Taken for a {head.architecture}, which its entries fit best, though {CONFIG_FILE} names "
+            f"{', '.join(sorted(named))}. Give another head if it is not one."
+        )
     for parameter in table:
         if parameter.name in report.missing and parameter.computed:
             notes.append(f"{parameter.name} was not stored, and is made by its formula.")

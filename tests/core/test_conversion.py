@@ -157,6 +157,32 @@ def test_entries_beside_the_table_are_named(tmp_path: Path) -> None:
     assert bits(arrays_of(tmp_path / "new")) == bits(arrays)
 
 
+@pytest.mark.parametrize(
+    ("named", "asked", "said"),
+    [
+        (None, None, False),
+        ("DistilBertForTokenClassification", None, False),
+        ("TFDistilBertForTokenClassification", None, False),
+        ("MyModel", None, False),
+        ("DistilBertModel", None, True),
+        ("DistilBertModel", Head.TOKEN_CLASSIFICATION, False),
+    ],
+)
+def test_a_head_that_the_configuration_does_not_name_is_said(
+    tmp_path: Path, named: str | None, asked: Head | None, said: bool
+) -> None:
+    """It may be a layer of the user's own that only has the name of DistilBERT's."""
+    config = small_config(architectures=[named] if named else None)
+    save_random(tmp_path, config, Head.TOKEN_CLASSIFICATION)
+    weights = open_weights(tmp_path, asked)
+    assert weights.head is Head.TOKEN_CLASSIFICATION
+    note = (
+        "Taken for a DistilBertForTokenClassification, which its entries fit best, though config.json names "
+        "DistilBertModel. Give another head if it is not one."
+    )
+    assert weights.notes == ([note] if said else [])
+
+
 @pytest.mark.parametrize(("change", "said"), [(0.0, False), (1.0, True)])
 def test_a_projector_that_is_not_the_embeddings_is_said(tmp_path: Path, change: float, said: bool) -> None:
     arrays = random_arrays(small_config(), Head.MASKED_LM, dtype="float32")
