@@ -194,7 +194,7 @@ class BaseTokenizer(Vocabulary):
         idle = [files.NORMALIZER_OPTIONS[name] for name, value in normalizer.items() if value or other]
         if idle and not specification.basic:
             warnings.warn(
-                f"{', '.join(idle)} has no effect: this tokenizer does not normalise texts as BERT's does.",
+                f"Options without effect: {', '.join(idle)}; this tokenizer does not normalise texts as BERT's does.",
                 CheckpointWarning,
                 stacklevel=3,
             )

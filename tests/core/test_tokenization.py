@@ -6,7 +6,9 @@ import hashlib
 import inspect
 import json
 import pickle
+import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 
 from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertTokenizer, DistilBertTokenizerFast, InputError
+from distilbert_core.errors import CheckpointWarning
 from distilbert_core.hub import EMBEDDED_MODELS
 from distilbert_core.tokenization import NO_MAX_LENGTH, BaseTokenizer, BatchEncoding, columns, read_vocabulary
 
@@ -67,6 +70,13 @@ def write_vocabulary(folder: Path, tokens: tuple[str, ...] = SMALL) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
     return folder
+
+
+def change_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return path
 
 
 def write_json(folder: Path, name: str, data: Any) -> None:
@@ -406,7 +416,6 @@ def test_encode_and_tokenize(small: Make) -> None:
         (PAIR, {"truncation": "only_first", "max_length": 4}, "truncation='only_first' cannot be done"),
         ("a b c", {"truncation": "only_second", "max_length": 3}, "truncation='only_second' cannot be done"),
         # Tensors.
-        (["a", "b c"], {"return_tensors": "np"}, "^The texts have different lengths.*padding=True"),
         ("a", {"return_tensors": "torch"}, "^return_tensors must be one of np, .* got 'torch'"),
     ],
 )  # fmt: skip
@@ -441,6 +450,41 @@ def test_decode(small: Make, ids: Any, options: dict[str, Any], text: str) -> No
 def test_negative_ids_are_no_tokens(small: Make, ids: Any) -> None:
     with pytest.raises(InputError, match=r"An id must not be negative, got -1.*; replace labels such as -100 first"):
         small().decode(ids)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([1.0, 2.0], "must be integers, got [1.0, 2.0]."),
+        (5.5, "must be integers, got 5.5."),
+        (True, "must be integers, got True."),
+        ("12", "must hold only numbers to become an array, got '12'."),
+        ([A, "5"], "must hold only numbers to become an array, got '5'."),
+        ([A, None], "must hold only numbers to become an array, got None."),
+        (None, "must hold only numbers to become an array, got None."),
+        ([[A], [A, B]], "must have rows of one shape to become an array, got (1,) and (2,)"),
+        ([2**70], "cannot be an array: an integer does not fit int64."),
+    ],
+    ids=str,
+)
+def test_what_is_not_an_id(small: Make, ids: Any, message: str) -> None:
+    tokenizer = small()
+    with pytest.raises(InputError, match="^token_ids " + re.escape(message)):
+        tokenizer.decode(ids)
+    with pytest.raises(InputError, match="^ids " + re.escape(message)):
+        tokenizer.convert_ids_to_tokens(ids)
+
+
+def test_ids_without_a_token(small: Make) -> None:
+    assert small().convert_ids_to_tokens([A, 99, 2**40]) == ["a", None, None]
+    with pytest.raises(InputError, match=r"^ids must be an id or have shape \[tokens\], got \(1, 2\)\.$"):
+        small().convert_ids_to_tokens([[A, B]])
+
+
+def test_what_is_not_a_token(small: Make) -> None:
+    for method in (small().convert_tokens_to_ids, small().convert_tokens_to_string):
+        with pytest.raises(InputError, match=r"^tokens must be texts, got 3\.$"):
+            method(["a", 3])
 
 
 def test_spaces_are_cleaned_up_unless_asked_not_to(base: BaseTokenizer) -> None:
@@ -533,6 +577,13 @@ def test_another_cls_token_stands_in_front(small: Make) -> None:
         ({"cls_token": ["<s>"]}, r"^cls_token must be a token, got \['<s>'\]"),
         ({"additional_special_tokens": "<s>"}, "^additional_special_tokens must be a list of tokens, got '<s>'"),
         ({"additional_special_tokens": [3]}, "^A token must be a text or an AddedToken, got 3"),
+        ({"additional_special_tokens": ["<s>", ""]}, "^A token must not be empty"),
+        (
+            {"additional_special_tokens": None},
+            "^additional_special_tokens must be a token, or a list of them, got None",
+        ),
+        ({"pad_token": ""}, "^A token must not be empty"),
+        ({"pad_token": None}, "^pad_token must be a token, or a list of them, got None"),
     ],
 )
 def test_impossible_special_tokens(small: Make, tokens: dict[str, Any], message: str) -> None:
@@ -540,6 +591,178 @@ def test_impossible_special_tokens(small: Make, tokens: dict[str, Any], message:
     with pytest.raises(InputError, match=message):
         tokenizer.add_special_tokens(tokens)
     assert len(tokenizer) == len(SMALL)
+
+
+EMPTY = r"^A token must not be empty: it would take an id and be found in no text\.$"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ("", EMPTY),
+        (["new", ""], EMPTY),
+        ([AddedToken("")], EMPTY),
+        ([None], r"^A token must be a text or an AddedToken, got None\.$"),
+        (
+            [AddedToken("\u200b")],
+            r"^The token '\\u200b' is empty when it is normalised, so it is found in no text; an ",
+        ),
+        ("\x00", r"^The token '\\x00' is empty when it is normalised, so it is found in no text; an AddedToken with "),
+        ([AddedToken(" ", lstrip=True)], r"^The token ' ' is white space, so lstrip and rstrip must be False\.$"),
+        ([AddedToken("\t", rstrip=True, normalized=False)], r"^The token '\\t' is white space, so lstrip and rstrip"),
+    ],
+    ids=str,
+)
+def test_impossible_tokens(small: Make, tokens: Any, message: str) -> None:
+    tokenizer = small()
+    with pytest.raises(InputError, match=message):
+        tokenizer.add_tokens(tokens)
+    assert len(tokenizer) == len(SMALL)
+
+
+def test_white_space_can_be_a_token(small: Make) -> None:
+    tokenizer = small()
+    assert tokenizer.add_tokens([" ", AddedToken("\u200b", normalized=False)]) == 2
+    assert tokenizer.encode("a b\u200bc", add_special_tokens=False) == [A, 14, B, 15, C]
+
+
+def test_of_tokens_that_are_alike_the_first_is_normalised(small: Make, tmp_path: Path) -> None:
+    tokenizer = small()
+    with pytest.warns(UserWarning, match=r"'New' and 'NEW' are alike when .*, so 'NEW' is only found as it is written"):
+        assert tokenizer.add_tokens(["New", "NEW", "New"]) == 2
+    ids = [14, 14, 15, 14]
+    assert tokenizer.encode("new New NEW nEw", add_special_tokens=False) == ids
+    tokenizer.save_pretrained(tmp_path)
+    assert type(tokenizer).from_pretrained(tmp_path).encode("new New NEW nEw", add_special_tokens=False) == ids
+    change_json(tmp_path / "tokenizer.json", lambda content: [
+        entry.update(normalized=True) for entry in content["added_tokens"] if not entry["special"]])  # fmt: skip
+    with pytest.warns(UserWarning, match="'New' and 'NEW' are alike"):
+        loaded = type(tokenizer)(tokenizer_file=tmp_path / "tokenizer.json")
+    assert loaded.encode("new New NEW nEw", add_special_tokens=False) == ids
+
+
+def test_ids_with_gaps_have_no_room(tokenizer_class: type[BaseTokenizer], tmp_path: Path) -> None:
+    tokenizer = tokenizer_class(write_vocabulary(tmp_path, ("c", *SMALL)) / "vocab.txt")
+    assert tokenizer.add_tokens(["a", "c"]) == 0
+    for add in (
+        tokenizer.add_tokens,
+        lambda tokens: tokenizer.add_special_tokens({"additional_special_tokens": tokens}),
+    ):
+        with pytest.raises(
+            InputError, match=r"^new cannot be added: the vocabulary's ids have gaps \(vocab.txt repeats"
+        ):
+            add(["a", "new"])
+    assert tokenizer.convert_ids_to_tokens(14) == "A"
+
+
+# -- special tokens as attributes --------------------------------------------------------------------------
+
+
+def test_a_special_token_can_be_assigned(small: Make, tmp_path: Path) -> None:
+    tokenizer = small()
+    tokenizer.cls_token, tokenizer.sep_token, tokenizer.mask_token = "d", AddedToken("e", lstrip=True), "a"
+    tokenizer.additional_special_tokens = ["b"]
+    ids = [D, UNK, A, UNK, E, B, UNK, E]
+    text = "xaz e bx"
+    tokenizer.save_pretrained(tmp_path)
+    for one in (tokenizer, type(tokenizer).from_pretrained(tmp_path)):
+        assert (one.cls_token_id, one.sep_token_id, one.mask_token_id) == (D, E, A)
+        assert one.encode(text) == ids
+        assert one.build_inputs_with_special_tokens([C]) == [D, C, E]
+        assert one.decode(ids, skip_special_tokens=True) == ""
+        assert one.special_tokens_map["additional_special_tokens"] == ["b"]
+        assert one(text, return_offsets_mapping=True)["offset_mapping"][4] == (3, 5)
+
+
+def test_words_that_are_unknown_become_the_unk_token(small: Make, tmp_path: Path) -> None:
+    tokenizer = small()
+    tokenizer.unk_token = "c"
+    assert (tokenizer.unk_token_id, tokenizer.encode("z")) == (C, [CLS, C, SEP])
+    tokenizer.save_pretrained(tmp_path)
+    assert type(tokenizer).from_pretrained(tmp_path).encode("z") == [CLS, C, SEP]
+    assert type(tokenizer).from_pretrained(tmp_path, unk_token="d").encode("z") == [CLS, D, SEP]
+    tokenizer.add_special_tokens({"unk_token": "d"})
+    assert tokenizer.encode("z") == [CLS, D, SEP]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("pad_token", "<p>", "pad_token must be in the vocabulary, got '<p>'; tokenizer.add_special_tokens("),
+        ("cls_token", "<s>", "cls_token must be in the vocabulary, got '<s>'; "),
+        ("unk_token", "<u>", "unk_token must be in the vocabulary, got '<u>'; "),
+        ("unk_token", "new", "unk_token must be in the vocabulary, not only among the tokens added to it, got 'new'."),
+        ("unk_token", None, "unk_token must be a token, got None."),
+        ("cls_token", None, "cls_token must be a token, got None."),
+        ("sep_token", None, "sep_token must be a token, got None."),
+        ("pad_token", 0, "pad_token must be a token, got 0."),
+        ("mask_token", "", "A token must not be empty"),
+        ("additional_special_tokens", ["a", "<x>", "<y>"], "must be in the vocabulary, got ['<x>', '<y>']; "),
+        ("additional_special_tokens", None, "additional_special_tokens must be a list of tokens, got None."),
+        ("additional_special_tokens", "ab", "additional_special_tokens must be a list of tokens, got 'ab'."),
+    ],
+)  # fmt: skip
+def test_what_a_special_token_cannot_be(small: Make, name: str, value: Any, message: str) -> None:
+    tokenizer = small()
+    tokenizer.add_tokens("new")
+    before = (tokenizer.special_tokens_map, tokenizer.get_added_vocab(), tokenizer.encode("a z"))
+    with pytest.raises(InputError, match=re.escape(message)):
+        setattr(tokenizer, name, value)
+    assert (tokenizer.special_tokens_map, tokenizer.get_added_vocab(), tokenizer.encode("a z")) == before
+
+
+@pytest.mark.parametrize("name", ["unk_token", "cls_token", "sep_token"])
+def test_tokens_of_every_text_are_needed(small: Make, name: str) -> None:
+    with pytest.raises(InputError, match=rf"^{name} must be a token, got None\.$"):
+        small(**{name: None})
+
+
+def test_a_mask_token_is_not_needed(small: Make, tmp_path: Path) -> None:
+    tokenizer = small(mask_token=None)
+    assert (tokenizer.mask_token, tokenizer.mask_token_id) == (None, None)
+    assert tokenizer.encode("[MASK]") == [CLS, UNK, UNK, UNK, SEP]
+    with pytest.raises(
+        InputError, match=r"^This tokenizer has no mask_token, and one is needed here: set tokenizer\.mask"
+    ):
+        tokenizer.special_id("mask_token")
+    with pytest.raises(InputError, match=r"^name must be one of unk_token, .* got 'bos_token'\.$"):
+        tokenizer.special_id("bos_token")
+    assert small().special_id("mask_token") == MASK
+    tokenizer.save_pretrained(tmp_path)
+    assert type(tokenizer).from_pretrained(tmp_path).mask_token is None
+
+
+def test_a_list_of_special_tokens_that_was_changed(small: Make) -> None:
+    tokenizer = small()
+    tokenizer.additional_special_tokens.append("<x>")
+    with pytest.raises(InputError, match=r"^additional_special_tokens must be in the vocabulary, got \['<x>'\]; "):
+        tokenizer.decode([A], skip_special_tokens=True)
+
+
+def test_special_tokens_are_checked_before_any_is_added(small: Make) -> None:
+    tokenizer = small()
+    with pytest.raises(InputError, match=r"^unk_token must be in the vocabulary, not only among the tokens added"):
+        tokenizer.add_special_tokens({"cls_token": "<s>", "unk_token": "<u>"})
+    assert (tokenizer.cls_token, len(tokenizer)) == ("[CLS]", len(SMALL))
+
+
+@pytest.mark.parametrize("token", ["a b", ":", "x:1", "$A", "$"])
+def test_special_tokens_of_any_characters(small: Make, token: str, tmp_path: Path) -> None:
+    tokenizer = small()
+    tokenizer.add_special_tokens({"cls_token": token, "sep_token": token})
+    assert tokenizer.encode("a", "b") == [14, A, 14, B, 14]
+    tokenizer.save_pretrained(tmp_path)
+    assert type(tokenizer).from_pretrained(tmp_path).encode("a", "b") == [14, A, 14, B, 14]
+
+
+def test_the_side_of_truncation_is_checked(small: Make) -> None:
+    tokenizer = small()
+    tokenizer.truncation_side = "up"
+    with pytest.raises(InputError, match=r"^truncation_side must be one of right, left, got 'up'\.$"):
+        tokenizer("a b c", truncation=True, max_length=3)
+
+
+# -- added tokens in files ---------------------------------------------------------------------------------
 
 
 def with_added_tokens(tokenizer: BaseTokenizer) -> BaseTokenizer:
@@ -577,6 +800,93 @@ def test_added_tokens_json_alone(tokenizer_class: type[BaseTokenizer], tmp_path:
         tokenizer_class.from_pretrained(folder)
 
 
+def test_files_that_disagree_about_an_added_token(tokenizer_class: type[BaseTokenizer], tmp_path: Path) -> None:
+    folder = write_vocabulary(tmp_path)
+    write_json(folder, "added_tokens.json", {"new": 14})
+    write_json(folder, "tokenizer_config.json", {"added_tokens_decoder": {"14": {"content": "old"}}})
+    message = r"the added token of id 14 is 'old' in tokenizer_config\.json, but 'new' in added_tokens\.json\.$"
+    with pytest.raises(CheckpointError, match=message):
+        tokenizer_class.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("left_out", [(), ("tokenizer.json",), ("tokenizer_config.json",)], ids=str)
+def test_how_a_stored_special_token_is_matched(small: Make, left_out: tuple[str, ...], tmp_path: Path) -> None:
+    tokenizer = small(mask_token=AddedToken("[MASK]", lstrip=True))
+    expected = [(0, 0), (0, 1), (1, 8), (9, 10), (0, 0)]
+    tokenizer.save_pretrained(tmp_path)
+    for name in left_out:
+        (tmp_path / name).unlink()
+    same = type(tokenizer).from_pretrained(tmp_path)
+    for one in (tokenizer, same):
+        assert one("a [MASK] a", return_offsets_mapping=True)["offset_mapping"] == expected
+    same.mask_token = "[MASK]"
+    assert same("a [MASK] a", return_offsets_mapping=True)["offset_mapping"] == expected
+
+
+def test_a_special_token_stored_as_an_object(tokenizer_class: type[BaseTokenizer], tmp_path: Path) -> None:
+    folder = write_vocabulary(tmp_path)
+    write_json(folder, "special_tokens_map.json", {"mask_token": as_object("[MASK]") | {"lstrip": True}})
+    tokenizer = tokenizer_class.from_pretrained(folder)
+    assert tokenizer("a [MASK]", return_offsets_mapping=True)["offset_mapping"][2] == (1, 8)
+    described = {"4": as_object("[MASK]") | {"special": True, "rstrip": True}}
+    write_json(folder, "tokenizer_config.json", {"added_tokens_decoder": described})
+    tokenizer = tokenizer_class.from_pretrained(folder)
+    assert tokenizer("a [MASK] ", return_offsets_mapping=True)["offset_mapping"][2] == (2, 9)
+
+
+@pytest.mark.parametrize("extra", [["<e>", "d"], {"image_token": "<e>", "other_token": "d"}])
+def test_further_special_tokens_of_transformers_5(
+    tokenizer_class: type[BaseTokenizer], extra: Any, tmp_path: Path
+) -> None:
+    folder = write_vocabulary(tmp_path)
+    write_json(folder, "tokenizer_config.json", {"extra_special_tokens": extra})
+    tokenizer = tokenizer_class.from_pretrained(folder)
+    assert tokenizer.additional_special_tokens == ["<e>", "d"]
+    assert tokenizer.encode("a<e>d") == [CLS, A, 14, D, SEP]
+
+
+NOT_TOGETHER = "^The vocabulary and the added tokens do not fit together: the added token "
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": 20, "content": "new"}, NOT_TOGETHER + "'new' must have the id 20, but after those before it gets 14"),
+        ({"id": 3, "content": "new"}, NOT_TOGETHER + "'new' must have the id 3, but after those before it gets 14"),
+        ({"id": 14, "content": "a"}, NOT_TOGETHER + "'a' must have the id 14, but after those before it gets 5"),
+        ({"id": 14, "content": ""}, "^The token '' is empty when it is normalised"),
+        ({"id": 14, "content": "\u200b"}, r"^The token '\\u200b' is empty when it is normalised"),
+    ],
+    ids=str,
+)
+def test_added_tokens_of_a_file_that_cannot_be(
+    tokenizer_class: type[BaseTokenizer], change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    DistilBertTokenizerFast(write_vocabulary(tmp_path) / "vocab.txt").save_pretrained(tmp_path)
+    token = as_object("") | {"special": False, "normalized": True} | change
+    file = change_json(tmp_path / "tokenizer.json", lambda content: content["added_tokens"].append(token))
+    with pytest.raises(CheckpointError, match=message):
+        tokenizer_class(tokenizer_file=file)
+
+
+def test_an_unk_token_that_only_was_added(tokenizer_class: type[BaseTokenizer], tmp_path: Path) -> None:
+    folder = write_vocabulary(tmp_path)
+    write_json(folder, "tokenizer_config.json", {"unk_token": "<u>", "added_tokens_decoder": {"14": as_object("<u>")}})
+    with pytest.raises(CheckpointError, match=r"^unk_token must be in the vocabulary, not only among .* got '<u>'\.$"):
+        tokenizer_class.from_pretrained(folder)
+
+
+def test_many_added_tokens_are_read_in_little_time(tokenizer_class: type[BaseTokenizer], tmp_path: Path) -> None:
+    """Looking at all those before for each took minutes."""
+    folder = write_vocabulary(tmp_path)
+    tokens = {f"new{index}": len(SMALL) + index for index in range(3000)}
+    write_json(folder, "added_tokens.json", tokens)
+    start = time.perf_counter()
+    tokenizer = tokenizer_class.from_pretrained(folder)
+    assert time.perf_counter() - start < 5  # 0.2 s
+    assert len(tokenizer) == len(SMALL) + 3000
+
+
 def test_special_tokens_beyond_the_vocabulary(
     tokenizer_class: type[BaseTokenizer], small: Make, tmp_path: Path
 ) -> None:
@@ -592,10 +902,16 @@ def test_special_tokens_beyond_the_vocabulary(
 # -- other ways to split -----------------------------------------------------------------------------------
 
 
-def test_tokens_never_split(small: Make, tokenizer_class: type[BaseTokenizer]) -> None:
+def test_tokens_never_split(small: Make, tokenizer_class: type[BaseTokenizer], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^never_split must be a list of tokens, got 'ab'\.$"):
+        small(never_split="ab")
     if tokenizer_class.is_fast:
         with pytest.raises(InputError, match="never_split is for DistilBertTokenizer"):
             small(never_split=["##x"])
+        file = tmp_path / "tokenizer.json"
+        file.write_bytes(small().to_json())
+        with pytest.raises(InputError, match="never_split is for DistilBertTokenizer"):
+            tokenizer_class(tokenizer_file=file, never_split=["##x"])
         return
     tokenizer = small(never_split=["##x", "A", "@@"])
     assert tokenizer.encode("##x a##x A a @@", add_special_tokens=False) == [X, A, UNK, UNK, UNK, 13, A, UNK]
@@ -612,6 +928,62 @@ def test_another_prefix(tokenizer_class: type[BaseTokenizer], tmp_path: Path) ->
     tokenizer = tokenizer_class(folder / "vocab.txt", wordpieces_prefix="@")
     assert tokenizer.encode("ax", add_special_tokens=False) == [5, 6]
     assert tokenizer.decode([5, 6, 5]) == "ax a"
+    tokenizer.save_pretrained(folder)
+    assert tokenizer_class.from_pretrained(folder).encode("ax", add_special_tokens=False) == [5, 6]
+    (folder / "tokenizer.json").unlink()
+    assert tokenizer_class.from_pretrained(folder).encode("ax", add_special_tokens=False) == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("saved", "options", "message"),
+    [
+        ({}, {"do_basic_tokenize": False}, "do_basic_tokenize must be True, as in tokenizer_file, or be left out"),
+        ({"do_basic_tokenize": False}, {"do_basic_tokenize": True}, "do_basic_tokenize must be False, as in "),
+        ({}, {"wordpieces_prefix": "@"}, "wordpieces_prefix must be '##', as in tokenizer_file, or be left out"),
+    ],
+)  # fmt: skip
+def test_what_the_file_says_cannot_be_changed(
+    small: Make, saved: dict[str, Any], options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    tokenizer = small(**saved)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=f"^{message}"):
+        type(tokenizer).from_pretrained(tmp_path, **options)
+    same = {"do_basic_tokenize": saved.get("do_basic_tokenize", True), "wordpieces_prefix": "##"}
+    assert type(tokenizer).from_pretrained(tmp_path, **same).encode("A,") == tokenizer.encode("A,")
+
+
+def test_a_stored_option_that_the_file_contradicts(small: Make, tmp_path: Path) -> None:
+    tokenizer = small()
+    tokenizer.save_pretrained(tmp_path)
+    change_json(tmp_path / "tokenizer_config.json", lambda content: content.update(do_basic_tokenize=False))
+    assert type(tokenizer).from_pretrained(tmp_path).encode("A,a") == [CLS, A, UNK, A, SEP]
+
+
+def test_options_without_a_normaliser(small: Make) -> None:
+    message = (
+        r"^Options without effect: clean_text, do_lower_case; this tokenizer does not normalise texts as BERT's does\.$"
+    )
+    with pytest.warns(CheckpointWarning, match=message):
+        tokenizer = small(do_basic_tokenize=False, do_lower_case=True, clean_text=True, strip_accents=False)
+    assert tokenizer.encode("A") == [CLS, 13, SEP]
+
+
+def test_options_for_another_normaliser(tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer.json"
+    file.write_bytes(DistilBertTokenizerFast(write_vocabulary(tmp_path) / "vocab.txt").to_json())
+    change_json(file, lambda content: content.update(normalizer={"type": "Lowercase"}))
+    with pytest.warns(CheckpointWarning, match=r"^Options without effect: do_lower_case; "):
+        assert DistilBertTokenizerFast(tokenizer_file=file, do_lower_case=False).encode("A") == [CLS, A, SEP]
+
+
+def test_how_long_a_word_may_be(small: Make, tmp_path: Path) -> None:
+    tokenizer = small()
+    tokenizer.save_pretrained(tmp_path)
+    file = change_json(tmp_path / "tokenizer.json", lambda content: content["model"].update(max_input_chars_per_word=2))
+    other = type(tokenizer)(tokenizer_file=file)
+    assert (tokenizer.encode("ax axy"), other.encode("ax axy")) == ([CLS, A, X, A, X, Y, SEP], [CLS, A, X, UNK, SEP])
+    assert json.loads(other.to_json())["model"]["max_input_chars_per_word"] == 2
 
 
 # -- padding of what was tokenized before ------------------------------------------------------------------
@@ -727,6 +1099,20 @@ def test_a_tokenizer_of_another_kind_is_not_for_the_slow_one(tmp_path: Path) -> 
     assert DistilBertTokenizerFast.from_pretrained(tmp_path).encode("A É") == [CLS, A, 12, SEP]
     with pytest.raises(CheckpointError, match=r"is not of BERT's kind: .*'Lowercase'.*DistilBertTokenizerFast can"):
         DistilBertTokenizer.from_pretrained(tmp_path)
+    write_json(tmp_path, "tokenizer.json", content | {"normalizer": None, "decoder": None})
+    with pytest.raises(CheckpointError, match=r"is not of BERT's kind: .*'BertPreTokenizer', None\);"):
+        DistilBertTokenizer.from_pretrained(tmp_path)
+
+
+def test_another_decoder_is_not_for_the_slow_one(tmp_path: Path) -> None:
+    DistilBertTokenizerFast(write_vocabulary(tmp_path) / "vocab.txt").save_pretrained(tmp_path)
+    file = change_json(tmp_path / "tokenizer.json", lambda content: content["decoder"].update(prefix="@"))
+    assert DistilBertTokenizerFast(tokenizer_file=file).decode([A, X]) == "a ##x"
+    message = (
+        r"is not of BERT's kind: the prefix of its decoder must be that of its model, '##', got '@'; DistilBertToken"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        DistilBertTokenizer(tokenizer_file=file)
 
 
 def test_written_files(small: Make) -> None:
@@ -797,14 +1183,15 @@ def as_object(token: str) -> dict[str, Any]:
         ({"cls_token": as_object("d"), "mask_token": as_object("e")}, {}, ("d", "e")),
         ({}, {"cls_token": as_object("d"), "mask_token": "e"}, ("d", "e")),
         ({"cls_token": as_object("c")}, {"cls_token": "d"}, ("d", "[MASK]")),
-        ({"cls_token": "d", "additional_special_tokens": ["b"]}, {"mask_token": None}, ("d", "[MASK]")),
+        ({"cls_token": "d", "additional_special_tokens": ["b"]}, {"mask_token": None}, ("d", None)),
+        ({}, {"cls_token": None}, ("[CLS]", "[MASK]")),
     ],
 )
 def test_stored_options(
     tokenizer_class: type[BaseTokenizer],
     special: dict[str, Any],
     options: dict[str, Any],
-    expected: tuple[str, str],
+    expected: tuple[str, str | None],
     tmp_path: Path,
 ) -> None:
     folder = write_vocabulary(tmp_path)

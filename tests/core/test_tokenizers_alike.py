@@ -6,7 +6,8 @@ import importlib.util
 import json
 import random
 import runpy
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 from tokenizers.normalizers import BertNormalizer
 
-from distilbert_core import DEFAULT_MODEL, DistilBertTokenizer, DistilBertTokenizerFast, InputError
+from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertTokenizer, DistilBertTokenizerFast, InputError
 from distilbert_core.hub import EMBEDDED_MODELS
-from distilbert_core.tokenization import BaseTokenizer, BatchEncoding
+from distilbert_core.tokenization import BaseTokenizer, BatchEncoding, files
 from distilbert_core.tokenization.normalization import Normalizer
 
 VOCAB = EMBEDDED_MODELS / DEFAULT_MODEL / "vocab.txt"
@@ -135,6 +136,14 @@ def all_of(encoding: BatchEncoding) -> tuple[dict, list]:
     return dict(encoding), [(one.tokens, one.word_ids, one.sequence_ids) for one in encoding.encodings]
 
 
+def outcome(action: Callable[[], Any]) -> Any:
+    """What an action returns, or the type of its error; a warning is one in tests."""
+    try:
+        return action()
+    except (InputError, CheckpointError, UserWarning) as error:
+        return type(error)
+
+
 @settings(deadline=None, max_examples=120)
 @given(data=st.data(), call=calls, added=added_tokens, lower=st.booleans(), side=sides, split=st.booleans())
 def test_any_call_gives_the_same(
@@ -146,12 +155,103 @@ def test_any_call_gives_the_same(
     for tokenizer in TWO:
         tokenizer = type(tokenizer)(VOCAB, do_lower_case=lower, truncation_side=side)
         grown = tokenizer.add_tokens(added)
-        try:
-            outcome: Any = all_of(tokenizer(inputs, is_split_into_words=split, **call, **DETAILS))
-        except InputError:
-            outcome = InputError
-        outcomes.append((grown, tokenizer.get_added_vocab(), outcome))
+        encoding = outcome(lambda: all_of(tokenizer(inputs, is_split_into_words=split, **call, **DETAILS)))  # noqa: B023
+        outcomes.append((grown, tokenizer.get_added_vocab(), encoding))
     assert outcomes[0] == outcomes[1]
+
+
+# -- every state of the vocabulary -------------------------------------------------------------------------
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORDS = ("a", "b", "foo", "##foo", "the", "é", "e", "<", "<e>", "[X]", ".", "##a", "A", " ", "")
+STRANGE = (*ADDED, *SPECIAL, "", " ", "\t", "\u200b", " foo", "a b", "FOO", "E", "[X]", "$A", ":1")
+SOME = ("a foo [X]", "<e>.[MASK] Foo", "a b\tthe é", "$A :1 \u200b", "[PAD] [CLS][SEP]")
+
+some_token = st.sampled_from(STRANGE) | st.builds(
+    AddedToken,
+    st.sampled_from(STRANGE),
+    lstrip=st.booleans(),
+    rstrip=st.booleans(),
+    normalized=st.booleans(),
+    special=st.booleans(),
+)
+names = st.sampled_from(["unk_token", "sep_token", "pad_token", "cls_token", "mask_token"])
+steps = st.lists(
+    st.tuples(st.just("add_tokens"), st.lists(some_token, max_size=2), st.booleans())
+    | st.tuples(st.just("add_special_tokens"), names, some_token)
+    | st.tuples(st.just("add_special_tokens"), st.just("additional_special_tokens"), st.lists(some_token, max_size=2))
+    | st.tuples(st.just("assign"), names, st.none() | some_token)
+    | st.tuples(st.just("save"), st.booleans(), st.booleans()),
+    max_size=5,
+)
+
+
+def take(tokenizer: BaseTokenizer, step: tuple[str, Any, Any], folder: Path) -> tuple[BaseTokenizer, Any]:
+    """Return a tokenizer after a step, and what came of it."""
+    kind, first, second = step
+    if kind == "add_tokens":
+        return tokenizer, outcome(lambda: tokenizer.add_tokens(first, special_tokens=second))
+    if kind == "add_special_tokens":
+        return tokenizer, outcome(lambda: tokenizer.add_special_tokens({first: second}))
+    if kind == "assign":
+        return tokenizer, outcome(lambda: setattr(tokenizer, first, second))
+    before = state(tokenizer)
+    tokenizer.save_pretrained(folder)
+    if first:
+        (folder / "tokenizer.json").unlink()
+    again = type(tokenizer).from_pretrained(folder)
+    assert state(again) == before
+    return again, None
+
+
+def state(tokenizer: BaseTokenizer) -> list[Any]:
+    """All that is seen of a tokenizer."""
+    added = {index: files.token_fields(token) for index, token in tokenizer.added_tokens_decoder.items()}
+    ids = list(range(len(tokenizer)))
+    return [
+        (tokenizer.get_vocab(), tokenizer.special_tokens_map, tokenizer.pad_token_id, tokenizer.mask_token_id, added),
+        all_of(tokenizer(SOME, return_special_tokens_mask=True)),
+        outcome(lambda: all_of(tokenizer(SOME, padding=True, return_tensors=None))),
+        [tokenizer.decode(ids, skip_special_tokens=skip) for skip in (False, True)],
+    ]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    vocabulary=st.lists(st.sampled_from(WORDS), max_size=8, unique=True).flatmap(
+        lambda words: st.permutations([*SPECIAL, *words])
+    ),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "do_lower_case": st.booleans(),
+            "do_basic_tokenize": st.just(False),
+            "pad_token": st.none() | some_token,
+            "mask_token": st.none() | some_token,
+            "unk_token": some_token,
+            "additional_special_tokens": st.lists(some_token, max_size=2),
+        },
+    ),
+    steps=steps,
+)
+def test_any_vocabulary_and_any_change_of_it_give_the_same(
+    vocabulary: list[str], options: dict[str, Any], steps: list[tuple[str, Any, Any]]
+) -> None:
+    results = []
+    for cls in (DistilBertTokenizerFast, DistilBertTokenizer):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary))
+            tokenizer = outcome(lambda: cls(folder / "vocab.txt", **options))  # noqa: B023
+            if not isinstance(tokenizer, BaseTokenizer):
+                results.append([tokenizer])
+                continue
+            result = state(tokenizer)
+            for index, step in enumerate(steps):
+                tokenizer, came = take(tokenizer, step, folder / str(index))
+                result += [came, state(tokenizer)]
+            results.append(result)
+    assert results[0] == results[1]
 
 
 TWO = (DistilBertTokenizerFast(VOCAB), DistilBertTokenizer(VOCAB))
