@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 from tokenizers import AddedToken
@@ -153,22 +153,26 @@ class BaseTokenizer(Vocabulary):
         }
         normalizer = {name: value for name, value in options.items() if value is not None}
         self.backend_tokenizer: Any
+        if (tokenizer_file is None) == (vocab_file is None):
+            raise InputError(f"Give vocab_file or tokenizer_file; got {'both' if vocab_file else 'neither'}.")
         if tokenizer_file is not None:
             content = files.read_tokenizer_file(tokenizer_file)
             self.backend_tokenizer = self._read_engine(tokenizer_file, content, normalizer)
             self._add_stored(files.added_tokens_of(content))
-        elif vocab_file is not None:
+        else:
             basic = do_basic_tokenize is not False
             prefix = files.PREFIX if wordpieces_prefix is None else wordpieces_prefix
             self.backend_tokenizer = self._make_engine(
-                files.Specification(files.read_vocabulary(vocab_file), self.unk_token, prefix, basic, normalizer)
+                files.Specification(
+                    files.read_vocabulary(cast(Path, vocab_file)), self.unk_token, prefix, basic, normalizer
+                )
             )
-        else:
-            raise InputError("Give vocab_file or tokenizer_file; got neither.")
-        # How a text is matched, tokenizer.json may say.
-        known = {content: files.new_token(content, special=True) for content in map(str, tokens)} | self._added()
+        special_tokens = list(map(str, tokens))
+        described = self._added()  # a text does not say how it is matched, but tokenizer.json may
         self._add_stored(
-            (index, token if isinstance(token, AddedToken) else known.get(token, files.new_token(token, special=False)))
+            (index, token)
+            if isinstance(token, AddedToken)
+            else (index, described.get(token, files.new_token(token, token in special_tokens)))
             for index, token in sorted((added_tokens_decoder or {}).items())
         )
         specification = self.specification()

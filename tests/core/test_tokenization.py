@@ -1264,6 +1264,7 @@ def test_damaged_files(
     ("options", "error", "message"),
     [
         ({}, InputError, "^Give vocab_file or tokenizer_file; got neither"),
+        ({"vocab_file": VOCAB, "tokenizer_file": VOCAB}, InputError, "^Give vocab_file or tokenizer_file; got both"),
         ({"vocab_file": "missing.txt"}, CheckpointError, r"^missing\.txt cannot be read as a vocabulary"),
         ({"tokenizer_file": "missing.json"}, CheckpointError, r"^missing\.json is no valid tokenizer\.json"),
         ({"vocab_file": VOCAB.parent}, CheckpointError, "cannot be read as a vocabulary"),
