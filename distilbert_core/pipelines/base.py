@@ -30,6 +30,7 @@ MOST_BATCHES = 16
 Text = str | tuple[str, str]
 Options = Mapping[str, Any]
 Outputs = Mapping[str, np.ndarray]
+FIELDS = frozenset({"text", "text_pair", "question", "context", "prompt", "choices"})  # of an input that is a dict
 Combine = Callable[[Any, Sequence[Encoding], Sequence[Any], Options], Any]  # see `Pipeline.combine`
 
 
@@ -194,8 +195,9 @@ class Pipeline:
         return merged
 
     def _stream(self, inputs: Iterable[Any], options: Options, combine: Combine | None = None) -> Iterator[Any]:
-        """Return an iterator over results, unless `inputs` would yield its letters, its keys or its columns."""
-        if isinstance(inputs, str | bytes | Mapping) or type(inputs).__name__ == "DataFrame":
+        """Return an iterator over results, unless `inputs` is one input, or a table that would yield its columns."""
+        is_one = isinstance(inputs, str | bytes) or (isinstance(inputs, Mapping) and not FIELDS.isdisjoint(inputs))
+        if is_one or type(inputs).__name__ == "DataFrame":
             raise InputError(
                 f"inputs must be an iterable of inputs for {self.task}, such as a list or one column of a table, got "
                 f"a {type(inputs).__name__}."
