@@ -5,7 +5,6 @@ Shapes: B batch, T tokens, D model size, V vocabulary, L labels, C choices.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -13,7 +12,6 @@ import tensorflow as tf
 from keras import ops
 
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.errors import InputError
 from distilbert_core.inputs import choice_count, choose, refuse_weights
 from distilbert_core.outputs import (
     BaseModelOutput,
@@ -25,24 +23,23 @@ from distilbert_core.outputs import (
     TokenClassifierOutput,
 )
 from distilbert_core.parameters import Head
+from distilbert_tf.fitting import FittedModel
 from distilbert_tf.layers import Numerics
 from distilbert_tf.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_tf.model import TFDistilBertModel, activation_function
-from distilbert_tf.pretrained import TFDistilBertPreTrainedModel, shape_of
+from distilbert_tf.pretrained import shape_of
 
 
-class _ModelWithHead(TFDistilBertPreTrainedModel):
+class _ModelWithHead(FittedModel):
     """A body, `head_logits` from its hidden states, and `task_loss` from logits and labels."""
 
     output_type: ClassVar[type[ModelOutput]]
-    label_names: ClassVar[tuple[str, ...]] = ("labels",)
-    logit_names: ClassVar[tuple[str, ...]] = ("logits",)
 
     def __init__(self, config: DistilBertConfig, dtype: Any = None, name: str | None = None):
         make = Numerics.of(config, dtype)
         super().__init__(config, make, name)
         self.distilbert = TFDistilBertModel(config, dtype=make.policy, name="distilbert")
-        self.distilbert._inside = self.head
+        self._adopt(self.distilbert)
         self.make_head(config, make)
         self.built = True
 
@@ -144,66 +141,6 @@ class _ModelWithHead(TFDistilBertPreTrainedModel):
         """Put a head's values and what the body returns beside its last hidden state together."""
         output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
         return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
-
-    # What `fit`, `evaluate` and `predict` ask for beside `call`.
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> tf.Tensor:
-        """Return the loss that the model was compiled with, of the logits; the task's own if it had none.
-
-        Args:
-            x: Inputs, which may hold the labels.
-            y: Labels: alone, in a tuple where a task has two, or in a dict by name. Those in `x` if None.
-            y_pred: What `call` returned for `x`.
-            sample_weight: Weights of the examples, for a loss given to `compile`.
-            training: Not used.
-
-        Raises:
-            InputError: There are no labels, or weights for the task's own loss.
-        """
-        logits, labels = self._logits(y_pred), self._labels(x, y)
-        if labels is None:
-            names = " and ".join(f"'{name}'" for name in self.label_names)
-            raise InputError(f"fit and evaluate need labels: give {names} among the inputs, or as y.")
-        if self.loss is not None:
-            return super().compute_loss(x, labels, logits, sample_weight, training)
-        if sample_weight is not None:
-            raise InputError(
-                "sample_weight and class_weight need a loss given to compile, such as "
-                "keras.losses.SparseCategoricalCrossentropy(from_logits=True): the task's own loss takes no weights."
-            )
-        labels = keras.tree.map_structure(tf.convert_to_tensor, labels)  # `train_on_batch` leaves arrays as they are
-        own = self.task_loss(logits, labels) / tf.distribute.get_strategy().num_replicas_in_sync
-        # Keras' loss is then only that of `add_loss` and of regularizers.
-        return own + super().compute_loss(x, labels, logits) if self.losses else own
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Return the loss so far and the metrics that the model was compiled with, of the logits."""
-        return super().compute_metrics(x, self._labels(x, y), self._logits(y_pred), sample_weight)
-
-    def predict_step(self, data: Any) -> Any:
-        """Return the outputs for a batch, of which labels are left out: losses of batches cannot be put in a row."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if isinstance(x, Mapping):
-            x = {name: value for name, value in x.items() if name not in self.label_names}
-        return super().predict_step((x,))
-
-    def _logits(self, y_pred: Any) -> Any:
-        if not isinstance(y_pred, Mapping):
-            raise InputError("fit and evaluate need outputs with names: set config.return_dict to True.")
-        return _one_or_all(y_pred, self.logit_names)
-
-    def _labels(self, x: Any, y: Any) -> Any:
-        for source in (y, x):
-            if isinstance(source, Mapping) and all(name in source for name in self.label_names):
-                return _one_or_all(source, self.label_names)
-        return y
-
-
-def _one_or_all(values: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    """Return the value of the only name, or a tuple of those of several."""
-    return values[names[0]] if len(names) == 1 else tuple(values[name] for name in names)
 
 
 class VocabProjector(keras.layers.Layer):

@@ -94,18 +94,16 @@ def test_losses_of_layers_are_added(folder):
 
 
 @pytest.mark.parametrize(
-    ("labels", "options", "message"),
+    ("labels", "message"),
     [
-        (None, {}, "fit and evaluate need labels: give 'labels' among the inputs, or as y"),
-        (CLASSES, {"sample_weight": np.ones(5)}, "sample_weight and class_weight need a loss given to compile"),
-        (CLASSES, {"class_weight": {0: 2.0}}, "sample_weight and class_weight need a loss given to compile"),
-        (CLASSES + 1, {}, r"labels must lie in \[0, number of classes=7\), got 7"),
-        (np.stack([CLASSES, CLASSES], 1), {}, r"labels must have shape .*\(5\), got \(5, 2\)"),
+        (None, "fit and evaluate need labels: give 'labels' among the inputs, or as y"),
+        (CLASSES + 1, r"labels must lie in \[0, number of classes=7\), got 7"),
+        (np.stack([CLASSES, CLASSES], 1), r"labels must have shape .*\(5\), got \(5, 2\)"),
     ],
 )
-def test_impossible_labels(folder, labels, options, message):
+def test_impossible_labels(folder, labels, message):
     with pytest.raises(InputError, match=message):
-        sgd(load(folder)).fit(features(), labels, verbose=0, **options)
+        sgd(load(folder)).fit(features(), labels, verbose=0)
 
 
 def test_outputs_without_names(folder):
@@ -178,13 +176,6 @@ def test_sample_weight(folder):
         ),
     )
     assert_close(FRAMEWORK.parameters(model), FRAMEWORK.parameters(by_hand), 1e-7)  # float32 again; measured: 1e-8
-
-
-def test_class_weight(folder):
-    by_class, by_sample = (sgd(load(folder), loss=CROSS_ENTROPY) for _ in range(2))
-    by_class.fit(features(), CLASSES, class_weight={0: 2.0, 3: 0.25}, verbose=0, shuffle=False)
-    by_sample.fit(features(), CLASSES, sample_weight=np.array([0.25, 2, 1, 1, 0.25]), verbose=0, shuffle=False)
-    assert_close(FRAMEWORK.parameters(by_class), FRAMEWORK.parameters(by_sample), 0.0)
 
 
 # -- ways to give the data and to run ---------------------------------------------------------------------------
