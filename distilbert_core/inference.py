@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -93,14 +93,7 @@ class PackedInference(Inference):
                 f"{source} has no weights for {model_class.__name__}: it lacks {', '.join(fresh)}. Give a checkpoint "
                 "with this head, or train one."
             )
-        of_heads = {parameter.name for other in Head for parameter in parameter_table(model.config, other)}
-        strange = [name for name in info["unexpected_keys"] if name not in of_heads]  # other heads are not asked for
-        if strange:
-            warnings.warn(
-                f"{source} holds what {model_class.__name__} does not use: {', '.join(strange)}.",
-                CheckpointWarning,
-                stacklevel=3,
-            )
+        warn_of_unused(model, source, info["unexpected_keys"], stacklevel=4)
         return cls(model)
 
     def __call__(self, *, tokens: np.ndarray | None = None, **arrays: np.ndarray) -> dict[str, np.ndarray]:
@@ -157,6 +150,22 @@ class PackedInference(Inference):
             [R, S, ...], or [R, C, ...] without output_tokens.
         """
         raise NotImplementedError
+
+
+def warn_of_unused(model: Any, source: str | Path, unused: Sequence[str], stacklevel: int) -> None:
+    """Warn of entries of a checkpoint that a model does not use, those of other heads left out: they are not asked for.
+
+    Args:
+        model: A model of any backend.
+        source: Where it was loaded from.
+        unused: Names of the entries.
+        stacklevel: Of the warning, counted from here.
+    """
+    of_heads = {parameter.name for head in Head for parameter in parameter_table(model.config, head)}
+    strange = [name for name in unused if name not in of_heads]
+    if strange:
+        message = f"{source} holds what {type(model).__name__} does not use: {', '.join(strange)}."
+        warnings.warn(message, CheckpointWarning, stacklevel=stacklevel)
 
 
 def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) -> Inference:

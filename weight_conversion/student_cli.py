@@ -24,7 +24,7 @@ from weight_conversion.student import corpus_vocabulary, make_student
 from weight_conversion.weights import Weights
 
 WIDTHS = ("dim", "hidden_dim", "n_heads")
-NUMBERS = tuple(field.name for field in fields(DistillationRecipe) if field.name != "doc_stride")
+NUMBERS = tuple(field.name for field in fields(DistillationRecipe) if field.name not in ("doc_stride", "class_weights"))
 MODEL = "FOLDER_OR_HUB_ID"
 
 

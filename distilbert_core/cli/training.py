@@ -16,6 +16,7 @@ from distilbert_core.backends import BACKENDS, RUNNABLE
 from distilbert_core.cli.options import Decorator, command, complete_model, together
 from distilbert_core.cli.writers import Layout, write
 from distilbert_core.training import TASKS, Recipe
+from distilbert_core.training.labels import BALANCED
 from distilbert_core.training.metrics import Metrics
 
 DIGITS = 4  # of a metric
@@ -34,6 +35,7 @@ def recipe_options(kind: type[Recipe], *names: str) -> Decorator:
                 is_flag=field.type == "bool",
                 default=field.default,
                 help=helps[field.name],
+                **OWN_FORMS.get(field.name, {}),
             )
             for field in fields(kind)
             if field.name in names
@@ -48,11 +50,38 @@ def _attributes(kind: type) -> Iterator[tuple[str, str]]:
         yield name, " ".join(help.split())
 
 
+def _pairs(given: Iterable[str], form: str) -> dict[str, str]:
+    """Return names and values that are given as NAME=VALUE."""
+    pairs = [value.rpartition("=") for value in given]
+    if not all(name and value for name, _, value in pairs):
+        raise click.BadParameter(f"write it as {form}.")
+    names = [name.strip() for name, _, _ in pairs]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise click.BadParameter(f"{repeated} is given twice.")
+    return dict(zip(names, (value.strip() for _, _, value in pairs), strict=True))
+
+
 def _columns(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    pairs = [value.partition("=") for value in given]
-    if not all(name and column for name, _, column in pairs):
-        raise click.BadParameter("write it as NAME=COLUMN, e.g. text=sentence.")
-    return {name: column for name, _, column in pairs}
+    return _pairs(given, "NAME=COLUMN, e.g. text=sentence")
+
+
+def _class_weights(
+    context: click.Context, parameter: click.Parameter, given: str | None
+) -> str | dict[str, float] | None:
+    if given is None or given == BALANCED:
+        return given
+    form = f"{BALANCED}, or as NAME=NUMBER,NAME=NUMBER, e.g. bad=1,good=3"
+    try:
+        return {name: float(number) for name, number in _pairs(given.split(","), form).items()}
+    except ValueError:
+        raise click.BadParameter(f"write it as {form}.") from None
+
+
+# What options of some numbers of a recipe have beside what all have.
+OWN_FORMS: dict[str, dict[str, Any]] = {
+    "class_weights": {"callback": _class_weights, "metavar": f"{BALANCED}|NAME=NUMBER,..."}
+}
 
 
 def backend_option(names: Iterable[str]) -> Decorator:

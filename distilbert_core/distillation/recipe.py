@@ -44,6 +44,7 @@ class DistillationRecipe(Recipe):
         "temperature": POSITIVE,
         "only_masked": BOOLEAN,
         "mask_smoothing": NOT_NEGATIVE,
+        "class_weights": (lambda value: value is None, "None: it is for fine-tuning"),
     }
 
     learning_rate: float = 5e-4

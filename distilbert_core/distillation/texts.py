@@ -78,6 +78,8 @@ class PackedMaskedLM(MaskedLM):
         2
     """
 
+    optional = ()  # rows are filled with texts: there is nothing that a weight could be of
+
     def __init__(self, tokenizer: BaseTokenizer, config: DistilBertConfig, recipe: DistillationRecipe):
         super().__init__(tokenizer, config, recipe)
         if self.max_length < 3:
@@ -168,7 +170,7 @@ class PackedMaskedLM(MaskedLM):
         inputs = self.inputs(features)
         rng = np.random.default_rng(seed)
         hidden = choose(rng, self.weights[inputs["input_ids"]], self.recipe.mask_probability)
-        mask_id = self.tokenizer.mask_token_id
+        mask_id = self.tokenizer.special_id("mask_token")
         ids, labels = replace_hidden(rng, inputs["input_ids"], hidden, mask_id, self.words)
         return {**inputs, "input_ids": ids, "labels": labels}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from distilbert_core.backends import default_backend
 from distilbert_core.checkpoint import replace_files
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.errors import CheckpointError, InputError
+from distilbert_core.errors import CheckpointError, InputError, InputWarning
 from distilbert_core.hub import split_hub_options
 from distilbert_core.inference import load_inference
 from distilbert_core.tokenization import DistilBertTokenizerFast
@@ -75,6 +76,9 @@ def finetune(
         InputError: A file, a column, a label or an argument is impossible. Nothing has been written then.
         TrainingError: The loss is no number any more. The best model and the last state stay.
         OSError: The disk is full. The best model and the last state stay.
+
+    Warns:
+        InputWarning: Rows are longer than the recipe's `max_length`, so that a part of them has no effect.
 
     Example:
         >>> from pathlib import Path
@@ -175,7 +179,7 @@ def run_from_files(
         **more_settings,
     }
     folder = output / RUN_FOLDER
-    _check_settings(folder, settings, resume)
+    _check_settings(folder, settings, resume, type(recipe)().to_dict())
 
     tokenizer = DistilBertTokenizerFast.from_pretrained(model, **where)
     fields = kind.config_fields(labels)
@@ -261,6 +265,8 @@ def _labels(
     if has_head:
         _check_head(kind, config, model, advice)
     found = kind.label_names(rows)
+    if labels is not None and len(set(labels)) < len(labels):
+        raise InputError(f"labels must be different names, got {', '.join(labels)}.")
     if found is None:
         if labels is not None:
             raise InputError(f"labels must be left out: {kind.name} has no names of labels.")
@@ -288,11 +294,17 @@ def _encode(data: Task, rows: Sequence[Row] | None, path: str | Path | None) -> 
     if rows is None:
         return []
     try:
-        features = data.encode(rows)
+        features = data.features(rows)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if not features:
         raise InputError(f"{path} holds no token to learn from.")
+    cut = len({feature.row for feature in features if feature.cut})
+    if cut:
+        what = data.cut_rows.format(data.max_length)
+        warnings.warn(
+            f"{path}: {cut} of {len(rows)} rows {what}. Give a larger max_length.", InputWarning, stacklevel=4
+        )
     return features
 
 
@@ -306,8 +318,11 @@ def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def _check_settings(folder: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Raise an error if there is nothing to go on with, or something else, or something that would be lost."""
+def _check_settings(folder: Path, settings: dict[str, Any], resume: bool, defaults: dict[str, Any]) -> None:
+    """Raise an error if there is nothing to go on with, or something else, or something that would be lost.
+
+    `defaults` are those of a recipe: a run that was begun before a field existed has its default.
+    """
     if not resume:
         if folder.parent.exists() and (not folder.parent.is_dir() or any(folder.parent.iterdir())):
             raise InputError(
@@ -318,6 +333,7 @@ def _check_settings(folder: Path, settings: dict[str, Any], resume: bool) -> Non
         before = json.loads((folder / SETTINGS_FILE).read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder.parent} has no run to go on with: {error}") from error
+    before["recipe"] = {**defaults, **before.get("recipe", {})}
     changed = sorted(name for name in settings if settings[name] != before.get(name))
     if changed:
         raise InputError(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 
 MOST_LABELS = 100_000  # a number above is none of a label, but that of a row, or a year and a day
 OUTSIDE = "O"  # the label of words that are in no entity
+BALANCED = "balanced"  # class_weights by how often each label occurs
 
 
 def label_name(column: str, value: Any) -> str:
@@ -54,6 +57,44 @@ def label_id(config: DistilBertConfig, name: str) -> int:
             "file, or train a new head for its labels."
         )
     return number
+
+
+def class_weights(given: str | Mapping[str, float], config: DistilBertConfig, counts: np.ndarray) -> np.ndarray:
+    """Return the weight of each label, [L].
+
+    Args:
+        given: 'balanced', for weights in inverse proportion to how often the labels occur; or the weight of each label,
+            by name or by number.
+        config: Knows the labels.
+        counts: How often each label occurs, [L].
+
+    Raises:
+        InputError: A label is unknown, missing or given twice; or it does not occur, and 'balanced' is given.
+
+    Example:
+        >>> import numpy as np
+        >>> from distilbert_core import DistilBertConfig
+        >>> from distilbert_core.training.labels import class_weights
+        >>> class_weights("balanced", DistilBertConfig(num_labels=2), np.array([30, 10])).round(3).tolist()
+        [0.667, 2.0]
+    """
+    names = config.id2label.values()
+    if given == BALANCED:
+        absent = [name for name, count in zip(names, counts, strict=True) if not count]
+        if absent:
+            raise InputError(
+                f"class_weights='{BALANCED}' needs rows of every label; there is none of {', '.join(absent[:8])}. Give "
+                "the weights by name, or a head without these labels."
+            )
+        return counts.sum() / (len(counts) * counts)
+    assert not isinstance(given, str)
+    check_known(list(given), list(names), "class_weights has unknown labels", "Correct them.")
+    weights = {label_id(config, name): weight for name, weight in given.items()}
+    missing = [name for label, name in config.id2label.items() if label not in weights]
+    if missing or len(weights) < len(given):
+        problem = f"{', '.join(missing[:8])} has none" if missing else "one is given by name and by number"
+        raise InputError(f"class_weights must have one weight for each of {', '.join([*names][:8])}; {problem}.")
+    return np.array([weights[label] for label in config.id2label])
 
 
 def check_known(names: Sequence[str], known: Sequence[str], problem: str, advice: str) -> None:

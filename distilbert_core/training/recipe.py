@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Kind, Parameter
+from distilbert_core.training.labels import BALANCED
 
 DECAYED = frozenset({Kind.KERNEL, Kind.EMBEDDING})  # biases and norms are not drawn towards zero
 
@@ -30,6 +31,12 @@ def _number(value: Any, lowest: float, highest: float = math.inf) -> bool:
 
 def _integer(value: Any, lowest: int, highest: float = math.inf) -> bool:
     return isinstance(value, int) and _number(value, lowest, highest)
+
+
+def _class_weights(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return value is None or value == BALANCED
+    return bool(value) and all(_number(weight, math.ulp(0.0)) for weight in value.values())
 
 
 POSITIVE = (lambda value: _number(value, math.ulp(0.0)), "a number above 0")
@@ -58,6 +65,7 @@ LIMITS: Mapping[str, Limit] = {
     "patience": COUNT_OR_NONE,
     "seed": (lambda value: _integer(value, 0, 2**32), "an integer in [0, 2**32)"),
     "dtype": (lambda value: value in ("float32", "float64", "bfloat16"), "'float32', 'float64' or 'bfloat16'"),
+    "class_weights": (_class_weights, f"None, {BALANCED!r}, or numbers above 0 by name of label"),
 }
 
 
@@ -89,6 +97,8 @@ class Recipe:
         seed: Of everything that is drawn: order, masks, new heads, dropout.
         dtype: Dtype of parameters and computation, 'float32' or 'float64'; or 'bfloat16', for computation in it with
             parameters, and losses, in float32.
+        class_weights: What each label counts in the loss, by name: {'bad': 1, 'good': 3}; or 'balanced', for labels in
+            the inverse proportion to how many rows have them; None: all alike.
 
     Raises:
         InputError: A number is impossible; the message names it.
@@ -121,13 +131,16 @@ class Recipe:
     patience: int | None = None
     seed: int = 42
     dtype: str = "float32"
+    class_weights: str | Mapping[str, float] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            fits, wanted = self._limits[field.name]
-            value = getattr(self, field.name)
+        for name, (fits, wanted) in self._limits.items():
+            value = getattr(self, name)
             if not fits(value):
-                raise InputError(f"{field.name} must be {wanted}, got {value!r}.")
+                raise InputError(f"{name} must be {wanted}, got {value!r}.")
+        if isinstance(self.class_weights, Mapping):  # a copy, with names as JSON has them
+            weights = {str(label): float(weight) for label, weight in self.class_weights.items()}
+            object.__setattr__(self, "class_weights", weights)
         if self.accumulate > self.batch_size:
             raise InputError(f"accumulate must be at most batch_size={self.batch_size}, got {self.accumulate}.")
 

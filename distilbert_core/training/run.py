@@ -90,7 +90,7 @@ class Run:
         with log_file as log, training_bar(steps, done.step, progress if writes else False) as bar:
             while done.step < steps and not (recipe.patience and done.worse >= recipe.patience):
                 rows = [self.features[i] for i in next(order)]
-                batch = self.data.batch(rows, [recipe.seed, 1 + done.step])
+                batch = self.data.training_batch(rows, [recipe.seed, 1 + done.step])
                 losses = self.trainer.take_step(batch, done.step)
                 done.step += 1
                 if not math.isfinite(losses["loss"]):

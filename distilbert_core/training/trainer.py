@@ -14,7 +14,7 @@ import numpy as np
 
 from distilbert_core.backends import backend_class, load_backend
 from distilbert_core.errors import CheckpointWarning, InputError
-from distilbert_core.inference import PackedInference
+from distilbert_core.inference import PackedInference, warn_of_unused
 from distilbert_core.parameters import BODY, Head, Parameter, initial_array
 from distilbert_core.training.batches import Batch, Sizes, pack_batch, split_batch
 from distilbert_core.training.recipe import Recipe
@@ -53,17 +53,27 @@ class Trainer:
         kwargs = {**cls.join(), **kwargs}
         if recipe.dropout is not None:
             kwargs |= dict.fromkeys(DROPOUTS, recipe.dropout)
-        kwargs |= cls.mixed if recipe.dtype == "bfloat16" else {"dtype": recipe.dtype}
+        kwargs |= cls.mixed if recipe.dtype == "bfloat16" else dict.fromkeys(("dtype", "torch_dtype"), recipe.dtype)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CheckpointWarning)  # a new head is what fine-tuning begins with
+            warnings.simplefilter("ignore", CheckpointWarning)  # a new head is what fine-tuning begins with; see below
             model, info = backend_class(cls.backend, head).from_pretrained(
                 source, output_loading_info=True, ignore_mismatched_sizes=new_head, **kwargs
             )
-        for parameter in model.parameter_table:
-            is_head = parameter.tied_to is None and head is not Head.NONE and not parameter.name.startswith(f"{BODY}.")
-            if is_head and (new_head or parameter.name in info["missing_keys"]):
-                new = initial_array(parameter, model.config, recipe.seed)
-                model._set_array(parameter, new.astype(recipe.stored_dtype))
+        warn_of_unused(model, source, info["unexpected_keys"], stacklevel=5)
+        of_head = [
+            parameter
+            for parameter in model.parameter_table
+            if parameter.tied_to is None and head is not Head.NONE and not parameter.name.startswith(f"{BODY}.")
+        ]
+        drawn = [parameter for parameter in of_head if new_head or parameter.name in info["missing_keys"]]
+        if 0 < len(drawn) < len(of_head):
+            names = ", ".join(parameter.name for parameter in drawn)
+            warnings.warn(
+                f"{source} lacks a part of its head, which is drawn: {names}.", CheckpointWarning, stacklevel=4
+            )
+        for parameter in drawn:
+            new = initial_array(parameter, model.config, recipe.seed)
+            model._set_array(parameter, new.astype(recipe.stored_dtype))
         return model
 
     @classmethod
@@ -169,6 +179,9 @@ def load_trainer(
     Raises:
         BackendNotInstalledError: The backend's framework is not installed.
         CheckpointError: There is no such checkpoint, or it is damaged.
+
+    Warns:
+        CheckpointWarning: The checkpoint lacks a part of the head, or holds entries of no head, which are not used.
 
     Example:
         >>> import numpy as np

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from record_files import write_file
 
 from distilbert_core import DEFAULT_MODEL, CheckpointError, Head, InputError
-from distilbert_core.training import TASKS, evaluate, finetune
+from distilbert_core.errors import InputWarning
+from distilbert_core.training import TASKS, Recipe, evaluate, finetune
 
 
 class LoadingError(Exception):
@@ -40,6 +43,9 @@ RUNS = [  # task, content of the file, arguments, the labels of the model that i
         ["good", "fair", "bad", "so-so"],
     ),
     ("multi-label", "text\tlabels\nx\tNEGATIVE,1\n", {}, LABELS),
+    ("multi-label", "text\tlabels\nx\t0,0\n", {}, LABELS),
+    ("multi-label", "text\tlabels\nx\t0,0,1,0\n", {"new_head": True}, ["0", "1", "2", "3"]),
+    ("multi-label", "text\tlabels\nx\t0,0,1\n", {"new_head": True, "labels": ["c", "b", "a"]}, ["c", "b", "a"]),
 ]
 
 
@@ -74,6 +80,7 @@ def test_labels_of_a_head_that_the_checkpoint_lacks(tmp_path, load):
     assert load[0][2]["id2label"] == {0: "O", 1: "B-x"}
 
 
+CLASSES = "sequence-classification"
 HINT = r".*new_head=True \(--new-head\)"
 NO_RUNS = [  # task, name and content of the file, arguments, error, message
     (
@@ -119,6 +126,75 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
         r"a\.tsv has labels that are not among the given: fair; known are bad, good",
     ),
     (
+        "sequence-classification",
+        "a.tsv",
+        CLASSES_FILE,
+        {"labels": ["a", "b", "a"], "new_head": True},
+        InputError,
+        "labels must be different names, got a, b, a",
+    ),
+    (
+        "multi-label",
+        "a.tsv",
+        "text\tlabels\nx\t0,0,1\n",
+        {"labels": ["a", "b", "c", "d"], "new_head": True},
+        InputError,
+        r"a\.tsv: labels are vectors of 3 numbers, but the model has 4 labels: 'a, b, c, d'",
+    ),
+    (
+        "multi-label",
+        "a.tsv",
+        "text\tlabels\nx\t0,0,1\n",
+        {},
+        InputError,
+        rf"a\.tsv has labels that are not among what sst2-tiny predicts: 2; known are NEG{HINT}",
+    ),
+    (
+        "multi-label",
+        "a.tsv",
+        "text\tlabels\nx\tNEGATIVE,0\n",
+        {},
+        InputError,
+        r"a\.tsv: labels must not repeat one, got \['NEGATIVE', '0'\]: '0' is there already",
+    ),
+    *(
+        (task, "a.tsv", content, {"recipe": Recipe(class_weights=weights)}, InputError, message)
+        for task, content, weights, message in [
+            (CLASSES, CLASSES_FILE, {"NEGATIVE": 1, "bad": 2}, "class_weights has unknown labels: bad; known are NEG"),
+            (CLASSES, CLASSES_FILE, {"NEGATIVE": 1}, "for each of NEGATIVE, POSITIVE; POSITIVE has none"),
+            (
+                CLASSES,
+                CLASSES_FILE,
+                {"NEGATIVE": 1, "1": 2, "0": 3},
+                "NEGATIVE, POSITIVE; one is given by name and by nu",
+            ),
+            (CLASSES, "text\tlabel\nx\t1\n", "balanced", "='balanced' needs rows of every label; there is none of NEG"),
+            (
+                "multi-label",
+                "text\tlabels\nx\t1\n",
+                "balanced",
+                "='balanced' needs rows of every label; there is none of",
+            ),
+            ("masked-lm", "text\nx\n", "balanced", "class_weights must be left out: masked-lm has no names of labels"),
+        ]
+    ),
+    (
+        CLASSES,
+        "a.tsv",
+        "text\tlabel\tweight\nx\t0\t0\ny\t1\t0.0\n",
+        {},
+        InputError,
+        "weight must be above 0 in a row at least, got only zeros",
+    ),
+    (
+        CLASSES,
+        "a.tsv",
+        CLASSES_FILE,
+        {"recipe": Recipe(max_length=513)},
+        InputError,
+        "max_length must be at most 512, as many tokens as the model takes; got 513",
+    ),
+    (
         "masked-lm",
         "a.txt",
         "x\n",
@@ -134,7 +210,7 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
         "x\n",
         {"columns": {"label": "y"}},
         InputError,
-        "columns must name some of text; label is none",
+        "columns must name some of text, weight; label is none",
     ),
     ("masked-lm", "a.txt", "x\n", {"eval": "eval.txt"}, InputError, r"eval\.txt cannot be read"),
     ("masked-lm", "a.txt", "x\n", {"epochs": 3}, TypeError, r"Unknown keyword argument\(s\): epochs"),
@@ -149,6 +225,41 @@ def test_what_is_found_before_a_model_is_loaded(tmp_path, load, task, name, cont
         finetune(task, train, **{"model": DEFAULT_MODEL, "output": tmp_path / "new", "backend": "pt"} | arguments)
     assert load == []
     assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing was written
+
+
+CONTEXT = "Ann lives in a wooden house at the harbour of Oslo, where it rains " * 9
+LONG = [  # task, name and content of the file, what is said of its rows
+    (
+        CLASSES,
+        "a.tsv",
+        f"text\tlabel\n{'a ' * 15}\t0\nb\t1\n{'c ' * 14}\t1\n",
+        "1 of 3 rows are longer than max_length=16",
+    ),
+    ("token-classification", "a.conll", "a O\n" * 15 + "\nb O\n", "1 of 2 rows are longer than max_length=16"),
+    ("masked-lm", "a.txt", f"{'a ' * 15}\n\n{'b ' * 99}\nc\n", "2 of 4 rows are longer than max_length=16"),
+    (
+        "multiple-choice",
+        "a.jsonl",
+        json.dumps({"prompt": "a", "choices": ["b", "c " * 14], "label": 0}),
+        "1 of 1 rows are longer than max_length=16",
+    ),
+    (
+        "question-answering",
+        "a.jsonl",
+        "\n".join(
+            json.dumps({"question": "Who?", "context": CONTEXT, "answers": {"text": [text], "answer_start": [0]}})
+            for text in ("Ann", CONTEXT[:60])
+        ),
+        "1 of 2 rows have an answer that no window of 16 tokens holds whole; it is not learned",
+    ),
+]
+
+
+@pytest.mark.parametrize(("task", "name", "content", "said"), LONG)
+def test_rows_of_which_a_part_has_no_effect(tmp_path, load, task, name, content, said):
+    file, recipe = write_file(tmp_path / name, content), Recipe(max_length=16)
+    with pytest.raises(LoadingError), pytest.warns(InputWarning, match=f"{name}: {said}.*Give a larger max_length"):
+        finetune(task, file, model=DEFAULT_MODEL, output=tmp_path / "new", backend="pt", recipe=recipe)
 
 
 def test_labels_of_the_file_to_measure_on(tmp_path, load):

@@ -59,8 +59,13 @@ def test_only_matrices_have_weight_decay():
 
 
 def test_as_json_and_back():
-    recipe = Recipe(epochs=0.5, max_steps=7, dropout=0.0, schedule="cosine", dtype="float64")
-    assert Recipe(**json.loads(json.dumps(recipe.to_dict()))) == recipe
+    weights = {"bad": 1, 0: np.float64(2.5)}
+    recipe = Recipe(epochs=0.5, max_steps=7, dropout=0.0, schedule="cosine", dtype="float64", class_weights=weights)
+    again = Recipe(**json.loads(json.dumps(recipe.to_dict())))
+    assert again == recipe
+    assert hash(again) == hash(recipe)
+    weights["bad"] = 7
+    assert recipe.class_weights == {"bad": 1.0, "0": 2.5}  # a copy, with names as JSON has them
 
 
 NO_NUMBERS = ["1", True, math.nan]
@@ -90,6 +95,20 @@ LIMITS = {
     "patience": COUNT_OR_NONE,
     "seed": (r"an integer in \[0, 2\*\*32\)", [-1, 2**32, 1.0, None, *NO_NUMBERS]),
     "dtype": ("'float32', 'float64' or 'bfloat16'", ["float16", np.float32, None]),
+    "class_weights": (
+        "None, 'balanced', or numbers above 0 by name of label",
+        [
+            "even",
+            {},
+            [1.0, 2.0],
+            {"a": 0},
+            {"a": 1, "b": -1},
+            {"a": math.nan},
+            {"a": math.inf},
+            {"a": "1"},
+            {"a": True},
+        ],
+    ),
 }
 DISTILLATION_LIMITS = {
     "distillation_weight": NOT_NEGATIVE,
@@ -99,6 +118,7 @@ DISTILLATION_LIMITS = {
     "temperature": POSITIVE,
     "only_masked": ("True or False", [0, 1, None, "yes"]),
     "mask_smoothing": NOT_NEGATIVE,
+    "class_weights": ("None: it is for fine-tuning", ["balanced", {"a": 1}]),
 }
 KINDS = {Recipe: LIMITS, DistillationRecipe: LIMITS | DISTILLATION_LIMITS}
 

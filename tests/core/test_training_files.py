@@ -138,6 +138,57 @@ READ = [  # task, file name, content, names of columns, rows, names of labels
     ("masked-lm", "a.txt", "One line.\n\n three\n", None, [{"text": t} for t in ("One line.", "", " three")], None),
     ("masked-lm", "a.jsonl", '{"body": "x", "n": 1}', {"text": "body"}, [{"text": "x"}], None),
     ("masked-lm", "a.csv", "n,text\n1,x\n", None, [{"text": "x"}], None),
+    # weights of rows
+    ("masked-lm", "a.csv", "weight,text\n1.5,x\n", None, [{"text": "x", "weight": 1.5}], None),
+    (
+        "sequence-classification",
+        "a.tsv",
+        "text\tlabel\tn\na\tgood\t0\nb\tbad\t2e-1\n",
+        {"weight": "n"},
+        [{"text": "a", "label": "good", "weight": 0.0}, {"text": "b", "label": "bad", "weight": 0.2}],
+        ["bad", "good"],
+    ),
+    (
+        "multiple-choice",
+        "a.jsonl",
+        json.dumps({**CHOICES[0], "weight": 3}),
+        None,
+        [{**CHOICES[0], "weight": 3.0}],
+        None,
+    ),
+    # vectors of 0 and 1, or of booleans
+    (
+        "multi-label",
+        "a.jsonl",
+        '{"text": "a", "labels": [1, 0, 1]}\n{"text": "b", "labels": [0, 0, 0]}\n',
+        None,
+        [{"text": "a", "labels": [True, False, True]}, {"text": "b", "labels": [False] * 3}],
+        ["0", "1", "2"],
+    ),
+    (
+        "multi-label",
+        "a.tsv",
+        "text\tlabels\na\t0,1\nb\t1, 1\n",
+        None,
+        [{"text": "a", "labels": [False, True]}, {"text": "b", "labels": [True, True]}],
+        ["0", "1"],
+    ),
+    (
+        "multi-label",
+        "a.jsonl",
+        '{"text": "a", "labels": [true, false]}\n{"text": "b", "labels": [false, true]}\n',
+        None,
+        [{"text": "a", "labels": [True, False]}, {"text": "b", "labels": [False, True]}],
+        ["0", "1"],
+    ),
+    (  # numbers of labels: of vectors all would be as long
+        "multi-label",
+        "a.jsonl",
+        '{"text": "a", "labels": [1, 0]}\n{"text": "b", "labels": [0]}\n',
+        None,
+        [{"text": "a", "labels": ["1", "0"]}, {"text": "b", "labels": ["0"]}],
+        ["0", "1"],
+    ),
 ]
 
 
@@ -204,6 +255,66 @@ BAD_FILES = [  # task, file name, content, names of columns, message
     ("multi-label", "a.jsonl", '{"text": "x", "labels": [1, 0.5]}', None, f"record 1: labels {CLASSES} 0.5"),
     ("multi-label", "a.tsv", "text\tlabels\nx\t1,-2\n", None, f"record 1: labels {CLASSES} '-2'"),
     ("multi-label", "a.tsv", "text\tlabel\nx\t1\n", None, "a.tsv has no column 'labels'"),
+    (
+        "multi-label",
+        "a.jsonl",
+        '{"text": "x", "labels": [1, 0]}\n{"text": "y", "labels": [0, 1]}\n',
+        None,
+        "a.jsonl: labels are 0 and 1 in every record: as numbers of labels, or as vectors that say of two labels "
+        "whether a row has them? Write the labels' names, or vectors of booleans: [true, false].",
+    ),
+    (
+        "multi-label",
+        "a.tsv",
+        "text\tlabels\nx\tjoy\ny\tjoy,fear,joy\n",
+        None,
+        "a.tsv: record 2: labels must not repeat one, got ['joy', 'fear', 'joy']. Vectors have 0 or 1 for each label",
+    ),
+    (
+        "multi-label",
+        "a.jsonl",
+        '{"text": "x", "labels": [1, 0, 1]}\n{"text": "y", "labels": [1]}\n',
+        None,
+        "a.jsonl: record 1: labels must not repeat one, got ['1', '0', '1']",
+    ),
+    (
+        "multi-label",
+        "a.jsonl",
+        '{"text": "x", "labels": [true, false]}\n{"text": "y", "labels": [true]}\n',
+        None,
+        "a.jsonl: record 2: labels must be 2 booleans in every record as in the first that has them, got [True]",
+    ),
+    (
+        "multi-label",
+        "a.jsonl",
+        '{"text": "x", "labels": []}\n{"text": "y", "labels": [true, false]}\n',
+        None,
+        "a.jsonl: record 1: labels must be 2 booleans in every record as in the first that has them, got []",
+    ),
+    ("multi-label", "a.jsonl", '{"text": "x", "labels": [true, 0]}', None, f"record 1: labels {CLASSES} True"),
+    *(
+        (
+            "masked-lm",
+            "a.jsonl",
+            f'{{"text": "x", "weight": {value}}}',
+            None,
+            f"weight must be a finite number >= 0, got {shown}",
+        )
+        for value, shown in (
+            ("-1", "-1"),
+            ("NaN", "nan"),
+            ("Infinity", "inf"),
+            ('"heavy"', "'heavy'"),
+            ("true", "True"),
+        )
+    ),
+    (
+        "regression",
+        "a.jsonl",
+        '{"text": "x", "label": 1, "weight": 1}\n{"text": "y", "label": 1}\n',
+        None,
+        "a.jsonl line 2 has no column 'weight'",
+    ),
     (
         "token-classification",
         "a.conll",
@@ -318,14 +429,14 @@ BAD_FILES = [  # task, file name, content, names of columns, message
         "a.txt",
         "x\n",
         {"label": "y", "n": "m"},
-        "columns must name some of text; label, n is none of these",
+        "columns must name some of text, weight; label, n is none of these",
     ),
     (
         "regression",
         "a.csv",
         "text,label\nx,1\n",
         {"labels": "label"},
-        "columns must name some of text, label, text_pair; labels is none of these",
+        "columns must name some of text, label, text_pair, weight; labels is none of these",
     ),
 ]
 

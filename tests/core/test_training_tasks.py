@@ -79,6 +79,13 @@ ENCODED = [  # task, labels, recipe, rows, features (tokens, target, row)
         [{"text": "a", "labels": ["z", "0"]}, {"text": "b", "labels": []}],
         [("[CLS] a [SEP]", [1, 0, 1], 0), ("[CLS] b [SEP]", [0, 0, 0], 1)],
     ),
+    (  # entries of vectors are numbers of labels, whatever their names are
+        "multi-label",
+        ["1", "0", "z"],
+        {},
+        [{"text": "a", "labels": [True, False, False]}, {"text": "b", "labels": [False, False, True]}],
+        [("[CLS] a [SEP]", [1, 0, 0], 0), ("[CLS] b [SEP]", [0, 0, 1], 1)],
+    ),
     (
         "token-classification",
         ["O", "B-x", "I-x"],
@@ -186,7 +193,7 @@ def test_the_tokens_of_an_answer_say_it():
         ("sequence-classification", {}, 128),
         ("question-answering", {}, 384),
         ("masked-lm", {"max_length": 300}, 300),
-        ("multiple-choice", {"max_length": 1000}, 512),  # the model has no more positions
+        ("multiple-choice", {"max_length": 512}, 512),
     ],
 )
 def test_longest_row(task, recipe, expected):
@@ -280,6 +287,76 @@ def test_batches(task, labels, rows, expected):
     assert (batch["input_ids"].tolist(), batch["attention_mask"].tolist()) == (input_ids, mask)
     for name, array in expected.items():
         np.testing.assert_array_equal(batch[name], array, strict=True)
+
+
+WEIGHTED = [  # task, labels, class_weights, rows, label_weights
+    (
+        "sequence-classification",
+        ["x", "y"],
+        {"x": 1, "y": 3},
+        [{"text": "a", "label": "y"}, {"text": "b", "label": "x"}],
+        [3.0, 1.0],
+    ),
+    (
+        "sequence-classification",
+        ["x", "y"],
+        {"1": 3, "x": 2},
+        [{"text": "a", "label": "y", "weight": 0.5}, {"text": "b", "label": "x", "weight": 4.0}],
+        [1.5, 8.0],
+    ),
+    (
+        "sequence-classification",
+        ["x", "y"],
+        "balanced",  # 4 rows, of which 1 and 3
+        [{"text": "a", "label": label} for label in ("x", "y", "1", "y")],
+        [2.0, 2 / 3, 2 / 3, 2 / 3],
+    ),
+    (
+        "multi-label",
+        ["x", "y"],
+        {"x": 1, "y": 3},
+        [{"text": "a", "labels": ["y"], "weight": 2.0}, {"text": "b", "labels": [], "weight": 1.0}],
+        [[2.0, 6.0], [1.0, 3.0]],
+    ),
+    (
+        "multi-label",
+        ["x", "y"],
+        "balanced",  # 4 labels, of which 3 and 1
+        [{"text": "a", "labels": labels} for labels in (["x", "y"], [], ["x"], ["x"])],
+        [[2 / 3, 2.0]] * 4,
+    ),
+    (
+        "token-classification",
+        ["O", "x"],
+        "balanced",  # 4 words, of which 3 and 1
+        [{"tokens": ["a", "unaffable"], "labels": ["x", "O"]}, {"tokens": ["b", "c"], "labels": ["O", "O"]}],
+        [[2 / 3, 2.0, 2 / 3, 2 / 3, 2 / 3, 2 / 3], [2 / 3] * 6],
+    ),
+    ("regression", ["LABEL_0"], None, [{"text": "a", "label": 1.0, "weight": 0.25}], [0.25]),
+    ("masked-lm", None, None, [{"text": "a", "weight": 2.0}, {"text": "b", "weight": 0.0}], [2.0, 0.0]),
+]
+
+
+@pytest.mark.parametrize(("task", "labels", "given", "rows", "expected"), WEIGHTED)
+def test_weights_of_rows_and_classes(task, labels, given, rows, expected):
+    task = make(task, labels, class_weights=given)
+    features = task.features(rows)
+    task.look_at(features)
+    batch = task.training_batch(features, [0, 1])
+    weights, labels = batch.pop("label_weights"), batch["labels"]
+    assert weights.shape == np.shape(expected)
+    counted = labels != IGNORE_INDEX if weights.shape == labels.shape else slice(None)
+    np.testing.assert_allclose(weights[counted], np.array(expected)[counted], rtol=1e-15)
+    plain = task.batch(features, [0, 1])  # for evaluation
+    assert plain.keys() == batch.keys()
+    assert all((plain[name] == batch[name]).all() for name in plain)
+
+
+def test_windows_have_the_weight_of_their_row():
+    task = make("question-answering", max_length=10, doc_stride=2)
+    features = task.features([asked("c", letters(10)) | {"weight": 2.0}, asked("a", "a") | {"weight": 3.0}])
+    assert [feature.weight for feature in features] == [2.0, 2.0, 3.0]
+    assert task.training_batch(features, [0, 1])["label_weights"].tolist() == [2.0, 2.0, 3.0]
 
 
 def test_a_batch_of_questions():

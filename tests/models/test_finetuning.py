@@ -10,7 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -21,7 +23,8 @@ from processes import fresh_python
 from distilbert_core import CheckpointError, DistilBertTokenizerFast, Head, InputError, TrainingError
 from distilbert_core.cli import main
 from distilbert_core.pipelines import pipeline
-from distilbert_core.training import Recipe, evaluate, finetune, load_trainer
+from distilbert_core.training import Progress, Recipe, evaluate, finetune, load_trainer
+from distilbert_core.training.batches import training_order
 
 HEAD = Head.SEQUENCE_CLASSIFICATION
 RECIPE = Recipe(max_steps=6, batch_size=4, eval_every=2, learning_rate=1e-3, warmup=0)
@@ -185,6 +188,74 @@ def test_a_run_learns_and_its_folder_is_a_model(framework, data, body, tmp_path)
     assert (tmp_path / "new/training/curve.png").read_bytes().startswith(b"\x89PNG")
     losses = [record["loss"] for record in records(tmp_path / "new") if "loss" in record]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_weights_of_rows_and_classes(framework, body, tmp_path):
+    """A run's steps are those of a loop whose batches have the weights, worked out by hand."""
+    lines = [f"{text}\t{('good', 'bad')[number % 2]}\t{number / 2}" for number, text in enumerate(TEXTS)]
+    file = tmp_path / "data.tsv"
+    file.write_text("\n".join(["text\tlabel\timportance", *lines]) + "\n")
+    recipe = Recipe(max_steps=2, batch_size=6, learning_rate=1e-3, dropout=0.0, class_weights={"good": 0.5, "bad": 3})
+    columns = {"weight": "importance"}
+    run(framework, file, body, tmp_path / "new", recipe, eval=None, columns=columns)
+
+    trainer = load_trainer(framework.name, HEAD, body, recipe, recipe.learning_rates(2), num_labels=2)
+    ids = DistilBertTokenizerFast.from_pretrained(body)(list(TEXTS), padding=True, return_tensors="np")
+    batch = {name: ids[name] for name in ("input_ids", "attention_mask")}
+    batch |= {"labels": np.array([1, 0] * 3), "label_weights": np.array([0.0, 1.5, 0.5, 4.5, 1.0, 7.5])}
+    order = training_order(ids["attention_mask"].sum(1).tolist(), 6, recipe.seed)
+    for number, rows in enumerate(islice(order, 2)):
+        trainer.step({name: array[rows] for name, array in batch.items()}, number)
+    trainer.model.save_pretrained(tmp_path / "by_hand")
+    assert weights(tmp_path / "new") == weights(tmp_path / "by_hand")
+
+
+def test_a_run_with_other_weights_is_another(framework, data, body, whole, tmp_path):
+    shutil.copytree(whole(framework), tmp_path / "new")
+    settings = tmp_path / "new/training/settings.json"
+    assert '"class_weights": null' in settings.read_text()
+    with pytest.raises(InputError, match="new was begun with another recipe; give the same to go on with it"):
+        run(framework, data, body, tmp_path / "new", replace(RECIPE, class_weights="balanced"), resume=True)
+    before = json.loads(settings.read_text())
+    del before["recipe"]["class_weights"]  # as runs were begun before there were such
+    settings.write_text(json.dumps(before))
+    assert run(framework, data, body, tmp_path / "new", resume=True).step == RECIPE.max_steps
+    assert weights(tmp_path / "new") == weights(whole(framework))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("balanced", "balanced"),
+        ("bad=1, good=2.5", {"bad": 1.0, "good": 2.5}),
+        ("a=b=3,c=1e-1", {"a=b": 3.0, "c": 0.1}),
+    ],
+)
+def test_class_weights_on_the_command_line(monkeypatch, given, expected):
+    recipes = []
+    monkeypatch.setattr(
+        "distilbert_core.training.finetune", lambda *args, recipe, **kwargs: recipes.append(recipe) or Progress()
+    )
+    options = "--task multi-label --model m --train t --output o --class-weights"
+    assert main(["finetune", *options.split(), given]) == 0
+    assert recipes[0].class_weights == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--class-weights", "even"], "write it as balanced, or as NAME=NUMBER,NAME=NUMBER, e.g. bad=1,good=3"),
+        (["--class-weights", "bad=1,good="], "write it as balanced, or as NAME=NUMBER"),
+        (["--class-weights", "bad=1,good=much"], "write it as balanced, or as NAME=NUMBER"),
+        (["--class-weights", "bad=1,bad=2"], "bad is given twice"),
+        (["--column", "text=a", "--column", "text=b"], "text is given twice"),
+        (["--column", "text"], "write it as NAME=COLUMN, e.g. text=sentence"),
+    ],
+)
+def test_options_that_say_nothing(capsys, options, message):
+    required = "--task multi-label --model m --train t --output o"
+    assert main(["finetune", *required.split(), *options]) == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, whole, tmp_path, monkeypatch):

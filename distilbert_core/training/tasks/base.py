@@ -5,9 +5,10 @@ Shapes: B batch, T tokens, C choices, L labels.
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,11 +21,13 @@ from distilbert_core.inference import TOKEN_HEADS, Inference
 from distilbert_core.parameters import Head
 from distilbert_core.records import column_names, file_kind, parse_records
 from distilbert_core.tokenization.base import BaseTokenizer
-from distilbert_core.training.batches import Batch
+from distilbert_core.training.batches import WEIGHTS, Batch
+from distilbert_core.training.labels import as_number, class_weights
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
 
 Row = dict[str, Any]  # a record by the names of the task's columns
+WEIGHT = "weight"  # the column, of any task, that says how much each row counts in the loss
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,15 @@ class Feature:
         ids: Token ids [T], or [C] lists of them.
         target: What is to be predicted, as the task has it.
         row: Number of the row it was made from.
+        weight: What the row counts in the loss; None if the file does not say.
+        cut: Whether a part of the row has no effect; see `Task.cut_rows`.
     """
 
     ids: Any
     target: Any
     row: int
+    weight: float | None = None
+    cut: bool = False
 
     @property
     def size(self) -> int:
@@ -60,19 +67,25 @@ class Task:
     head: ClassVar[Head]
     problem_type: ClassVar[str | None] = None
     columns: ClassVar[tuple[str, ...]]
-    optional: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[tuple[str, ...]] = (WEIGHT,)
     readers: ClassVar[Mapping[str, Callable[[Path], Iterator[Row]]]] = {}  # suffix -> reader of another kind of file
     default_length: ClassVar[int] = 128  # most tokens of a row
     metric: ClassVar[str]  # which tells the better of two models
     evaluation_tokens: ClassVar[int] = 4096  # of a batch
+    cut_rows: ClassVar[str] = "are longer than max_length={}; what is beyond is not read"  # of a number of rows
 
     def __init__(self, tokenizer: BaseTokenizer, config: DistilBertConfig, recipe: Recipe):
         self.tokenizer = tokenizer
         self.config = config
         self.recipe = recipe
         longest = min(tokenizer.model_max_length, config.max_position_embeddings)
+        if (recipe.max_length or 0) > longest:
+            raise InputError(
+                f"max_length must be at most {longest}, as many tokens as the model takes; got {recipe.max_length}."
+            )
         self.max_length = min(recipe.max_length or self.default_length, longest)
         self.per_token = self.head in TOKEN_HEADS
+        self.class_weights: np.ndarray | None = None  # [L], once `look_at` has seen the training rows
 
     # -- from a file to rows ------------------------------------------------------------------------------------
 
@@ -95,7 +108,8 @@ class Task:
         rows = []
         for number, row in enumerate(cls._records(path, columns or {}), 1):
             try:
-                rows.append(cls.check(row))
+                weight = {name: row_weight(row.pop(name)) for name in (WEIGHT,) if name in row}
+                rows.append({**cls.check(row), **weight})
             except InputError as error:
                 raise InputError(f"{path}: record {number}: {error}") from None
         if not rows:
@@ -147,14 +161,37 @@ class Task:
         """Return what the model is given for rows."""
         texts = [row["text"] for row in rows]
         pairs = [row["text_pair"] for row in rows] if "text_pair" in rows[0] else None
-        encoding = self.tokenizer(texts, pairs, truncation=True, max_length=self.max_length)
+        windows = self.tokenizer(texts, pairs, truncation=True, max_length=self.max_length).encodings
         return [
-            Feature(ids, self.target(row), number)
-            for number, (ids, row) in enumerate(zip(encoding["input_ids"], rows, strict=True))
+            Feature(window.ids, self.target(row), number, cut=bool(window.overflowing))
+            for number, (window, row) in enumerate(zip(windows, rows, strict=True))
         ]
 
+    def features(self, rows: Sequence[Row]) -> list[Feature]:
+        """Return what `encode` returns, with the weights of the rows if they have any."""
+        features = self.encode(rows)
+        if WEIGHT not in rows[0]:
+            return features
+        return [replace(feature, weight=rows[feature.row][WEIGHT]) for feature in features]
+
     def look_at(self, features: Sequence[Feature]) -> None:
-        """Learn from all features of a run what `batch` needs to know; most tasks need nothing."""
+        """Learn from all features of a run what its batches need to know.
+
+        Raises:
+            InputError: No row counts, the recipe's `class_weights` do not fit the labels, or the task has no classes.
+        """
+        if all(feature.weight == 0 for feature in features):
+            raise InputError(f"{WEIGHT} must be above 0 in a row at least, got only zeros.")
+        if self.recipe.class_weights is not None:
+            self.class_weights = class_weights(self.recipe.class_weights, self.config, self.label_counts(features))
+
+    def label_counts(self, features: Sequence[Feature]) -> np.ndarray:
+        """Return how often each label is among the targets of some features, [L].
+
+        Raises:
+            InputError: The task's labels are not classes that weights could be of.
+        """
+        raise InputError(f"class_weights must be left out: {self.name} has no names of labels.")
 
     def target(self, row: Row) -> Any:
         """Return what is to be predicted for a row."""
@@ -168,6 +205,21 @@ class Task:
     def batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
         """Return the model's arguments for a step, labels included; `seed` decides what is drawn."""
         return {**self.inputs(features), "labels": np.array([feature.target for feature in features])}
+
+    def training_batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
+        """Return what `batch` returns, and label_weights if rows or classes have weights: [B], or as the labels."""
+        batch = self.batch(features, seed)
+        weights = []
+        if self.class_weights is not None:
+            weights.append(self.weights_of(batch["labels"], self.class_weights))
+        if features[0].weight is not None:
+            rows = np.array([feature.weight for feature in features])
+            weights.append(rows.reshape(-1, *[1] * (weights[0].ndim - 1 if weights else 0)))
+        return {**batch, WEIGHTS: math.prod(weights)} if weights else batch
+
+    def weights_of(self, labels: np.ndarray, of_classes: np.ndarray) -> np.ndarray:
+        """Return the weight of each label, given those of the classes [L]; any number for labels that do not count."""
+        return of_classes[np.maximum(labels, 0)]
 
     # -- from outputs to metrics --------------------------------------------------------------------------------
 
@@ -183,6 +235,14 @@ class Task:
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
         """Return the metrics of the logits of each feature."""
         raise NotImplementedError
+
+
+def row_weight(value: Any) -> float:
+    """Return the weight of a row, or raise InputError if it is not a finite number >= 0."""
+    number = as_number(value)
+    if number is None or not 0 <= number < math.inf:
+        raise InputError(f"{WEIGHT} must be a finite number >= 0, got {reprlib.repr(value)}.")
+    return number
 
 
 def text_of(column: str, value: Any) -> str:

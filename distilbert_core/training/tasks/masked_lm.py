@@ -39,11 +39,12 @@ class MaskedLM(Task):
 
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
         """Return the tokens of each text that has one to hide."""
-        encoding = self.tokenizer([row["text"] for row in rows], truncation=True, max_length=self.max_length)
+        texts = [row["text"] for row in rows]
+        windows = self.tokenizer(texts, truncation=True, max_length=self.max_length).encodings
         return [
-            Feature(ids, None, row)
-            for row, ids in enumerate(encoding["input_ids"])
-            if not np.isin(ids, self.special).all()
+            Feature(window.ids, None, row, cut=bool(window.overflowing))
+            for row, window in enumerate(windows)
+            if not np.isin(window.ids, self.special).all()
         ]
 
     def batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
@@ -53,7 +54,7 @@ class MaskedLM(Task):
             np.random.default_rng(seed),
             inputs["input_ids"],
             np.isin(inputs["input_ids"], self.special),
-            self.tokenizer.mask_token_id,
+            self.tokenizer.special_id("mask_token"),
             self.words,
             self.recipe.mask_probability,
         )

@@ -55,16 +55,18 @@ class MultipleChoice(Task):
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
         """Return the tokens of the text with each choice, filled up to one length: [C, T]."""
         count = len(rows[0]["choices"])
-        encoding = self.tokenizer(
+        windows = self.tokenizer(
             [row["prompt"] for row in rows for _ in row["choices"]],
             [choice for row in rows for choice in row["choices"]],
             truncation=True,
             max_length=self.max_length,
-        )["input_ids"]
-        return [
-            Feature(encoding[number * count : (number + 1) * count], row["label"], number)
-            for number, row in enumerate(rows)
-        ]
+        ).encodings
+        features = []
+        for number, row in enumerate(rows):
+            of_row = windows[number * count : (number + 1) * count]
+            cut = any(window.overflowing for window in of_row)
+            features.append(Feature([window.ids for window in of_row], row["label"], number, cut=cut))
+        return features
 
     def inputs(self, features: Sequence[Feature]) -> Batch:
         """Return the model's arguments [B, C, T]."""

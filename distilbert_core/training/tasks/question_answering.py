@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.tasks.base import Feature, Row, Task, text_of
 
 MOST_ANSWER_TOKENS = 30  # as evaluations on SQuAD have it
+NO_ANSWER = (0, 0)  # [CLS], in a window that does not hold the whole answer
 
 
 def read_squad(path: Path) -> Iterator[Row]:
@@ -53,6 +55,7 @@ class QuestionAnswering(Task):
     columns = ("question", "context", "answers")
     readers = {".json": read_squad}  # noqa: RUF012
     default_length = 384
+    cut_rows = "have an answer that no window of {} tokens holds whole; it is not learned"
     metric = "f1"
 
     @classmethod
@@ -84,11 +87,12 @@ class QuestionAnswering(Task):
             stride=self._stride,
             return_overflowing_tokens=True,
         )
-        sources = encoding["overflow_to_sample_mapping"]
-        return [
+        features = [
             Feature(window.ids, _answer_tokens(window, rows[source]["answers"]), source)
-            for source, window in zip(sources, encoding.encodings, strict=True)
+            for source, window in zip(encoding["overflow_to_sample_mapping"], encoding.encodings, strict=True)
         ]
+        answered = {feature.row for feature in features if feature.target != NO_ANSWER}
+        return [feature if feature.row in answered else replace(feature, cut=True) for feature in features]
 
     @property
     def _stride(self) -> int:
@@ -138,4 +142,4 @@ def _answer_tokens(window: Encoding, answers: Mapping[str, list]) -> tuple[int, 
     ]
     context = [token for token, sequence in enumerate(window.sequence_ids) if sequence == 1]
     whole = inside and window.offsets[context[0]][0] <= start and window.offsets[context[-1]][1] >= end
-    return (inside[0], inside[-1]) if whole else (0, 0)
+    return (inside[0], inside[-1]) if whole else NO_ANSWER

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from distilbert_core.parameters import Head
 from distilbert_core.training import metrics
 from distilbert_core.training.labels import all_labels, as_number, label_id, label_name
 from distilbert_core.training.metrics import Metrics
-from distilbert_core.training.tasks.base import Feature, Row, Task
+from distilbert_core.training.tasks.base import WEIGHT, Feature, Row, Task
 
 
 class _TextTask(Task):
@@ -25,7 +26,7 @@ class _TextTask(Task):
 
     head = Head.SEQUENCE_CLASSIFICATION
     columns: ClassVar[tuple[str, ...]]
-    optional: ClassVar[tuple[str, ...]] = ("text_pair",)
+    optional: ClassVar[tuple[str, ...]] = ("text_pair", WEIGHT)
 
     @classmethod
     def check(cls, row: Row) -> Row:
@@ -61,6 +62,10 @@ class SequenceClassification(_TextTask):
     def target(self, row: Row) -> int:
         """Return the number of the label."""
         return label_id(self.config, row["label"])
+
+    def label_counts(self, features: Sequence[Feature]) -> np.ndarray:
+        """Return how many rows have each label, [L]."""
+        return np.bincount([feature.target for feature in features], minlength=self.config.num_labels)
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
         """Return accuracy, macro F1 and Matthews' correlation."""
@@ -106,24 +111,84 @@ class MultiLabel(_TextTask):
     metric = "f1_micro"
 
     @classmethod
-    def check_label(cls, value: Any) -> list[str]:
-        """Return a list of the names of labels; a text is split at commas."""
+    def read(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> list[Row]:
+        """Return the rows of a file, whose labels are lists of names or vectors of booleans; see `Task.read`."""
+        rows = super().read(path, columns)
+        lists = [row["labels"] for row in rows]
+        vector = next(filter(_is_vector, lists), None)
+        if vector is not None:
+            for number, labels in enumerate(lists, 1):
+                if not _is_vector(labels) or len(labels) != len(vector):
+                    raise InputError(
+                        f"{path}: record {number}: labels must be {len(vector)} booleans in every record as in the "
+                        f"first that has them, got {reprlib.repr(labels)}."
+                    )
+            return rows
+        repeating = next((number for number, labels in enumerate(lists, 1) if len(set(labels)) < len(labels)), None)
+        sizes = {len(labels) for labels in lists}
+        if len(sizes) == 1 and min(sizes) > 1 and set().union(*lists) <= {"0", "1"}:
+            if repeating is None:
+                raise InputError(
+                    f"{path}: labels are 0 and 1 in every record: as numbers of labels, or as vectors that say of two "
+                    "labels whether a row has them? Write the labels' names, or vectors of booleans: [true, false]."
+                )
+            return [{**row, "labels": [label == "1" for label in row["labels"]]} for row in rows]
+        if repeating is not None:
+            labels = reprlib.repr(lists[repeating - 1])
+            raise InputError(
+                f"{path}: record {repeating}: labels must not repeat one, got {labels}. Vectors have 0 or 1 for each "
+                "label, in every record."
+            )
+        return rows
+
+    @classmethod
+    def check_label(cls, value: Any) -> list[str] | list[bool]:
+        """Return a list of the names of labels, for which a text is split at commas, or a vector of booleans."""
         labels = [name for name in value.split(",") if name.strip()] if isinstance(value, str) else value
         if not isinstance(labels, list):
             raise InputError(f"labels must be a list of labels, or a text with commas; got {reprlib.repr(labels)}.")
+        if labels and all(isinstance(label, bool) for label in labels):
+            return labels
         return [label_name("labels", label) for label in labels]
 
     @classmethod
     def label_names(cls, rows: Sequence[Row]) -> list[str]:
-        """Return the labels that are there, in order."""
+        """Return the labels that are there, in order; of vectors the numbers of all entries."""
+        if _is_vector(rows[0]["labels"]):
+            return [str(number) for number in range(len(rows[0]["labels"]))]
         return all_labels(label for row in rows for label in row["labels"])
 
     def target(self, row: Row) -> np.ndarray:
         """Return 1 for each label that the row has, else 0: [L]."""
-        present = np.zeros(self.config.num_labels, np.float32)
-        present[[label_id(self.config, label) for label in row["labels"]]] = 1
+        labels, count = row["labels"], self.config.num_labels
+        if _is_vector(labels):
+            if len(labels) != count:
+                known = reprlib.repr(", ".join(self.config.id2label.values()))
+                raise InputError(
+                    f"labels are vectors of {len(labels)} numbers, but the model has {count} labels: {known}."
+                )
+            return np.array(labels, np.float32)
+        present = np.zeros(count, np.float32)
+        for label in labels:
+            number = label_id(self.config, label)
+            if present[number]:
+                raise InputError(f"labels must not repeat one, got {reprlib.repr(labels)}: {label!r} is there already.")
+            present[number] = 1
         return present
+
+    def label_counts(self, features: Sequence[Feature]) -> np.ndarray:
+        """Return how many rows have each label, [L]."""
+        return np.count_nonzero([feature.target for feature in features], axis=0)
+
+    def weights_of(self, labels: np.ndarray, of_classes: np.ndarray) -> np.ndarray:
+        """Return the weights of the labels' terms in the loss, [B, L]; see `Task.weights_of`."""
+        return np.ones(labels.shape) * of_classes
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
         """Return micro and macro F1, and how often all labels of a row are right."""
         return metrics.multi_label(np.stack(logits), np.stack([feature.target for feature in features]))
+
+
+def _is_vector(labels: list) -> bool:
+    """Tell whether the labels of a row are a vector of booleans, not names."""
+    return bool(labels) and isinstance(labels[0], bool)

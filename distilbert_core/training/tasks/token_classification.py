@@ -79,7 +79,7 @@ class TokenClassification(Task):
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
         """Return tokens, with -100 for those that are not the first of a word."""
         return [
-            Feature(window.ids, _first_tokens(window, self._numbers(row)), number)
+            Feature(window.ids, _first_tokens(window, self._numbers(row)), number, cut=bool(window.overflowing))
             for number, (row, window) in enumerate(zip(rows, self._windows(rows), strict=True))
         ]
 
@@ -89,6 +89,11 @@ class TokenClassification(Task):
 
     def _numbers(self, row: Row) -> list[int]:
         return [label_id(self.config, label) for label in row["labels"]]
+
+    def label_counts(self, features: Sequence[Feature]) -> np.ndarray:
+        """Return how many words have each label, [L], words that are cut off left out."""
+        labels = np.concatenate([feature.target for feature in features])
+        return np.bincount(labels[labels != IGNORE_INDEX], minlength=self.config.num_labels)
 
     def batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
         """Return the model's arguments; labels are [B, T]."""
