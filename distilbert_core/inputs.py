@@ -141,7 +141,7 @@ def weight_axes(name: str, weights: Shape, losses: Shape) -> int:
 
     Example:
         >>> from distilbert_core.inputs import weight_axes
-        >>> weight_axes("label_weights", (8,), (8, 128)), weight_axes("label_weights", (8, 128), (8, 128))
+        >>> weight_axes("sample_weight", (8,), (8, 128)), weight_axes("sample_weight", (8, 128), (8, 128))
         (1, 2)
     """
     axes = len(weights)
@@ -176,10 +176,10 @@ def check_whole(name: str, fractions: Sequence[float]) -> None:
         raise InputError(f"{name} must be integers, the numbers of classes, got {fractions[0]}.")
 
 
-def refuse_weights(label_weights: Any) -> None:
+def refuse_weights(sample_weight: Any) -> None:
     """Raise InputError if weights of labels are given without labels."""
-    if label_weights is not None:
-        raise InputError("label_weights say how much each label counts: give labels too, or leave them out.")
+    if sample_weight is not None:
+        raise InputError("sample_weight says how much each label counts: give labels too, or leave it out.")
 
 
 def check_distillation(what: str, student: Shape, teacher: Shape, mask: Shape | None, temperature: float = 1.0) -> None:

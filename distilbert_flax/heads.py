@@ -51,7 +51,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         super().__init__(config, make)
         encoder = {"scan_layers": scan_layers, "gradient_checkpointing": gradient_checkpointing}
         self.distilbert = FlaxDistilBertModel(config, rngs=make.rngs, **make.dtypes, **encoder)
-        self.distilbert._inside = self.head
+        self._adopt(self.distilbert)
         self.make_head(config, make)
         self._finish()
 
@@ -67,12 +67,12 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         """Return the loss [] of logits against labels, whose losses are multiplied by weights."""
         return cross_entropy(logits, labels, weights=weights)
 
-    def _loss_of(self, logits: Array, labels: ArrayLike | None, label_weights: ArrayLike | None) -> Array | None:
+    def _loss_of(self, logits: Array, labels: ArrayLike | None, sample_weight: ArrayLike | None) -> Array | None:
         """Return the loss if there are labels, or raise InputError if there are only weights."""
         if labels is None:
-            refuse_weights(label_weights)
+            refuse_weights(sample_weight)
             return None
-        return self.task_loss(logits, labels, label_weights)
+        return self.task_loss(logits, labels, sample_weight)
 
     def packed_outputs(
         self,
@@ -107,7 +107,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         return_dict: bool | None = None,
         *,
         position_ids: ArrayLike | None = None,
-        label_weights: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         train: bool | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
@@ -117,7 +117,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         """Compute the logits, and the loss if labels are given.
 
         Args:
-            input_ids: As for `FlaxDistilBertModel`, as are all arguments but `labels` and `label_weights`.
+            input_ids: As for `FlaxDistilBertModel`, as are all arguments but `labels` and `sample_weight`.
             attention_mask: See there.
             head_mask: See there.
             inputs_embeds: See there.
@@ -126,7 +126,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             output_hidden_states: See there.
             return_dict: See there.
             position_ids: See there.
-            label_weights: What each label counts in the loss, numbers >= 0: [B], or of the labels' shape. The sum of
+            sample_weight: What each label counts in the loss, numbers >= 0: [B], or of the labels' shape. The sum of
                 the weighted losses is divided by the number of labels that count, whatever their weights are. With
                 weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
             train: See there.
@@ -154,7 +154,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             **mode,
         )
         logits = model.head_logits(body.last_hidden_state, mode)
-        loss = self._loss_of(logits, labels, label_weights)
+        loss = self._loss_of(logits, labels, sample_weight)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
     def task_output(
@@ -288,7 +288,7 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
         return_dict: bool | None = None,
         *,
         position_ids: ArrayLike | None = None,
-        label_weights: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         train: bool | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
@@ -314,7 +314,7 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
             **mode,
         )
         logits = model.head_logits(body.last_hidden_state, mode).reshape(-1, choices)  # [B, C]
-        loss = self._loss_of(logits, labels, label_weights)
+        loss = self._loss_of(logits, labels, sample_weight)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
 
@@ -388,7 +388,7 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         return_dict: bool | None = None,
         *,
         position_ids: ArrayLike | None = None,
-        label_weights: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         train: bool | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
@@ -398,7 +398,7 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         """Compute the start and end scores, and the loss if both positions are given.
 
         Args:
-            input_ids: As for `FlaxDistilBertModel`, as are all arguments but the positions and `label_weights`.
+            input_ids: As for `FlaxDistilBertModel`, as are all arguments but the positions and `sample_weight`.
             attention_mask: See there.
             head_mask: See there.
             inputs_embeds: See there.
@@ -409,7 +409,7 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
             output_hidden_states: See there.
             return_dict: See there.
             position_ids: See there.
-            label_weights: [B] what each row counts in the loss, numbers >= 0; they do not change what the sum is
+            sample_weight: [B] what each row counts in the loss, numbers >= 0. It does not change what the sum is
                 divided by.
             train: See there.
             deterministic: See there.
@@ -437,5 +437,5 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
             **mode,
         )
         start_logits, end_logits = jnp.moveaxis(model.head_logits(body.last_hidden_state, mode), -1, 0)  # [B, T] each
-        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, label_weights)
+        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, sample_weight)
         return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

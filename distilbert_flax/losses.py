@@ -46,10 +46,10 @@ def _weighted(losses: Array, weights: ArrayLike | None) -> Array:
     """Return losses times weights, which have the losses' first axes."""
     if weights is None:
         return losses
-    axes = weight_axes("label_weights", jnp.shape(weights), losses.shape)
+    axes = weight_axes("sample_weight", jnp.shape(weights), losses.shape)
     if values_known(weights) and np.size(weights):
         known = np.asarray(weights)
-        check_interval("label_weights", known.min(), known.max())
+        check_interval("sample_weight", known.min(), known.max())
     weights = jnp.asarray(weights, losses.dtype)
     return losses * weights.reshape(*losses.shape[:axes], *[1] * (losses.ndim - axes))
 

@@ -197,7 +197,7 @@ _teach = jax.jit(hidden_and_logits)
 
 def training_loss(model: Any, batch: dict[str, Array], key: Array) -> Array:
     """Return the task's loss of what `pack_batch` returned."""
-    weights = batch.get("label_weights")
+    weights = batch.get("sample_weight")
     rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
     outputs = model.packed_outputs(**rows, train=True, rngs=key)  # [R, S, ...]
     outputs = outputs.reshape(-1, outputs.shape[-1])[batch["order"]]  # [B, L], [M, L], or [B, T, 2]

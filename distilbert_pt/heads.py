@@ -34,7 +34,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
     def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
         super().__init__(config)
         self.distilbert = DistilBertModel(config, attn_implementation)
-        self.distilbert._inside = self.head
+        self._adopt(self.distilbert)
 
     @property
     def attn_implementation(self) -> str:
@@ -53,12 +53,12 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         """Return the loss [] of logits against labels, whose losses are multiplied by weights."""
         return cross_entropy(logits, labels, weights=weights)
 
-    def _loss_of(self, logits: Tensor, labels: Tensor | None, label_weights: Tensor | None) -> Tensor | None:
+    def _loss_of(self, logits: Tensor, labels: Tensor | None, sample_weight: Tensor | None) -> Tensor | None:
         """Return the loss if there are labels, or raise InputError if there are only weights."""
         if labels is None:
-            refuse_weights(label_weights)
+            refuse_weights(sample_weight)
             return None
-        return self.task_loss(logits, labels, label_weights)
+        return self.task_loss(logits, labels, sample_weight)
 
     def packed_outputs(
         self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, output_tokens: Tensor | None = None
@@ -83,12 +83,12 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         return_dict: bool | None = None,
         *,
         position_ids: Tensor | None = None,
-        label_weights: Tensor | None = None,
+        sample_weight: Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the logits, and the loss if labels are given.
 
         Args:
-            input_ids: As for `DistilBertModel`, as are all arguments but `labels` and `label_weights`.
+            input_ids: As for `DistilBertModel`, as are all arguments but `labels` and `sample_weight`.
             attention_mask: See there.
             head_mask: See there.
             inputs_embeds: See there.
@@ -97,7 +97,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
             output_hidden_states: See there.
             return_dict: See there.
             position_ids: See there.
-            label_weights: What each label counts in the loss, numbers >= 0: [B], or of the labels' shape. The sum of
+            sample_weight: What each label counts in the loss, numbers >= 0: [B], or of the labels' shape. The sum of
                 the weighted losses is divided by the number of labels that count, whatever their weights are. With
                 weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
 
@@ -118,7 +118,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
             position_ids=position_ids,
         )
         logits = self.head_logits(body.last_hidden_state)
-        loss = self._loss_of(logits, labels, label_weights)
+        loss = self._loss_of(logits, labels, sample_weight)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
     def task_output(
@@ -238,7 +238,7 @@ class DistilBertForMultipleChoice(_ModelWithHead):
         return_dict: bool | None = None,
         *,
         position_ids: Tensor | None = None,
-        label_weights: Tensor | None = None,
+        sample_weight: Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the score of each choice, and the loss if labels are given.
 
@@ -259,7 +259,7 @@ class DistilBertForMultipleChoice(_ModelWithHead):
         # Both sizes are the input's: computing one (-1) would bind an exported program to batches of two or more.
         batch = choose(input_ids, inputs_embeds).shape[0]
         logits = self.head_logits(body.last_hidden_state).reshape(batch, choices)
-        loss = self._loss_of(logits, labels, label_weights)
+        loss = self._loss_of(logits, labels, sample_weight)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
 
@@ -335,12 +335,12 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
         return_dict: bool | None = None,
         *,
         position_ids: Tensor | None = None,
-        label_weights: Tensor | None = None,
+        sample_weight: Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the start and end scores, and the loss if both positions are given.
 
         Args:
-            input_ids: As for `DistilBertModel`, as are all arguments but the positions and `label_weights`.
+            input_ids: As for `DistilBertModel`, as are all arguments but the positions and `sample_weight`.
             attention_mask: See there.
             head_mask: See there.
             inputs_embeds: See there.
@@ -351,7 +351,7 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
             output_hidden_states: See there.
             return_dict: See there.
             position_ids: See there.
-            label_weights: [B] what each row counts in the loss, numbers >= 0; they do not change what the sum is
+            sample_weight: [B] what each row counts in the loss, numbers >= 0. It does not change what the sum is
                 divided by.
 
         Returns:
@@ -372,5 +372,5 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
             position_ids=position_ids,
         )
         start_logits, end_logits = self.head_logits(body.last_hidden_state).unbind(-1)  # [B, T] each
-        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, label_weights)
+        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, sample_weight)
         return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

@@ -40,10 +40,11 @@ def _as_classes(labels: Tensor, name: str) -> Tensor:
 
 def _spread(weights: Tensor, losses: Tensor, shape: torch.Size) -> Tensor:
     """Return the weights of losses [M] or of `shape`, which is that of the losses before they were flattened."""
-    axes = weight_axes("label_weights", weights.shape, shape)
+    axes = weight_axes("sample_weight", weights.shape, shape)
     weights = weights.to(losses.dtype)
     if values_known(weights) and weights.numel():
-        check_interval("label_weights", *(float(bound) for bound in torch.aminmax(weights)))
+        lowest, highest = torch.aminmax(weights)
+        check_interval("sample_weight", float(lowest), float(highest))
     return weights.reshape(*shape[:axes], *[1] * (len(shape) - axes)).expand(shape).reshape(losses.shape)
 
 
@@ -102,7 +103,8 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None
     logits = _upcast(logits)
     targets = targets.to(logits.dtype).reshape(logits.shape)
     if values_known(targets) and targets.numel():
-        check_interval("labels", *(float(bound) for bound in torch.aminmax(targets)), largest=1)
+        lowest, highest = torch.aminmax(targets)
+        check_interval("labels", float(lowest), float(highest), largest=1)
     return _weighted_mean(F.binary_cross_entropy_with_logits, logits, targets, weights)
 
 

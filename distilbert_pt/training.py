@@ -142,7 +142,7 @@ def hidden_and_logits(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Ten
 
 def training_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
     """Return the task's loss of what `pack_batch` returned."""
-    weights = batch.get("label_weights")
+    weights = batch.get("sample_weight")
     rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
     outputs = model.packed_outputs(**rows).flatten(0, 1)[batch["order"]]  # [B, L], [M, L], or [B, T, 2]
     if model.head is Head.QUESTION_ANSWERING:  # padding is no place for an answer

@@ -16,7 +16,7 @@ from distilbert_core.inputs import check_interval, problem_type
 from distilbert_core.parameters import Head
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
 
-WEIGHTS = "label_weights"  # the argument of a call that sample_weight is in `fit`
+WEIGHT = "sample_weight"  # an argument of a call too, so that it may be among the inputs
 
 
 def labels_apart(names: tuple[str, ...], x: Any, y: Any = None, weights: Any = None) -> tuple[Any, Any, Any]:
@@ -24,7 +24,7 @@ def labels_apart(names: tuple[str, ...], x: Any, y: Any = None, weights: Any = N
 
     Args:
         names: The labels' names.
-        x: Inputs. If they are a dict, labels and label_weights may be among them.
+        x: Inputs. If they are a dict, labels and `sample_weight` may be among them.
         y: Labels: alone, several in a tuple, or in a dict by name; None if they are among the inputs or there are none.
         weights: Weights of the labels, likewise.
 
@@ -33,12 +33,12 @@ def labels_apart(names: tuple[str, ...], x: Any, y: Any = None, weights: Any = N
     """
     if isinstance(x, Mapping):
         x = dict(x)  # Keras takes any other mapping, such as a BatchEncoding, for one array
-        for argument, value, among in (("y", y, names), ("sample_weight", weights, (WEIGHTS,))):
+        for argument, value, among in (("y", y, names), (WEIGHT, weights, (WEIGHT,))):
             if value is not None and not x.keys().isdisjoint(among):
-                raise InputError(f"Give {argument}, or {' and '.join(among)} among the inputs, not both.")
+                raise InputError(f"{' and '.join(among)} must be among the inputs or given as {argument}, not both.")
         y = {name: x.pop(name) for name in names if name in x} or y
-        weights = x.pop(WEIGHTS, weights)
-    return x, _in_order("y", y, names), _in_order("sample_weight", weights, names)
+        weights = x.pop(WEIGHT, weights)
+    return x, _in_order("y", y, names), _in_order(WEIGHT, weights, names)
 
 
 def _in_order(argument: str, values: Any, names: tuple[str, ...]) -> Any:
@@ -114,23 +114,19 @@ class FittedModel(TFDistilBertPreTrainedModel):
     test_on_batch = _sorted_out("test_on_batch")
     predict_on_batch = _sorted_out("predict_on_batch")
 
-    def task_loss(self, logits: Any, labels: Any, weights: Any = None) -> tf.Tensor:
-        """Return the loss [] of logits against labels, whose losses are multiplied by weights."""
-        raise NotImplementedError
-
     def _sort_out(self, given: dict[str, Any]) -> None:
         """Move labels and their weights to where Keras looks for them among the arguments of one of its methods.
 
         Where it finds no labels it drops `sample_weight`, and `class_weight` is dropped too or ends in an IndexError.
         """
         names = self.label_names
-        x, y, weights = labels_apart(names, given.get("x"), given.get("y"), given.get("sample_weight"))
+        x, y, weights = labels_apart(names, given.get("x"), given.get("y"), given.get(WEIGHT))
         if given.get("class_weight") is not None:
             x, given["class_weight"] = self._for_class_weight(x, y, given["class_weight"])
         if self.loss is None:  # in a graph their values will not be known
-            for array in keras.tree.flatten(weights) if weights is not None else ():
-                check_interval("sample_weight", np.min(array, initial=0), np.max(array, initial=0))
-        given |= {"x": x, "y": y, "sample_weight": weights}
+            for array in map(np.asarray, [] if weights is None else keras.tree.flatten(weights)):
+                check_interval(WEIGHT, array.min(initial=0), array.max(initial=0))
+        given |= {"x": x, "y": y, WEIGHT: weights}
         if given.get("validation_data") is not None:
             given["validation_data"] = _batch_apart(names, given["validation_data"])
 
@@ -191,7 +187,7 @@ class FittedModel(TFDistilBertPreTrainedModel):
             x: Inputs, which may hold the labels.
             y: Labels: alone, in a tuple where a task has two, or in a dict by name. Those in `x` if None.
             y_pred: What `call` returned for `x`.
-            sample_weight: What each row, or each label, counts; see `label_weights` of a call.
+            sample_weight: What each row, or each label, counts, as in a call.
             training: For a loss given to `compile`; the task's own is the same in both modes.
 
         Raises:

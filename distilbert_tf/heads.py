@@ -56,13 +56,13 @@ class _ModelWithHead(FittedModel):
         return cross_entropy(logits, labels, weights=weights)
 
     def _loss_of(
-        self, logits: tf.Tensor, labels: tf.Tensor | None, label_weights: tf.Tensor | None
+        self, logits: tf.Tensor, labels: tf.Tensor | None, sample_weight: tf.Tensor | None
     ) -> tf.Tensor | None:
         """Return the loss if there are labels, or raise InputError if there are only weights."""
         if labels is None:
-            refuse_weights(label_weights)
+            refuse_weights(sample_weight)
             return None
-        return self.task_loss(logits, labels, label_weights)
+        return self.task_loss(logits, labels, sample_weight)
 
     def packed_outputs(
         self,
@@ -95,12 +95,12 @@ class _ModelWithHead(FittedModel):
         training: bool | None = None,
         *,
         position_ids: tf.Tensor | None = None,
-        label_weights: tf.Tensor | None = None,
+        sample_weight: tf.Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the logits, and the loss if labels are given.
 
         Args:
-            input_ids: As for `TFDistilBertModel`, as are all arguments but `labels` and `label_weights`.
+            input_ids: As for `TFDistilBertModel`, as are all arguments but `labels` and `sample_weight`.
             attention_mask: See there.
             head_mask: See there.
             inputs_embeds: See there.
@@ -110,7 +110,7 @@ class _ModelWithHead(FittedModel):
             return_dict: See there.
             training: See there.
             position_ids: See there.
-            label_weights: What each label counts in the loss, numbers >= 0: [B], or of the labels' shape. The sum of
+            sample_weight: What each label counts in the loss, numbers >= 0: [B], or of the labels' shape. The sum of
                 the weighted losses is divided by the number of labels that count, whatever their weights are. With
                 weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
 
@@ -132,7 +132,7 @@ class _ModelWithHead(FittedModel):
             training=training,
         )
         logits = self.head_logits(body.last_hidden_state, training)
-        loss = self._loss_of(logits, labels, label_weights)
+        loss = self._loss_of(logits, labels, sample_weight)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
     def task_output(
@@ -273,7 +273,7 @@ class TFDistilBertForMultipleChoice(_ModelWithHead):
         training: bool | None = None,
         *,
         position_ids: tf.Tensor | None = None,
-        label_weights: tf.Tensor | None = None,
+        sample_weight: tf.Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the score of each choice, and the loss if labels are given.
 
@@ -294,7 +294,7 @@ class TFDistilBertForMultipleChoice(_ModelWithHead):
         )
         logits = self.head_logits(body.last_hidden_state, training)  # [B * C, 1]
         logits = ops.reshape(logits, (-1, choices))  # [B, C]
-        loss = self._loss_of(logits, labels, label_weights)
+        loss = self._loss_of(logits, labels, sample_weight)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
 
 
@@ -361,7 +361,8 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
 
     def task_loss(self, logits: tuple, labels: tuple, weights: tf.Tensor | tuple | None = None) -> tf.Tensor:
         """[B, T] twice -> []."""
-        return question_answering_loss(*logits, *labels, weights)
+        (start, end), (start_positions, end_positions) = logits, labels
+        return question_answering_loss(start, end, start_positions, end_positions, weights)
 
     def call(  # type: ignore[override]  # two kinds of labels in place of one
         self,
@@ -377,12 +378,12 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
         training: bool | None = None,
         *,
         position_ids: tf.Tensor | None = None,
-        label_weights: tf.Tensor | None = None,
+        sample_weight: tf.Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the start and end scores, and the loss if both positions are given.
 
         Args:
-            input_ids: As for `TFDistilBertModel`, as are all arguments but the positions and `label_weights`.
+            input_ids: As for `TFDistilBertModel`, as are all arguments but the positions and `sample_weight`.
             attention_mask: See there.
             head_mask: See there.
             inputs_embeds: See there.
@@ -394,7 +395,7 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
             return_dict: See there.
             training: See there.
             position_ids: See there.
-            label_weights: [B] what each row counts in the loss, numbers >= 0; they do not change what the sum is
+            sample_weight: [B] what each row counts in the loss, numbers >= 0. It does not change what the sum is
                 divided by.
 
         Returns:
@@ -418,5 +419,5 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
         start_logits, end_logits = ops.unstack(
             self.head_logits(body.last_hidden_state, training), axis=-1
         )  # [B, T] each
-        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, label_weights)
+        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, sample_weight)
         return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

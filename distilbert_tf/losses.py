@@ -41,11 +41,10 @@ def _weighted(losses: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
     """Return losses times weights, which have the losses' first axes."""
     if weights is None:
         return losses
-    name = "label_weights (sample_weight)"
-    axes = weight_axes(name, tuple(weights.shape), tuple(losses.shape))
+    axes = weight_axes("sample_weight", tuple(weights.shape), tuple(losses.shape))
     if values_known(weights) and tf.size(weights):
         values = np.asarray(weights)
-        check_interval(name, values.min(), values.max())
+        check_interval("sample_weight", values.min(), values.max())
     shape = ops.shape(losses)
     return losses * ops.reshape(ops.cast(weights, losses.dtype), (*shape[:axes], *[1] * (len(shape) - axes)))
 

@@ -162,7 +162,7 @@ def hidden_and_logits(model: Any, batch: dict[str, tf.Tensor], training: bool) -
 
 def training_loss(model: Any, batch: dict[str, tf.Tensor]) -> tf.Tensor:
     """Return the task's loss of what `pack_batch` returned."""
-    weights = batch.get("label_weights")
+    weights = batch.get("sample_weight")
     rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
     outputs = model.packed_outputs(**rows, training=True)  # [R, S, L]
     outputs = tf.gather(tf.reshape(outputs, (-1, outputs.shape[-1])), batch["order"])  # [B, L], [M, L], or [B, T, 2]

@@ -13,7 +13,7 @@ import click
 
 from distilbert_core import training
 from distilbert_core.backends import BACKENDS, RUNNABLE
-from distilbert_core.cli.options import Decorator, command, complete_model, together
+from distilbert_core.cli.options import Decorator, command, complete_model, refuse, together
 from distilbert_core.cli.writers import Layout, write
 from distilbert_core.training import TASKS, Recipe
 from distilbert_core.training.labels import BALANCED
@@ -22,6 +22,7 @@ from distilbert_core.training.metrics import Metrics
 DIGITS = 4  # of a metric
 FILE = click.Path(path_type=Path)
 EVALUATION_NUMBERS = ("max_length", "doc_stride", "mask_probability", "dtype")
+OF_ONE_TASK = {"doc_stride": "question-answering", "mask_probability": "masked-lm"}
 
 
 def recipe_options(kind: type[Recipe], *names: str) -> Decorator:
@@ -84,6 +85,13 @@ OWN_FORMS: dict[str, dict[str, Any]] = {
 }
 
 
+def refuse_other_tasks(task: str) -> None:
+    """Raise UsageError if an option of the running command has no effect on this task."""
+    for name, other in OF_ONE_TASK.items():
+        if task != other:
+            refuse(f"is for --task {other}", name)
+
+
 def backend_option(names: Iterable[str]) -> Decorator:
     """Return the option --backend, one of some names."""
     choice = click.Choice(list(names))
@@ -128,6 +136,7 @@ def finetune(task, model, train, eval_file, output, backend, columns, labels, ne
     The columns of each task are in docs/finetuning.md. OUTPUT can be used as a model at once; its folder 'training'
     has metrics.jsonl, curve.png, and what --resume needs.
     """
+    refuse_other_tasks(task)
     done = training.finetune(
         task,
         train,
@@ -155,6 +164,7 @@ def finetune(task, model, train, eval_file, output, backend, columns, labels, ne
 @AS_JSON
 def evaluate(file, task, model, backend, columns, as_json, **numbers):
     """Measure a checkpoint on a file."""
+    refuse_other_tasks(task)
     recipe = Recipe(**numbers)
     print_metrics(training.evaluate(task, file, model=model, backend=backend, recipe=recipe, columns=columns), as_json)
 

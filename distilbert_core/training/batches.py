@@ -18,7 +18,7 @@ from distilbert_core.packing import Packing, first_tokens
 from distilbert_core.parameters import Head
 
 Batch = dict[str, np.ndarray]  # a model's arguments by name
-WEIGHTS = "label_weights"  # the one that says what each label counts in the loss
+WEIGHT = "sample_weight"  # the one that says what each label counts in the loss
 WINDOW = 50  # batches whose rows are sorted by length together: little padding, and still much chance
 RANDOM, KEPT = 0.1, 0.1  # parts of the tokens to predict that are not [MASK] (Devlin et al. 2018, section 3.1)
 
@@ -87,7 +87,7 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
 
     Args:
         batch: input_ids, perhaps attention_mask, [B, T], or [B, C, T] for multiple choice; labels; and perhaps
-            label_weights, [B] or as the labels. A text's first token is the first that is not padding, and labels of
+            sample_weight, [B] or as the labels. A text's first token is the first that is not padding, and labels of
             padding, or answers in it, do not count.
         head: What the model predicts.
         pack: Returns the packing of a mask [B, T].
@@ -104,8 +104,8 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
             fit the labels, are negative or not finite.
     """
     names = ("start_positions", "end_positions") if head is Head.QUESTION_ANSWERING else ("labels",)
-    check_names(batch, (*names, WEIGHTS))
-    weights = _spread_weights(batch, batch[names[0]].shape) if WEIGHTS in batch else {}
+    check_names(batch, (*names, WEIGHT))
+    weights = _spread_weights(batch, batch[names[0]].shape) if WEIGHT in batch else {}
     ids = batch["input_ids"]
     mask = batch.get("attention_mask", np.ones_like(ids)).reshape(-1, ids.shape[-1]) != 0
     packing = pack(mask)
@@ -144,10 +144,10 @@ def check_names(batch: Batch, names: Sequence[str]) -> None:
 
 def _spread_weights(batch: Batch, shape: tuple[int, ...]) -> Batch:
     """Return the weights of labels of a shape, checked, with an entry for each label."""
-    weights = batch[WEIGHTS]
-    axes = weight_axes(WEIGHTS, weights.shape, shape)
-    check_interval(WEIGHTS, weights.min(initial=0), weights.max(initial=0))
-    return {WEIGHTS: weights.reshape(*shape[:axes], *[1] * (len(shape) - axes)) * np.ones(shape)}
+    weights = batch[WEIGHT]
+    axes = weight_axes(WEIGHT, weights.shape, shape)
+    check_interval(WEIGHT, weights.min(initial=0), weights.max(initial=0))
+    return {WEIGHT: weights.reshape(*shape[:axes], *[1] * (len(shape) - axes)) * np.ones(shape)}
 
 
 def _counted(positions: np.ndarray, mask: np.ndarray, beyond: int) -> np.ndarray:

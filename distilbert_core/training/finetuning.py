@@ -162,6 +162,8 @@ def run_from_files(
     where, unknown = split_hub_options(where)
     if unknown:
         raise TypeError(f"Unknown keyword argument(s): {', '.join(sorted(unknown))}.")
+    if recipe.patience is not None and eval is None:
+        raise InputError("patience counts evaluations: give eval (--eval) too, or leave it out.")
     require_plots()
     rows = [kind.read(file, columns) for file in train]
     eval_rows = kind.read_for_evaluation(eval, columns) if eval is not None else None

@@ -81,7 +81,7 @@ class Recipe:
             their gradients.
         max_length: Longest row in tokens; longer texts are cut, longer contexts of questions are split. None: 128, or
             384 for question answering.
-        doc_stride: Tokens that neighbouring windows of a context share (question answering).
+        doc_stride: Tokens that neighbouring windows of a context share, at most half a window (question answering).
         learning_rate: The highest, reached at the end of the warmup.
         schedule: What follows the warmup: 'linear' or 'cosine' (both down to zero), or 'constant'.
         warmup: Part of all steps in which the rate rises linearly, in [0, 1).
@@ -97,8 +97,8 @@ class Recipe:
         seed: Of everything that is drawn: order, masks, new heads, dropout.
         dtype: Dtype of parameters and computation, 'float32' or 'float64'; or 'bfloat16', for computation in it with
             parameters, and losses, in float32.
-        class_weights: What each label counts in the loss, by name: {'bad': 1, 'good': 3}; or 'balanced', for labels in
-            the inverse proportion to how many rows have them; None: all alike.
+        class_weights: What each label counts in the loss, by name: {'bad': 1, 'good': 3}; or 'balanced', in inverse
+            proportion to how often labels occur in the training file; None: all count alike.
 
     Raises:
         InputError: A number is impossible; the message names it.

@@ -213,6 +213,14 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
         "columns must name some of text, weight; label is none",
     ),
     ("masked-lm", "a.txt", "x\n", {"eval": "eval.txt"}, InputError, r"eval\.txt cannot be read"),
+    (
+        "masked-lm",
+        "a.txt",
+        "x\n",
+        {"recipe": Recipe(patience=2)},
+        InputError,
+        r"patience counts evaluations: give eval \(--eval\) too, or leave it out",
+    ),
     ("masked-lm", "a.txt", "x\n", {"epochs": 3}, TypeError, r"Unknown keyword argument\(s\): epochs"),
     ("masked-lm", "a.txt", "x\n", {"resume": True}, CheckpointError, "new has no run to go on with: .*settings.json"),
 ]

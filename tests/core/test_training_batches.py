@@ -171,8 +171,8 @@ def test_weights_go_with_their_labels(head, labels, weights, expected):
     batch = {**IDS, **labels}
     sizes = Sizes(labels=lambda count: count + 1)
     plain = pack_batch(batch, head, pack, sizes)
-    got = pack_batch({**batch, "label_weights": np.array(weights)}, head, pack, sizes)
-    assert got.pop("label_weights").tolist() == expected
+    got = pack_batch({**batch, "sample_weight": np.array(weights)}, head, pack, sizes)
+    assert got.pop("sample_weight").tolist() == expected
     assert got.keys() == plain.keys()
     for name, array in plain.items():
         np.testing.assert_array_equal(got[name], array)
@@ -181,10 +181,10 @@ def test_weights_go_with_their_labels(head, labels, weights, expected):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"position_ids": IDS["input_ids"]}, "A batch has .*labels, label_weights; got position_ids too: leave it out"),
-        ({"label_weights": np.ones(3)}, r"label_weights must have shape .* = \(2\), got \(3,\)"),
-        ({"label_weights": np.array([1, -2.0])}, r"label_weights must be finite numbers >= 0, got -2\.0"),
-        ({"label_weights": np.array([1, np.nan])}, "label_weights must be finite numbers >= 0, got nan"),
+        ({"position_ids": IDS["input_ids"]}, "A batch has .*labels, sample_weight; got position_ids too: leave it out"),
+        ({"sample_weight": np.ones(3)}, r"sample_weight must have shape .* = \(2\), got \(3,\)"),
+        ({"sample_weight": np.array([1, -2.0])}, r"sample_weight must be finite numbers >= 0, got -2\.0"),
+        ({"sample_weight": np.array([1, np.nan])}, "sample_weight must be finite numbers >= 0, got nan"),
     ],
 )
 def test_impossible_batches(more, message):

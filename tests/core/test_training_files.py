@@ -254,6 +254,7 @@ BAD_FILES = [  # task, file name, content, names of columns, message
     ("multi-label", "a.jsonl", '{"text": "x", "labels": 1}', None, "labels must be a list of labels, or a text with"),
     ("multi-label", "a.jsonl", '{"text": "x", "labels": [1, 0.5]}', None, f"record 1: labels {CLASSES} 0.5"),
     ("multi-label", "a.tsv", "text\tlabels\nx\t1,-2\n", None, f"record 1: labels {CLASSES} '-2'"),
+    ("multi-label", "a.tsv", "text\tlabels\nx\t1,,0\n", None, f"record 1: labels {CLASSES} ''"),
     ("multi-label", "a.tsv", "text\tlabel\nx\t1\n", None, "a.tsv has no column 'labels'"),
     (
         "multi-label",

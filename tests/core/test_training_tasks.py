@@ -289,7 +289,7 @@ def test_batches(task, labels, rows, expected):
         np.testing.assert_array_equal(batch[name], array, strict=True)
 
 
-WEIGHTED = [  # task, labels, class_weights, rows, label_weights
+WEIGHTED = [  # task, labels, class_weights, rows, sample_weight
     (
         "sequence-classification",
         ["x", "y"],
@@ -343,7 +343,7 @@ def test_weights_of_rows_and_classes(task, labels, given, rows, expected):
     features = task.features(rows)
     task.look_at(features)
     batch = task.training_batch(features, [0, 1])
-    weights, labels = batch.pop("label_weights"), batch["labels"]
+    weights, labels = batch.pop("sample_weight"), batch["labels"]
     assert weights.shape == np.shape(expected)
     counted = labels != IGNORE_INDEX if weights.shape == labels.shape else slice(None)
     np.testing.assert_allclose(weights[counted], np.array(expected)[counted], rtol=1e-15)
@@ -356,7 +356,7 @@ def test_windows_have_the_weight_of_their_row():
     task = make("question-answering", max_length=10, doc_stride=2)
     features = task.features([asked("c", letters(10)) | {"weight": 2.0}, asked("a", "a") | {"weight": 3.0}])
     assert [feature.weight for feature in features] == [2.0, 2.0, 3.0]
-    assert task.training_batch(features, [0, 1])["label_weights"].tolist() == [2.0, 2.0, 3.0]
+    assert task.training_batch(features, [0, 1])["sample_weight"].tolist() == [2.0, 2.0, 3.0]
 
 
 def test_a_batch_of_questions():

@@ -20,7 +20,7 @@ def batches(config, head):
     """Return a batch for each step; in every other, rows have weights."""
     found = [training_inputs(config, head, seed) for seed in range(STEPS)]
     for seed in range(1, STEPS, 2):
-        found[seed]["label_weights"] = np.random.default_rng(seed).uniform(0, 3, BATCH)
+        found[seed]["sample_weight"] = np.random.default_rng(seed).uniform(0, 3, BATCH)
     return found
 
 

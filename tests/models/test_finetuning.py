@@ -140,7 +140,7 @@ def test_a_step_with_weights(framework, head, tmp_path):
     config = small_config(n_layers=1)
     save_random(tmp_path, config, head)
     inputs = training_inputs(config, head)
-    inputs["label_weights"] = np.array([0.0, 0.5, 1.0, 2.0, 3.0])
+    inputs["sample_weight"] = np.array([0.0, 0.5, 1.0, 2.0, 3.0])
     recipe = Recipe(learning_rate=0.0, dropout=0.0, dtype="float64")
     trainer = load_trainer(framework.name, head, tmp_path, recipe, np.zeros(1))
     expected = framework.call(trainer.model, **inputs).loss
@@ -152,7 +152,7 @@ def test_a_weighted_batch_in_parts(framework, tmp_path):
     config = small_config(n_layers=1)
     save_random(tmp_path, config, HEAD)
     inputs = {name: array[:4] for name, array in training_inputs(config, HEAD).items()}
-    inputs |= {"labels": np.array([1, 0, 1, 1]), "label_weights": np.array([0.0, 0.5, 1.0, 4.0])}
+    inputs |= {"labels": np.array([1, 0, 1, 1]), "sample_weight": np.array([0.0, 0.5, 1.0, 4.0])}
     weights = []
     for accumulate in (1, 2, 4):
         recipe = Recipe(learning_rate=0.01, warmup=0, epsilon=1e-3, dropout=0.0, dtype="float64", accumulate=accumulate)
@@ -202,7 +202,7 @@ def test_weights_of_rows_and_classes(framework, body, tmp_path):
     trainer = load_trainer(framework.name, HEAD, body, recipe, recipe.learning_rates(2), num_labels=2)
     ids = DistilBertTokenizerFast.from_pretrained(body)(list(TEXTS), padding=True, return_tensors="np")
     batch = {name: ids[name] for name in ("input_ids", "attention_mask")}
-    batch |= {"labels": np.array([1, 0] * 3), "label_weights": np.array([0.0, 1.5, 0.5, 4.5, 1.0, 7.5])}
+    batch |= {"labels": np.array([1, 0] * 3), "sample_weight": np.array([0.0, 1.5, 0.5, 4.5, 1.0, 7.5])}
     order = training_order(ids["attention_mask"].sum(1).tolist(), 6, recipe.seed)
     for number, rows in enumerate(islice(order, 2)):
         trainer.step({name: array[rows] for name, array in batch.items()}, number)
@@ -250,6 +250,8 @@ def test_class_weights_on_the_command_line(monkeypatch, given, expected):
         (["--class-weights", "bad=1,bad=2"], "bad is given twice"),
         (["--column", "text=a", "--column", "text=b"], "text is given twice"),
         (["--column", "text"], "write it as NAME=COLUMN, e.g. text=sentence"),
+        (["--doc-stride", "128"], "--doc-stride is for --task question-answering."),
+        (["--mask-probability", "0.2"], "--mask-probability is for --task masked-lm."),
     ],
 )
 def test_options_that_say_nothing(capsys, options, message):

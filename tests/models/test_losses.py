@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from checkpoints import HEADS_WITH_LOSS, TOKENS, random_inputs, save_random, small_config
@@ -219,17 +221,17 @@ def test_weighted_labels_of_a_model(framework, tmp_path, head):
         for name, x in labels.items()
     }
     share = np.mean([(x[3] != none).sum() / (x != none).sum() for x in labels.values()])
-    weighted = framework.call(model, **inputs, label_weights=3.0 * (np.arange(5) == 3)).loss
+    weighted = framework.call(model, **inputs, sample_weight=3.0 * (np.arange(5) == 3)).loss
     assert_close(weighted, 3 * share * framework.call(model, **inputs | others).loss, 1e-14)
-    twice = framework.call(model, **inputs, label_weights=np.full(5, 2)).loss
+    twice = framework.call(model, **inputs, sample_weight=np.full(5, 2)).loss
     assert_close(twice, 2 * framework.call(model, **inputs).loss, 1e-14)
 
 
-ROWS = "label_weights.* must have shape \\[batch\\], or that of the labels, ="
+ROWS = "sample_weight must have shape \\[batch\\], or that of the labels, ="
 IMPOSSIBLE_WEIGHTS = [  # weights, message
-    (np.array([1.0, -0.5, 1, 1, 1]), r"label_weights.* must be finite numbers >= 0, got -0\.5"),
-    (np.array([1.0, np.nan, 1, 1, 1]), "label_weights.* must be finite numbers >= 0, got nan"),
-    (np.array([1.0, np.inf, 1, 1, 1]), "label_weights.* must be finite numbers >= 0, got inf"),
+    (np.array([1.0, -0.5, 1, 1, 1]), r"sample_weight must be finite numbers >= 0, got -0\.5"),
+    (np.array([1.0, np.nan, 1, 1, 1]), "sample_weight must be finite numbers >= 0, got nan"),
+    (np.array([1.0, np.inf, 1, 1, 1]), "sample_weight must be finite numbers >= 0, got inf"),
     (np.ones(4), rf"{ROWS} \(5\), got \(4,\)"),
     (np.ones(1), rf"{ROWS} \(5\), got \(1,\)"),
     (np.ones(()), rf"{ROWS} \(5\), got \(\)"),
@@ -246,7 +248,16 @@ def test_impossible_weights(framework, tmp_path, head):
     inputs = random_inputs(config, head)
     for weights, message in IMPOSSIBLE_WEIGHTS:
         with pytest.raises(InputError, match=message):
-            framework.call(model, **inputs, label_weights=weights)
+            framework.call(model, **inputs, sample_weight=weights)
+
+
+@pytest.mark.parametrize("head", HEADS_WITH_LOSS)
+def test_only_labels_are_called_so(framework, head):
+    """Transformers' Trainer takes every argument with 'label' in its name for labels, and measures nothing without."""
+    cls = framework.cls(head)
+    call = {"pt": "forward", "tf": "call", "flax": "__call__"}[framework.name]
+    names = [name for name in inspect.signature(getattr(cls, call)).parameters if "label" in name]
+    assert names == ([] if head is Head.QUESTION_ANSWERING else ["labels"])
 
 
 @pytest.mark.parametrize("head", HEADS_WITH_LOSS)
@@ -255,5 +266,5 @@ def test_weights_without_labels(framework, tmp_path, head):
     save_random(tmp_path, config, head)
     model = framework.load(head, tmp_path)
     inputs = {name: random_inputs(config, head)[name] for name in ("input_ids", "attention_mask")}
-    with pytest.raises(InputError, match="label_weights say how much each label counts: give labels too"):
-        framework.call(model, **inputs, label_weights=np.ones(5))
+    with pytest.raises(InputError, match="sample_weight says how much each label counts: give labels too"):
+        framework.call(model, **inputs, sample_weight=np.ones(5))

@@ -56,7 +56,7 @@ OTHER_LABELS = [{"problem_type": "multi_label_classification"}, {"num_labels": 1
     ("head", "changes"), [*((head, {}) for head in HEADS_WITH_LOSS), *((HEAD, c) for c in OTHER_LABELS)]
 )
 def test_sample_weight_with_the_own_loss(tmp_path, head, changes, place):
-    """A step of `fit` is that of the model's own loss with `label_weights`. Measured: 2e-16."""
+    """A step of `fit` is that of the model's own loss with `sample_weight`. Measured: 2e-16."""
     config = small_config(n_layers=1, **NO_DROPOUT, **changes)
     save_random(tmp_path, config, head)
     inputs = random_inputs(config, head)
@@ -71,12 +71,12 @@ def test_sample_weight_with_the_own_loss(tmp_path, head, changes, place):
         "inputs": {"x": inputs, "sample_weight": weights},
         "y": {"x": x, "y": alone, "sample_weight": weights},
         "y by name": {"x": x, "y": labels, "sample_weight": weights},
-        "all in inputs": {"x": inputs | {"label_weights": weights}},
+        "all in inputs": {"x": inputs | {"sample_weight": weights}},
     }[place]
     by_hand, model = load(tmp_path, head), sgd(load(tmp_path, head))
-    expected = FRAMEWORK.call(by_hand, **inputs, label_weights=weights).loss
+    expected = FRAMEWORK.call(by_hand, **inputs, sample_weight=weights).loss
     assert_close(model.evaluate(**data, verbose=0), expected, 1e-6)  # Keras keeps it in float32. Measured: 1e-7
-    FRAMEWORK.sgd_step(by_hand, RATE, **inputs, label_weights=weights)
+    FRAMEWORK.sgd_step(by_hand, RATE, **inputs, sample_weight=weights)
     model.fit(**data, verbose=0, shuffle=False)
     assert_close(FRAMEWORK.parameters(model), FRAMEWORK.parameters(by_hand), 1e-13)
 
@@ -142,11 +142,11 @@ def generator(*parts):
 WITH_LABELS = {**features(), "labels": CLASSES}
 DATA = {
     "tf.data": lambda: {"x": dataset(features(), CLASSES, ROWS)},
-    "tf.data, all in x": lambda: {"x": dataset({**WITH_LABELS, "label_weights": ROWS})},
+    "tf.data, all in x": lambda: {"x": dataset({**WITH_LABELS, "sample_weight": ROWS})},
     "PyDataset": lambda: {"x": Batches(features(), CLASSES, ROWS)},
-    "PyDataset, all in x": lambda: {"x": Batches({**WITH_LABELS, "label_weights": ROWS})},
+    "PyDataset, all in x": lambda: {"x": Batches({**WITH_LABELS, "sample_weight": ROWS})},
     "generator": lambda: {"x": generator(features(), CLASSES, ROWS), "steps_per_epoch": 2},
-    "generator, all in x": lambda: {"x": generator({**WITH_LABELS, "label_weights": ROWS}), "steps_per_epoch": 2},
+    "generator, all in x": lambda: {"x": generator({**WITH_LABELS, "sample_weight": ROWS}), "steps_per_epoch": 2},
 }
 
 
@@ -165,7 +165,7 @@ def test_weights_on_batches(folder):
     expected = sgd(load(folder)).test_on_batch(features(), CLASSES, sample_weight=ROWS)
     model = sgd(load(folder))
     assert model.test_on_batch(WITH_LABELS, sample_weight=ROWS) == expected
-    assert model.test_on_batch({**WITH_LABELS, "label_weights": ROWS}) == expected
+    assert model.test_on_batch({**WITH_LABELS, "sample_weight": ROWS}) == expected
     assert abs(model.test_on_batch(WITH_LABELS) - expected) > 1e-3
     assert model.train_on_batch(WITH_LABELS, sample_weight=ROWS) == expected
     by_fit = sgd(load(folder))
@@ -199,7 +199,7 @@ def test_weighted_metrics_and_validation(folder):
     ways = {
         "split": {"x": WITH_LABELS, "sample_weight": ROWS, "validation_split": 0.4},
         "data": {"x": train, "sample_weight": ROWS[:3], "validation_data": (validation, None, ROWS[3:])},
-        "in inputs": {"x": train, "validation_data": {**validation, "label_weights": ROWS[3:]}},
+        "in inputs": {"x": train, "validation_data": {**validation, "sample_weight": ROWS[3:]}},
     }
     for way in ways.values():
         history = model.fit(**way, verbose=0).history
@@ -272,7 +272,7 @@ REFUSED = [  # head, changes to the configuration, options of compile, labels, o
         {},
         CLASSES,
         {"sample_weight": np.ones((5, 2))},
-        r"\(sample_weight\) must have shape \[batch\], or that",
+        r"sample_weight must have shape \[batch\], or that",
     ),
     (HEAD, {}, {}, CLASSES, {"sample_weight": {"x": ROWS}}, "sample_weight must have labels, got x"),
     (HEAD, {}, {}, {"label": CLASSES}, {}, "y must have labels, got label"),
@@ -316,11 +316,11 @@ def test_class_weight_of_tokens_in_batches(tmp_path, data):
 @pytest.mark.parametrize(
     ("x", "options", "message"),
     [
-        (WITH_LABELS, {"y": CLASSES}, "Give y, or labels among the inputs, not both"),
+        (WITH_LABELS, {"y": CLASSES}, "labels must be among the inputs or given as y, not both"),
         (
-            {**features(), "label_weights": ROWS},
+            {**features(), "sample_weight": ROWS},
             {"y": CLASSES, "sample_weight": ROWS},
-            "Give sample_weight, or label_weights among the inputs, not both",
+            "sample_weight must be among the inputs or given as sample_weight, not both",
         ),
     ],
 )
@@ -334,8 +334,8 @@ def test_what_is_given_twice(folder, x, options, message):
 
 
 def test_both_kinds_of_weights(folder):
-    for x in (WITH_LABELS, {**WITH_LABELS, "label_weights": ROWS}):
-        options = {} if "label_weights" in x else {"sample_weight": ROWS}
+    for x in (WITH_LABELS, {**WITH_LABELS, "sample_weight": ROWS}):
+        options = {} if "sample_weight" in x else {"sample_weight": ROWS}
         with pytest.raises(ValueError, match="`class_weight` and `sample_weight`"):
             sgd(load(folder)).fit(x, class_weight={0: 2.0}, verbose=0, **options)
 
@@ -356,5 +356,5 @@ def test_what_the_tokenizer_returns(folder):
 def test_predict_leaves_labels_and_weights_out(folder):
     model = load(folder)
     expected = FRAMEWORK.call(model, **features())
-    for x in ({**WITH_LABELS, "label_weights": ROWS}, dataset({**WITH_LABELS, "label_weights": ROWS})):
+    for x in ({**WITH_LABELS, "sample_weight": ROWS}, dataset({**WITH_LABELS, "sample_weight": ROWS})):
         assert_close(dict(model.predict(x, verbose=0)), expected, 1e-12)

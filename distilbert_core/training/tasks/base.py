@@ -21,13 +21,13 @@ from distilbert_core.inference import TOKEN_HEADS, Inference
 from distilbert_core.parameters import Head
 from distilbert_core.records import column_names, file_kind, parse_records
 from distilbert_core.tokenization.base import BaseTokenizer
-from distilbert_core.training.batches import WEIGHTS, Batch
+from distilbert_core.training.batches import WEIGHT, Batch
 from distilbert_core.training.labels import as_number, class_weights
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
 
 Row = dict[str, Any]  # a record by the names of the task's columns
-WEIGHT = "weight"  # the column, of any task, that says how much each row counts in the loss
+WEIGHT_COLUMN = "weight"  # the column, of any task, that says how much each row counts in the loss
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Task:
     head: ClassVar[Head]
     problem_type: ClassVar[str | None] = None
     columns: ClassVar[tuple[str, ...]]
-    optional: ClassVar[tuple[str, ...]] = (WEIGHT,)
+    optional: ClassVar[tuple[str, ...]] = (WEIGHT_COLUMN,)
     readers: ClassVar[Mapping[str, Callable[[Path], Iterator[Row]]]] = {}  # suffix -> reader of another kind of file
     default_length: ClassVar[int] = 128  # most tokens of a row
     metric: ClassVar[str]  # which tells the better of two models
@@ -108,7 +108,7 @@ class Task:
         rows = []
         for number, row in enumerate(cls._records(path, columns or {}), 1):
             try:
-                weight = {name: row_weight(row.pop(name)) for name in (WEIGHT,) if name in row}
+                weight = {name: row_weight(row.pop(name)) for name in (WEIGHT_COLUMN,) if name in row}
                 rows.append({**cls.check(row), **weight})
             except InputError as error:
                 raise InputError(f"{path}: record {number}: {error}") from None
@@ -170,9 +170,9 @@ class Task:
     def features(self, rows: Sequence[Row]) -> list[Feature]:
         """Return what `encode` returns, with the weights of the rows if they have any."""
         features = self.encode(rows)
-        if WEIGHT not in rows[0]:
+        if WEIGHT_COLUMN not in rows[0]:
             return features
-        return [replace(feature, weight=rows[feature.row][WEIGHT]) for feature in features]
+        return [replace(feature, weight=rows[feature.row][WEIGHT_COLUMN]) for feature in features]
 
     def look_at(self, features: Sequence[Feature]) -> None:
         """Learn from all features of a run what its batches need to know.
@@ -181,7 +181,7 @@ class Task:
             InputError: No row counts, the recipe's `class_weights` do not fit the labels, or the task has no classes.
         """
         if all(feature.weight == 0 for feature in features):
-            raise InputError(f"{WEIGHT} must be above 0 in a row at least, got only zeros.")
+            raise InputError(f"{WEIGHT_COLUMN} must be above 0 in a row at least, got only zeros.")
         if self.recipe.class_weights is not None:
             self.class_weights = class_weights(self.recipe.class_weights, self.config, self.label_counts(features))
 
@@ -207,15 +207,13 @@ class Task:
         return {**self.inputs(features), "labels": np.array([feature.target for feature in features])}
 
     def training_batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
-        """Return what `batch` returns, and label_weights if rows or classes have weights: [B], or as the labels."""
+        """Return what `batch` returns, and sample_weight if rows or classes have weights: [B], or as the labels."""
         batch = self.batch(features, seed)
-        weights = []
-        if self.class_weights is not None:
-            weights.append(self.weights_of(batch["labels"], self.class_weights))
+        weights = None if self.class_weights is None else self.weights_of(batch["labels"], self.class_weights)
         if features[0].weight is not None:
             rows = np.array([feature.weight for feature in features])
-            weights.append(rows.reshape(-1, *[1] * (weights[0].ndim - 1 if weights else 0)))
-        return {**batch, WEIGHTS: math.prod(weights)} if weights else batch
+            weights = rows if weights is None else weights * rows.reshape(-1, *[1] * (weights.ndim - 1))
+        return batch if weights is None else {**batch, WEIGHT: weights}
 
     def weights_of(self, labels: np.ndarray, of_classes: np.ndarray) -> np.ndarray:
         """Return the weight of each label, given those of the classes [L]; any number for labels that do not count."""
@@ -241,7 +239,7 @@ def row_weight(value: Any) -> float:
     """Return the weight of a row, or raise InputError if it is not a finite number >= 0."""
     number = as_number(value)
     if number is None or not 0 <= number < math.inf:
-        raise InputError(f"{WEIGHT} must be a finite number >= 0, got {reprlib.repr(value)}.")
+        raise InputError(f"{WEIGHT_COLUMN} must be a finite number >= 0, got {reprlib.repr(value)}.")
     return number
 
 

@@ -18,7 +18,7 @@ from distilbert_core.parameters import Head
 from distilbert_core.training import metrics
 from distilbert_core.training.labels import all_labels, as_number, label_id, label_name
 from distilbert_core.training.metrics import Metrics
-from distilbert_core.training.tasks.base import WEIGHT, Feature, Row, Task
+from distilbert_core.training.tasks.base import WEIGHT_COLUMN, Feature, Row, Task
 
 
 class _TextTask(Task):
@@ -26,7 +26,7 @@ class _TextTask(Task):
 
     head = Head.SEQUENCE_CLASSIFICATION
     columns: ClassVar[tuple[str, ...]]
-    optional: ClassVar[tuple[str, ...]] = ("text_pair", WEIGHT)
+    optional: ClassVar[tuple[str, ...]] = ("text_pair", WEIGHT_COLUMN)
 
     @classmethod
     def check(cls, row: Row) -> Row:
@@ -144,7 +144,7 @@ class MultiLabel(_TextTask):
     @classmethod
     def check_label(cls, value: Any) -> list[str] | list[bool]:
         """Return a list of the names of labels, for which a text is split at commas, or a vector of booleans."""
-        labels = [name for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+        labels = (value.split(",") if value.strip() else []) if isinstance(value, str) else value
         if not isinstance(labels, list):
             raise InputError(f"labels must be a list of labels, or a text with commas; got {reprlib.repr(labels)}.")
         if labels and all(isinstance(label, bool) for label in labels):
