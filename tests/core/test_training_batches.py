@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilbert_core import IGNORE_INDEX, Head, InputError
+from distilbert_core.distillation.batches import pack_comparison
 from distilbert_core.packing import pack
 from distilbert_core.training.batches import WINDOW, Sizes, mask_tokens, pack_batch, training_order
 
@@ -191,3 +192,9 @@ def test_impossible_batches(more, message):
     batch = {**IDS, "labels": np.array([1, 0]), **more}
     with pytest.raises(InputError, match=message):
         pack_batch(batch, Head.SEQUENCE_CLASSIFICATION, pack, Sizes())
+
+
+def test_a_batch_to_distil_has_no_weights():
+    batch = {**IDS, "labels": np.array([1, 0]), "sample_weight": np.ones(2)}
+    with pytest.raises(InputError, match="A batch has input_ids, attention_mask and labels; got sample_weight too"):
+        pack_comparison(batch, Head.SEQUENCE_CLASSIFICATION, pack, Sizes(), only_masked=False)

@@ -10,18 +10,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from functools import cache
 from itertools import islice
 
 import numpy as np
 import pytest
-from checkpoints import HEADS_WITH_LOSS, random_inputs, save_random, small_config, training_inputs
+from checkpoints import HEADS_WITH_LOSS, random_arrays, random_inputs, save_random, small_config, training_inputs
 from comparison import assert_close
 from processes import fresh_python
 
 from distilbert_core import CheckpointError, DistilBertTokenizerFast, Head, InputError, TrainingError
+from distilbert_core.checkpoint import save_checkpoint
 from distilbert_core.cli import main
+from distilbert_core.errors import CheckpointWarning
 from distilbert_core.pipelines import pipeline
 from distilbert_core.training import Progress, Recipe, evaluate, finetune, load_trainer
 from distilbert_core.training.batches import training_order
@@ -394,6 +397,23 @@ def test_a_new_head_is_the_same_in_all_backends(framework, data, body, tmp_path)
         drawn = initial_array(parameter, trainer.model.config, seed=3).astype(np.float32)
         np.testing.assert_array_equal(arrays[parameter.name], drawn)
     assert arrays["classifier.weight"].std() > 0
+
+
+def test_entries_that_a_run_does_not_use_and_parts_that_it_draws(framework, tmp_path):
+    config = small_config(n_layers=1)
+    arrays = random_arrays(config, HEAD)
+    del arrays["pre_classifier.bias"]
+    files = {"config.json": config.to_json_string().encode()}
+    save_checkpoint(tmp_path, {**arrays, "mine.weight": np.ones(3)}, files)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer = load_trainer(framework.name, HEAD, tmp_path, Recipe(), np.zeros(1))
+    said = [str(warning.message) for warning in caught if warning.category is CheckpointWarning]
+    cls = type(trainer.model).__name__
+    assert said == [
+        f"{tmp_path} holds what {cls} does not use: mine.weight.",
+        f"{tmp_path} lacks a part of its head, which is drawn: pre_classifier.bias.",
+    ]
 
 
 def test_a_head_for_other_labels(framework, data, tmp_path):

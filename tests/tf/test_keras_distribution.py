@@ -45,18 +45,21 @@ for name, options in {compilations!r}.items():
         model = TFDistilBertForSequenceClassification.from_pretrained(folder, dtype="float64")
         model.compile(keras.optimizers.AdamW(0.01), **options)
     assert strategy.num_replicas_in_sync == 2
-    batches = tf.data.Dataset.from_tensor_slices((data, labels)).batch(4)
+    parts = (data, labels, {weights!r}) if name == "weighted" else (data, labels)
+    batches = tf.data.Dataset.from_tensor_slices(parts).batch(4)
     print(model.fit(batches, epochs=2, shuffle=False, verbose=0).history["loss"])
     model.save_pretrained(folder + "/" + name)
 """
-COMPILATIONS = {"own": {}, "given": {"loss": "cross-entropy", "metrics": ["accuracy"]}}
+COMPILATIONS = {"own": {}, "given": {"loss": "cross-entropy", "metrics": ["accuracy"]}, "weighted": {}}
+WEIGHTS = [0.5, 2.0, 0.0, 3.0]
 
 
-def one_device(folder, x, y, optimizer, epochs=2, **options):
+def one_device(folder, x, y, optimizer, epochs=2, weights=None, **options):
     """Train where there is nothing to distribute, and return losses and parameters."""
     model = FRAMEWORK.load(Head.SEQUENCE_CLASSIFICATION, folder, dtype="float64", **NO_DROPOUT)
     model.compile(optimizer, run_eagerly=True, **options)
-    losses = model.fit(x, y, batch_size=4, epochs=epochs, shuffle=False, verbose=0).history["loss"]
+    data = {"x": x, "y": y, "sample_weight": weights}
+    losses = model.fit(**data, batch_size=4, epochs=epochs, shuffle=False, verbose=0).history["loss"]
     return losses, FRAMEWORK.parameters(model)
 
 
@@ -70,10 +73,12 @@ def test_two_devices(tmp_path):
     inputs = random_inputs(config, Head.SEQUENCE_CLASSIFICATION)
     x, y = {name: inputs[name][:4] for name in ("input_ids", "attention_mask")}, np.array([3, 0, 6, 2])
     np.savez(tmp_path / "data.npz", **x, labels=y)
-    printed = fresh_python(TWO_DEVICES.format(folder=str(tmp_path), compilations=COMPILATIONS)).splitlines()
+    code = TWO_DEVICES.format(folder=str(tmp_path), compilations=COMPILATIONS, weights=WEIGHTS)
+    printed = fresh_python(code).splitlines()
     for line, name in zip(printed, COMPILATIONS, strict=True):
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True) if name == "given" else None
-        losses, expected = one_device(tmp_path, x, y, keras.optimizers.AdamW(0.01), loss=loss)
+        weights = np.array(WEIGHTS) if name == "weighted" else None
+        losses, expected = one_device(tmp_path, x, y, keras.optimizers.AdamW(0.01), weights=weights, loss=loss)
         assert_close(json.loads(line), losses, 1e-6)  # of float32, as Keras keeps them
         assert_close(parameters(tmp_path / name), expected, TOLERANCES[name])
 
@@ -123,7 +128,8 @@ def test_a_run_on_two_devices_is_that_on_one(tmp_path, command):
     assert_close(losses[1], losses[0], 1e-12)
 
 
-TOLERANCES = {"own": 1e-12, "given": 1e-7}  # measured: 4e-14, and 7e-9 for a loss that Keras computes in float32
+# Measured: 4e-14, and 7e-9 for a loss that Keras computes in float32.
+TOLERANCES = {"own": 1e-12, "given": 1e-7, "weighted": 1e-12}
 
 
 def free_ports(count: int) -> list[int]:
