@@ -163,15 +163,15 @@ class FittedModel(TFDistilBertPreTrainedModel):
         """
         if y is None:
             raise self._no_labels()
-        shape = tuple(getattr(y, "shape", (None,) * 3))
-        if self.loss is None:
-            fits = len(shape) == 1 or shape[1:] == (1,)
-            if self.head is Head.SEQUENCE_CLASSIFICATION:
-                integers = tf.as_dtype(getattr(y, "dtype", "int64")).is_integer
-                fits = fits and problem_type(self.config, integers) == "single_label_classification"
+        of_rows = self.head in (Head.SEQUENCE_CLASSIFICATION, Head.MULTIPLE_CHOICE)
+        shape = tuple(y.shape) if of_rows and hasattr(y, "shape") else ()
+        if self.loss is not None:  # which may take classes as vectors
+            fits = 1 <= len(shape) <= 2 and self.config.problem_type != "multi_label_classification"
         else:
-            of_rows = self.head in (Head.SEQUENCE_CLASSIFICATION, Head.MULTIPLE_CHOICE)
-            fits = len(shape) <= 2 and of_rows and self.config.problem_type != "multi_label_classification"
+            fits = len(shape) == 1 or shape[1:] == (1,)
+            if fits and self.head is Head.SEQUENCE_CLASSIFICATION:
+                integers = tf.as_dtype(y.dtype).is_integer
+                fits = problem_type(self.config, integers) == "single_label_classification"
         if not fits:
             raise InputError(
                 "class_weight is for labels that are one class for each row; for others give sample_weight, of the "
