@@ -23,6 +23,7 @@ from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.reporting import require_plots
 from distilbert_core.training.run import RUN_FOLDER, Progress, Run
 from distilbert_core.training.tasks import TASKS, Feature, Row, Task
+from distilbert_core.training.tasks.base import WEIGHT_COLUMN
 from distilbert_core.training.trainer import NOTHING, Trainer, load_trainer
 
 SETTINGS_FILE = "settings.json"  # in a run's folder
@@ -241,6 +242,8 @@ def evaluate(
     """
     if task not in TASKS:
         raise InputError(f"task must be one of {', '.join(TASKS)}, got {task!r}.")
+    if WEIGHT_COLUMN in (columns or {}):
+        raise InputError(f"columns must not name {WEIGHT_COLUMN}: metrics count all rows alike.")
     kind, recipe = TASKS[task], recipe or Recipe()
     where, options = split_hub_options(kwargs)
     rows = kind.read(file, columns)

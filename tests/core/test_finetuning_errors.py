@@ -285,6 +285,16 @@ def test_labels_of_the_file_to_measure_on(tmp_path, load):
     assert not (tmp_path / "new").exists()
 
 
+def test_weights_are_for_training(tmp_path, load):
+    train = write_file(tmp_path / "a.tsv", "text\tlabel\tn\nx\t0\t1\ny\t1\t2\n")
+    measured = write_file(tmp_path / "b.tsv", CLASSES_FILE)
+    options = {"model": DEFAULT_MODEL, "backend": "pt", "columns": {"weight": "n"}}
+    with pytest.raises(LoadingError):  # the file to measure on needs none
+        finetune(CLASSES, train, eval=measured, output=tmp_path / "new", **options)
+    with pytest.raises(InputError, match="columns must not name weight: metrics count all rows alike"):
+        evaluate(CLASSES, train, **options)
+
+
 @pytest.mark.parametrize("is_folder", [True, False])
 def test_an_output_that_is_there_already(tmp_path, load, is_folder):
     train, output = write_file(tmp_path / "a.txt", "x\n"), tmp_path / "new"

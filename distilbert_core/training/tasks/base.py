@@ -118,8 +118,8 @@ class Task:
 
     @classmethod
     def read_for_evaluation(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> list[Row]:
-        """Return the rows of a file to measure a model on; see `read`."""
-        return cls.read(path, columns)
+        """Return the rows of a file to measure a model on, which needs no column of weights; see `read`."""
+        return cls.read(path, {name: column for name, column in (columns or {}).items() if name != WEIGHT_COLUMN})
 
     @classmethod
     def _records(cls, path: Path, names: Mapping[str, str]) -> Iterable[Row]:
