@@ -189,7 +189,7 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
     def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
         if cls._is_derived():
             with jax.default_device(_device(device)):
-                return cls(config, **({} if dtype is None else {"dtype": dtype}), **options)
+                return cls(config, **({} if dtype is None else {"dtype": dtype}), **options)  # type: ignore[arg-type]
         make = Numerics.of(config, options.pop("rngs", None), dtype, options.pop("param_dtype", None))
         model = nnx.eval_shape(lambda: cls(config, **make.dtypes, **options))
         with jax.default_device(_device(device)):
