@@ -16,7 +16,7 @@ from distilbert_core.backends import require_library
 from distilbert_core.batching import token_batches
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, DistilBertError, InputError
-from distilbert_core.hub import resolve_file
+from distilbert_core.hub import resolve_file, split_hub_options
 from distilbert_core.inference import TOKEN_HEADS, Inference
 from distilbert_core.inputs import check_range, check_shapes
 from distilbert_core.packing import first_tokens
@@ -111,11 +111,14 @@ class ExportedInference(Inference):
             InputError: The engine has no such device or dtype.
         """
         device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None) or "float32"
-        config = kwargs.pop("config", None) or DistilBertConfig.from_pretrained(source, **kwargs)
+        config, (where, unknown) = kwargs.pop("config", None), split_hub_options(kwargs)
+        if unknown:  # fields of a configuration, which the graph would not follow
+            raise TypeError(f"Unknown keyword argument(s): {', '.join(sorted(unknown))}.")
+        config = config or DistilBertConfig.from_pretrained(source, **where)
         stored = {head.architecture for head in Head} & set(config.architectures or ())
         if stored and head.architecture not in stored:
             raise CheckpointError(f"{source} was exported as {', '.join(stored)}, which has no {head.architecture}.")
-        path = resolve_file(source, FILE, **kwargs)
+        path = resolve_file(source, FILE, **where)
         try:
             run = ENGINES[engine](path, device, dtype)
         except DistilBertError:
@@ -131,7 +134,10 @@ class ExportedInference(Inference):
         unknown = sorted(arrays.keys() - {"input_ids", "attention_mask"})
         if unknown or "input_ids" not in arrays:
             raise InputError(f"An exported model takes input_ids and attention_mask, got {', '.join(arrays)}.")
-        ids = np.asarray(arrays["input_ids"], np.int64)
+        ids = np.asarray(arrays["input_ids"])
+        if ids.dtype.kind not in "iu":
+            raise InputError(f"input_ids must be integers, got {ids.dtype}.")
+        ids = ids.astype(np.int64)
         mask = np.asarray(arrays.get("attention_mask", np.ones_like(ids))) != 0
         self._check(ids, mask)
         if tokens is not None:

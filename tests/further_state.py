@@ -83,9 +83,8 @@ class PyTorch(Further):
         class WithTwoLayers(backend_class("pt", head)):
             def __init__(self, config, **options):
                 super().__init__(config, **options)
-                sizes = (config.dim, 3, config.num_labels)
                 self.classifier = torch.nn.Sequential(
-                    *(torch.nn.Linear(*pair) for pair in zip(sizes, sizes[1:], strict=False))
+                    torch.nn.Linear(config.dim, 3), torch.nn.Linear(3, config.num_labels)
                 )
                 self.eval()
 

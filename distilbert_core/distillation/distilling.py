@@ -19,6 +19,7 @@ from distilbert_core.hub import split_hub_options
 from distilbert_core.parameters import Head
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.training.finetuning import fingerprint, run_from_files
+from distilbert_core.training.labels import label_names
 from distilbert_core.training.run import Progress
 from distilbert_core.training.tasks import Task
 
@@ -154,7 +155,7 @@ def _labels(kind: type[Task], teacher: str | Path, places: Mapping[str, Any]) ->
     """Return the names of the labels that the student learns: the teacher's."""
     if kind.head is Head.MASKED_LM:
         return None
-    return list(DistilBertConfig.from_pretrained(teacher, **places).id2label.values())
+    return label_names(DistilBertConfig.from_pretrained(teacher, **places))
 
 
 def _check_vocabularies(student: str | Path, teacher: str | Path, places: Mapping[str, Any]) -> None:

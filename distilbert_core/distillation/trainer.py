@@ -17,10 +17,11 @@ from distilbert_core.backends import load_backend
 from distilbert_core.distillation.batches import pack_comparison
 from distilbert_core.distillation.cache import TeacherCache, expand
 from distilbert_core.distillation.recipe import DistillationRecipe
-from distilbert_core.errors import InputError
+from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.inference import Inference, load_inference
 from distilbert_core.parameters import Head
 from distilbert_core.training.batches import Batch
+from distilbert_core.training.labels import label_names
 from distilbert_core.training.trainer import Trainer
 
 PROJECTION = "projection"  # from the student's hidden states to the teacher's, where they are not as wide
@@ -102,6 +103,11 @@ class Distiller(Trainer):
             found = {"hidden": found["hidden"], "logits": expand(*kept, vocabulary, self.recipe.temperature)}
         padded = {}
         for name, real in (("hidden", "real"), ("logits", "compared")):
+            if len(found[name]) != np.count_nonzero(batch[real]):
+                raise CheckpointError(
+                    f"The cache must hold {np.count_nonzero(batch[real])} rows of {name} for this step, got "
+                    f"{len(found[name])}; remove it, and it is made again."
+                )
             rows = np.zeros((len(batch[real]), found[name].shape[1]), self.recipe.stored_dtype)
             rows[batch[real]] = found[name]
             padded[f"teacher_{name}"] = rows
@@ -145,6 +151,12 @@ def _check_pair(student: Any, teacher: Inference) -> None:
         ours, theirs = getattr(student.config, name), getattr(teacher.config, name)
         if ours != theirs:
             raise InputError(f"Student and teacher must have one {name}, got {ours} and {theirs}.")
+    ours, theirs = label_names(student.config), label_names(teacher.config)
+    if ours != theirs and sorted(ours) == sorted(theirs):
+        raise InputError(
+            f"Student and teacher must have their labels in one order, got {', '.join(ours[:8])} and "
+            f"{', '.join(theirs[:8])}."
+        )
 
 
 def load_distiller(

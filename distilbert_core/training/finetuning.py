@@ -17,7 +17,7 @@ from distilbert_core.errors import CheckpointError, InputError, InputWarning
 from distilbert_core.hub import split_hub_options
 from distilbert_core.inference import load_inference
 from distilbert_core.tokenization import DistilBertTokenizerFast
-from distilbert_core.training.labels import check_known
+from distilbert_core.training.labels import check_known, label_names
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.reporting import require_plots
@@ -103,6 +103,8 @@ def finetune(
     """
     if task not in TASKS:
         raise InputError(f"task must be one of {', '.join(TASKS)}, got {task!r}.")
+    if labels is not None and len(set(labels)) < len(labels):
+        raise InputError(f"labels must be different names, got {', '.join(labels)}.")
     return run_from_files(
         TASKS[task],
         [train],
@@ -270,8 +272,6 @@ def _labels(
     if has_head:
         _check_head(kind, config, model, advice)
     found = kind.label_names(rows)
-    if labels is not None and len(set(labels)) < len(labels):
-        raise InputError(f"labels must be different names, got {', '.join(labels)}.")
     if found is None:
         if labels is not None:
             raise InputError(f"labels must be left out: {kind.name} has no names of labels.")
@@ -282,7 +282,7 @@ def _labels(
         wanted = list(labels) if labels is not None else found
         check_known(found, wanted, f"{train} has labels that are not among the given", "Correct the file or labels.")
         return wanted
-    present = list(config.id2label.values())
+    present = label_names(config)
     if labels is not None and list(labels) != present:
         raise InputError(f"labels are {', '.join(labels)}, but {model} predicts {', '.join(present)}. {advice}")
     check_known(found, present, f"{train} has labels that are not among what {model} predicts", advice)
@@ -292,7 +292,7 @@ def _labels(
 def _check_head(kind: type[Task], config: DistilBertConfig, model: str | Path, advice: str) -> None:
     """Raise InputError if one number is asked of a model that predicts labels."""
     if kind.problem_type == "regression" and config.num_labels != 1:
-        raise InputError(f"{model} predicts {', '.join(config.id2label.values())}, not one number. {advice}")
+        raise InputError(f"{model} predicts {', '.join(label_names(config))}, not one number. {advice}")
 
 
 def _encode(data: Task, rows: Sequence[Row] | None, path: str | Path | None) -> list[Feature]:

@@ -47,11 +47,18 @@ def all_labels(names: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
+def label_names(config: DistilBertConfig) -> list[str]:
+    """Return the names of a model's labels, [L]; several may have one name."""
+    return [config.label_name(index) for index in range(config.num_labels)]
+
+
 def label_id(config: DistilBertConfig, name: str) -> int:
     """Return the number of a label, given by name or by number."""
-    number = config.label2id.get(name, int(name) if name.isdecimal() else -1)
+    number = config.label_index(name)
+    if number is None:
+        number = int(name) if name.isdecimal() else -1
     if not 0 <= number < config.num_labels:
-        labels = ", ".join(config.id2label.values())
+        labels = ", ".join(label_names(config))
         raise InputError(
             f"Label {name!r} is none of the model's {config.num_labels} labels: {reprlib.repr(labels)}. Correct the "
             "file, or train a new head for its labels."
@@ -64,7 +71,7 @@ def class_weights(given: str | Mapping[str, float], config: DistilBertConfig, co
 
     Args:
         given: 'balanced', for weights in inverse proportion to how often the labels occur; or the weight of each label,
-            by name or by number.
+            by name, which counts for all labels of that name, or by number.
         config: Knows the labels.
         counts: How often each label occurs, [L].
 
@@ -78,7 +85,7 @@ def class_weights(given: str | Mapping[str, float], config: DistilBertConfig, co
         >>> class_weights("balanced", DistilBertConfig(num_labels=2), np.array([30, 10])).round(3).tolist()
         [0.667, 2.0]
     """
-    names = config.id2label.values()
+    names = label_names(config)
     if given == BALANCED:
         absent = [name for name, count in zip(names, counts, strict=True) if not count]
         if absent:
@@ -88,13 +95,15 @@ def class_weights(given: str | Mapping[str, float], config: DistilBertConfig, co
             )
         return counts.sum() / (len(counts) * counts)
     assert not isinstance(given, str)
-    check_known(list(given), list(names), "class_weights has unknown labels", "Correct them.")
-    weights = {label_id(config, name): weight for name, weight in given.items()}
-    missing = [name for label, name in config.id2label.items() if label not in weights]
-    if missing or len(weights) < len(given):
+    check_known(list(given), names, "class_weights has unknown labels", "Correct them.")
+    keys = [  # by which the weight of each label is given; a number may be the name of another label
+        [name for name in (names[index], *({str(index)} - set(names))) if name in given] for index in range(len(names))
+    ]
+    missing = [name for name, found in zip(names, keys, strict=True) if not found]
+    if missing or any(len(found) > 1 for found in keys):
         problem = f"{', '.join(missing[:8])} has none" if missing else "one is given by name and by number"
-        raise InputError(f"class_weights must have one weight for each of {', '.join([*names][:8])}; {problem}.")
-    return np.array([weights[label] for label in config.id2label])
+        raise InputError(f"class_weights must have one weight for each of {', '.join(names[:8])}; {problem}.")
+    return np.array([given[found[0]] for found in keys])
 
 
 def check_known(names: Sequence[str], known: Sequence[str], problem: str, advice: str) -> None:

@@ -16,7 +16,7 @@ from distilbert_core import (
     InputError,
 )
 from distilbert_core.inference import Inference
-from distilbert_core.training import TASKS, Recipe
+from distilbert_core.training import TASKS, Recipe, labels
 from distilbert_core.training.tasks import Feature
 
 TOKENIZER = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
@@ -335,6 +335,26 @@ WEIGHTED = [  # task, labels, class_weights, rows, sample_weight
     ("regression", ["LABEL_0"], None, [{"text": "a", "label": 1.0, "weight": 0.25}], [0.25]),
     ("masked-lm", None, None, [{"text": "a", "weight": 2.0}, {"text": "b", "weight": 0.0}], [2.0, 0.0]),
 ]
+
+
+STARS = {0: "poor", 1: "poor", 2: "fair", 4: "good"}  # two classes of one name, and one without
+
+
+@pytest.mark.filterwarnings("ignore::distilbert_core.errors.ConfigWarning")
+def test_labels_of_a_model_whose_names_repeat_or_are_missing():
+    config = DistilBertConfig.from_dict({"id2label": STARS, "label2id": {"LABEL_0": 0}})
+    assert labels.label_names(config) == ["poor", "poor", "fair", "LABEL_3"]
+    assert [labels.label_id(config, name) for name in ("poor", "fair", "LABEL_3", "1")] == [0, 2, 3, 1]
+    with pytest.raises(InputError, match="'LABEL_0' is none of the model's 4 labels: 'poor, poor, fair, LABEL_3'"):
+        labels.label_id(config, "LABEL_0")
+    weights = labels.class_weights({"poor": 2, "fair": 1, "3": 5}, config, np.ones(4))
+    assert weights.tolist() == [2, 2, 1, 5]
+    for given, problem in (
+        ({"poor": 2, "1": 3, "fair": 1, "3": 5}, "one is given by name and by number"),
+        ({"poor": 2, "fair": 1}, "LABEL_3 has none"),
+    ):
+        with pytest.raises(InputError, match=f"one weight for each of poor, poor, fair, LABEL_3; {problem}"):
+            labels.class_weights(given, config, np.ones(4))
 
 
 @pytest.mark.parametrize(("task", "labels", "given", "rows", "expected"), WEIGHTED)

@@ -174,6 +174,9 @@ def test_who_does_not_fit_together(framework, pair):
     student, teacher = pair(LM, vocab_size=48)
     with pytest.raises(InputError, match="Student and teacher must have one vocab_size, got 47 and 48"):
         distiller(framework.name, LM, (student, teacher))
+    backwards = {index: f"LABEL_{6 - index}" for index in range(7)}
+    with pytest.raises(InputError, match=r"must have their labels in one order, got LABEL_0, .* and LABEL_6, LABEL_5"):
+        distiller(framework.name, CLASSIFIER, pair(CLASSIFIER, id2label=backwards))
     head = Head.TOKEN_CLASSIFICATION
     tagger = distiller(framework.name, head, pair(head), distillation_weight=0.0, cosine_weight=0.0)
     with pytest.raises(InputError, match="must be a DistilBertForMaskedLM or DistilBertForSequenceClassification, got"):

@@ -129,6 +129,7 @@ def test_padding_on_the_left_is_refused_where_the_graph_reads_the_first_token(ex
         ),
         ({"input_ids": np.ones((1, 99), int)}, "99 tokens, more than max_position_embeddings"),
         ({"input_ids": np.ones((1, 3), int), "attention_mask": np.ones((1, 2), int)}, "attention_mask must have shape"),
+        ({"input_ids": np.full((1, 3), 1.5)}, "input_ids must be integers, got float64"),
         ({"input_ids": np.full((1, 3), -1)}, "input_ids must lie in .*got -1"),
         ({"input_ids": np.zeros((0, 3), int)}, r"must hold at least one token, got the shape \(0, 3\)"),
         (
@@ -141,3 +142,8 @@ def test_bad_inputs(exported, inputs, message):
     model = load_inference("onnx", Head.TOKEN_CLASSIFICATION, exported(Head.TOKEN_CLASSIFICATION)[1])
     with pytest.raises(InputError, match=message):
         model(**inputs)
+
+
+def test_fields_of_a_configuration_are_refused(exported):
+    with pytest.raises(TypeError, match=r"Unknown keyword argument\(s\): num_labels"):
+        load_inference("onnx", Head.TOKEN_CLASSIFICATION, exported(Head.TOKEN_CLASSIFICATION)[1], num_labels=3)

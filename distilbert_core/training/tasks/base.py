@@ -148,11 +148,10 @@ class Task:
         fields: dict[str, Any] = {} if cls.problem_type is None else {"problem_type": cls.problem_type}
         if labels is None:
             return fields
-        names = dict(enumerate(labels))
         return fields | {
-            "num_labels": len(names),
-            "id2label": names,
-            "label2id": {name: i for i, name in names.items()},
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {name: labels.index(name) for name in labels},
         }
 
     # -- from rows to batches -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import numpy as np
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
 from distilbert_core.training import metrics
-from distilbert_core.training.labels import all_labels, as_number, label_id, label_name
+from distilbert_core.training.labels import all_labels, as_number, label_id, label_name, label_names
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.tasks.base import WEIGHT_COLUMN, Feature, Row, Task
 
@@ -163,7 +163,7 @@ class MultiLabel(_TextTask):
         labels, count = row["labels"], self.config.num_labels
         if _is_vector(labels):
             if len(labels) != count:
-                known = reprlib.repr(", ".join(self.config.id2label.values()))
+                known = reprlib.repr(", ".join(label_names(self.config)))
                 raise InputError(
                     f"labels are vectors of {len(labels)} numbers, but the model has {count} labels: {known}."
                 )

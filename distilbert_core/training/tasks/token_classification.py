@@ -19,7 +19,7 @@ from distilbert_core.records import decoded_lines
 from distilbert_core.tokenization.encodings import Encoding
 from distilbert_core.training import metrics
 from distilbert_core.training.batches import Batch
-from distilbert_core.training.labels import OUTSIDE, all_labels, label_id, label_name
+from distilbert_core.training.labels import OUTSIDE, all_labels, label_id, label_name, label_names
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.tasks.base import Feature, Row, Task, text_of
 
@@ -102,8 +102,8 @@ class TokenClassification(Task):
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
         """Return precision, recall and F1 of whole entities; of single words where labels do not mark entities."""
-        names = self.config.id2label
-        if not all(name == OUTSIDE or name.startswith(("B-", "I-")) for name in names.values()):
+        names = label_names(self.config)
+        if not all(name == OUTSIDE or name.startswith(("B-", "I-")) for name in names):
             first = [np.array(feature.target) != IGNORE_INDEX for feature in features]
             targets = [np.array(feature.target)[words] for feature, words in zip(features, first, strict=True)]
             scores = np.concatenate([scores[words] for scores, words in zip(logits, first, strict=True)])
