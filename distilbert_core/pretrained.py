@@ -300,7 +300,10 @@ class PretrainedModel:
         where, kwargs = split_hub_options(kwargs)
         options = {name: kwargs.pop(name) for name in cls._options & kwargs.keys()}
         stored_dtype = kwargs.pop("torch_dtype", None)
-        config = (config or DistilBertConfig.from_pretrained(source, **where)).updated(**kwargs)
+        if config is None:
+            config = DistilBertConfig.from_pretrained(source, **where, **kwargs)
+        else:
+            config = config.updated(**kwargs)
         config.name_or_path = str(source)
         checkpoint = Checkpoint(source, cls._reader, **where)
         table: Sequence[Parameter] = parameter_table(config, cls.head)
