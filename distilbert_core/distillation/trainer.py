@@ -151,12 +151,10 @@ def _check_pair(student: Any, teacher: Inference) -> None:
         ours, theirs = getattr(student.config, name), getattr(teacher.config, name)
         if ours != theirs:
             raise InputError(f"Student and teacher must have one {name}, got {ours} and {theirs}.")
-    ours, theirs = label_names(student.config), label_names(teacher.config)
-    if ours != theirs and sorted(ours) == sorted(theirs):
-        raise InputError(
-            f"Student and teacher must have their labels in one order, got {', '.join(ours[:8])} and "
-            f"{', '.join(theirs[:8])}."
-        )
+    names = [label_names(model.config) for model in (student, teacher)]
+    if names[0] != names[1] and sorted(names[0]) == sorted(names[1]):
+        listed = " and ".join(", ".join(labels[:8]) for labels in names)
+        raise InputError(f"Student and teacher must have their labels in one order, got {listed}.")
 
 
 def load_distiller(
