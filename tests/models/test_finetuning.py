@@ -361,7 +361,7 @@ def test_a_loss_that_is_no_number(framework, data, body, tmp_path, monkeypatch):
 
 def test_weights_that_are_no_numbers_are_not_saved(framework, data, body, tmp_path):
     recipe = Recipe(max_steps=2, eval_every=1, learning_rate=1e30, warmup=0)
-    with pytest.raises(TrainingError, match=r"(After step 1 .* is not finite|The loss of step 2 is nan)"):
+    with pytest.raises(TrainingError, match=r"(After step [12] .* is not finite|The loss of step 2 is (nan|inf))"):
         run(framework, data, body, tmp_path / "new", recipe, eval=None)
 
 
