@@ -65,8 +65,8 @@ class Embeddings(nnx.Module):
         else:
             words = jnp.asarray(inputs_embeds, self.word_embeddings.dtype)
         if position_ids is None:
-            position_ids = jnp.arange(words.shape[1])
-        positions = self.position_embeddings(position_ids)  # [T, D], or [B or 1, T, D]
+            position_ids = jnp.arange(words.shape[1])[None]  # [1, T]
+        positions = self.position_embeddings(position_ids)  # [B or 1, T, D], or [T, D]
         return self.dropout(self.LayerNorm(words + positions), **mode)
 
 

@@ -50,8 +50,8 @@ class Embeddings(nn.Module):
         """[B, T] ids, or [B, T, D] word embeddings, to [B, T, D]."""
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # [B, T, D]
         if position_ids is None:
-            position_ids = torch.arange(words.shape[1], device=words.device)
-        positions = self.position_embeddings(position_ids)  # [T, D], or [B or 1, T, D]
+            position_ids = torch.arange(words.shape[1], device=words.device)[None]  # [1, T]
+        positions = self.position_embeddings(position_ids)  # [B or 1, T, D], or [T, D]
         return self.dropout(self.LayerNorm(words + positions))
 
 

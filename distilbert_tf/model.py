@@ -77,8 +77,8 @@ class Embeddings(keras.layers.Layer):
         else:
             words = inputs_embeds
         if position_ids is None:
-            position_ids = tf.range(ops.shape(words)[1])
-        positions = self.position_embeddings(position_ids)  # [T, D], or [B or 1, T, D]
+            position_ids = tf.range(ops.shape(words)[1])[None]  # [1, T]
+        positions = self.position_embeddings(position_ids)  # [B or 1, T, D], or [T, D]
         return self.dropout(self.LayerNorm(words + positions), training=training)
 
 
