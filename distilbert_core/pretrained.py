@@ -70,7 +70,8 @@ class LoadingReport:
         report = cls()
         used = set()
         for parameter in table:
-            entry = next((name for name in _entry_names(parameter.name) if name in shapes), None)
+            names = [parameter.name] if parameter.kind is Kind.OTHER else _entry_names(parameter.name)
+            entry = next((name for name in names if name in shapes), None)
             if entry is not None:
                 used.add(entry)
             if parameter.tied_to is not None:
@@ -235,12 +236,12 @@ class PretrainedModel:
             InputError: The class makes layers that this model does not have: it could not be loaded again.
         """
         variables = self._variables()
-        stored, misfits = [], []
+        stored, misfits, untied = [], [], []
         for parameter in self.parameter_table:
             path, shape = self._place(parameter)
             found = variables.get(path)
             if found is not None and parameter.tied_to is not None:
-                misfits.append(f"{parameter.name} is not {parameter.tied_to}, to which the configuration ties it")
+                untied.append(f"{parameter.name} is not {parameter.tied_to}, to which the configuration ties it")
             elif found is not None and tuple(found.shape) == shape:
                 stored.append(parameter)
                 del variables[path]
@@ -248,7 +249,8 @@ class PretrainedModel:
             elif parameter.tied_to is None:
                 there = "is not there" if found is None else f"has shape {tuple(found.shape)}"
                 misfits.append(f"{path} must have shape {shape}, it {there}")
-        if misfits and not self._is_derived():
+        misfits = untied + ([] if self._is_derived() else misfits)
+        if misfits:
             raise InputError(
                 f"This {type(self).__name__} could not be loaded again: {_names(misfits, '; ')}. Where the number of "
                 "labels or tokens is another, set it in model.config (num_labels, vocab_size). Where a layer was "
@@ -315,6 +317,7 @@ class PretrainedModel:
         options = {**cls._dtype_options(dtype, stored_dtype, entries), **options}
         model = cls._blank(config, options.pop("dtype"), device, **options)
         if cls._is_derived():
+            model.tie_weights()
             table = [*model._stored_parameters(), *(p for p in table if p.tied_to is not None)]
             report = LoadingReport.of(table, checkpoint.shapes)
             fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
@@ -405,8 +408,7 @@ class PretrainedModel:
             kept = min(old.shape[0], new.shape[0])
             changes[new] = np.concatenate([present[:kept], fresh[kept:].astype(present.dtype)])
         self._replace_parameters(changes)
-        for name, size in sizes.items():
-            setattr(self.config, name, size)
+        self._change_config(**sizes)
 
     def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
         """Remove attention heads for good; the result equals a head_mask of zeros for them.
@@ -432,7 +434,14 @@ class PretrainedModel:
                 axis = 1 if ".out_lin." in old.name else 0
                 changes[new] = self._get_array(old).take(rows, axis=axis)
         self._replace_parameters(changes)
-        self.config.pruned_heads = new_config.pruned_heads
+        self._change_config(pruned_heads=new_config.pruned_heads)
+
+    def _change_config(self, **fields: Any) -> None:
+        """Set fields of the configuration that this model and its base share."""
+        if self.base_model is not self:
+            self._adopt(self.base_model)  # which may be one that the user put there
+        for name, value in fields.items():
+            setattr(self.config, name, value)
 
     def _replace_parameters(self, changes: Mapping[Parameter, np.ndarray]) -> None:
         for parameter, array in changes.items():

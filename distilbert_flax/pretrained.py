@@ -159,7 +159,7 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
         Afterwards plain `nnx.Linear` layers stand where the updated ones stood, and compute the same.
 
         Raises:
-            InputError: An `nnx.LoRA` wraps something else than an `nnx.Linear`.
+            InputError: An `nnx.LoRA` wraps something else than an `nnx.Linear`, or shares something with another layer.
 
         Example:
             >>> from flax import nnx
@@ -171,6 +171,10 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
             >>> type(attention.q_lin) is nnx.Linear
             True
         """
+        updated = [path for path, x in nnx.iter_modules(self) if isinstance(x, nnx.LoRA | nnx.LoRALinear)]
+        for shared in nnx.find_duplicates(self):
+            if any(path[: len(start)] == start for path in shared for start in updated):
+                raise InputError(f"{' and '.join(map(_name, shared))} are one, and cannot be updated in two ways.")
         for path, module in list(nnx.iter_modules(self)):  # inner ones come first
             if isinstance(module, nnx.LoRALinear):
                 layer, update = _plain(module), module.lora
@@ -189,7 +193,9 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
     def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
         if cls._is_derived():
             with jax.default_device(_device(device)):
-                return cls(config, **({} if dtype is None else {"dtype": dtype}), **options)  # type: ignore[arg-type]
+                model = cls(config, **({} if dtype is None else {"dtype": dtype}), **options)  # type: ignore[arg-type]
+            model.eval()  # with the layers that came after ours
+            return model
         make = Numerics.of(config, options.pop("rngs", None), dtype, options.pop("param_dtype", None))
         model = nnx.eval_shape(lambda: cls(config, **make.dtypes, **options))
         with jax.default_device(_device(device)):
@@ -223,7 +229,10 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
         if parameter.kind is Kind.OTHER:
             old = self._variables()[parameter.name]
             new = jnp.asarray(array, old.dtype, device=_device(device))
-            _put(self, parameter.name.split("."), old.replace(new) if isinstance(old, nnx.Variable) else new)
+            if isinstance(old, nnx.Variable):
+                old.set_value(new)  # others may hold this very variable
+            else:
+                _put(self, parameter.name.split("."), new)
             return
         layer, leaf = LAYOUT.find(self, parameter)
         variable = getattr(layer, leaf)
@@ -237,6 +246,11 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
             layer.in_features, layer.out_features = layer.kernel.shape
         elif isinstance(layer, nnx.Embed):
             layer.num_embeddings = layer.embedding.shape[0]
+
+    def _change_config(self, **fields: Any) -> None:
+        if self._inside is None:  # NNX's clones share what is not an array: they keep the present configuration
+            self.config = copy.deepcopy(self.config)
+        super()._change_config(**fields)
 
     def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.array(jax.random.normal(self.base_model.rngs.params(), shape, jnp.float32))

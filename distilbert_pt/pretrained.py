@@ -205,7 +205,11 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         if device is None:
             device = torch.get_default_device() if old.is_meta else old.device
         tensor = tensor.to(device=device, dtype=old.dtype)  # the same one, where nothing is to change
-        _put(layer, leaf, nn.Parameter(tensor, requires_grad=old.requires_grad))
+        new = nn.Parameter(tensor, requires_grad=old.requires_grad)
+        for module in self.modules():  # others may hold this very parameter: a tied layer
+            for name, held in list(module._parameters.items()):
+                if held is old:
+                    _put(module, name, new)
 
     def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
         return torch.empty(shape, dtype=torch.float32, device="cpu").normal_().numpy()

@@ -59,7 +59,11 @@ def walk(part: Any, path: str = "", seen: set[int] | None = None) -> Iterator[tu
     match part:
         case keras.layers.Layer():
             own = {name: value for name, value in vars(part).items() if name not in KERAS_ATTRIBUTES}
-            inside = {name.removeprefix("_"): value for name, value in own.items() if not name.startswith("_self_")}
+            inside = {
+                name if name.removeprefix("_") in own else name.removeprefix("_"): value
+                for name, value in own.items()
+                if not name.startswith("_self_")
+            }
             if isinstance(part, keras.Model) and not isinstance(part, TFDistilBertPreTrainedModel):
                 inside = {**inside, "layers": part.layers}  # of a functional model, which are no attributes of it
         case Mapping():
@@ -108,10 +112,35 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
         """Save to a .keras file, as Keras does; the arguments are those of `keras.Model.save`.
 
         Raises:
-            InputError: A layer was replaced or added; see `get_config`. A file that is there is left as it is.
+            InputError: A layer was replaced or added, so that the class would not make it again. A file that is there
+                is left as it is.
         """
-        self.get_config()  # Keras asks for it when it has opened the file
+        config = self.get_config()  # Keras asks for it when it has opened the file
+        if self._is_derived():
+            self._check_made_again(config)
         super().save(*args, **kwargs)
+
+    def _check_made_again(self, config: dict[str, Any]) -> None:
+        """Raise InputError if what `from_config` makes has other layers or variables than this model."""
+        try:
+            with blank_variables():
+                again = type(self).from_config(copy.deepcopy(config))
+        except Exception as error:  # of the user's constructor
+            raise InputError(
+                f"A {type(self).__name__} cannot be made again from what its get_config returns "
+                f"({type(error).__name__}: {error}). Its constructor must take config, dtype and name, or its "
+                "get_config and from_config say otherwise."
+            ) from error
+        ours, theirs = (
+            {path: (type(part).__name__, getattr(part, "shape", None)) for path, part in walk(model) if _holds(part)}
+            for model in (self, again)
+        )
+        differing = sorted(path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path))
+        if differing:
+            raise InputError(
+                f"A {type(self).__name__} made again from its get_config would differ in {', '.join(differing[:8])}. "
+                "Make and build all layers in the constructor: layer.build(shape)."
+            )
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` makes the same architecture from: what is frozen or quantized stays so.
@@ -236,18 +265,24 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
 
     def _get_array(self, parameter: Parameter) -> np.ndarray:
         if parameter.kind is Kind.OTHER:
-            return ops.convert_to_numpy(self._variables()[parameter.name])
-        layer, leaf = LAYOUT.find(self, parameter)
+            layer = dict(walk(self)).get(parameter.name.rpartition(".")[0], self)
+        else:
+            layer, leaf = LAYOUT.find(self, parameter)
         if _is_quantized(layer):
             raise InputError(
                 f"{parameter.name} is quantized to {layer.quantization_mode}, and cannot be resized, nor written to a "
                 "checkpoint, which holds floating numbers. Do that before quantize. Save the quantized model as .keras."
             )
+        if parameter.kind is Kind.OTHER:
+            return ops.convert_to_numpy(self._variables()[parameter.name])
         return LAYOUT.convert(parameter, ops.convert_to_numpy(getattr(layer, leaf)))
 
     def _set_array(self, parameter: Parameter, array: np.ndarray, device: Any = None) -> None:
         if parameter.kind is Kind.OTHER:
             self._variables()[parameter.name].assign(array)
+            layer = dict(walk(self)).get(parameter.name.rpartition(".")[0])
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # what it computes with follows from its variables
             return
         layer, leaf = LAYOUT.find(self, parameter)
         array = np.ascontiguousarray(LAYOUT.convert(parameter, array))
@@ -278,6 +313,11 @@ def _give_shape(layer: keras.layers.Layer, leaf: str, shape: tuple[int, ...]) ->
         layer.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: shape[0]})
     elif isinstance(layer, keras.layers.Embedding):
         layer.input_dim = shape[0]
+
+
+def _holds(part: Any) -> bool:
+    """Whether this is a variable, or a layer with some."""
+    return isinstance(part, keras.Variable) or bool(part.weights)
 
 
 def _is_quantized(part: Any) -> bool:

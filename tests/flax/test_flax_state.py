@@ -122,6 +122,47 @@ def test_updates_around_other_modules_are_refused():
         model.merge_lora()
 
 
+def test_updates_that_are_shared_are_refused():
+    model = FRAMEWORK.new(HEAD, small_config())
+    first, second = (block.attention for block in model.distilbert.transformer.layer)
+    first.q_lin = second.q_lin = nnx.LoRA(12, 2, 12, base_module=first.q_lin, rngs=nnx.Rngs(0))
+    kernel = np.asarray(first.q_lin.base_module.kernel[...])
+    with pytest.raises(InputError, match=r"layer\.0\.attention\.q_lin.* and .*layer\.1\.attention\.q_lin.* are one"):
+        model.merge_lora()
+    assert_close(np.asarray(first.q_lin.base_module.kernel[...]), kernel, 0.0)
+
+
+class WithDropout(FRAMEWORK.cls(HEAD)):
+    """Layers of a user's own whose mode matters, and one matrix at two places."""
+
+    def __init__(self, config, **options):
+        super().__init__(config, **options)
+        self.own_dropout = nnx.Dropout(0.5, rngs=nnx.Rngs(1))
+        self.first, self.second = (nnx.Linear(12, 12, rngs=nnx.Rngs(seed)) for seed in (2, 3))
+        self.second.kernel = self.first.kernel
+
+
+def test_a_class_of_the_users_own_infers_and_keeps_its_ties(tmp_path):
+    model = WithDropout(small_config())
+    model.first.kernel[...] *= 2
+    model.save_pretrained(tmp_path)
+    again = WithDropout.from_pretrained(tmp_path)
+    assert again.own_dropout.deterministic
+    assert again.first.kernel is again.second.kernel
+    assert_close(np.asarray(again.first.kernel[...]), np.asarray(model.first.kernel[...]), 0.0)
+
+
+def test_a_clone_keeps_its_configuration():
+    model = FRAMEWORK.new(Head.MASKED_LM, small_config())
+    clone = nnx.clone(model)
+    model.resize_token_embeddings(60)
+    model.prune_heads({0: [1]})
+    assert (clone.config.vocab_size, clone.config.pruned_heads) == (47, {})
+    assert (model.base_model.config.vocab_size, model.base_model.config.pruned_heads) == (60, {0: [1]})
+    with pytest.raises(InputError, match=r"input_ids must lie in \[0, vocab_size=47\), got 50"):
+        clone(np.array([[50]]))
+
+
 def test_state_that_is_no_parameter_is_saved_too(tmp_path):
     model = FRAMEWORK.new(HEAD, small_config())
     model.seen = nnx.BatchStat(jnp.array([3.0, 4.0]))

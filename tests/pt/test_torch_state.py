@@ -13,7 +13,7 @@ from torch import nn
 from distilbert_core import Head, InputError
 from distilbert_core.checkpoint import Checkpoint
 from distilbert_core.inference import load_inference
-from distilbert_pt import DistilBertForMaskedLM, DistilBertForSequenceClassification
+from distilbert_pt import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
 
 FRAMEWORK = FRAMEWORKS["pt"]
 HEAD = Head.SEQUENCE_CLASSIFICATION
@@ -148,6 +148,51 @@ def test_a_matrix_that_a_user_shares_stays_shared(tmp_path):
     again = WithSharedMatrix.from_pretrained(tmp_path)
     assert again.scorer.weight is again.get_input_embeddings().weight is again.vocab_projector.weight
     assert_close(FRAMEWORK.parameters(again), FRAMEWORK.parameters(model), 0.0)
+
+
+def test_a_matrix_that_a_user_shares_stays_shared_when_it_is_resized():
+    model = WithSharedMatrix(small_config())
+    model.resize_token_embeddings(60)
+    assert model.scorer.weight is model.get_input_embeddings().weight is model.vocab_projector.weight
+    assert model.scorer.out_features == 60
+
+
+class WithDense(DistilBertForSequenceClassification):
+    """A layer that is called like one of the user's in the body."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.dense = nn.Linear(3, 3)
+        self.distilbert.dense = nn.Linear(3, 3)
+
+
+def test_an_entry_is_read_once(tmp_path):
+    model = WithDense(small_config())
+    del model.dense
+    model.save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match=r"freshly initialised, train before use: dense\.weight, dense\.bias"):
+        again = WithDense.from_pretrained(tmp_path)
+    assert torch.equal(again.distilbert.dense.weight, model.distilbert.dense.weight)
+    assert not torch.equal(again.dense.weight, model.distilbert.dense.weight)
+
+
+class WithOwnBody(DistilBertForMaskedLM):
+    """A body that the user made."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.distilbert = DistilBertModel(config)
+
+
+def test_a_body_of_the_users_own_shares_the_configuration(tmp_path):
+    model = WithOwnBody(small_config())
+    with pytest.raises(InputError, match=r"vocab_projector\.weight is not distilbert\.embeddings"):
+        model.save_pretrained(tmp_path)
+    model.tie_weights()
+    model.resize_token_embeddings(60)
+    assert model(torch.tensor([[55]])).logits.shape == (1, 1, 60)
+    model.save_pretrained(tmp_path)
+    assert_close(FRAMEWORK.parameters(WithOwnBody.from_pretrained(tmp_path)), FRAMEWORK.parameters(model), 0.0)
 
 
 def test_resizing_keeps_a_frozen_table_frozen():

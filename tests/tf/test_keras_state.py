@@ -224,6 +224,65 @@ def test_a_registered_class_of_the_users_own_loads(tmp_path):
     assert_close(loaded.adapter.kernel.numpy(), model.adapter.kernel.numpy(), 0.0)
 
 
+class BuiltAtItsFirstCall(FURTHER_STATE.with_adapter(HEAD)):
+    """An adapter that Keras builds when it is first called."""
+
+    def __init__(self, config, **options):
+        super().__init__(config, **options)
+        self.late = keras.layers.Dense(config.dim)
+
+    def head_logits(self, hidden, training):
+        return super().head_logits(self.late(hidden), training)
+
+
+class WithoutDtype(FURTHER_STATE.with_adapter(HEAD)):
+    """A constructor that does not take what `get_config` returns."""
+
+    def __init__(self, config):
+        super().__init__(config)
+
+
+def test_a_class_that_would_not_make_all_layers_again_is_refused(tmp_path):
+    inputs = inputs_of(HEAD)
+    late = BuiltAtItsFirstCall(CONFIG)
+    FRAMEWORK.call(late, **inputs)
+    with pytest.raises(InputError, match=r"would differ in late, late.bias, late.kernel\. Make and build all layers"):
+        late.save(tmp_path / "model.keras")
+    with pytest.raises(
+        InputError, match=r"cannot be made again .*unexpected keyword .*must take config, dtype"
+    ):
+        WithoutDtype(CONFIG).save(tmp_path / "model.keras")
+    replaced = FURTHER_STATE.with_adapter(HEAD)(CONFIG)
+    FURTHER_STATE.negate_classifier(replaced)
+    with pytest.raises(InputError, match=r"would differ in classifier\. Make"):
+        replaced.save(tmp_path / "model.keras")
+    assert not any(tmp_path.iterdir())
+
+
+def test_layers_of_a_class_that_are_not_dense(tmp_path):
+    class Others(FRAMEWORK.cls(HEAD)):
+        def __init__(self, config, **options):
+            super().__init__(config, **options)
+            self.scaling = keras.layers.Normalization(mean=None)
+            self.scaling.build((None, 3))
+            self._scale = self.add_weight(shape=(1,), initializer="zeros", name="inner")
+            self.scale = self.add_weight(shape=(1,), initializer="ones", name="outer")
+
+    model = Others(CONFIG)
+    model.scaling.adapt(np.arange(12.0).reshape(4, 3))
+    model._scale.assign([5.0])
+    model.save_pretrained(tmp_path)
+    again = Others.from_pretrained(tmp_path)
+    assert (again._scale.numpy(), again.scale.numpy()) == (5.0, 1.0)
+    x = np.ones((1, 3), np.float32)
+    assert_close(again.scaling(x).numpy(), model.scaling(x).numpy(), 1e-6)
+    model.scaling = keras.layers.Dense(2)
+    model.scaling.build((None, 12))
+    model.scaling.quantize("int8")
+    with pytest.raises(InputError, match=r"scaling\.kernel is quantized to int8"):
+        model.save_pretrained(tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")  # Keras' advice
 def test_old_h5_files(tmp_path):
     model, inputs = FRAMEWORK.new(HEAD, CONFIG), inputs_of(HEAD)
