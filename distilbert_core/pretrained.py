@@ -199,22 +199,26 @@ class PretrainedModel:
         return cls.__module__.partition(".")[0] not in {backend.package for backend in BACKENDS.values()}
 
     @classmethod
-    def _dtype_options(cls, dtype: Any, stored: Any, entries: Mapping[str, Entry]) -> dict[str, Any]:
+    def _dtype_options(cls, dtype: Any, stored: Sequence[Any], entries: Mapping[str, Entry]) -> dict[str, Any]:
         """Return 'dtype', and 'param_dtype' where a framework has it, for arguments of `from_pretrained`.
 
         Args:
             dtype: Its `dtype`.
-            stored: Its `torch_dtype`: of the parameters only.
+            stored: Its `torch_dtype` and `param_dtype`: of the parameters only.
             entries: Where the parameters are stored.
         """
-        names = [name if name in cls._more_dtypes else _wanted_dtype(name, entries) for name in (dtype, stored)]
-        if "param_dtype" in cls._options:
-            as_stored = isinstance(dtype, str) and dtype == "auto"
-            of_parameters = names[0] if as_stored and stored is None else names[1]
-            return {"dtype": choose(names[0], names[1])} | ({"param_dtype": of_parameters} if of_parameters else {})
-        if None not in names and names[0] != names[1]:
-            raise InputError(f"dtype and torch_dtype mean the same here, got {dtype!r} and {stored!r}.")
-        return {"dtype": choose(names[0], names[1])}
+        name, *of_parameters = (x if x in cls._more_dtypes else _wanted_dtype(x, entries) for x in (dtype, *stored))
+        apart = "param_dtype" in cls._options  # whether parameters may have another dtype than the computation
+        given = {x for x in (of_parameters if apart else (name, *of_parameters)) if x is not None}
+        if len(given) > 1:
+            names = "torch_dtype and param_dtype" if apart else "dtype and torch_dtype"
+            raise InputError(f"{names} mean the same here, got {' and '.join(sorted(given))}.")
+        if not apart:
+            return {"dtype": next(iter(given), None)}
+        if not given and isinstance(dtype, str) and dtype == "auto":
+            given = {name}
+        stored_in = next(iter(given), None)
+        return {"dtype": choose(name, stored_in)} | ({} if stored_in is None else {"param_dtype": stored_in})
 
     def _foreign_layers(self, path: str) -> Iterator[str]:
         """Yield the layers on a path of attributes that neither this package nor the framework made, as text."""
@@ -301,7 +305,7 @@ class PretrainedModel:
         """
         where, kwargs = split_hub_options(kwargs)
         options = {name: kwargs.pop(name) for name in cls._options & kwargs.keys()}
-        stored_dtype = kwargs.pop("torch_dtype", None)
+        stored_dtypes = [kwargs.pop("torch_dtype", None), options.pop("param_dtype", None)]
         if config is None:
             config = DistilBertConfig.from_pretrained(source, **where, **kwargs)
         else:
@@ -314,7 +318,7 @@ class PretrainedModel:
             fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
 
         entries = {name: checkpoint.entries[entry] for name, entry in report.entries.items()}
-        options = {**cls._dtype_options(dtype, stored_dtype, entries), **options}
+        options |= cls._dtype_options(dtype, stored_dtypes, entries)
         model = cls._blank(config, options.pop("dtype"), device, **options)
         if cls._is_derived():
             model.tie_weights()
@@ -398,11 +402,8 @@ class PretrainedModel:
         self._resize(max_position_embeddings=new_num_position_embeddings)
 
     def _resize(self, **sizes: int) -> None:
-        new_table = parameter_table(self.config.updated(**sizes), self.head)
         changes = {}
-        for old, new in zip(self.parameter_table, new_table, strict=True):
-            if new.shape == old.shape or new.tied_to is not None:
-                continue
+        for old, new in self._reshaped_parameters(self.config.updated(**sizes)):
             present = self._get_array(old)
             fresh = sinusoidal_table(*new.shape) if new.computed else self._fresh_array(new)
             kept = min(old.shape[0], new.shape[0])
@@ -427,14 +428,30 @@ class PretrainedModel:
             pruned.setdefault(layer, set()).update(heads)
         new_config = self.config.updated(pruned_heads={layer: sorted(heads) for layer, heads in pruned.items()})
         changes = {}
-        for old, new in zip(self.parameter_table, parameter_table(new_config, self.head), strict=True):
-            if old.shape != new.shape:
-                layer = int(old.name.split("transformer.layer.")[1].split(".")[0])
-                rows = _kept_rows(self.config.kept_heads(layer), new_config.kept_heads(layer), self.config.head_size)
-                axis = 1 if ".out_lin." in old.name else 0
-                changes[new] = self._get_array(old).take(rows, axis=axis)
+        for old, new in self._reshaped_parameters(new_config):
+            layer = int(old.name.split("transformer.layer.")[1].split(".")[0])
+            rows = _kept_rows(self.config.kept_heads(layer), new_config.kept_heads(layer), self.config.head_size)
+            axis = 1 if ".out_lin." in old.name else 0
+            changes[new] = self._get_array(old).take(rows, axis=axis)
         self._replace_parameters(changes)
         self._change_config(pruned_heads=new_config.pruned_heads)
+
+    def _reshaped_parameters(self, config: DistilBertConfig) -> list[tuple[Parameter, Parameter]]:
+        """Return the parameters whose shape another configuration changes, as they are and as they will be.
+
+        Raises:
+            InputError: A layer that has one of them was replaced, wrapped or parametrized. Nothing is changed then.
+        """
+        pairs = zip(self.parameter_table, parameter_table(config, self.head), strict=True)
+        reshaped = [(old, new) for old, new in pairs if old.shape != new.shape and new.tied_to is None]
+        variables = self._variables()
+        absent = [path for path, _ in (self._place(old) for old, _ in reshaped) if path not in variables]
+        if absent:
+            raise InputError(
+                "A layer that was replaced, wrapped or parametrized cannot be resized or pruned: it does not have "
+                f"{_names(absent)}. {self._adapter_advice}"
+            )
+        return reshaped
 
     def _change_config(self, **fields: Any) -> None:
         """Set fields of the configuration that this model and its base share."""

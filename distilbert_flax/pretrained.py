@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -192,6 +193,8 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
     @classmethod
     def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
         if cls._is_derived():
+            if "rngs" in inspect.signature(cls.__init__).parameters:  # which NNX's own constructors insist on
+                options.setdefault("rngs", nnx.Rngs(0))
             with jax.default_device(_device(device)):
                 model = cls(config, **({} if dtype is None else {"dtype": dtype}), **options)  # type: ignore[arg-type]
             model.eval()  # with the layers that came after ours

@@ -84,7 +84,10 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
     _reader = "pt"
     _options = frozenset({"attn_implementation"})
     _framework = "torch"
-    _adapter_advice = "Where peft wrapped it, call merge_and_unload() first, or save the adapter by its own model."
+    _adapter_advice = (
+        "Where peft wrapped it, call merge_and_unload() first, or save the adapter by its own model. Where it was "
+        "parametrized or pruned by torch.nn.utils, call remove_parametrizations or prune.remove."
+    )
 
     def __init__(self, config: DistilBertConfig):
         nn.Module.__init__(self)

@@ -291,14 +291,19 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
                 _give_shape(layer, leaf, array.shape)
         getattr(layer, leaf).assign(array)  # a variable stays on the device that it was made on
 
+    def _reshaped_parameters(self, config: DistilBertConfig) -> list[tuple[Parameter, Parameter]]:
+        reshaped = super()._reshaped_parameters(config)
+        for layer, _ in (LAYOUT.find(self, old) for old, _ in reshaped):
+            if getattr(layer, "lora_enabled", False):
+                raise InputError(f"{layer.name} has low-rank updates: resize or prune before enable_lora.")
+        return reshaped
+
     def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.array(keras.random.normal(shape, dtype="float32"))
 
 
 def _give_shape(layer: keras.layers.Layer, leaf: str, shape: tuple[int, ...]) -> None:
     """Replace a layer's variable by one of another shape. Keras has no public way: its own quantizers do this."""
-    if getattr(layer, "lora_enabled", False):
-        raise InputError(f"{layer.name} has low-rank updates: resize or prune before enable_lora.")
     old = getattr(layer, leaf)
     attribute = f"_{leaf}" if hasattr(layer, f"_{leaf}") else leaf
     can_be_trained = any(variable is old for variable in layer._trainable_variables)

@@ -55,6 +55,7 @@ LOADED_DTYPES = [
     ({"torch_dtype": "bfloat16"}, "bfloat16", "bfloat16"),
     ({"torch_dtype": "auto"}, "float16", "float16"),
     ({"dtype": "auto", "param_dtype": "float32"}, "float32", "float16"),
+    ({"dtype": "float32", "param_dtype": "auto"}, "float16", "float32"),
     ({"dtype": "bfloat16", "torch_dtype": "float32"}, "float32", "bfloat16"),
 ]
 
@@ -66,6 +67,30 @@ def test_dtypes_as_stored_and_as_pytorch_says_them(tmp_path, options, parameters
     model = FRAMEWORK.cls(HEAD).from_pretrained(tmp_path, **options)
     assert dtypes_of(model) == {parameters}
     assert model(random_inputs(config, HEAD)["input_ids"]).logits.dtype.name == computation
+
+
+def test_dtypes_that_contradict_each_other_or_do_not_exist(tmp_path):
+    save_random(tmp_path, small_config(n_layers=1), HEAD)
+    load = FRAMEWORK.cls(HEAD).from_pretrained
+    with pytest.raises(InputError, match="torch_dtype and param_dtype mean the same here, got bfloat16 and float32"):
+        load(tmp_path, torch_dtype="float32", param_dtype=jnp.bfloat16)
+    with pytest.raises(InputError, match=r"dtype must be 'auto' or one of float64, .*, got 'foo'"):
+        load(tmp_path, param_dtype="foo")
+
+
+class AsInNnx(FRAMEWORK.cls(HEAD)):
+    """A constructor that insists on generators."""
+
+    def __init__(self, config, *, rngs):
+        super().__init__(config, rngs=rngs)
+        self.own = nnx.Linear(12, 3, rngs=rngs)
+
+
+def test_a_class_that_insists_on_generators(tmp_path):
+    model = AsInNnx(small_config(), rngs=nnx.Rngs(4))
+    model.save_pretrained(tmp_path)
+    again = AsInNnx.from_pretrained(tmp_path)
+    assert_close(np.asarray(again.own.kernel[...]), np.asarray(model.own.kernel[...]), 0.0)
 
 
 def wrapped(attention, seed):

@@ -9,6 +9,7 @@ from checkpoints import random_inputs, save_random, small_config
 from comparison import assert_close
 from frameworks import FRAMEWORKS
 from torch import nn
+from torch.nn.utils import prune
 
 from distilbert_core import Head, InputError
 from distilbert_core.checkpoint import Checkpoint
@@ -204,6 +205,24 @@ def test_resizing_keeps_a_frozen_table_frozen():
     sinusoidal = FRAMEWORK.new(Head.NONE, small_config(sinusoidal_pos_embds=True))
     sinusoidal.resize_position_embeddings(30)
     assert not sinusoidal.get_position_embeddings().weight.requires_grad
+
+
+PARAMETRIZED = {
+    "weight_norm": lambda layer: nn.utils.parametrizations.weight_norm(layer),
+    "prune": lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+}
+
+
+@pytest.mark.parametrize("change", PARAMETRIZED.values(), ids=PARAMETRIZED)
+def test_parametrized_layers_are_pruned_all_or_not(change):
+    model = FRAMEWORK.new(HEAD, small_config())
+    change(model.distilbert.transformer.layer[0].attention.out_lin)
+    ids = torch.tensor([[1, 2, 3]])
+    before = model(ids).logits
+    with pytest.raises(InputError, match=r"does not have .*\.out_lin\.weight\. .*remove_parametrizations"):
+        model.prune_heads({0: [1]})
+    assert torch.equal(model(ids).logits, before)
+    assert model.config.pruned_heads == {}
 
 
 def test_word_embeddings_of_another_size_are_refused():

@@ -152,6 +152,16 @@ def test_resizing_keeps_a_frozen_table_frozen(tmp_path):
     assert any(variable is table.embeddings for variable in model.trainable_variables)
 
 
+def test_low_rank_updates_are_pruned_all_or_not():
+    model = FRAMEWORK.new(HEAD, CONFIG)
+    model.distilbert.transformer.layer[0].attention.out_lin.enable_lora(2)
+    inputs = inputs_of(HEAD)
+    before = FRAMEWORK.call(model, **inputs).logits
+    with pytest.raises(InputError, match="out_lin has low-rank updates: resize or prune before enable_lora"):
+        model.prune_heads({0: [1]})
+    assert_close(FRAMEWORK.call(model, **inputs).logits, before, 0.0)
+
+
 def test_resizing_on_several_devices():
     devices = tf.config.list_logical_devices("CPU")
     strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
@@ -248,9 +258,7 @@ def test_a_class_that_would_not_make_all_layers_again_is_refused(tmp_path):
     FRAMEWORK.call(late, **inputs)
     with pytest.raises(InputError, match=r"would differ in late, late.bias, late.kernel\. Make and build all layers"):
         late.save(tmp_path / "model.keras")
-    with pytest.raises(
-        InputError, match=r"cannot be made again .*unexpected keyword .*must take config, dtype"
-    ):
+    with pytest.raises(InputError, match=r"cannot be made again .*unexpected keyword .*must take config, dtype"):
         WithoutDtype(CONFIG).save(tmp_path / "model.keras")
     replaced = FURTHER_STATE.with_adapter(HEAD)(CONFIG)
     FURTHER_STATE.negate_classifier(replaced)
