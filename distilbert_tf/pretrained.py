@@ -263,11 +263,14 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
     def _place(self, parameter: Parameter) -> tuple[str, tuple[int, ...]]:
         return LAYOUT.place(parameter)
 
-    def _get_array(self, parameter: Parameter) -> np.ndarray:
+    def _layer_of(self, parameter: Parameter) -> Any:
+        """Return the layer that has a parameter."""
         if parameter.kind is Kind.OTHER:
-            layer = dict(walk(self)).get(parameter.name.rpartition(".")[0], self)
-        else:
-            layer, leaf = LAYOUT.find(self, parameter)
+            return dict(walk(self)).get(parameter.name.rpartition(".")[0], self)
+        return LAYOUT.find(self, parameter)[0]
+
+    def _get_array(self, parameter: Parameter) -> np.ndarray:
+        layer = self._layer_of(parameter)
         if _is_quantized(layer):
             raise InputError(
                 f"{parameter.name} is quantized to {layer.quantization_mode}, and cannot be resized, nor written to a "
@@ -275,12 +278,12 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
             )
         if parameter.kind is Kind.OTHER:
             return ops.convert_to_numpy(self._variables()[parameter.name])
-        return LAYOUT.convert(parameter, ops.convert_to_numpy(getattr(layer, leaf)))
+        return LAYOUT.convert(parameter, ops.convert_to_numpy(getattr(layer, LAYOUT.leaf[parameter.kind])))
 
     def _set_array(self, parameter: Parameter, array: np.ndarray, device: Any = None) -> None:
         if parameter.kind is Kind.OTHER:
             self._variables()[parameter.name].assign(array)
-            layer = dict(walk(self)).get(parameter.name.rpartition(".")[0])
+            layer = self._layer_of(parameter)
             if isinstance(layer, keras.layers.Normalization):
                 layer.finalize_state()  # what it computes with follows from its variables
             return
@@ -293,7 +296,7 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
 
     def _reshaped_parameters(self, config: DistilBertConfig) -> list[tuple[Parameter, Parameter]]:
         reshaped = super()._reshaped_parameters(config)
-        for layer, _ in (LAYOUT.find(self, old) for old, _ in reshaped):
+        for layer in (self._layer_of(old) for old, _ in reshaped):
             if getattr(layer, "lora_enabled", False):
                 raise InputError(f"{layer.name} has low-rank updates: resize or prune before enable_lora.")
         return reshaped
