@@ -1,5 +1,5 @@
 """Write the oracle fixtures: what DistilBERT of Transformers 4.53.3 computes, how it splits texts, what its pipelines
-answer, and the checkpoints that it writes.
+answer, the checkpoints that it writes, and the names of its classes.
 
     python tests/oracle/make_fixtures.py [--vocab vocab.txt] [--out folder] [--checkpoints folder]
 
@@ -16,6 +16,7 @@ from checkpoint_cases import FIXTURES as CHECKPOINT_FIXTURES
 from fuzz_cases import write_fuzz_fixture
 from model_cases import CASES, write_case
 from pipeline_cases import write_pipeline_fixture
+from signature_cases import write_signature_fixture
 from tokenizer_cases import find_vocab, write_tokenizer_fixture
 
 VERSION = "4.53.3"
@@ -28,6 +29,7 @@ def write_all(vocab: Path, out: Path, checkpoints: Path) -> None:
     write_tokenizer_fixture(vocab, out)
     write_fuzz_fixture(vocab, out)
     write_pipeline_fixture(vocab, out)
+    write_signature_fixture(out)
     for case in CASES:
         write_case(case, out)
     for checkpoint in CHECKPOINTS:

@@ -26,6 +26,8 @@ from model_cases import CASES, MAIN_OUTPUTS, Arrays, Case, write_case
 from pipeline_cases import FILE_NAME as PIPELINES_FILE_NAME
 from pipeline_cases import largest_difference, write_pipeline_fixture
 from safetensors.numpy import load_file
+from signature_cases import FILE_NAME as SIGNATURES_FILE_NAME
+from signature_cases import write_signature_fixture
 from tokenizer_cases import FILE_NAME, find_vocab, write_tokenizer_fixture
 
 # Made again on the same machine, all arrays are equal to the last bit. The tolerances are for other CPUs:
@@ -83,8 +85,13 @@ def test_pipelines_are_reproduced(tmp_path: Path) -> None:
     assert largest_difference(made, committed) <= 5e-6  # the same machine: 0; its numbers are float32
 
 
+def test_signatures_are_reproduced(tmp_path: Path) -> None:
+    write_signature_fixture(tmp_path)
+    assert (tmp_path / SIGNATURES_FILE_NAME).read_text() == (FIXTURES / SIGNATURES_FILE_NAME).read_text()
+
+
 def test_no_other_fixture_is_committed() -> None:
-    files = {FILE_NAME, FUZZ_FILE_NAME, VECTORS_FILE_NAME, PIPELINES_FILE_NAME, "README.md"}
+    files = {FILE_NAME, FUZZ_FILE_NAME, VECTORS_FILE_NAME, PIPELINES_FILE_NAME, SIGNATURES_FILE_NAME, "README.md"}
     expected = {case.name for case in CASES} | files
     assert {path.name for path in FIXTURES.iterdir()} == expected
 
