@@ -109,7 +109,10 @@ def inherited_arguments(cls: type, method: str) -> dict[str, str]:
     for owner in cls.__mro__:
         function = vars(owner).get(method)
         if isinstance(function, FunctionType) and is_theirs(owner):
-            found = arguments(function) | found
+            further = arguments(function)
+            if found:  # what a base insists on is given by the class itself
+                further = {name: value for name, value in further.items() if value != "required"}
+            found |= {name: value for name, value in further.items() if name not in found}
             if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()):
                 break
     return found
