@@ -12,7 +12,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax import Array
 
 # Where nobody asks for the weights, queries attend by blocks: of QUERY_BLOCK queries, or of more if they have at
@@ -56,7 +55,8 @@ def attention(
         scores = jnp.where(mask[:, None], scores, jnp.finfo(scores.dtype).min)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     if rng is not None:
-        weights = nnx.Dropout(dropout, deterministic=False)(weights, rngs=rng)
+        kept = jax.random.bernoulli(rng, 1 - dropout, weights.shape)
+        weights = jnp.where(kept, weights / (1 - dropout or 1), 0)  # 1: nothing is kept, and 0/0 would be NaN
     if head_mask is not None:
         weights = weights * head_mask[:, None, None]
     return jnp.swapaxes(weights @ value, 1, 2), weights

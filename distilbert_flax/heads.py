@@ -88,7 +88,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
 
         The arguments are those of `FlaxDistilBertModel`.
         """
-        _, mode = self.for_call(None, train, None, rngs, None)
+        _, mode = self._for_call(None, train, None, rngs, None)
         hidden = self.distilbert.packed_outputs(
             input_ids, position_ids, segment_ids, output_tokens, train=train, rngs=mode["rngs"]
         )  # [B, Q, D]
@@ -141,7 +141,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
-        model, mode = self.for_call(params, train, deterministic, rngs, dropout_rng)
+        model, mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
         body: Any = model.distilbert(
             input_ids,
             attention_mask,
@@ -155,9 +155,9 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         )
         logits = model.head_logits(body.last_hidden_state, mode)
         loss = self._loss_of(logits, labels, sample_weight)
-        return self.task_output(body, return_dict, loss=loss, logits=logits)
+        return self._task_output(body, return_dict, loss=loss, logits=logits)
 
-    def task_output(
+    def _task_output(
         self, body: BaseModelOutput, return_dict: bool | None, **values: Array | None
     ) -> ModelOutput | tuple:
         """Put a head's values and what the body returns beside its last hidden state together."""
@@ -174,11 +174,10 @@ class VocabProjector(nnx.Module):
             self.kernel = make.dense(config.dim, config.vocab_size).kernel  # [D, V]
         self.bias = nnx.Param(jnp.zeros(config.vocab_size, make.param_dtype))
 
-    def __call__(self, x: Array, word_embeddings: nnx.Embed) -> Array:
-        """[B, T, D] -> [B, T, V]."""
-        tied = not hasattr(self, "kernel")
-        logits = word_embeddings.attend(x) if tied else x @ self.kernel[...].astype(self.dtype)
-        return logits + self.bias[...].astype(self.dtype)
+    def __call__(self, x: Array, word_embeddings: Array) -> Array:
+        """[B, T, D] and the table [V, D] -> [B, T, V]."""
+        kernel = self.kernel[...] if hasattr(self, "kernel") else word_embeddings.T
+        return x @ kernel.astype(self.dtype) + self.bias[...].astype(self.dtype)
 
 
 class FlaxDistilBertForMaskedLM(_ModelWithHead):
@@ -209,7 +208,7 @@ class FlaxDistilBertForMaskedLM(_ModelWithHead):
     def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
         """[B, T, D] -> [B, T, V]."""
         hidden = self.vocab_layer_norm(self.activation(self.vocab_transform(hidden)))
-        return self.vocab_projector(hidden, self.get_input_embeddings())
+        return self.vocab_projector(hidden, self.distilbert.embeddings.word_embeddings.embedding[...])
 
     def get_output_embeddings(self) -> VocabProjector:
         """Return the projector to the vocabulary."""
@@ -301,7 +300,7 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
         inputs_embeds [B, C, T, D], attention_mask and position_ids [B, C, T].
         """
         choices = choice_count(shape_of(input_ids), shape_of(inputs_embeds))
-        model, mode = self.for_call(params, train, deterministic, rngs, dropout_rng)
+        model, mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
         body: Any = model.distilbert(
             _flatten_choices(input_ids),
             _flatten_choices(attention_mask),
@@ -315,7 +314,7 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
         )
         logits = model.head_logits(body.last_hidden_state, mode).reshape(-1, choices)  # [B, C]
         loss = self._loss_of(logits, labels, sample_weight)
-        return self.task_output(body, return_dict, loss=loss, logits=logits)
+        return self._task_output(body, return_dict, loss=loss, logits=logits)
 
 
 def _flatten_choices(x: ArrayLike | None) -> Array | None:
@@ -424,7 +423,7 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
-        model, mode = self.for_call(params, train, deterministic, rngs, dropout_rng)
+        model, mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
         body: Any = model.distilbert(
             input_ids,
             attention_mask,
@@ -438,4 +437,4 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         )
         start_logits, end_logits = jnp.moveaxis(model.head_logits(body.last_hidden_state, mode), -1, 0)  # [B, T] each
         loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, sample_weight)
-        return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)
+        return self._task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)

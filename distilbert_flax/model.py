@@ -92,15 +92,15 @@ class MultiHeadSelfAttention(nnx.Module):
         output_attentions: bool,
     ) -> tuple[Array, Array | None]:
         """[B, T, D] and those tokens of it that attend [B, Q, D] -> [B, Q, D], and the weights [B, N, Q, T] or None."""
-        rng = mode["rngs"].dropout() if draws(self.dropout, mode) else None
-        query = self.split_heads(self.q_lin(queries))  # [B, Q, N, H]
-        key, value = self.split_heads(self.k_lin(x)), self.split_heads(self.v_lin(x))  # [B, T, N, H]
+        rng = mode["rngs"] if draws(self.dropout, mode) else None
+        query = self._split_heads(self.q_lin(queries))  # [B, Q, N, H]
+        key, value = self._split_heads(self.k_lin(x)), self._split_heads(self.v_lin(x))  # [B, T, N, H]
         attend = attention if output_attentions else blockwise_attention
         # [B, Q, N, H], [B, N, Q, T]
         context, weights = attend(query, key, value, segments, head_mask, self.dropout.rate, rng)
         return self.out_lin(context.reshape(*queries.shape[:2], -1)), weights  # [B, Q, D]
 
-    def split_heads(self, x: Array) -> Array:
+    def _split_heads(self, x: Array) -> Array:
         """[B, T, N * H] -> [B, T, N, H]."""
         return x.reshape(*x.shape[:2], -1, self.head_size)
 
@@ -144,11 +144,13 @@ class TransformerBlock(nnx.Module):
             queries = jnp.take_along_axis(x, output_tokens[..., None], axis=1)  # [B, Q, D]
             if segments is not None:
                 segments = jnp.take_along_axis(segments[0], output_tokens, axis=1), segments[1]
-        attended, weights = self.attention(x, queries, segments, head_mask, mode, output_attentions)
+        key = mode["rngs"]
+        in_attention, in_ffn = (mode if key is None else {**mode, "rngs": jax.random.fold_in(key, i)} for i in (0, 1))
+        attended, weights = self.attention(x, queries, segments, head_mask, in_attention, output_attentions)
         x = self.sa_layer_norm(attended + queries)
-        return self.output_layer_norm(self.ffn(x, mode) + x), weights
+        return self.output_layer_norm(self.ffn(x, in_ffn) + x), weights
 
-    def drops(self, mode: dict[str, Any]) -> bool:
+    def _drops(self, mode: dict[str, Any]) -> bool:
         """Whether a call in this mode draws random numbers."""
         return any(draws(site, mode) for site in (self.attention.dropout, self.ffn.dropout))
 
@@ -186,7 +188,7 @@ class Transformer(nnx.Module):
         Also, if asked for, the hidden states (the input is the first) and attention weights.
         """
         # One key for each block, drawn here: blocks drop the same whether they are scanned, or computed again.
-        keys = [mode["rngs"].dropout() if block.drops(mode) else None for block in self.layer]
+        keys = [mode["rngs"].dropout() if block._drops(mode) else None for block in self.layer]
 
         def run(
             block: TransformerBlock,
@@ -195,8 +197,7 @@ class Transformer(nnx.Module):
             key: Array | None,
             output_tokens: Array | None = None,
         ) -> tuple[Array, Kept]:
-            its_mode = {**mode, "rngs": None if key is None else nnx.Rngs(dropout=key)}
-            x, weights = block(x, output_tokens, segments, head_mask, its_mode, output_attentions)
+            x, weights = block(x, output_tokens, segments, head_mask, {**mode, "rngs": key}, output_attentions)
             return x, (x if output_hidden_states else None, weights)
 
         run_last = run
@@ -369,7 +370,7 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         check_shapes(config, {name: shape_of(value) for name, value in arguments.items()})
         check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
         check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
-        model, mode = self.for_call(params, train, deterministic, rngs, dropout_rng)
+        model, mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
 
         x = model.embeddings(input_ids, inputs_embeds, position_ids, mode)  # [B, T, D]
         check_values("output_tokens", output_tokens, x.shape[1], "tokens")
@@ -377,7 +378,7 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
             x,
             output_tokens,
             attention_segments(attention_mask, segment_ids),
-            self.head_masks(head_mask),
+            self._head_masks(head_mask),
             mode,
             choose(output_hidden_states, config.output_hidden_states),
             choose(output_attentions, config.output_attentions),
@@ -402,7 +403,7 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         hidden: Array = output.last_hidden_state
         return hidden
 
-    def head_masks(self, head_mask: Array | None) -> list[Array | None]:
+    def _head_masks(self, head_mask: Array | None) -> list[Array | None]:
         """Split [N] or [L, N] into each block's factors [N], of the heads that it still has."""
         layers = range(self.config.n_layers)
         if head_mask is None:

@@ -122,7 +122,7 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
             (path, param.replace(jnp.asarray(given[name]))) for name, (path, param) in own.items()
         )
 
-    def for_call(
+    def _for_call(
         self,
         params: Mapping[str, Any] | None,
         train: bool | None,

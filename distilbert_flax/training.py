@@ -184,7 +184,7 @@ def hidden_and_logits(
     model: Any, batch: dict[str, Array], train: bool = False, rngs: Array | None = None
 ) -> tuple[Array, Array]:
     """Return the hidden states [M, D] and logits [K, V] of what `pack_comparison` returned."""
-    _, mode = model.for_call(None, train, None, rngs, None)
+    _, mode = model._for_call(None, train, None, rngs, None)
     rows = {name: batch[name] for name in ("input_ids", "position_ids", "segment_ids")}
     hidden = model.distilbert.packed_outputs(**rows, train=train, rngs=mode["rngs"])  # [R, C, D]
     hidden = hidden.reshape(-1, hidden.shape[-1])[batch["tokens"]]  # [M, D]
