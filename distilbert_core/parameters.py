@@ -116,7 +116,7 @@ def _masked_lm(config: DistilBertConfig) -> Iterator[Parameter]:
     yield Parameter("vocab_projector.bias", (config.vocab_size,), Kind.BIAS)
 
 
-def _head(config: DistilBertConfig, head: Head) -> Iterator[Parameter]:
+def _head(config: DistilBertConfig, head: Head | None) -> Iterator[Parameter]:
     match head:
         case Head.MASKED_LM:
             yield from _masked_lm(config)
@@ -132,10 +132,11 @@ def _head(config: DistilBertConfig, head: Head) -> Iterator[Parameter]:
             yield from _dense("qa_outputs", 2, config.dim)
 
 
-def parameter_table(config: DistilBertConfig, head: Head) -> tuple[Parameter, ...]:
+def parameter_table(config: DistilBertConfig, head: Head | None) -> tuple[Parameter, ...]:
     """Return every parameter of the body under `head`, in the order of the data flow.
 
-    The names of the bare body (`Head.NONE`) have no prefix; under a head they begin with 'distilbert.'.
+    The names of the bare body (`Head.NONE`) have no prefix; under a head they begin with 'distilbert.'. Without a head
+    (None) they do too: it is a user's own.
 
     Example:
         >>> from distilbert_core import DistilBertConfig, Head, parameter_table

@@ -114,7 +114,7 @@ class PretrainedModel:
     """What all models of all backends can do with checkpoints, vocabularies and heads."""
 
     base_model_prefix: ClassVar[str] = BODY
-    head: ClassVar[Head]
+    head: ClassVar[Head | None] = None  # None: a user's own, on a body that has the name BODY
     config: DistilBertConfig
     _inside: Head | None = None  # the head of the model that this one is the base of
 
@@ -363,11 +363,12 @@ class PretrainedModel:
         """
         arrays = {parameter.name: self._get_array(parameter) for parameter in self._stored_parameters()}
         dtype = next(iter(arrays.values())).dtype.name
-        config = self.config.updated(architectures=[self.head.architecture], torch_dtype=dtype)
+        architecture = type(self).__name__ if self.head is None else self.head.architecture
+        config = self.config.updated(architectures=[architecture], torch_dtype=dtype)
         save_checkpoint(folder, arrays, {CONFIG_FILE: config.to_json_string().encode()}, max_shard_size)
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None) -> None:
-        """Give the vocabulary another size; the projector of a masked-LM head follows.
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None) -> Any:
+        """Give the vocabulary another size, and return the word embeddings; the projector of a masked-LM head follows.
 
         Rows that stay keep their values. New rows are drawn as at initialisation, new biases are zero. Make a new
         optimizer afterwards: the parameters are new ones.
@@ -389,6 +390,7 @@ class PretrainedModel:
         if pad_to_multiple_of is not None:
             size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
         self._resize(vocab_size=size)
+        return self.get_input_embeddings()
 
     def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
         """Give the position table another length; kept rows keep their values, a sinusoidal table is extended.
