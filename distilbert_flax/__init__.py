@@ -1,9 +1,8 @@
 """DistilBERT in JAX, as Flax NNX modules."""
 
-from jax.tree_util import register_pytree_node_class
-
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.outputs import OUTPUT_TYPES
+from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_flax.heads import (
     FlaxDistilBertForMaskedLM,
     FlaxDistilBertForMultipleChoice,
@@ -14,9 +13,10 @@ from distilbert_flax.heads import (
 from distilbert_flax.layers import FixedTable
 from distilbert_flax.model import FlaxDistilBertModel
 from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, to_tensor
+from distilbert_flax.trees import register
 
-for _output in OUTPUT_TYPES:
-    register_pytree_node_class(_output)
+for _type in (*OUTPUT_TYPES, BatchEncoding):
+    register(_type)
 
 __all__ = [
     "DistilBertConfig",

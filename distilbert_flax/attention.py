@@ -73,9 +73,12 @@ def blockwise_attention(
 ) -> tuple[Array, None]:
     """Attend by blocks of queries; the same numbers as `attention`, in memory that grows with Q + T, not with Q x T.
 
-    The backward pass computes the weights of each block again. Arguments and context are those of `attention`.
+    The backward pass computes the weights of each block again. Arguments and context are those of `attention`. Where a
+    size is a symbol (`jax.export`), there are no blocks: their number depends on the sizes.
     """
     batch, queries, heads = query.shape[:3]
+    if not all(isinstance(size, int) for size in (batch, queries, key.shape[1])):
+        return attention(query, key, value, segments, head_mask, dropout, rng)[0], None
     at_a_time = max(QUERY_BLOCK, WEIGHTS // max(batch * heads * key.shape[1], 1))
     if queries <= at_a_time:
         return attention(query, key, value, segments, head_mask, dropout, rng)[0], None

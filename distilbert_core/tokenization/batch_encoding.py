@@ -76,6 +76,18 @@ class BatchEncoding(dict[str, Any]):
         """The entries as a plain dict."""
         return dict(self)
 
+    def tree_flatten(self) -> tuple[tuple, tuple[str, ...]]:
+        """Return the entries and their names, as tree libraries ask for them.
+
+        The encodings of the texts are left out: a compiled function is made for all batches of one shape.
+        """
+        return tuple(self.values()), tuple(self)
+
+    @classmethod
+    def tree_unflatten(cls, names: tuple[str, ...], values: Any) -> BatchEncoding:
+        """Put entries back under their names."""
+        return cls(dict(zip(names, values, strict=True)))
+
     def convert_to_tensors(self, tensor_type: str) -> BatchEncoding:
         """Turn the entries into arrays of 'np', 'pt', 'tf' or 'jax', in place, and return this encoding.
 
