@@ -11,7 +11,7 @@ from distilbert_pt.heads import (
     DistilBertForSequenceClassification,
     DistilBertForTokenClassification,
 )
-from distilbert_pt.model import DistilBertModel
+from distilbert_pt.model import FFN, DistilBertModel, Embeddings, MultiHeadSelfAttention, Transformer, TransformerBlock
 from distilbert_pt.pretrained import DistilBertPreTrainedModel, to_tensor
 
 
@@ -30,6 +30,7 @@ for _output in OUTPUT_TYPES:
     _register(_output)
 
 __all__ = [
+    "FFN",
     "DistilBertConfig",
     "DistilBertForMaskedLM",
     "DistilBertForMultipleChoice",
@@ -38,5 +39,9 @@ __all__ = [
     "DistilBertForTokenClassification",
     "DistilBertModel",
     "DistilBertPreTrainedModel",
+    "Embeddings",
+    "MultiHeadSelfAttention",
+    "Transformer",
+    "TransformerBlock",
     "to_tensor",
 ]

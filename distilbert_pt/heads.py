@@ -10,6 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from distilbert_core.config import NORM_EPSILON, DistilBertConfig
+from distilbert_core.errors import InputError
 from distilbert_core.inputs import choice_count, choose, refuse_weights
 from distilbert_core.outputs import (
     BaseModelOutput,
@@ -31,7 +32,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
 
     output_type: ClassVar[type[ModelOutput]]
 
-    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+    def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
         super().__init__(config)
         self.distilbert = DistilBertModel(config, attn_implementation)
         self._adopt(self.distilbert)
@@ -81,7 +82,6 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        *,
         position_ids: Tensor | None = None,
         sample_weight: Tensor | None = None,
     ) -> ModelOutput | tuple:
@@ -126,7 +126,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
     ) -> ModelOutput | tuple:
         """Put a head's values and what the body returns beside its last hidden state together."""
         output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
-        return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
+        return self._asked_for(output, return_dict)
 
 
 class DistilBertForMaskedLM(_ModelWithHead):
@@ -147,7 +147,7 @@ class DistilBertForMaskedLM(_ModelWithHead):
     head = Head.MASKED_LM
     output_type = MaskedLMOutput
 
-    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+    def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
         super().__init__(config, attn_implementation)
         self.activation = activation_function(config)
         self.vocab_transform = nn.Linear(config.dim, config.dim)
@@ -162,6 +162,18 @@ class DistilBertForMaskedLM(_ModelWithHead):
     def get_output_embeddings(self) -> nn.Linear:
         """Return the projector to the vocabulary."""
         return self.vocab_projector
+
+    def set_output_embeddings(self, embeddings: nn.Module) -> None:
+        """Use another projector to the vocabulary; its weight becomes the word embeddings where the two are tied.
+
+        Raises:
+            InputError: Its weight is not [vocab_size, dim].
+        """
+        shape = (self.config.vocab_size, self.config.dim)
+        if shape_of(embeddings.weight) != shape:
+            raise InputError(f"embeddings must have a weight of shape {shape}, got {shape_of(embeddings.weight)}.")
+        self.vocab_projector = embeddings
+        self.tie_weights()
 
 
 class DistilBertForSequenceClassification(_ModelWithHead):
@@ -183,7 +195,7 @@ class DistilBertForSequenceClassification(_ModelWithHead):
     head = Head.SEQUENCE_CLASSIFICATION
     output_type = SequenceClassifierOutput
 
-    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+    def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
         super().__init__(config, attn_implementation)
         self.pre_classifier = nn.Linear(config.dim, config.dim)
         self.classifier = nn.Linear(config.dim, config.num_labels)
@@ -215,7 +227,7 @@ class DistilBertForMultipleChoice(_ModelWithHead):
     head = Head.MULTIPLE_CHOICE
     output_type = MultipleChoiceModelOutput
 
-    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+    def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
         super().__init__(config, attn_implementation)
         self.pre_classifier = nn.Linear(config.dim, config.dim)
         self.classifier = nn.Linear(config.dim, 1)
@@ -236,7 +248,6 @@ class DistilBertForMultipleChoice(_ModelWithHead):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        *,
         position_ids: Tensor | None = None,
         sample_weight: Tensor | None = None,
     ) -> ModelOutput | tuple:
@@ -284,7 +295,7 @@ class DistilBertForTokenClassification(_ModelWithHead):
     head = Head.TOKEN_CLASSIFICATION
     output_type = TokenClassifierOutput
 
-    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+    def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
         super().__init__(config, attn_implementation)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(config.dim, config.num_labels)
@@ -312,7 +323,7 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
     head = Head.QUESTION_ANSWERING
     output_type = QuestionAnsweringModelOutput
 
-    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+    def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
         super().__init__(config, attn_implementation)
         self.dropout = nn.Dropout(config.qa_dropout)
         self.qa_outputs = nn.Linear(config.dim, 2)
@@ -333,7 +344,6 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        *,
         position_ids: Tensor | None = None,
         sample_weight: Tensor | None = None,
     ) -> ModelOutput | tuple:

@@ -5,7 +5,7 @@ Shapes: B batch, T tokens, Q tokens that attend, N heads, H head size, D model s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -46,9 +46,14 @@ class Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, position_ids: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        input_embeds: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> Tensor:
         """[B, T] ids, or [B, T, D] word embeddings, to [B, T, D]."""
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # [B, T, D]
+        words = self.word_embeddings(input_ids) if input_embeds is None else input_embeds  # [B, T, D]
         if position_ids is None:
             position_ids = torch.arange(words.shape[1], device=words.device)[None]  # [1, T]
         positions = self.position_embeddings(position_ids)  # [B or 1, T, D], or [T, D]
@@ -56,26 +61,64 @@ class Embeddings(nn.Module):
 
 
 class MultiHeadSelfAttention(nn.Module):
-    """Self-attention with four plain dense layers."""
+    """Self-attention with four plain dense layers.
 
-    def __init__(self, config: DistilBertConfig, layer: int):
+    Args:
+        config: The architecture.
+        layer: Number of the block, whose pruned heads are left out; all heads if left out.
+    """
+
+    def __init__(self, config: DistilBertConfig, layer: int | None = None):
         super().__init__()
         self.head_size = config.head_size
         self.dropout = nn.Dropout(config.attention_dropout)
-        size = len(config.kept_heads(layer)) * config.head_size
+        heads = config.n_heads if layer is None else len(config.kept_heads(layer))
+        size = heads * config.head_size
         self.q_lin = nn.Linear(config.dim, size)
         self.k_lin = nn.Linear(config.dim, size)
         self.v_lin = nn.Linear(config.dim, size)
         self.out_lin = nn.Linear(size, config.dim)
 
+    @property
+    def n_heads(self) -> int:
+        """Number of heads, pruned ones not counted (N)."""
+        return int(self.q_lin.weight.shape[0]) // self.head_size
+
     def forward(
-        self, x: Tensor, queries: Tensor, mask: Any, head_mask: Tensor | None, attend: Callable
-    ) -> tuple[Tensor, Tensor | None]:
-        """[B, T, D] and the tokens of it that attend [B, Q, D] -> [B, Q, D], and the attention weights [B, N, Q, T]."""
-        query = self.split_heads(self.q_lin(queries))  # [B, N, Q, H]
-        key, value = self.split_heads(self.k_lin(x)), self.split_heads(self.v_lin(x))  # [B, N, T, H]
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Any = None,
+        head_mask: Tensor | None = None,
+        output_attentions: bool = False,
+        attend: Callable = eager_attention,
+    ) -> tuple[Tensor, ...]:
+        """Attend from query tokens to key tokens.
+
+        Args:
+            query: [B, Q, D].
+            key: [B, T, D], as is `value`.
+            value: See `key`.
+            mask: [B, T], 0 hides a token; or what `attend` takes.
+            head_mask: A factor for each head: N numbers in any shape, such as [1, N, 1, 1].
+            output_attentions: Also return the attention weights.
+            attend: A function of `distilbert_pt.attention`; only `eager_attention` has weights to return.
+
+        Returns:
+            Context [B, Q, D], and if asked for the weights [B, N, Q, T].
+        """
+        query, key, value = (
+            self.split_heads(layer(x))  # [B, N, Q or T, H]
+            for layer, x in ((self.q_lin, query), (self.k_lin, key), (self.v_lin, value))
+        )
+        if isinstance(mask, Tensor) and mask.ndim == 2:
+            mask = (mask != 0)[:, None]
+        if head_mask is not None:
+            head_mask = head_mask.flatten()
         context, weights = attend(query, key, value, mask, head_mask, self.dropout)  # [B, N, Q, H], [B, N, Q, T]
-        return self.out_lin(context.transpose(1, 2).flatten(2)), weights  # [B, Q, D]
+        context = self.out_lin(context.transpose(1, 2).flatten(2))  # [B, Q, D]
+        return (context, weights) if output_attentions else (context,)
 
     def split_heads(self, x: Tensor) -> Tensor:
         """[B, T, N * H] -> [B, N, T, H]."""
@@ -101,10 +144,16 @@ class FeedForward(nn.Module):
         return self.activation(self.lin1(x))
 
 
-class TransformerBlock(nn.Module):
-    """Attention and feed-forward, each added to its input and then normalised."""
+FFN = FeedForward  # what Transformers calls it
 
-    def __init__(self, config: DistilBertConfig, layer: int):
+
+class TransformerBlock(nn.Module):
+    """Attention and feed-forward, each added to its input and then normalised.
+
+    The arguments are those of `MultiHeadSelfAttention`.
+    """
+
+    def __init__(self, config: DistilBertConfig, layer: int | None = None):
         super().__init__()
         self.attention = MultiHeadSelfAttention(config, layer)
         self.sa_layer_norm = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
@@ -112,46 +161,87 @@ class TransformerBlock(nn.Module):
         self.output_layer_norm = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
 
     def forward(
-        self, x: Tensor, output_tokens: Tensor | None, mask: Any, head_mask: Tensor | None, attend: Callable
-    ) -> tuple[Tensor, Tensor | None]:
-        """[B, T, D] -> [B, T, D], or [B, Q, D] of the output tokens [B, Q], and the attention weights [B, N, Q, T]."""
+        self,
+        x: Tensor,
+        attn_mask: Any = None,
+        head_mask: Tensor | None = None,
+        output_attentions: bool = False,
+        output_tokens: Tensor | None = None,
+        attend: Callable = eager_attention,
+    ) -> tuple[Tensor, ...]:
+        """[B, T, D] -> [B, T, D], or [B, Q, D] of the output tokens [B, Q]; before it the weights, if asked for.
+
+        The other arguments are those of `MultiHeadSelfAttention`.
+        """
         queries = x if output_tokens is None else x.take_along_dim(output_tokens[..., None], 1)  # [B, Q, D]
-        attended, weights = self.attention(x, queries, mask, head_mask, attend)
+        attended, *weights = self.attention(queries, x, x, attn_mask, head_mask, output_attentions, attend)
         x = self.sa_layer_norm(attended + queries)
-        return self.output_layer_norm(self.ffn(x) + x), weights
+        return *weights, self.output_layer_norm(self.ffn(x) + x)
 
 
 class Transformer(nn.Module):
     """The stack of blocks.
 
     In training, with `checkpointing` set to keywords of `torch.utils.checkpoint.checkpoint`, the backward pass computes
-    each block again from its input, in place of keeping what is inside.
+    every `checkpoint_interval`-th block again from its input, in place of keeping what is inside.
     """
 
     def __init__(self, config: DistilBertConfig):
         super().__init__()
         self.checkpointing: Mapping[str, Any] | None = None
+        self.checkpoint_interval = 1
         self.layer = nn.ModuleList(TransformerBlock(config, i) for i in range(config.n_layers))
 
     def forward(
         self,
         x: Tensor,
-        output_tokens: Tensor | None,
-        masks: list[Any],
-        head_masks: list[Tensor | None],
-        attend: Callable,
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
-        """Return the hidden states (the input, then each block's output) and each block's attention weights."""
+        attn_mask: Any = None,
+        head_mask: Sequence[Tensor | None] | Tensor | None = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        return_dict: bool | None = None,
+        *,
+        last_mask: Any = None,
+        output_tokens: Tensor | None = None,
+        attend: Callable = eager_attention,
+    ) -> BaseModelOutput | tuple:
+        """Compute all blocks.
+
+        Args:
+            x: [B, T, D] embeddings.
+            attn_mask: As for `MultiHeadSelfAttention`.
+            head_mask: For each block None or a factor for each of its heads; None for all.
+            output_attentions: Also return each block's attention weights.
+            output_hidden_states: Also return the input and each block's output.
+            return_dict: Return an output object; a tuple if left out.
+            last_mask: The mask of the last block, if it has `output_tokens`.
+            output_tokens: [B, Q] indices: the last block computes only these tokens.
+            attend: As for `MultiHeadSelfAttention`.
+        """
         hidden_states, attentions = [x], []
-        for block, mask, head_mask in zip(self.layer, masks, head_masks, strict=True):
-            arguments = (x, output_tokens if block is self.layer[-1] else None, mask, head_mask, attend)
-            if self.training and self.checkpointing is not None:
-                x, weights = checkpoint(block, *arguments, **self.checkpointing)
+        for index, block in enumerate(self.layer):
+            tokens = output_tokens if block is self.layer[-1] else None
+            arguments = (
+                x,
+                attn_mask if tokens is None else last_mask,
+                None if head_mask is None else head_mask[index],
+                output_attentions,
+                tokens,
+                attend,
+            )
+            if self.training and self.checkpointing is not None and index % self.checkpoint_interval == 0:
+                *weights, x = checkpoint(block, *arguments, **self.checkpointing)
             else:
-                x, weights = block(*arguments)
-            hidden_states.append(x)
-            attentions.append(weights)
-        return tuple(hidden_states), tuple(attentions)
+                *weights, x = block(*arguments)
+            attentions += weights
+            if output_hidden_states:
+                hidden_states.append(x)
+        output = BaseModelOutput(
+            last_hidden_state=x,
+            hidden_states=tuple(hidden_states) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+        )
+        return output if return_dict else output.to_tuple()
 
 
 class DistilBertModel(DistilBertPreTrainedModel):
@@ -159,7 +249,8 @@ class DistilBertModel(DistilBertPreTrainedModel):
 
     Args:
         config: The architecture.
-        attn_implementation: 'sdpa' (PyTorch's fused attention) or 'eager'; also an attribute that may be changed.
+        attn_implementation: 'sdpa' (PyTorch's fused attention) or 'eager'; the configuration's `attn_implementation`,
+            else 'sdpa', if left out. It is an attribute too, which may be changed.
 
     Example:
         >>> import torch
@@ -171,9 +262,9 @@ class DistilBertModel(DistilBertPreTrainedModel):
 
     head = Head.NONE
 
-    def __init__(self, config: DistilBertConfig, attn_implementation: str = "sdpa"):
+    def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
         super().__init__(config)
-        self.attn_implementation = attn_implementation
+        self.attn_implementation = attn_implementation or getattr(config, "attn_implementation", None) or "sdpa"
         self.embeddings = Embeddings(config)
         self.transformer = Transformer(config)
         self.initialise()
@@ -202,7 +293,6 @@ class DistilBertModel(DistilBertPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        *,
         position_ids: Tensor | None = None,
         segment_ids: Tensor | None = None,
         output_tokens: Tensor | None = None,
@@ -256,16 +346,18 @@ class DistilBertModel(DistilBertPreTrainedModel):
         else:
             masks = attention_masks(attention_mask, segment_ids, output_tokens)
 
-        x = self.embeddings(input_ids, inputs_embeds, position_ids)  # [B, T, D]
-        hidden_states, attentions = self.transformer(
-            x, output_tokens, [masks[0]] * (config.n_layers - 1) + [masks[1]], self.head_masks(head_mask), attend
+        output = self.transformer(
+            self.embeddings(input_ids, inputs_embeds, position_ids),  # [B, T, D]
+            masks[0],
+            self.head_masks(head_mask),
+            output_attentions,
+            choose(output_hidden_states, config.output_hidden_states),
+            return_dict=True,
+            last_mask=masks[1],
+            output_tokens=output_tokens,
+            attend=attend,
         )
-        output = BaseModelOutput(
-            last_hidden_state=hidden_states[-1],
-            hidden_states=hidden_states if choose(output_hidden_states, config.output_hidden_states) else None,
-            attentions=attentions if output_attentions else None,
-        )
-        return output if choose(return_dict, config.return_dict) else output.to_tuple()
+        return self._asked_for(output, return_dict)
 
     def packed_outputs(
         self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, output_tokens: Tensor | None = None

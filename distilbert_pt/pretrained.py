@@ -14,8 +14,11 @@ from torch.overrides import TorchFunctionMode
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
+from distilbert_core.inputs import choose
+from distilbert_core.outputs import ModelOutput
 from distilbert_core.parameters import BODY, Kind, Parameter, sinusoidal_table
 from distilbert_core.pretrained import PretrainedModel
+from distilbert_pt.compatibility import TransformersMembers
 
 
 def to_tensor(array: np.ndarray) -> Tensor:
@@ -78,8 +81,29 @@ class _Blank(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
-    """Base of the six models; state_dict names are the canonical ones."""
+class DistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nn.Module):
+    """Base of the six models, and of models of your own; state_dict names are the canonical ones.
+
+    A model of your own makes its body under the name `distilbert`, its other layers under any name, and calls
+    `post_init` at the end of its constructor. `from_pretrained` reads the body from any checkpoint, and the other
+    layers from one that `save_pretrained` of this class wrote; a warning names those that are new.
+
+    Example:
+        >>> import torch
+        >>> from distilbert_pt import DistilBertConfig, DistilBertModel, DistilBertPreTrainedModel
+        >>> class Scorer(DistilBertPreTrainedModel):
+        ...     def __init__(self, config):
+        ...         super().__init__(config)
+        ...         self.distilbert = DistilBertModel(config)
+        ...         self.score = torch.nn.Linear(config.dim, 1)
+        ...         self.post_init()
+        ...
+        ...     def forward(self, input_ids, attention_mask=None):
+        ...         return self.score(self.distilbert(input_ids, attention_mask).last_hidden_state[:, 0])
+        >>> model = Scorer(DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48))
+        >>> model(torch.tensor([[101, 7592, 102]])).shape
+        torch.Size([1, 1])
+    """
 
     _reader = "pt"
     _options = frozenset({"attn_implementation"})
@@ -93,6 +117,7 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         nn.Module.__init__(self)
         config.validate()
         self.config = copy.deepcopy(config)
+        self._set_members()
 
     @property
     def device(self) -> torch.device:
@@ -121,10 +146,17 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
 
     @property
     def is_gradient_checkpointing(self) -> bool:
-        """Whether training computes each block twice to save memory."""
+        """Whether training computes each block twice to save memory; also `is_activation_checkpointing`."""
         return self.base_model.transformer.checkpointing is not None
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
+    is_activation_checkpointing = is_gradient_checkpointing
+
+    def gradient_checkpointing_enable(
+        self,
+        gradient_checkpointing_kwargs: Mapping[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
         """Keep only the input of each block for the backward pass, which computes the rest again.
 
         Losses and gradients stay the same, dropout included. It takes effect in training mode only.
@@ -132,16 +164,40 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
         Args:
             gradient_checkpointing_kwargs: Keywords for `torch.utils.checkpoint.checkpoint`; `use_reentrant` is False
                 unless given.
+            every_n_layers: Do so for one block of this many.
+            offload: Must be False.
+
+        Raises:
+            InputError: `every_n_layers` is not a positive number, or `offload` is True.
         """
-        self.base_model.transformer.checkpointing = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
+        if every_n_layers < 1:
+            raise InputError(f"every_n_layers must be at least 1, got {every_n_layers}.")
+        if offload:
+            raise InputError(
+                "offload must be False: call the model inside torch.autograd.graph.save_on_cpu() to keep activations "
+                "in the memory of the processor."
+            )
+        transformer = self.base_model.transformer
+        transformer.checkpointing = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
+        transformer.checkpoint_interval = every_n_layers
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Do what `gradient_checkpointing_enable` does, under the name that Transformers 5 has for it."""
+        self.gradient_checkpointing_enable(activation_checkpointing_kwargs, **kwargs)
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep everything that the backward pass needs again."""
+        """Keep everything that the backward pass needs again; also `activation_checkpointing_disable`."""
         self.base_model.transformer.checkpointing = None
 
-    def num_parameters(self, only_trainable: bool = False) -> int:
-        """Return the number of parameters, tied ones counted once."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
+    activation_checkpointing_disable = gradient_checkpointing_disable
+
+    def _asked_for(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple:
+        """Return an output as a call or else the configuration asks: a tuple if `torchscript` is set."""
+        config = self.config
+        default = config.return_dict and not config.torchscript  # a trace returns tensors and tuples
+        return output if choose(return_dict, default) else output.to_tuple()
 
     def tie_weights(self) -> None:
         """Let tied parameters be one and the same again."""
@@ -165,6 +221,7 @@ class DistilBertPreTrainedModel(PretrainedModel, nn.Module):
             for parameter in own:
                 if parameter.tied_to is None:
                     _fill(self.get_parameter(parameter.name), parameter, self.config)
+                self._find(parameter)[0]._initialised = True  # for `post_init`
         self.tie_weights()
 
     @classmethod
