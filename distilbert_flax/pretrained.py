@@ -45,7 +45,7 @@ def to_tensor(array: np.ndarray) -> Array:
 
 
 def shape_of(array: ArrayLike | None) -> tuple[int | None, ...] | None:
-    """Return the shape of an array, None in place of a size that is a symbol (`jax.export`); None if there is no array."""
+    """Return the shape of an array, None for a size that is a symbol (`jax.export`); None if there is no array."""
     return None if array is None else tuple(size if isinstance(size, int) else None for size in jnp.shape(array))
 
 
