@@ -7,7 +7,10 @@ keys [B, T]; None: all attend to all. A query of a segment without keys attends 
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +20,27 @@ import tensorflow as tf
 QUERY_BLOCK, WEIGHTS = 256, 2**23
 
 Segments = tuple[tf.Tensor, tf.Tensor]
+
+_IN_BLOCKS = ContextVar("in_blocks", default=False)
+
+
+@contextlib.contextmanager
+def blocks_at_any_length() -> Iterator[None]:
+    """Context manager: graphs for inference at any length may attend in blocks too.
+
+    Elsewhere such a graph attends at once. It may be one for TensorFlow Lite or ONNX, whose converters refuse the
+    branch and the loop.
+    """
+    token = _IN_BLOCKS.set(True)
+    try:
+        yield
+    finally:
+        _IN_BLOCKS.reset(token)
+
+
+def may_branch() -> bool:
+    """Whether `blocks_at_any_length` is on."""
+    return _IN_BLOCKS.get()
 
 
 def eager_attention(
@@ -45,10 +69,11 @@ def eager_attention(
     scores = upcast(tf.matmul(query / math.sqrt(query.shape[-1]), key, transpose_b=True))  # [B, N, Q, T]
     if segments is not None:
         of_queries, of_keys = segments
-        mask = of_queries[:, :, None] == of_keys[:, None]  # [B, Q or 1, T]
+        # TensorFlow Lite refuses an axis that an index adds, where sizes are not known.
+        mask = tf.expand_dims(of_queries, 2) == tf.expand_dims(of_keys, 1)  # [B, Q or 1, T]
         # The lowest number, not -inf: a row of nothing else is then uniform, not NaN.
         lowest = tf.constant(np.finfo(scores.dtype.name).min, scores.dtype)
-        scores = tf.where(mask[:, None], scores, lowest)
+        scores = tf.where(tf.expand_dims(mask, 1), scores, lowest)
     weights = tf.cast(tf.nn.softmax(scores), value.dtype)
     if seed is not None:
         weights = tf.nn.experimental.stateless_dropout(weights, rate, seed)

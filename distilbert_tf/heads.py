@@ -280,7 +280,7 @@ class TFDistilBertForMultipleChoice(_ModelWithHead):
         The arguments are those of the other heads, with an axis C after the batch: input_ids [B, C, T],
         inputs_embeds [B, C, T, D], attention_mask and position_ids [B, C, T].
         """
-        choices = choice_count(shape_of(input_ids), shape_of(inputs_embeds))
+        choices = _choices(input_ids, inputs_embeds)
         body = self.distilbert(
             _flatten_choices(input_ids),
             _flatten_choices(attention_mask),
@@ -296,6 +296,14 @@ class TFDistilBertForMultipleChoice(_ModelWithHead):
         logits = ops.reshape(logits, (-1, choices))  # [B, C]
         loss = self._loss_of(logits, labels, sample_weight)
         return self.task_output(body, return_dict, loss=loss, logits=logits)
+
+
+def _choices(input_ids: tf.Tensor | None, inputs_embeds: tf.Tensor | None) -> int | tf.Tensor:
+    """Return the number of choices; a tensor where it is not known while tracing."""
+    x = choose(inputs_embeds, input_ids)
+    if x is not None and len(x.shape) > 2 and x.shape[1] is None:
+        return ops.shape(x)[1]
+    return choice_count(shape_of(input_ids), shape_of(inputs_embeds))
 
 
 def _flatten_choices(x: tf.Tensor | None) -> tf.Tensor | None:

@@ -12,6 +12,7 @@ from distilbert_core.inference import BLOCK_TOKENS, PackedInference
 from distilbert_core.inputs import check_range
 from distilbert_core.packing import Packing, cheapest_length, pack
 from distilbert_core.parameters import Head
+from distilbert_tf.attention import blocks_at_any_length
 
 ROW_LENGTHS = (128, 256)  # of packed rows, beside that of the longest text
 
@@ -24,6 +25,19 @@ class BackendInference(PackedInference):
     def __init__(self, model: Any):
         super().__init__(model)
         self._trace()
+
+    @property
+    def device(self) -> str:
+        """Where the model is, such as 'CPU:0'."""
+        return _short_name(self.model.variables[0].value.device)
+
+    def _is_on(self, device: Any) -> bool:
+        return _short_name(device) == self.device
+
+    @classmethod
+    def accelerators(cls) -> list[str]:
+        """Return the names of the GPUs."""
+        return [_short_name(device.name) for device in tf.config.list_logical_devices("GPU")]
 
     def _trace(self) -> None:
         self._variables = self.model.variables
@@ -49,7 +63,8 @@ class BackendInference(PackedInference):
         """Return the outputs of the model, called as it is."""
         self._trace_anew_if_changed()
         tensors = {name: tf.convert_to_tensor(array) for name, array in arrays.items()}
-        return {name: value.numpy() for name, value in self._run(tensors).items()}
+        with blocks_at_any_length():
+            return {name: value.numpy() for name, value in self._run(tensors).items()}
 
     def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:
         """Return the outputs of packed rows; see `PackedInference.run_packed`."""
@@ -66,6 +81,12 @@ class BackendInference(PackedInference):
             for some in np.array_split(np.arange(len(ids)), count)
         ]
         return np.concatenate([call_traced(self._run_packed, part).numpy() for part in parts])
+
+
+def _short_name(device: str) -> str:
+    """'/job:localhost/replica:0/task:0/device:CPU:0' and 'cpu' -> 'CPU:0'."""
+    name = device.rpartition("/")[2].upper().removeprefix("DEVICE:")
+    return name if ":" in name else f"{name}:0"
 
 
 def call_traced(function: Any, *arguments: Mapping[str, np.ndarray | None]) -> Any:

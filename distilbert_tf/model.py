@@ -18,7 +18,7 @@ from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
 from distilbert_core.parameters import Head
-from distilbert_tf.attention import Segments, attention, eager_attention
+from distilbert_tf.attention import Segments, attention, eager_attention, may_branch
 from distilbert_tf.layers import Dense, DenseRows, Numerics
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel, shape_of, values_known
 
@@ -72,7 +72,7 @@ class Embeddings(keras.layers.Layer):
         if inputs_embeds is None:
             words = self.word_embeddings(input_ids)  # [B, T, D]
             if self.pad_token_id is not None:  # the padding row learns nothing from the look-up
-                is_pad = ops.equal(input_ids, self.pad_token_id)[..., None]
+                is_pad = tf.expand_dims(ops.equal(input_ids, self.pad_token_id), -1)
                 words = ops.where(is_pad, ops.stop_gradient(words), words)
         else:
             words = inputs_embeds
@@ -108,16 +108,18 @@ class MultiHeadSelfAttention(keras.layers.Layer):
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """[B, T, D] and the tokens of it that attend [B, Q, D] -> [B, Q, D], and the attention weights [B, N, Q, T]."""
         seed = draw_seed(self.dropout) if training and self.dropout.rate else None
-        query = self.split_heads(self.q_lin(queries))  # [B, N, Q, H]
-        key, value = self.split_heads(self.k_lin(x)), self.split_heads(self.v_lin(x))  # [B, N, T, H]
+        query = self.split_heads(self.q_lin, queries)  # [B, N, Q, H]
+        key, value = self.split_heads(self.k_lin, x), self.split_heads(self.v_lin, x)  # [B, N, T, H]
         context, weights = attend(query, key, value, segments, head_mask, self.dropout.rate, seed)  # [B, N, Q, H]
         context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), (*ops.shape(queries)[:2], -1))  # [B, Q, N * H]
         return self.out_lin(context), weights  # [B, Q, D]
 
-    def split_heads(self, x: tf.Tensor) -> tf.Tensor:
-        """[B, T, N * H] -> [B, N, T, H]."""
-        heads = x.shape[-1] // self.head_size
-        return ops.transpose(ops.reshape(x, (*ops.shape(x)[:2], heads, self.head_size)), (0, 2, 1, 3))
+    def split_heads(self, layer: Dense, x: tf.Tensor) -> tf.Tensor:
+        """[B, T, D] -> [B, N, T, H], by a layer from D to N * H."""
+        # Batch and length are read from x: tf2onnx makes one reshape of two, and would read them from the wrong one.
+        y = layer(x)  # [B, T, N * H]
+        heads = y.shape[-1] // self.head_size
+        return ops.transpose(ops.reshape(y, (*ops.shape(x)[:2], heads, self.head_size)), (0, 2, 1, 3))
 
 
 def draw_seed(dropout: keras.layers.Dropout) -> tf.Tensor:
@@ -288,7 +290,10 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
             tokens = choose(input_ids, inputs_embeds).shape[1]
             check_values("output_tokens", output_tokens, tokens, "tokens")
         output_attentions = choose(output_attentions, config.output_attentions)
-        attend = eager_attention if output_attentions else attention
+        at_any_length = choose(input_ids, inputs_embeds).shape[1] is None
+        # Positions come with packed rows, which are not for a converter's graph.
+        in_blocks = not at_any_length or training or position_ids is not None or may_branch()
+        attend = attention if in_blocks and not output_attentions else eager_attention
         all_blocks, last = attention_segments(attention_mask, segment_ids, output_tokens)
 
         x = self.embeddings(input_ids, inputs_embeds, position_ids, training=training)  # [B, T, D]

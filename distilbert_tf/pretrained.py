@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
@@ -14,12 +15,14 @@ from keras import ops
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.parameters import Kind, Parameter
+from distilbert_core.parameters import Head, Kind, Parameter
 from distilbert_core.pretrained import PretrainedModel
+from distilbert_tf.arguments import dense, depth
 from distilbert_tf.layers import Numerics, blank_variables
 from weight_conversion import LAYOUTS
 
 LAYOUT = LAYOUTS["keras"]
+EXPORTED_DTYPES = {"litert": tf.int32}  # of ids; int64 in other formats
 
 
 def to_tensor(array: np.ndarray) -> tf.Tensor:
@@ -94,15 +97,79 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
         keras.Model.__init__(self, name=name, dtype=make.policy, autocast=False)
         config.validate()
         self.config = copy.deepcopy(config)
+        # What Keras' summary and `tf.lite.TFLiteConverter.from_keras_model` take for the inputs.
+        shapes = {name: tuple(spec.shape) for name, spec in self._open_signature().items()}
+        self._build_shapes_dict = {"input_shape": shapes}
 
-    def __call__(self, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Call the model with its arguments, a dict of them, or a list of them in order."""
-        if isinstance(input_ids, Mapping):
-            kwargs = {**input_ids, **kwargs}
-            input_ids = kwargs.pop("input_ids", None)
-        elif isinstance(input_ids, list | tuple):
-            return super().__call__(*input_ids, *args, **kwargs)
-        return super().__call__(input_ids, *args, **kwargs)
+    input_dtype = "int32"  # of ids, where Keras makes inputs up from their shapes
+
+    def get_build_config(self) -> None:
+        """Return nothing: the layers are built when they are made."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the model with its arguments, a dict of them, or a list of them in order.
+
+        Lists of numbers become arrays. Ragged tensors are padded, and `attention_mask` is then made if it is not given.
+        """
+        if args and isinstance(args[0], Mapping):
+            args, kwargs = args[1:], {**args[0], **kwargs}
+            args = (kwargs.pop("input_ids", None), *args)
+        elif args and isinstance(args[0], list | tuple) and depth(args[0]) != self._depth:
+            args = (*args[0], *args[1:])
+        if any(isinstance(value, list | tuple | tf.RaggedTensor) for value in (*args, *kwargs.values())):
+            args, kwargs = (), dense(self._named(*args) | kwargs, self.config.pad_token_id)
+        if not args:
+            args = (kwargs.pop("input_ids", None),)
+        return super().__call__(*args, **kwargs)
+
+    @property
+    def _depth(self) -> int:
+        """Number of axes of `input_ids`."""
+        return 3 if self.head is Head.MULTIPLE_CHOICE else 2
+
+    def _named(self, *args: Any) -> dict[str, Any]:
+        """Return arguments of a call, given in order, by name."""
+        return dict(zip(inspect.signature(self.call).parameters, args, strict=False))
+
+    def _open_signature(self, dtype: tf.DType = tf.int64) -> dict[str, tf.TensorSpec]:
+        """Return the inputs of an exported graph, of any size: those two that `call` has."""
+        names = [name for name in ("input_ids", "attention_mask") if name in inspect.signature(self.call).parameters]
+        return {name: tf.TensorSpec([None] * self._depth, dtype, name=name) for name in names}
+
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: Any = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Export for inference, as `keras.Model.export` does; the other arguments are those of Keras.
+
+        Args:
+            filepath: Where to write.
+            format: 'tf_saved_model', 'litert' (the path ends in .tflite) or 'onnx' (which needs tf2onnx).
+            verbose: See Keras.
+            input_signature: If left out, the graph takes a dict of `input_ids` and `attention_mask` with any batch,
+                length and number of choices: int64 as the tokenizer returns them, int32 for LiteRT. The model need not
+                have been called before.
+            **kwargs: See Keras.
+
+        Example:
+            >>> import tempfile
+            >>> import tensorflow as tf
+            >>> from distilbert_tf import DistilBertConfig, TFDistilBertModel
+            >>> folder = tempfile.mkdtemp()
+            >>> model = TFDistilBertModel(DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48))
+            >>> model.export(folder, verbose=False)
+            >>> ids = tf.constant([[101, 7592, 102]], tf.int64)
+            >>> served = tf.saved_model.load(folder).serve({"input_ids": ids, "attention_mask": tf.ones_like(ids)})
+            >>> served["last_hidden_state"].shape
+            TensorShape([1, 3, 24])
+        """
+        if input_signature is None:
+            input_signature = [self._open_signature(EXPORTED_DTYPES.get(format, tf.int64))]
+        super().export(filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs)
 
     def __dir__(self) -> list[str]:
         # Keras saves and loads what it finds in the attributes; the body's `base_model` is itself, which has no end.

@@ -1,0 +1,65 @@
+"""What models are given, as tensors: Python's lists become arrays, and ragged tensors are padded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from distilbert_core.inputs import IGNORE_INDEX
+from distilbert_core.tokenization.columns import as_array
+
+
+def depth(value: Any) -> int | None:
+    """Return how many lists of Python's numbers are inside one another; None for lists of anything else.
+
+    Example:
+        >>> from distilbert_tf.arguments import depth
+        >>> depth([[101, 7592, 102]]), depth([[]]), depth(["a"])
+        (2, 2, None)
+    """
+    levels = 0
+    while isinstance(value, list | tuple):
+        levels += 1
+        if not value:
+            return levels
+        value = value[0]
+    return levels if isinstance(value, int | float) else None
+
+
+def as_tensor(name: str, value: Any) -> Any:
+    """Return a list of numbers as an array, and anything else as it is.
+
+    Raises:
+        InputError: The rows of the list have different lengths: the texts must be padded.
+    """
+    return as_array(value, name) if isinstance(value, list | tuple) and depth(value) is not None else value
+
+
+def dense(arguments: Mapping[str, Any], pad_token_id: int | None) -> dict[str, Any]:
+    """Return arguments of a model without lists and ragged tensors, which are padded at the end and masked.
+
+    Args:
+        arguments: Inputs and labels, by name. They are not changed.
+        pad_token_id: What fills up `input_ids`; 0 if the model has none.
+
+    Raises:
+        InputError: The rows of a list have different lengths.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from distilbert_tf.arguments import dense
+        >>> arguments = dense({"input_ids": tf.ragged.constant([[5, 6], [7]])}, pad_token_id=0)
+        >>> {name: value.numpy().tolist() for name, value in arguments.items()}
+        {'input_ids': [[5, 6], [7, 0]], 'attention_mask': [[1, 1], [1, 0]]}
+    """
+    arguments = {name: as_tensor(name, value) for name, value in arguments.items()}
+    ids = arguments.get("input_ids")
+    if isinstance(ids, tf.RaggedTensor) and arguments.get("attention_mask") is None:
+        arguments["attention_mask"] = tf.ones_like(ids)
+    fillings = {"input_ids": pad_token_id or 0, "labels": IGNORE_INDEX}
+    return {
+        name: value.to_tensor(fillings.get(name, 0)) if isinstance(value, tf.RaggedTensor) else value
+        for name, value in arguments.items()
+    }
