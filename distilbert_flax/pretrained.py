@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any, Self
 
 import jax
@@ -13,7 +14,7 @@ import numpy as np
 from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.typing import ArrayLike
 
 from distilbert_core.config import DistilBertConfig
@@ -21,7 +22,7 @@ from distilbert_core.errors import InputError
 from distilbert_core.parameters import Kind, Parameter
 from distilbert_core.pretrained import PretrainedModel
 from distilbert_flax.layers import FixedTable, Numerics
-from distilbert_flax.sharding import logical_axes, place
+from distilbert_flax.sharding import Rules, logical_axes, name_axes, place, shard
 from weight_conversion import LAYOUTS
 
 LAYOUT = LAYOUTS["flax"]
@@ -57,7 +58,7 @@ def values_known(array: Any) -> bool:
 class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
     """Base of the six models; attribute paths are the canonical names, with NNX's own leaf names."""
 
-    _options = frozenset({"rngs", "param_dtype", "scan_layers", "gradient_checkpointing"})
+    _options = frozenset({"rngs", "param_dtype", "scan_layers", "gradient_checkpointing", "mesh", "rules"})
     _framework = "flax"
     _adapter_advice = "Where nnx.LoRA wrapped it, or it is an nnx.LoRALinear, call merge_lora() first."
 
@@ -151,7 +152,7 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
         for parameter in self.parameter_table:
             if parameter.tied_to is None:
                 layer, leaf = LAYOUT.find(self, parameter)
-                getattr(layer, leaf).set_metadata(logical_axes=logical_axes(parameter))
+                name_axes(getattr(layer, leaf), logical_axes(parameter))
         self.eval()
 
     def merge_lora(self) -> None:
@@ -191,18 +192,37 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
             _put(self, path, layer)
 
     @classmethod
-    def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
+    def _blank(
+        cls,
+        config: DistilBertConfig,
+        dtype: str | None,
+        device: Any,
+        *,
+        mesh: Mesh | None = None,
+        rules: Rules | None = None,
+        **options: Any,
+    ) -> Self:
+        if (mesh is None) != (rules is None) or (mesh is not None and device is not None):
+            raise InputError("Give mesh and rules, both and without device, or none of them.")
+        found = _device(device)
+        with jax.default_device(found) if isinstance(found, jax.Device) else nullcontext():
+            model = cls._made(config, dtype, **options)
+        if mesh is not None and rules is not None:
+            shard(model, mesh, rules)
+        return model
+
+    @classmethod
+    def _made(cls, config: DistilBertConfig, dtype: str | None, **options: Any) -> Self:
+        """Make a model: of this package without values, of a user's with those that its constructor gives it."""
         if cls._is_derived():
             if "rngs" in inspect.signature(cls.__init__).parameters:  # which NNX's own constructors insist on
                 options.setdefault("rngs", nnx.Rngs(0))
-            with jax.default_device(_device(device)):
-                model = cls(config, **({} if dtype is None else {"dtype": dtype}), **options)  # type: ignore[arg-type]
+            model = cls(config, **({} if dtype is None else {"dtype": dtype}), **options)  # type: ignore[arg-type]
             model.eval()  # with the layers that came after ours
             return model
         make = Numerics.of(config, options.pop("rngs", None), dtype, options.pop("param_dtype", None))
         model = nnx.eval_shape(lambda: cls(config, **make.dtypes, **options))
-        with jax.default_device(_device(device)):
-            model.base_model.rngs = make.stored_rngs()  # those made above have no values either
+        model.base_model.rngs = make.stored_rngs()  # those made above have no values either
         return model
 
     def _variables(self) -> dict[str, Any]:
@@ -231,7 +251,7 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
     def _set_array(self, parameter: Parameter, array: np.ndarray, device: Any = None) -> None:
         if parameter.kind is Kind.OTHER:
             old = self._variables()[parameter.name]
-            new = jnp.asarray(array, old.dtype, device=_device(device))
+            new = _in_place_of(old, parameter.name, array, device)
             if isinstance(old, nnx.Variable):
                 old.set_value(new)  # others may hold this very variable
             else:
@@ -239,12 +259,7 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
             return
         layer, leaf = LAYOUT.find(self, parameter)
         variable = getattr(layer, leaf)
-        array = np.asarray(LAYOUT.convert(parameter, array), dtype=variable.dtype)
-        sharding = getattr(variable.get_value(), "sharding", None)
-        if device is None and isinstance(sharding, NamedSharding):
-            variable.set_value(_laid_out(parameter.name, array, sharding))
-        else:
-            variable.set_value(jnp.asarray(array, device=_device(device)))
+        variable.set_value(_in_place_of(variable, parameter.name, LAYOUT.convert(parameter, array), device))
         if isinstance(layer, nnx.Linear):
             layer.in_features, layer.out_features = layer.kernel.shape
         elif isinstance(layer, nnx.Embed):
@@ -300,8 +315,11 @@ def _plain(module: nnx.LoRALinear) -> nnx.Linear:
     return layer
 
 
-def _laid_out(name: str, array: np.ndarray, sharding: NamedSharding) -> Array:
-    """Return an array over the devices of a mesh, or raise InputError if these do not divide it."""
+def _in_place_of(old: Any, name: str, array: np.ndarray, device: Any) -> Array:
+    """Return an array of the dtype, and on the mesh, of an older one, or raise InputError if that does not divide it."""
+    sharding = getattr(old.get_value() if isinstance(old, nnx.Variable) else old, "sharding", None)
+    if device is not None or not isinstance(sharding, NamedSharding):
+        return jnp.asarray(np.asarray(array, old.dtype), device=_device(device))
     try:
         sharding.shard_shape(array.shape)
     except ValueError as error:
@@ -309,11 +327,11 @@ def _laid_out(name: str, array: np.ndarray, sharding: NamedSharding) -> Array:
             f"{name} with shape {array.shape} does not fit its mesh, {sharding.spec}: {error}. Give "
             "pad_to_multiple_of, or another size."
         ) from error
-    return place(array, sharding)
+    return place(array, sharding, old.dtype)
 
 
 def _device(device: Any) -> Any:
-    """Return a JAX device given as one, or as 'cpu', 'gpu' or 'gpu:1'."""
+    """Return a JAX device given as 'cpu', 'gpu' or 'gpu:1'; a device, a sharding and None stay what they are."""
     if not isinstance(device, str):
         return device
     platform, _, index = device.partition(":")

@@ -1,5 +1,8 @@
 """Models on many devices: the axes of parameters have names, and a rule table says which of them a mesh splits.
 
+A parameter carries the names as NNX's own metadata, `out_sharding`, so that `nnx.get_partition_spec` and what builds on
+it know them.
+
 A rule table maps names of axes to axes of a `jax.sharding.Mesh`; an axis without a rule is whole on every device. The
 names are 'batch' (of inputs), 'vocab', 'position', 'embed' (the model size), 'heads' (all heads side by side), 'mlp'
 (the feed-forward size), 'hidden' (inside a task head) and 'labels'.
@@ -8,8 +11,8 @@ names are 'batch' (of inputs), 'vocab', 'position', 'embed' (the model size), 'h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +24,7 @@ from distilbert_core.errors import InputError
 from distilbert_core.parameters import Kind, Parameter
 
 Rules = Mapping[str, str | tuple[str, ...] | None]
+Node = TypeVar("Node")
 
 # The ready-made tables, for a mesh with the axes 'data' and 'model'.
 DATA_PARALLEL: Rules = {"batch": "data"}
@@ -43,7 +47,9 @@ AXES = frozenset({"batch"}.union(*KERNEL_AXES.values()))
 
 
 def logical_axes(parameter: Parameter) -> tuple[str, ...]:
-    """Return the names of the axes of a parameter as Flax has it; its variable carries them as `logical_axes`.
+    """Return the names of the axes of a parameter as Flax has it.
+
+    Its variable carries them as `logical_axes`, and as NNX's `out_sharding`.
 
     Example:
         >>> from distilbert_core import DistilBertConfig, Head, parameter_table
@@ -60,14 +66,73 @@ def logical_axes(parameter: Parameter) -> tuple[str, ...]:
     return axes[-1:] if parameter.kind is Kind.BIAS else axes
 
 
+def name_axes(variable: nnx.Variable, axes: tuple[str, ...]) -> None:
+    """Give the axes of a parameter their names.
+
+    NNX then knows how to split it, but does so when it is asked, not whenever an array is put into a variable: that
+    would need a mesh.
+    """
+    variable.set_metadata(logical_axes=axes, out_sharding=axes, eager_sharding=False)
+
+
+def axis_rules(rules: Rules) -> tuple[tuple[str, str | tuple[str, ...] | None], ...]:
+    """Return a rule table as `nnx.logical_axis_rules` takes it: a rule for every axis, None where it is whole.
+
+    Example:
+        >>> import jax
+        >>> from flax import nnx
+        >>> from distilbert_flax import DistilBertConfig, FlaxDistilBertModel
+        >>> from distilbert_flax.sharding import TENSOR_PARALLEL, axis_rules
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48)
+        >>> model = nnx.eval_shape(lambda: FlaxDistilBertModel(config))
+        >>> with nnx.logical_axis_rules(axis_rules(TENSOR_PARALLEL)):
+        ...     specs = nnx.get_partition_spec(nnx.state(model))
+        >>> tuple(specs.transformer.layer[0].ffn.lin1.kernel.get_value())
+        (None, 'model')
+    """
+    return tuple((axis, rules.get(axis)) for axis in sorted(AXES))
+
+
+def create(make: Callable[[], Node], mesh: Mesh, rules: Rules) -> Node:
+    """Make a model, or a model and its optimizer, whose arrays come into being on the devices that they belong to.
+
+    The values are, up to rounding, those of the function alone; a device holds its part, and never more.
+
+    Args:
+        make: Makes it, of nothing else. It is traced.
+        mesh: As for `shard`.
+        rules: As for `shard`.
+
+    Raises:
+        InputError: As for `shard`.
+
+    Example:
+        >>> import jax
+        >>> from distilbert_flax import DistilBertConfig, FlaxDistilBertModel
+        >>> from distilbert_flax.sharding import FULLY_SHARDED, create
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48)
+        >>> model = create(lambda: FlaxDistilBertModel(config), jax.make_mesh((1,), ("data",)), FULLY_SHARDED)
+        >>> tuple(model.transformer.layer[0].ffn.lin1.kernel.sharding.spec)
+        ('data', None)
+    """
+    node = nnx.eval_shape(make)
+    shard(node, mesh, rules)
+    graph, state = nnx.split(node)
+    shapes, structure = jax.tree.flatten(state)
+    arrays = jax.jit(lambda: jax.tree.leaves(nnx.state(make())), out_shardings=[x.sharding for x in shapes])()
+    return nnx.merge(graph, jax.tree.unflatten(structure, arrays))
+
+
 def shard(node: Any, mesh: Mesh, rules: Rules) -> None:
     """Lay the variables of a model, an optimizer, or a tuple of them out over the devices of a mesh, in place.
 
     Each parameter, and what an optimizer keeps for it, is split by the names of its axes; everything else is copied to
-    every device. What is computed from them under `nnx.jit` is divided among the devices by the compiler.
+    every device. What is computed from them under `nnx.jit` is divided among the devices by the compiler. From then on
+    NNX's own tools (`nnx.get_partition_spec`, `nnx.get_named_sharding`) say where each array is.
 
     Args:
-        node: A model, an `nnx.Optimizer`, or any tree of NNX objects.
+        node: A model, an `nnx.Optimizer`, or any tree of NNX objects. Made under `nnx.eval_shape` it gets shapes that
+            know their places, into which Orbax restores a checkpoint.
         mesh: The devices. Also in many processes, where each must hold the same values beforehand.
         rules: Name of an axis -> axis or axes of the mesh; see the ready-made tables.
 
@@ -90,9 +155,13 @@ def shard(node: Any, mesh: Mesh, rules: Rules) -> None:
         name = ".".join(map(str, path))
         value = variable.get_value()
         axes = variable.get_metadata().get("logical_axes", ())
-        # Some of what an optimizer keeps for a parameter is of another shape than the parameter.
-        spec = _spec(name, value.shape, axes, mesh, rules) if len(axes) == value.ndim else PartitionSpec()
-        placed.append((path, variable.replace(place(value, NamedSharding(mesh, spec)))))
+        # Some of what an optimizer keeps for a parameter is of another shape, or [1] where it keeps nothing.
+        other = len(axes) != value.ndim or (isinstance(variable, nnx.OptState) and 1 in value.shape)
+        spec = PartitionSpec() if other else _spec(name, value.shape, axes, mesh, rules)
+        variable = variable.replace(place(value, NamedSharding(mesh, spec)))
+        if axes:
+            variable.set_metadata(sharding_rules=axis_rules(rules))
+        placed.append((path, variable))
     nnx.update(node, nnx.from_flat_state(placed))
 
 
@@ -127,12 +196,23 @@ def shard_batch(batch: Any, mesh: Mesh, rules: Rules) -> Any:
     return jax.tree_util.tree_map_with_path(place, batch)
 
 
-def place(value: jax.Array | np.ndarray, sharding: NamedSharding) -> jax.Array:
-    """Return an array that every process has, laid out anew; the devices may be those of all processes."""
+def place(value: Any, sharding: NamedSharding, dtype: Any = None) -> Any:
+    """Lay out an array that every process has; the devices may be those of all processes.
+
+    Args:
+        value: The array, or a `jax.ShapeDtypeStruct`, which then knows its place. Of a NumPy array that is mapped from
+            a file, this process reads the parts of its own devices only.
+        sharding: Which part each device gets.
+        dtype: Dtype of the result, that of the array if left out.
+    """
+    if isinstance(value, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct(value.shape, dtype or value.dtype, sharding=sharding)
+    if getattr(value, "sharding", None) == sharding:
+        return value
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(place(jax.random.key_data(value), sharding), impl=jax.random.key_impl(value))
     whole = np.asarray(value)
-    return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
+    return jax.make_array_from_callback(whole.shape, sharding, lambda part: np.array(whole[part], dtype))
 
 
 def _check_rules(mesh: Mesh, rules: Rules) -> Mesh:
