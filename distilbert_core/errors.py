@@ -1,5 +1,10 @@
 """The exceptions of this package: each says what was expected, what came, and what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class DistilBertError(Exception):
     """Base class of every error that this package raises on its own account."""
@@ -35,3 +40,14 @@ class InputWarning(UserWarning):
 
 class CheckpointWarning(UserWarning):
     """Entries of a checkpoint that were left out, or parameters that were freshly initialised, by name."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return what to add to the message of an unknown name: the known name that is most like it, if one is.
+
+    Example:
+        >>> from distilbert_core.errors import did_you_mean
+        >>> did_you_mean("learning_rat", ["learning_rate", "epochs"])
+        " Did you mean 'learning_rate'?"
+    """
+    return "".join(f" Did you mean {match!r}?" for match in get_close_matches(name, known, n=1))

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 from distilbert_core.errors import InputError
@@ -36,6 +37,7 @@ def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = 
         InputError: The file cannot be read, is empty, is not UTF-8, lacks a column or has it twice, or holds no text
             there. The first record is read at once, the others as they are asked for.
     """
+    _check_readable(path)
     name = file_name(path)
     records = PARSERS.get(file_kind(path), _parse_lines)(name, decoded_lines(path), columns)
     if only_texts:
@@ -52,6 +54,7 @@ def column_names(path: Path) -> list[str]:
     Raises:
         InputError: The file cannot be read, or is not UTF-8.
     """
+    _check_readable(path)
     kind = file_kind(path)
     if kind in DIALECTS:
         try:
@@ -67,6 +70,29 @@ def column_names(path: Path) -> list[str]:
                 break
         return list(names)
     return [LINES]
+
+
+def _check_readable(path: Path | None) -> None:
+    """Raise InputError if a path is a folder, or a file of a form that is not read."""
+    if path is None:
+        return
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if S_ISDIR(mode):
+        raise InputError(
+            f"{path} cannot be read: it is a folder; give a file. What datasets.save_to_disk wrote is opened in Python "
+            "with datasets.load_from_disk, and its rows are given."
+        )
+    kind = file_kind(path)
+    if kind in PACKED:
+        raise InputError(f"{path} cannot be read: unpack it, or pack it with gzip (.gz).")
+    if kind in OTHER_FORMS:
+        raise InputError(
+            f"{path} cannot be read: {kind} is not a form of text. Write it as .csv, .tsv or .jsonl; in Python, give "
+            f"the rows that {OTHER_FORMS[kind]} returns."
+        )
 
 
 def file_name(path: Path | None) -> str:
@@ -197,3 +223,15 @@ PARSERS: dict[str, Callable[..., Iterator[tuple[Any, ...]]]] = {  # suffix -> pa
     ".ndjson": _parse_jsonl,
     ".json": _refuse_json,
 }
+# Files that hold rows in a form which only other libraries read -> how these do it.
+OTHER_FORMS = {
+    ".parquet": "pandas.read_parquet",
+    ".feather": "pandas.read_feather",
+    ".arrow": "datasets.Dataset.from_file",
+    ".orc": "pandas.read_orc",
+    ".xlsx": "pandas.read_excel",
+    ".xls": "pandas.read_excel",
+    ".ods": "pandas.read_excel",
+    ".xml": "pandas.read_xml",
+}
+PACKED = frozenset({".zip", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 from distilbert_core.inputs import IGNORE_INDEX
 from distilbert_core.training.labels import all_labels
@@ -18,9 +18,9 @@ class PartlyLabelled(SequenceClassification):
     optional = ("text_pair", "label")
 
     @classmethod
-    def read_for_evaluation(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> list[Row]:
-        """Return the rows of a file, which all have a label; see `Task.read`."""
-        return SequenceClassification.read(path, columns)
+    def read_for_evaluation(cls, source: Any, columns: Mapping[str, str] | None = None) -> list[Row]:
+        """Return the rows of a source, which all have a label; see `Task.read`."""
+        return SequenceClassification.read(source, columns)
 
     @classmethod
     def check(cls, row: Row) -> Row:

@@ -1,8 +1,8 @@
-"""Distillation from files: a student learns from a teacher what it says about texts."""
+"""Distillation: a student learns from a teacher what it says about texts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from distilbert_core.errors import InputError
 from distilbert_core.hub import split_hub_options
 from distilbert_core.parameters import Head
 from distilbert_core.tokenization import DistilBertTokenizerFast
-from distilbert_core.training.finetuning import fingerprint, run_from_files
+from distilbert_core.training.job import Job, find_task
 from distilbert_core.training.labels import label_names
 from distilbert_core.training.run import Progress
+from distilbert_core.training.sources import file_checksum, open_sources
 from distilbert_core.training.tasks import Task
 
 TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (PackedMaskedLM, PartlyLabelled)}
@@ -30,12 +31,12 @@ ASKED = ("batch_size", "accumulate", "max_length", "mask_probability", "mask_smo
 
 def distill(
     task: str,
-    data: Sequence[str | Path],
+    data: Any,
     *,
     teacher: str | Path,
     student: str | Path,
     output: str | Path,
-    eval: str | Path | None = None,
+    eval: Any = None,
     backend: str | None = None,
     recipe: DistillationRecipe | None = None,
     columns: Mapping[str, str] | None = None,
@@ -51,16 +52,17 @@ def distill(
 
     Args:
         task: 'masked-lm', or 'sequence-classification'.
-        data: Files to learn from. Masked-LM: .txt files with a sentence or a paragraph a line and a blank line between
-            documents, or files with a column text, a document each. Classification: files with a column text, maybe
-            text_pair, and maybe label: where that is missing or empty the teacher alone says what is right.
+        data: What to learn from: a file or rows, as `train` of `finetune`, or a list of several. Masked-LM: .txt files
+            with a sentence or a paragraph a line and a blank line between documents, or rows with a column text, a
+            document each. Classification: rows with a column text, maybe text_pair, and maybe label: where that is
+            missing or empty the teacher alone says what is right.
         teacher: Folder, embedded model or Hub id of a checkpoint with the task's head.
         student: The same for the student; see `weight_conversion.make_student`. It has the teacher's vocabulary.
         output: Folder to make: the best student, and in its folder 'training' how the run went.
-        eval: File to measure the student on; its best state is kept then, else its last.
+        eval: What to measure the student on, a file or rows; its best state is kept then, else its last.
         backend: 'pt', 'tf' or 'flax'; the first that is installed if left out.
         recipe: The numbers of the run; those of `DistillationRecipe()` if left out.
-        columns: Names of the files' columns, where they are not the task's own: {'text': 'sentence'}.
+        columns: Names of the columns, where they are not the task's own: {'text': 'sentence'}.
         new_head: Draw the student's head anew though it has one for this task.
         teacher_dtype: What the teacher computes in, such as 'bfloat16'; the student's dtype if left out.
         cache: Folder to keep what the teacher says in, so that the next student of the same texts needs no teacher.
@@ -101,21 +103,31 @@ def distill(
         >>> done.step
         2
     """
-    if task not in TASKS:
-        raise InputError(f"task must be one of {', '.join(TASKS)}, got {task!r}.")
-    if not data:
-        raise InputError("data must be one file at least, got none.")
+    kind, recipe = find_task(task, TASKS), DistillationRecipe() if recipe is None else recipe
     if top_k is not None and cache is None:
         raise InputError("top_k says what a cache keeps; give cache too, or leave it out.")
-    kind, recipe = TASKS[task], recipe or DistillationRecipe()
     places, _ = split_hub_options(where)
     _check_vocabularies(student, teacher, places)
+    job = Job(
+        kind=kind,
+        recipe=recipe,
+        train=open_sources("data", data),
+        eval=eval,
+        model=student,
+        output=output,
+        backend=backend,
+        columns=columns,
+        labels=_labels(kind, teacher, places),
+        new_head=new_head,
+        resume=resume,
+        where=where,
+    )
     dtype = teacher_dtype or recipe.stored_dtype
     store = None
     if cache is not None:
         settings = {
             "task": task,
-            "data": [fingerprint(file) for file in data],
+            "data": job.checksums,
             "teacher": _weights(teacher, places),
             "teacher_dtype": dtype,
             **{name: getattr(recipe, name) for name in ASKED},
@@ -126,29 +138,13 @@ def distill(
         return load_distiller(backend, head, model, teacher, recipe, rates, teacher_dtype=dtype, cache=store, **kwargs)
 
     with store or nullcontext():
-        return run_from_files(
-            kind,
-            data,
-            load,
-            recipe,
-            model=student,
-            output=output,
-            eval=eval,
-            backend=backend,
-            columns=columns,
-            labels=_labels(kind, teacher, places),
-            new_head=new_head,
-            resume=resume,
-            progress=progress,
-            more_settings={"teacher": str(teacher), "teacher_dtype": dtype},
-            **where,
-        )
+        return job.run(load, progress, {"teacher": str(teacher), "teacher_dtype": dtype})
 
 
 def _weights(teacher: str | Path, places: Mapping[str, Any]) -> list[str]:
     """Return the checksums of the teacher's weight files."""
     files = {entry.path for entry in Checkpoint(teacher, **places).entries.values()}
-    return [fingerprint(file) for file in sorted(files)]
+    return [file_checksum(file) for file in sorted(files)]
 
 
 def _labels(kind: type[Task], teacher: str | Path, places: Mapping[str, Any]) -> list[str] | None:

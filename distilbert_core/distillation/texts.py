@@ -10,7 +10,6 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, groupby
-from pathlib import Path
 
 import numpy as np
 
@@ -18,10 +17,10 @@ from distilbert_core.config import DistilBertConfig
 from distilbert_core.distillation.recipe import DistillationRecipe
 from distilbert_core.errors import InputError
 from distilbert_core.inference import Inference
-from distilbert_core.records import PARSERS, file_kind
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.training.batches import Batch, replace_hidden
 from distilbert_core.training.metrics import Metrics
+from distilbert_core.training.sources import Source
 from distilbert_core.training.tasks.base import Feature, Row
 from distilbert_core.training.tasks.masked_lm import MaskedLM
 
@@ -87,15 +86,14 @@ class PackedMaskedLM(MaskedLM):
         self.smoothing = recipe.mask_smoothing
         self.weights: np.ndarray | None = None
 
-    # -- from a file to rows ------------------------------------------------------------------------------------
+    # -- from a source to rows ----------------------------------------------------------------------------------
 
     @classmethod
-    def _records(cls, path: Path, names: Mapping[str, str]) -> Iterator[Row]:
+    def _records(cls, source: Source, names: Mapping[str, str]) -> Iterator[Row]:
         """Yield texts with the numbers of their documents."""
-        has_columns = file_kind(path) in PARSERS
         document = 0
-        for row in super()._records(path, names):
-            document += has_columns or not row["text"].strip()
+        for row in super()._records(source, names):
+            document += source.has_columns or not row["text"].strip()
             yield {**row, "document": document}
 
     @classmethod

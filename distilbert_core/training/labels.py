@@ -22,11 +22,28 @@ def label_name(column: str, value: Any) -> str:
     number = as_number(name)
     impossible = number is not None and not (name.isdecimal() and number < MOST_LABELS)
     if not isinstance(value, str | int) or isinstance(value, bool) or not name or impossible:
+        whole = isinstance(value, str | float) and number is not None and 0 <= number < MOST_LABELS and number % 1 == 0
+        hint = f"Write it as {number:.0f}." if whole else "Other numbers are for the task 'regression'."
         raise InputError(
             f"{column} must be the name of a label, or an integer from 0 to {MOST_LABELS - 1}; got "
-            f"{reprlib.repr(value)}. Other numbers are for the task 'regression'."
+            f"{reprlib.repr(value)}. {hint}"
         )
     return name
+
+
+def class_name(value: Any, names: Sequence[str]) -> Any:
+    """Return the name of a class given by number, None for -1, which means none; the same for each of a list.
+
+    Example:
+        >>> from distilbert_core.training.labels import class_name
+        >>> class_name([1, 0, -1], ["neg", "pos"])
+        ['pos', 'neg', None]
+    """
+    if isinstance(value, list):
+        return [class_name(item, names) for item in value]
+    if isinstance(value, bool) or not isinstance(value, int) or not -1 <= value < len(names):
+        return value
+    return None if value == -1 else names[value]
 
 
 def as_number(value: Any) -> float | None:
@@ -52,12 +69,28 @@ def label_names(config: DistilBertConfig) -> list[str]:
     return [config.label_name(index) for index in range(config.num_labels)]
 
 
+def find_label(names: Sequence[str], name: str) -> int | None:
+    """Return the number of a label, given by name, by number, or by a name in another case; None if it is unknown.
+
+    Example:
+        >>> from distilbert_core.training.labels import find_label
+        >>> [find_label(["NEGATIVE", "POSITIVE"], name) for name in ("POSITIVE", "1", "Positive", "good")]
+        [1, 1, 1, None]
+    """
+    if name in names:
+        return names.index(name)
+    if name.isdecimal():
+        return int(name) if int(name) < len(names) else None
+    alike = [number for number, known in enumerate(names) if known.casefold() == name.casefold()]
+    return alike[0] if len(alike) == 1 else None
+
+
 def label_id(config: DistilBertConfig, name: str) -> int:
-    """Return the number of a label, given by name or by number."""
+    """Return the number of a label; see `find_label`."""
     number = config.label_index(name)
     if number is None:
-        number = int(name) if name.isdecimal() else -1
-    if not 0 <= number < config.num_labels:
+        number = find_label(label_names(config), name)
+    if number is None:
         labels = ", ".join(label_names(config))
         raise InputError(
             f"Label {name!r} is none of the model's {config.num_labels} labels: {reprlib.repr(labels)}. Correct the "
@@ -108,6 +141,6 @@ def class_weights(given: str | Mapping[str, float], config: DistilBertConfig, co
 
 def check_known(names: Sequence[str], known: Sequence[str], problem: str, advice: str) -> None:
     """Raise InputError if some names are none of the known labels, nor the number of one."""
-    strange = [name for name in names if name not in known and not (name.isdecimal() and int(name) < len(known))]
+    strange = [name for name in names if find_label(known, name) is None]
     if strange:
         raise InputError(f"{problem}: {', '.join(strange[:8])}; known are {', '.join(known[:8])}. {advice}")

@@ -1,4 +1,4 @@
-"""What all tasks share: from a file to rows, from rows to batches, from outputs to metrics.
+"""What all tasks share: from a source to rows, from rows to batches, from outputs to metrics.
 
 Shapes: B batch, T tokens, C choices, L labels.
 """
@@ -9,6 +9,7 @@ import math
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,17 +17,22 @@ import numpy as np
 
 from distilbert_core.batching import pad_rows, token_batches
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.errors import InputError
+from distilbert_core.errors import InputError, did_you_mean
 from distilbert_core.inference import TOKEN_HEADS, Inference
 from distilbert_core.parameters import Head
-from distilbert_core.records import column_names, file_kind, parse_records
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.training.batches import WEIGHT, Batch
-from distilbert_core.training.labels import as_number, class_weights
+from distilbert_core.training.labels import as_number, class_name, class_weights
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
+from distilbert_core.training.sources import FileSource, Source, open_source
 
 Row = dict[str, Any]  # a record by the names of the task's columns
+# What to say of a file that only another task reads, by suffix.
+OTHER_FILES = {
+    ".json": "is read as SQuAD's, for question-answering; write rows to .jsonl, with one JSON object in each line",
+    ".conll": "has words with their labels, for token-classification",
+}
 WEIGHT_COLUMN = "weight"  # the column, of any task, that says how much each row counts in the loss
 
 
@@ -70,6 +76,7 @@ class Task:
     optional: ClassVar[tuple[str, ...]] = (WEIGHT_COLUMN,)
     readers: ClassVar[Mapping[str, Callable[[Path], Iterator[Row]]]] = {}  # suffix -> reader of another kind of file
     default_length: ClassVar[int] = 128  # most tokens of a row
+    named: ClassVar[str] = ""  # column of labels, where they have names
     metric: ClassVar[str]  # which tells the better of two models
     evaluation_tokens: ClassVar[int] = 4096  # of a batch
     cut_rows: ClassVar[str] = "are longer than max_length={}; what is beyond is not read"  # of a number of rows
@@ -87,50 +94,90 @@ class Task:
         self.per_token = self.head in TOKEN_HEADS
         self.class_weights: np.ndarray | None = None  # [L], once `look_at` has seen the training rows
 
-    # -- from a file to rows ------------------------------------------------------------------------------------
+    # -- from a source to rows ------------------------------------------------------------------------------------
 
     @classmethod
-    def read(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> list[Row]:
-        """Return the rows of a file, checked.
+    def read(cls, source: Any, columns: Mapping[str, str] | None = None) -> list[Row]:
+        """Return the rows of a source, checked.
 
         Args:
-            path: A .csv, .tsv or .jsonl file, or another that the task knows; maybe with .gz at the end.
-            columns: Names of the file's columns, where they are not the task's own: {'text': 'sentence'}.
+            source: A .csv, .tsv or .jsonl file, or another that the task knows; maybe with .gz at the end. Or rows in
+                memory; see `open_source`.
+            columns: Names of the source's columns, where they are not the task's own: {'text': 'sentence'}.
 
         Raises:
-            InputError: The file cannot be read, is empty, lacks a column, or holds an impossible value.
+            InputError: The source cannot be read, is empty, lacks a column, or holds an impossible value.
         """
-        path = Path(path)
-        wanted = (*cls.columns, *cls.optional)
-        unknown = sorted((columns or {}).keys() - set(wanted))
-        if unknown:
-            raise InputError(f"columns must name some of {', '.join(wanted)}; {', '.join(unknown)} is none of these.")
+        source = open_source("rows", source)
         rows = []
-        for number, row in enumerate(cls._records(path, columns or {}), 1):
+        for number, row in enumerate(cls._records(source, cls._check_columns(columns)), 1):
             try:
                 weight = {name: row_weight(row.pop(name)) for name in (WEIGHT_COLUMN,) if name in row}
                 rows.append({**cls.check(row), **weight})
             except InputError as error:
-                raise InputError(f"{path}: record {number}: {error}") from None
+                raise InputError(f"{source.name}: record {number}: {error}") from None
         if not rows:
-            raise InputError(f"{path} is empty: it holds no rows.")
+            raise InputError(f"{source.name} is empty: it holds no rows.")
         return rows
 
     @classmethod
-    def read_for_evaluation(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> list[Row]:
-        """Return the rows of a file to measure a model on, which needs no column of weights; see `read`."""
-        return cls.read(path, {name: column for name, column in (columns or {}).items() if name != WEIGHT_COLUMN})
+    def read_for_evaluation(cls, source: Any, columns: Mapping[str, str] | None = None) -> list[Row]:
+        """Return the rows of a source to measure a model on, which needs no column of weights; see `read`."""
+        return cls.read(source, {name: column for name, column in (columns or {}).items() if name != WEIGHT_COLUMN})
 
     @classmethod
-    def _records(cls, path: Path, names: Mapping[str, str]) -> Iterable[Row]:
-        reader = cls.readers.get(file_kind(path))
-        if reader is not None:
-            return reader(path)
-        present = column_names(path)
+    def _check_columns(cls, columns: Mapping[str, str] | None) -> Mapping[str, str]:
+        """Return the names of columns, or raise InputError if they are not those of the task."""
+        if columns is None:
+            return {}
+        wanted = (*cls.columns, *cls.optional)
+        if not isinstance(columns, Mapping):
+            raise InputError(f"columns must be a dict, such as {{{wanted[0]!r}: 'body'}}; got {reprlib.repr(columns)}.")
+        unknown = sorted(map(str, columns.keys() - set(wanted)))
+        if unknown:
+            turned = {name: column for column, name in columns.items() if name in wanted}
+            hint = f" The task's name comes first: {turned}." if turned else did_you_mean(unknown[0], wanted)
+            raise InputError(
+                f"columns must name some of {', '.join(wanted)}; {', '.join(unknown)} is none of these.{hint}"
+            )
+        return columns
+
+    @classmethod
+    def _records(cls, source: Source, names: Mapping[str, str]) -> Iterable[Row]:
+        """Yield the rows of a source by the names of the task's columns, not checked yet."""
+        reader = cls.readers.get(source.suffix)
+        if reader is not None and isinstance(source, FileSource):
+            return reader(source.path)
+        if source.suffix in OTHER_FILES:
+            raise InputError(f"{source.name} {OTHER_FILES[source.suffix]}. The task is {cls.name}.")
+        present = source.column_names()
         optional = [column for column in cls.optional if column in names or column in present]
         taken = {column: names.get(column, column) for column in (*cls.columns, *optional)}
-        records = parse_records(path, list(taken.values()))
-        return (dict(zip(taken, record, strict=True)) for record in records)
+        if source.has_columns and present:
+            cls._check_present(source, taken, present)
+        records = source.records(list(taken.values()))
+        rows = (dict(zip(taken, record, strict=True)) for record in records)
+        classes = cls.class_names(source, names)
+        return rows if classes is None else ({**row, cls.named: class_name(row[cls.named], classes)} for row in rows)
+
+    @classmethod
+    def _check_present(cls, source: Source, taken: Mapping[str, str], present: Sequence[str]) -> None:
+        """Raise InputError if a source lacks a column in all of its rows."""
+        missing = [(name, column) for name, column in taken.items() if column not in present]
+        if not missing:
+            return
+        name, column = missing[0]
+        likely = next(iter(get_close_matches(column, present, n=1)), "NAME")
+        columns, lacking = (", ".join(map(repr, names)) for names in (present, [column for _, column in missing]))
+        raise InputError(
+            f"{source.name} has no column {lacking}; its columns are {columns}. Say which it is: "
+            f"columns={{{name!r}: {likely!r}}} (--column {name}={likely})."
+        )
+
+    @classmethod
+    def class_names(cls, source: Source, columns: Mapping[str, str] | None) -> list[str] | None:
+        """Return the names of the labels if a source has numbers and knows their names, as a Dataset does."""
+        return source.class_names((columns or {}).get(cls.named, cls.named)) if cls.named else None
 
     @classmethod
     def check(cls, row: Row) -> Row:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from distilbert_core.parameters import Head
 from distilbert_core.training import metrics
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.metrics import Metrics
+from distilbert_core.training.sources import open_source
 from distilbert_core.training.tasks.base import Feature, Row, Task, text_of
 
 
@@ -28,13 +29,14 @@ class MultipleChoice(Task):
     metric = "accuracy"
 
     @classmethod
-    def read(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> list[Row]:
-        """Return the rows of a file, which must all have as many choices; see `Task.read`."""
-        rows = super().read(path, columns)
+    def read(cls, source: Any, columns: Mapping[str, str] | None = None) -> list[Row]:
+        """Return the rows of a source, which must all have as many choices; see `Task.read`."""
+        source = open_source("rows", source)
+        rows = super().read(source, columns)
         for number, row in enumerate(rows, 1):
             if len(row["choices"]) != len(rows[0]["choices"]):
                 raise InputError(
-                    f"{path}: record {number}: choices must be {len(rows[0]['choices'])} as in the first, got "
+                    f"{source.name}: record {number}: choices must be {len(rows[0]['choices'])} as in the first, got "
                     f"{len(row['choices'])}."
                 )
         return rows

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +17,7 @@ from distilbert_core.parameters import Head
 from distilbert_core.training import metrics
 from distilbert_core.training.labels import all_labels, as_number, label_id, label_name, label_names
 from distilbert_core.training.metrics import Metrics
+from distilbert_core.training.sources import open_source
 from distilbert_core.training.tasks.base import WEIGHT_COLUMN, Feature, Row, Task
 
 
@@ -47,6 +47,7 @@ class SequenceClassification(_TextTask):
     name = "sequence-classification"
     problem_type = "single_label_classification"
     columns: ClassVar[tuple[str, ...]] = ("text", "label")
+    named = "label"
     metric = "accuracy"
 
     @classmethod
@@ -108,20 +109,22 @@ class MultiLabel(_TextTask):
     name = "multi-label"
     problem_type = "multi_label_classification"
     columns = ("text", "labels")
+    named = "labels"
     metric = "f1_micro"
 
     @classmethod
-    def read(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> list[Row]:
-        """Return the rows of a file, whose labels are lists of names or vectors of booleans; see `Task.read`."""
-        rows = super().read(path, columns)
+    def read(cls, source: Any, columns: Mapping[str, str] | None = None) -> list[Row]:
+        """Return the rows of a source, whose labels are lists of names or vectors of booleans; see `Task.read`."""
+        source = open_source("rows", source)
+        rows = super().read(source, columns)
         lists = [row["labels"] for row in rows]
         vector = next(filter(_is_vector, lists), None)
         if vector is not None:
             for number, labels in enumerate(lists, 1):
                 if not _is_vector(labels) or len(labels) != len(vector):
                     raise InputError(
-                        f"{path}: record {number}: labels must be {len(vector)} booleans in every record as in the "
-                        f"first that has them, got {reprlib.repr(labels)}."
+                        f"{source.name}: record {number}: labels must be {len(vector)} booleans in every record as in "
+                        f"the first that has them, got {reprlib.repr(labels)}."
                     )
             return rows
         repeating = next((number for number, labels in enumerate(lists, 1) if len(set(labels)) < len(labels)), None)
@@ -129,15 +132,16 @@ class MultiLabel(_TextTask):
         if len(sizes) == 1 and min(sizes) > 1 and set().union(*lists) <= {"0", "1"}:
             if repeating is None:
                 raise InputError(
-                    f"{path}: labels are 0 and 1 in every record: as numbers of labels, or as vectors that say of two "
-                    "labels whether a row has them? Write the labels' names, or vectors of booleans: [true, false]."
+                    f"{source.name}: labels are 0 and 1 in every record: as numbers of labels, or as vectors that say "
+                    "of two labels whether a row has them? Write the labels' names, or vectors of booleans: [true, "
+                    "false]."
                 )
             return [{**row, "labels": [label == "1" for label in row["labels"]]} for row in rows]
         if repeating is not None:
             labels = reprlib.repr(lists[repeating - 1])
             raise InputError(
-                f"{path}: record {repeating}: labels must not repeat one, got {labels}. Vectors have 0 or 1 for each "
-                "label, in every record."
+                f"{source.name}: record {repeating}: labels must not repeat one, got {labels}. Vectors have 0 or 1 for "
+                "each label, in every record."
             )
         return rows
 
@@ -149,6 +153,8 @@ class MultiLabel(_TextTask):
             raise InputError(f"labels must be a list of labels, or a text with commas; got {reprlib.repr(labels)}.")
         if labels and all(isinstance(label, bool) for label in labels):
             return labels
+        if labels and all(isinstance(label, float) and label in (0.0, 1.0) for label in labels):
+            return [label == 1.0 for label in labels]
         return [label_name("labels", label) for label in labels]
 
     @classmethod

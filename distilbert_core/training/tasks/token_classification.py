@@ -55,6 +55,7 @@ class TokenClassification(Task):
     name = "token-classification"
     head = Head.TOKEN_CLASSIFICATION
     columns = ("tokens", "labels")
+    named = "labels"
     readers = {".conll": read_conll}  # noqa: RUF012
     metric = "f1"
 
