@@ -19,8 +19,8 @@ from distilbert_core.errors import InputError
 
 _PEFT = "Use the library peft: get_peft_model(model, LoraConfig(...)), PeftModel.from_pretrained(model, folder)."
 
-# Methods of Transformers 4.53's models that are not here, and what to do instead. Without those, such as `generate`, that
-# tools ask for by `hasattr`.
+# Methods of Transformers 4.53's models that are not here, and what to do instead. Without those, such as `generate`,
+# that tools ask for by `hasattr`.
 REFUSED: dict[str, str] = {
     "add_adapter": _PEFT,
     "load_adapter": _PEFT,
@@ -48,13 +48,13 @@ def _refusal(name: str, instead: str) -> Any:
 
 
 def _seen_class(model: Any) -> type:
-    """Return the class of a model: to code inside Transformers one that is a `PreTrainedModel` of Transformers too.
+    """Return the class of a model: to Transformers' Trainer one that is a `PreTrainedModel` of Transformers too.
 
-    Transformers' Trainer saves a configuration beside the weights, and saves tied weights at all, only where
-    `isinstance` says that a model is a `PreTrainedModel`. All other code sees the class itself.
+    Trainer saves a configuration beside the weights, and saves tied weights at all, only where `isinstance` says that
+    a model is a `PreTrainedModel`. All other code sees the class itself.
     """
-    cls, caller = type(model), sys._getframe(1).f_globals.get("__name__", "")
-    return _as_pretrained_model(cls) if caller.partition(".")[0] == "transformers" else cls
+    cls, caller = type(model), sys._getframe(1).f_globals.get("__name__")
+    return _as_pretrained_model(cls) if caller == "transformers.trainer" else cls
 
 
 @cache

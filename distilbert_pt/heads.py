@@ -256,7 +256,7 @@ class DistilBertForMultipleChoice(_ModelWithHead):
         The arguments are those of the other heads, with an axis C after the batch: input_ids [B, C, T],
         inputs_embeds [B, C, T, D], attention_mask and position_ids [B, C, T].
         """
-        choices = choice_count(shape_of(input_ids), shape_of(inputs_embeds))
+        choices = choice_count(*(None if x is None else x.shape for x in (input_ids, inputs_embeds)))
         body = self.distilbert(
             _flatten_choices(input_ids),
             _flatten_choices(attention_mask),

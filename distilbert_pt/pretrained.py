@@ -9,6 +9,7 @@ from typing import Any, Self
 import ml_dtypes
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -36,8 +37,10 @@ def to_array(tensor: Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
-def shape_of(tensor: Tensor | None) -> tuple[int, ...] | None:
-    """Return the shape of a tensor; None if there is no tensor."""
+def shape_of(tensor: Tensor | None) -> tuple[int | None, ...] | None:
+    """Return the shape of a tensor, with None for sizes that a trace leaves open; None if there is no tensor."""
+    if tensor is not None and torch.jit.is_tracing():
+        return (None,) * tensor.ndim
     return None if tensor is None else tuple(tensor.shape)
 
 
@@ -204,6 +207,12 @@ class DistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nn.Module)
         for parameter in self.parameter_table:
             if parameter.tied_to is not None:
                 _put(*self._find(parameter), self.get_parameter(parameter.tied_to))
+        own = None if self.head is not None else self.get_output_embeddings()  # of a user's own
+        if own is not None and self.config.tie_word_embeddings:
+            _put(own, "weight", self.get_input_embeddings().weight)
+            if own.bias is not None and len(own.bias) != len(own.weight):  # the vocabulary has another size now
+                longer = F.pad(own.bias.detach(), (0, len(own.weight) - len(own.bias)))
+                own.bias = nn.Parameter(longer, requires_grad=own.bias.requires_grad)
 
     def _find(self, parameter: Parameter) -> tuple[nn.Module, str]:
         """Return the layer that has a parameter, and the parameter's name in it."""

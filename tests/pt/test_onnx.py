@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from checkpoints import HEADS, random_inputs, save_random, small_config
 from comparison import assert_close
 from conftest import FIXTURES
 from frameworks import FRAMEWORKS
@@ -55,3 +57,27 @@ def test_onnx_is_not_read(tmp_path):
     convert("sst2-tiny", tmp_path / "here", "onnx")
     with pytest.raises(CheckpointError, match=r"model\.onnx cannot be read: ONNX files are only written"):
         open_weights(tmp_path / "here")
+
+
+@pytest.mark.parametrize(("head", "dynamo"), [(Head.TOKEN_CLASSIFICATION, True), *((head, False) for head in HEADS)])
+@pytest.mark.filterwarnings("ignore")  # PyTorch's own, of either exporter
+def test_exporters_of_pytorch_take_the_model_itself(head, dynamo, tmp_path):
+    """Both of them, with names given for axes, as scripts call them."""
+    config = small_config()
+    save_random(tmp_path, config, head)
+    model = FRAMEWORKS["pt"].load(head, tmp_path, dtype="float32")
+    inputs = {name: random_inputs(config, head)[name] for name in ("input_ids", "attention_mask")}
+    axes = {0: "batch", inputs["input_ids"].ndim - 1: "tokens"}
+    outputs = [name for name in type(model(**model_inputs(inputs))).fields if name.endswith(("logits", "hidden_state"))]
+    sizes = {"dynamic_shapes": (axes, axes)} if dynamo else {"dynamic_axes": dict.fromkeys(inputs, axes)}
+    file = tmp_path / "model.onnx"
+    names = {"input_names": [*inputs], "output_names": outputs}
+    torch.onnx.export(model, tuple(model_inputs(inputs).values()), str(file), dynamo=dynamo, **names, **sizes)
+    session = onnxruntime.InferenceSession(file)
+    for part in (slice(None), slice(1)):
+        smaller = {name: array[part, ..., : 5 if part.stop else None] for name, array in inputs.items()}
+        assert_close(run(session, smaller), dict(FRAMEWORKS["pt"].call(model, **smaller)), TOLERANCE)
+
+
+def model_inputs(arrays):
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
