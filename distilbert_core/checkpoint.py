@@ -1,4 +1,4 @@
-"""Checkpoint files: read lazily from one or several safetensors files, written so that they appear whole."""
+"""Checkpoint files: safetensors read lazily, other formats by the conversion; written so that they appear whole."""
 
 from __future__ import annotations
 
@@ -8,17 +8,59 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
+from distilbert_core.conversion import open_checkpoint
 from distilbert_core.errors import CheckpointError
-from distilbert_core.hub import find_file, offline_note, resolve_file
+from distilbert_core.hub import find_file, resolve_file
+
+if TYPE_CHECKING:
+    from distilbert_core.config import DistilBertConfig
+
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # as safetensors spells them
+SPELLINGS = {name: spelling for spelling, name in DTYPES.items()}
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-SHARD_PATTERN = "model-*-of-*.safetensors"
+# What the Hub calls the word embeddings, with and without a head. Under another name, that of another framework or of a
+# model inside another one, they and all other tensors get their names from the conversion.
+WORD_EMBEDDINGS = ("distilbert.embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight")
+WRAPPER = "_orig_mod."  # what torch.compile puts before the names of a module
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of several weight files of a checkpoint to read.
+
+    Attributes:
+        variant: Read model.VARIANT.safetensors in place of model.safetensors, and likewise for other names.
+        use_safetensors: Read safetensors only (True), or other formats only (False).
+        framework: Read the own format of the framework ('tf' or 'flax') that saved the checkpoint, where it has one.
+    """
+
+    variant: str | None = None
+    use_safetensors: bool | None = None
+    framework: str | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether model.safetensors is read wherever there is one."""
+        return self.use_safetensors is not False and self.framework is None
+
+    def file(self, name: str) -> str:
+        """Return the name that a file has in this variant.
+
+        Example:
+            >>> from distilbert_core.checkpoint import Selection
+            >>> Selection(variant="fp16").file("model.safetensors")
+            'model.fp16.safetensors'
+        """
+        stem, dot, suffix = name.rpartition(".")
+        return name if self.variant is None or not dot else f"{stem}.{self.variant}.{suffix}"
 
 
 @dataclass(frozen=True)
@@ -37,21 +79,60 @@ class Checkpoint:
     another over it as all savers here do, leaves them as they are. Only who overwrites the bytes of the file in place
     changes them too.
 
+    What is not safetensors with the Hub's names is read by the conversion, one tensor at a time; see
+    `weight_conversion.reading.open_checkpoint`.
+
     Args:
-        source: A folder, an embedded model, or a Hub id.
-        framework: What `read` returns: 'np' for NumPy arrays, 'pt' for PyTorch tensors that share the file's memory.
+        source: A folder, a weight file, an embedded model, or a Hub id.
+        framework: What `read` returns: 'np' for NumPy arrays, 'pt' for PyTorch tensors that share the file's memory
+            (of other formats, arrays that are contiguous and writable).
+        selection: Which of several weight files to read.
         **where: As in `distilbert_core.hub.find_file`.
 
+    Attributes:
+        folder: The folder or the Hub id that the files beside the weights are in.
+        entries: The tensors by name.
+        metadata: What safetensors files say beside that.
+        paths: The files that it is read from.
+        dropped: What else there is, of which nothing can be loaded into a model, in words.
+
     Raises:
-        CheckpointError: There are no safetensors files, one is damaged, or a shard is missing.
+        CheckpointError: There are no weights, a file is damaged, or a shard is missing.
     """
 
-    def __init__(self, source: str | Path, framework: str = "np", **where: Any):
-        self._files: dict[Path, Any] = {}
+    def __init__(
+        self, source: str | Path, framework: str = "np", selection: Selection | None = None, **where: Any
+    ) -> None:
+        self.folder: str | Path = Path(source).parent if Path(source).is_file() else source
         self.entries: dict[str, Entry] = {}
         self.metadata: dict[str, str] = {}
-        for path, names in _weight_files(source, where).items():
+        self._own_config: Callable[[], DistilBertConfig | None] = lambda: None
+        self.paths: list[Path] = []
+        self.dropped: list[str] = []
+        self._readers: dict[str, Callable[[], Any]] = {}
+        selection = selection or Selection()
+        for path, names in _weight_files(source, selection, where).items():
             self._open(path, names, framework)
+        if not self.entries or not self._has_own_names():
+            self._convert(source, framework, selection, where)
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Any]) -> Self:
+        """Return arrays by name, of any framework on the CPU, as if they were stored; each is copied when it is read.
+
+        Raises:
+            CheckpointError: One of them is not an array.
+        """
+        found = cls.__new__(cls)
+        found.folder, found.metadata, found.paths, found.dropped = "", {}, [], []
+        found.entries, found._readers, found._own_config = {}, {}, lambda: None
+        for name, array in arrays.items():
+            if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+                raise CheckpointError(f"state_dict must hold arrays by name, got a {type(array).__name__} as {name!r}.")
+            dtype = str(getattr(array.dtype, "name", array.dtype)).removeprefix("torch.")
+            found.entries[name] = Entry(tuple(array.shape), SPELLINGS.get(dtype, dtype), Path("state_dict"))
+            found._readers[name] = partial(_copy, array)
+        return found
 
     def _open(self, path: Path, names: set[str] | None, framework: str) -> None:
         from safetensors import SafetensorError, safe_open
@@ -65,10 +146,34 @@ class Checkpoint:
             for name in stored if names is None else names:
                 tensor = file.get_slice(name)
                 self.entries[name] = Entry(tuple(tensor.get_shape()), tensor.get_dtype(), path)
+                self._readers[name] = partial(file.get_tensor, name)
         except (SafetensorError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}).") from error
         self.metadata |= file.metadata() or {}
-        self._files[path] = file
+        self.paths.append(path)
+
+    def _has_own_names(self) -> bool:
+        """Return whether the names are the Hub's, as far as they are of a DistilBERT."""
+        if any(name in self.entries for name in WORD_EMBEDDINGS):
+            return not any(WRAPPER in name for name in self.entries)
+        return not any("word_embeddings" in name for name in self.entries)
+
+    def _convert(self, source: str | Path, framework: str, selection: Selection, where: Mapping[str, Any]) -> None:
+        """Open a checkpoint of another format, or with other names."""
+        opened = open_checkpoint(source, selection, **where)
+        self.folder, self._own_config = opened.folder, opened.config
+        self.entries, self._readers, self.dropped = {}, {}, opened.dropped()
+        folders = [path for path in opened.paths if path.is_dir()]
+        self.paths = [path for path in opened.paths if path not in folders]
+        self.paths += [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+        for name, tensor in opened.tensors().items():
+            dtype = SPELLINGS.get(tensor.dtype, tensor.dtype)
+            self.entries[name] = Entry(tensor.shape, dtype, Path(tensor.where.rpartition(": ")[0]))
+            self._readers[name] = partial(_writable, tensor.read) if framework == "pt" else tensor.read
+
+    def config(self) -> DistilBertConfig | None:
+        """Return the configuration, where it is not that of config.json."""
+        return self._own_config()
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -77,20 +182,33 @@ class Checkpoint:
 
     def read(self, name: str) -> Any:
         """Return the tensor called `name`."""
-        return self._files[self.entries[name].path].get_tensor(name)
+        return self._readers[name]()
 
 
-def _weight_files(source: str | Path, where: Mapping[str, Any]) -> dict[Path, set[str] | None]:
-    """Return the weight files of a checkpoint, each with the names to take from it (None: all)."""
-    single = find_file(source, WEIGHTS_FILE, **where)
+def _copy(array: Any) -> Any:
+    """Return a copy of an array: a tensor of PyTorch stays one."""
+    return array.detach().clone() if hasattr(array, "detach") else np.array(array)
+
+
+def _writable(read: Callable[[], np.ndarray]) -> np.ndarray:
+    return np.require(read(), requirements=["C", "W"])
+
+
+def _weight_files(source: str | Path, selection: Selection, where: Mapping[str, Any]) -> dict[Path, set[str] | None]:
+    """Return the safetensors files of a checkpoint, each with the names to take from it (None: all).
+
+    There are none where another format is to be read.
+    """
+    if Path(source).is_file():
+        return {Path(source): None} if Path(source).suffix == ".safetensors" else {}
+    if not selection.is_plain:
+        return {}
+    single = find_file(source, selection.file(WEIGHTS_FILE), **where)
     if single is not None:
         return {single: None}
-    index = find_file(source, INDEX_FILE, **where)
+    index = find_file(source, selection.file(INDEX_FILE), **where)
     if index is None:
-        raise CheckpointError(
-            f"{source} has neither {WEIGHTS_FILE} nor {INDEX_FILE}{offline_note(source, where)}. Weights in another "
-            "format must be converted first: distilbert convert SOURCE FOLDER."
-        )
+        return {}
     try:
         weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards: dict[str, set[str]] = {}
@@ -195,6 +313,7 @@ def save_checkpoint(
     arrays: Mapping[str, np.ndarray],
     files: Mapping[str, bytes],
     max_shard_size: int | str = "5GB",
+    variant: str | None = None,
 ) -> None:
     """Write arrays as safetensors, one file or several, together with other files, in the Hub's layout.
 
@@ -204,22 +323,28 @@ def save_checkpoint(
         files: Content of other files by name, e.g. config.json.
         max_shard_size: Largest size of one weight file, in bytes or as a text ('5GB'). A larger checkpoint is split
             and gets an index.
+        variant: Write model.VARIANT.safetensors in place of model.safetensors.
 
     Raises:
         OSError: The disk is full, or the folder may not be written to. What was there is then unchanged.
     """
     shards = list(split_by_size(arrays, parse_size(max_shard_size)))
-    if len(shards) == 1:
-        names = [WEIGHTS_FILE]
-    else:
-        names = [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
+    file = Selection(variant).file
+    names = [file(WEIGHTS_FILE)]
+    if len(shards) > 1:
+        stem, _, suffix = file(WEIGHTS_FILE).rpartition(".")
+        names = [f"{stem}-{number:05d}-of-{len(shards):05d}.{suffix}" for number in range(1, len(shards) + 1)]
     writers: dict[str, bytes | Callable[[Path], None]] = {
-        file: _weights_writer({name: arrays[name] for name in shard}) for file, shard in zip(names, shards, strict=True)
+        name: _weights_writer({entry: arrays[entry] for entry in shard})
+        for name, shard in zip(names, shards, strict=True)
     }
     if len(shards) > 1:
         total_size = sum(array.nbytes for array in arrays.values())
-        writers[INDEX_FILE] = render_index(dict(zip(names, shards, strict=True)), total_size)
-    replace_files(folder, {**writers, **files}, obsolete=_old_weight_files(Path(folder).expanduser()))
+        writers[file(INDEX_FILE)] = render_index(dict(zip(names, shards, strict=True)), total_size)
+    old = [file(WEIGHTS_FILE), file(INDEX_FILE)]
+    stem = file(WEIGHTS_FILE).rpartition(".")[0]
+    old += [path.name for path in Path(folder).expanduser().glob(f"{stem}-*-of-*.safetensors")]
+    replace_files(folder, {**writers, **files}, obsolete=old)
 
 
 def _weights_writer(arrays: dict[str, np.ndarray]) -> Callable[[Path], None]:
@@ -257,7 +382,3 @@ def render_index(shards: Mapping[str, Iterable[str]], total_size: int) -> bytes:
     weight_map = {name: file for file, names in shards.items() for name in names}
     index = {"metadata": {"total_size": total_size}, "weight_map": weight_map}
     return (json.dumps(index, indent=2, sort_keys=True) + "\n").encode()
-
-
-def _old_weight_files(folder: Path) -> list[str]:
-    return [WEIGHTS_FILE, INDEX_FILE, *(path.name for path in folder.glob(SHARD_PATTERN))]

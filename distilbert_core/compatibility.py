@@ -1,13 +1,17 @@
 """Arguments that scripts for Transformers have: which values ask for nothing special here, and what to do otherwise.
 
-One table for each public function; `accept` takes the arguments of a table out of the rest.
+One table for each public function; `accept` takes the arguments of a table out of the rest. Arguments that have
+another name here get it by `renames`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -54,50 +58,141 @@ def accept(arguments: Mapping[str, Any], table: Mapping[str, Accepted]) -> dict[
     return {name: value for name, value in arguments.items() if name not in table}
 
 
-def either(**arguments: Any) -> Any:
-    """Return the value of an argument that has several names, given under one of them.
+def accept_only(arguments: Mapping[str, Any], table: Mapping[str, Accepted], function: str) -> None:
+    """Raise TypeError for arguments that are not in a table, or do ask for something special; see `accept`."""
+    for name in accept(arguments, table):
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
-    Raises:
-        TypeError: It is given under no name, or under more than one.
+
+def renames(**names: str) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Return a decorator by which a function also takes arguments under the names that Transformers gives them.
+
+    Args:
+        **names: The name here of each name there.
 
     Example:
-        >>> from distilbert_core.compatibility import either
-        >>> either(source="sst2-tiny", pretrained_model_name_or_path=None)
-        'sst2-tiny'
+        >>> from distilbert_core.compatibility import renames
+        >>> @renames(save_directory="folder")
+        ... def save(folder):
+        ...     return folder
+        >>> save("out"), save(save_directory="out")
+        ('out', 'out')
     """
-    given = [value for value in arguments.values() if value is not None]
-    if len(given) != 1:
-        raise TypeError(f"Give {' or '.join(arguments)}, one of them; got {len(given)}.")
-    return given[0]
 
+    def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
+        @wraps(function)
+        def renamed(*args: Any, **kwargs: Any) -> Result:
+            for theirs in names.keys() & kwargs.keys():
+                value, ours = kwargs.pop(theirs), names[theirs]
+                if kwargs.setdefault(ours, value) is not value:
+                    raise TypeError(f"{theirs} and {ours} are one argument: give one of them.")
+            return function(*args, **kwargs)
+
+        return renamed
+
+    return decorate
+
+
+def one_device(device_map: Any) -> Any:
+    """Return the one device that a `device_map` of Transformers names, 'auto' where it leaves the choice.
+
+    Raises:
+        TypeError: It spreads a model over several devices.
+
+    Example:
+        >>> from distilbert_core.compatibility import one_device
+        >>> one_device({"": "cuda:0"}), one_device("balanced"), one_device("cpu")
+        ('cuda:0', 'auto', 'cpu')
+    """
+    if isinstance(device_map, str) and device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
+        return "auto"
+    if not isinstance(device_map, Mapping):
+        return device_map
+    devices = list(device_map.values())
+    if not devices or any(device != devices[0] for device in devices) or devices[0] == "disk":
+        raise TypeError(f"device_map must name one device, as a model is not spread over several, got {device_map!r}.")
+    return devices[0]
+
+
+_NO_CODE = "Only weights are read: no code of a checkpoint is run."
+_ONE_DEVICE = "A model is on one device: give device, or device_map with one."
+_QUANTIZE = (
+    "Quantize the loaded model by its framework: torch.ao or bitsandbytes' layers, keras.Model.quantize, or "
+    "distilbert convert --to onnx-int8."
+)
+_PROXIES = "Set HTTP_PROXY and HTTPS_PROXY in the environment."
+_ADAPTERS = "Give the adapter's own folder or Hub id: its base is loaded, and the adapter added to it."
+
+# Of everything that may fetch files from the Hub.
+FETCHING: dict[str, Accepted] = {
+    "trust_remote_code": Accepted(),  # a permission that is not used
+    "resume_download": Accepted(),
+    "mirror": Accepted(),
+    "proxies": Accepted((None, {}), _PROXIES),
+    "local_dir": Accepted((None,), "Give cache_dir, or download with `hf download`."),
+    "_from_auto": Accepted(),
+    "_from_pipeline": Accepted(),
+    "_commit_hash": Accepted(),
+    "user_agent": Accepted(),
+}
 
 # Of `from_pretrained` of models.
-LOADING: dict[str, Accepted] = {
+LOADING: dict[str, Accepted] = FETCHING | {
     "from_pt": Accepted(),  # every framework opens every format
-    "from_tf": Accepted(),
-    "from_flax": Accepted(),
+    "weights_only": Accepted(),  # they always are
+    "low_cpu_mem_usage": Accepted(),  # parameters are never made twice
+    "_fast_init": Accepted(),
+    "tf_to_pt_weight_rename": Accepted(),  # every known name is understood
+    "load_weight_prefix": Accepted(),
+    "attn_implementation": Accepted(("eager", "sdpa", None), "Keras and Flax models choose it at each call."),
+    "max_memory": Accepted((None,), _ONE_DEVICE),
+    "offload_folder": Accepted((None,), _ONE_DEVICE),
+    "offload_state_dict": Accepted((False, None), _ONE_DEVICE),
+    "offload_buffers": Accepted((False, None), _ONE_DEVICE),
+    "tp_plan": Accepted((None,), _ONE_DEVICE),
+    "tp_size": Accepted((None,), _ONE_DEVICE),
+    "device_mesh": Accepted((None,), _ONE_DEVICE),
+    "quantization_config": Accepted((None,), _QUANTIZE),
+    "load_in_8bit": Accepted((False, None), _QUANTIZE),
+    "load_in_4bit": Accepted((False, None), _QUANTIZE),
+    "gguf_file": Accepted((None,), "Take the checkpoint that the GGUF file was made from."),
+    "adapter_kwargs": Accepted((None, {}), _ADAPTERS),
+    "adapter_name": Accepted((None, "default"), _ADAPTERS),
+    "generation_config": Accepted((None,), "DistilBERT does not generate."),
+    "use_kernels": Accepted((False, None), "There are no kernels to fetch."),
+    "key_mapping": Accepted((None, {}), "Rename the entries, and give them as state_dict."),
 }
 
 # Of `save_pretrained` of models.
-SAVING: dict[str, Accepted] = {}
+SAVING: dict[str, Accepted] = {
+    "save_function": Accepted(),  # safetensors are written in any case, as there
+    "save_peft_format": Accepted(),
+    "saved_model": Accepted((False, None), "Call model.export(FOLDER) for a SavedModel."),
+    "signatures": Accepted((None,), "Call model.export(FOLDER, input_signature=...) for a SavedModel."),
+    "version": Accepted(),
+    "tags": Accepted((None, []), "Write them into the README.md of the repository."),
+    "ignore_metadata_errors": Accepted(),
+    "use_temp_dir": Accepted(),
+}
+
+# Of `from_pretrained` and `from_dict` of configurations.
+CONFIGURING: dict[str, Accepted] = FETCHING | {
+    "gguf_file": LOADING["gguf_file"],
+    "_configuration_file": Accepted((None, "config.json"), "Give the path of the file as the source."),
+}
 
 # Of `from_pretrained` of tokenizers, of their calls, and of the rest of their methods.
 _NO_CHAT = "DistilBERT is not a chat model."
-TOKENIZER_LOADING: dict[str, Accepted] = {
+TOKENIZER_LOADING: dict[str, Accepted] = FETCHING | {
     "use_fast": Accepted(),  # the class says which, and both give the same
     "from_slow": Accepted(),
-    "trust_remote_code": Accepted((False, None), "No code of a checkpoint is run."),
-    "use_auth_token": Accepted((None,), "Give token=."),
-    "resume_download": Accepted((None, False, True)),
-    "proxies": Accepted((None,), "Set HTTPS_PROXY in the environment."),
+    "use_auth_token": Accepted((None,), "Give token."),
     "gguf_file": Accepted((None,), "Give vocab.txt or tokenizer.json."),
     "add_prefix_space": Accepted((False, None), "WordPiece has no tokens that begin with a space."),
     "processor_class": Accepted((None,), "DistilBERT has no processor."),
     "chat_template": Accepted((None,), _NO_CHAT),
     "extra_special_tokens": Accepted((None, {}), "Give additional_special_tokens, a list."),
-    "_from_auto": Accepted(),
-    "_from_pipeline": Accepted(),
-    "_commit_hash": Accepted(),
+    "max_len": Accepted((None,), "Give model_max_length."),
 }
 TOKENIZER_SAVING: dict[str, Accepted] = {
     "push_to_hub": Accepted((False, None), "Save the tokenizer, and upload the folder: hf upload REPOSITORY FOLDER."),
@@ -115,4 +210,16 @@ TOKENIZER_DECODING: dict[str, Accepted] = {
 }
 
 # Of `pipeline` and of calls of pipelines.
-PIPELINES: dict[str, Accepted] = {}
+PIPELINES: dict[str, Accepted] = {
+    **dict.fromkeys(
+        ("feature_extractor", "image_processor", "processor"), Accepted((None,), "DistilBERT reads texts only.")
+    ),
+    "modelcard": Accepted((None,), "No model card is written."),
+    "args_parser": Accepted((None,), "Derive a class from the pipeline's, and give it a method read."),
+    "trust_remote_code": Accepted((False, None), "No code of a checkpoint is run."),
+    "binary_output": Accepted((False, None), "Results are Python's own objects; pickle them."),
+    "num_workers": Accepted(),  # the tokenizer has threads of its own
+    "padding": Accepted(),  # no result depends on padding
+    "offset_mapping": Accepted((None,), "Places in a text are those of the tokenizer."),
+    "return_token_type_ids": Accepted((False, None), "DistilBERT has no token types."),
+}

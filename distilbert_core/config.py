@@ -448,6 +448,22 @@ class DistilBertConfig:
         return f"DistilBertConfig({', '.join(f'{k}={v!r}' for k, v in self.to_dict().items())})"
 
 
+def as_config(config: Any) -> DistilBertConfig:
+    """Return a configuration that is given as one, as a dict of its fields, or as a folder, a file or a Hub id.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    if isinstance(config, DistilBertConfig):
+        return config
+    if isinstance(config, str | Path):
+        return DistilBertConfig.from_pretrained(config)
+    fields = config.to_dict() if hasattr(config, "to_dict") else config
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"config must be a DistilBertConfig, a dict, or a path, got a {type(config).__name__}.")
+    return DistilBertConfig.from_dict(fields)
+
+
 _ABSENT = object()
 _OWN_FIELDS = {  # DistilBERT's own fields, which may be given by position, with their defaults
     name: parameter.default

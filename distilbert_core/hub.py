@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ def split_hub_options(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
     """Split keyword arguments into those that say where to look, and the rest."""
     where = {name: value for name, value in kwargs.items() if name in HUB_OPTIONS}
     return where, {name: value for name, value in kwargs.items() if name not in HUB_OPTIONS}
+
+
+PUSHING = frozenset(
+    {"repo_id", "token", "private", "commit_message", "commit_description", "create_pr", "revision"}
+)  # arguments of `push_to_hub` that `save_pretrained` takes too
 
 
 def local_folder(source: str | Path) -> Path | None:
@@ -136,3 +142,84 @@ def resolve_file(source: str | Path, name: str, **where: Any) -> Path:
     if path is None:
         raise CheckpointError(f"{source} has no file {name}{offline_note(source, where)}.")
     return path
+
+
+class PushToHub:
+    """What has `save_pretrained`, and can be uploaded."""
+
+    def save_pretrained(self, folder: str | Path, **kwargs: Any) -> Any:
+        """Write the files of this object into a folder."""
+        raise NotImplementedError
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Upload what `save_pretrained` writes to a repository of the Hub, which is made if it is not there.
+
+        Args:
+            repo_id: 'name/model', or 'model' in your own namespace.
+            commit_message: Title of the commit.
+            commit_description: Its text.
+            private: Whether a new repository is private; as your account has it if left out.
+            token: To log in by; that of `hf auth login` if left out.
+            revision: Branch to commit to, which is made if it is not there; 'main' if left out.
+            create_pr: Open a pull request in place of a commit.
+            **kwargs: Of `save_pretrained`.
+
+        Returns:
+            What `huggingface_hub.upload_folder` returns: the commit.
+
+        Raises:
+            Exception: Of `huggingface_hub`: the Hub cannot be reached, or does not let you in.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, **kwargs)
+            return upload(
+                folder,
+                repo_id,
+                type(self).__name__,
+                commit_message=commit_message,
+                commit_description=commit_description,
+                private=private,
+                token=token,
+                revision=revision,
+                create_pr=create_pr,
+            )
+
+
+def upload(
+    folder: str | Path,
+    repo_id: str,
+    what: str,
+    *,
+    commit_message: str | None = None,
+    commit_description: str | None = None,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+) -> Any:
+    """Upload a folder to a repository of the Hub; `what` names it in the commit. See `PushToHub.push_to_hub`."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    if revision is not None and not revision.startswith("refs/"):
+        api.create_branch(repo_id, branch=revision, exist_ok=True)
+    return api.upload_folder(
+        repo_id=repo_id,
+        folder_path=folder,
+        commit_message=commit_message or f"Upload {what}",
+        commit_description=commit_description,
+        revision=revision,
+        create_pr=create_pr,
+    )

@@ -15,14 +15,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from distilbert_core.backends import BACKENDS
-from distilbert_core.checkpoint import Checkpoint, Entry, save_checkpoint
-from distilbert_core.config import CONFIG_FILE, DistilBertConfig
+from distilbert_core.checkpoint import DTYPES, Checkpoint, Entry, Selection, save_checkpoint
+from distilbert_core.compatibility import LOADING, SAVING, accept, one_device, renames
+from distilbert_core.config import CONFIG_FILE, DistilBertConfig, as_config
+from distilbert_core.conversion import save_native
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
-from distilbert_core.hub import split_hub_options
+from distilbert_core.hub import PUSHING, PushToHub, split_hub_options, upload
 from distilbert_core.inputs import choose
 from distilbert_core.parameters import BODY, Head, Kind, Parameter, parameter_table, sinusoidal_table
-
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # as safetensors spells them
 
 # What old files call the scale and shift of a LayerNorm.
 _OLD_LEAVES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
@@ -110,7 +110,7 @@ def _entry_names(name: str) -> Iterable[str]:
                 yield prefixed.removesuffix(new) + old
 
 
-class PretrainedModel:
+class PretrainedModel(PushToHub):
     """What all models of all backends can do with checkpoints, vocabularies and heads."""
 
     base_model_prefix: ClassVar[str] = BODY
@@ -263,13 +263,18 @@ class PretrainedModel:
         return stored + [Parameter(path, tuple(found.shape), Kind.OTHER) for path, found in variables.items()]
 
     @classmethod
+    @renames(pretrained_model_name_or_path="source", use_auth_token="token")
     def from_pretrained(
         cls,
-        source: str | Path,
+        source: str | Path | None,
         *,
-        config: DistilBertConfig | None = None,
+        config: Any = None,
         dtype: Any = None,
         device: Any = None,
+        device_map: Any = None,
+        state_dict: Mapping[str, Any] | None = None,
+        variant: str | None = None,
+        use_safetensors: bool | None = None,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
         **kwargs: Any,
@@ -278,18 +283,29 @@ class PretrainedModel:
 
         Args:
             source: A folder with config.json and model.safetensors (or shards with an index), the name of an embedded
-                model ('sst2-tiny'), or a Hub id.
-            config: Configuration to use in place of the checkpoint's.
+                model ('sst2-tiny'), or a Hub id. It may hold any other format that is read, such as pytorch_model.bin,
+                tf_model.h5, flax_model.msgpack, what Orbax wrote, or an adapter of peft (docs/conversion.md): each
+                array is converted when its turn comes. Or one weight file, with config.json beside it. None with
+                `config` and `state_dict`.
+            config: Configuration to use in place of the checkpoint's: an object, a dict of its fields, a folder, a path
+                of a config.json, or a Hub id.
             dtype: Dtype of the parameters, 'float64', 'float32', 'bfloat16', 'float16', or 'auto' for the
                 checkpoint's; float32 if left out. In Flax it is the computation's, and the parameters stay in float32
                 unless `param_dtype` says otherwise; 'auto' is for both.
             device: Where to put them, as the framework names it.
+            device_map: The same as Transformers has it: one device, {'': device}, or 'auto' for the fastest.
+            state_dict: Arrays by name to use in place of the checkpoint's.
+            variant: Read model.VARIANT.safetensors ('fp16', say) in place of model.safetensors.
+            use_safetensors: Read safetensors only (True), or other formats only (False).
             ignore_mismatched_sizes: Freshly initialise parameters whose shape differs from the checkpoint's, such
                 as a classifier for another number of labels.
-            output_loading_info: Also return a dict with 'missing_keys', 'unexpected_keys' and 'mismatched_keys'.
+            output_loading_info: Also return a dict with 'missing_keys', 'unexpected_keys', 'mismatched_keys' and
+                'error_msgs'.
             **kwargs: Where to look (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
                 `subfolder`), fields of the configuration to replace (`num_labels=5`), options of the backend, and
-                `torch_dtype`: the dtype of the parameters in every framework.
+                `torch_dtype`: the dtype of the parameters in every framework. `from_tf=True` and `from_flax=True` read
+                the own format of that framework where there are several. What else Transformers takes is in
+                `distilbert_core.compatibility.LOADING`.
 
         Returns:
             The model, ready for inference; with `output_loading_info` (model, info).
@@ -298,7 +314,7 @@ class PretrainedModel:
             CheckpointError: The checkpoint is not there, is damaged, lacks a parameter of the body, or has one of
                 another shape.
             ConfigError: The configuration is impossible.
-            TypeError: A keyword is unknown.
+            TypeError: A keyword is unknown, or has a value that would have an effect in Transformers and has none here.
 
         Warns:
             CheckpointWarning: Names the parameters that are new, and the entries that were not used.
@@ -306,12 +322,24 @@ class PretrainedModel:
         where, kwargs = split_hub_options(kwargs)
         options = {name: kwargs.pop(name) for name in cls._options & kwargs.keys()}
         stored_dtypes = [kwargs.pop("torch_dtype", None), options.pop("param_dtype", None)]
-        if config is None:
-            config = DistilBertConfig.from_pretrained(source, **where, **kwargs)
+        framework = next((name for name in ("tf", "flax") if kwargs.pop(f"from_{name}", False)), None)
+        kwargs.pop("from_tf", None), kwargs.pop("from_flax", None)
+        kwargs = accept(kwargs, LOADING)
+        if device_map is not None:
+            device = cls._device_of(device_map, device)
+        if state_dict is not None:
+            checkpoint = Checkpoint.of_arrays(state_dict)
+        elif source is not None:
+            checkpoint = Checkpoint(source, cls._reader, Selection(variant, use_safetensors, framework), **where)
         else:
-            config = config.updated(**kwargs)
-        config.name_or_path = str(source)
-        checkpoint = Checkpoint(source, cls._reader, **where)
+            raise InputError("Give source: a folder, a weight file or a Hub id; or config and state_dict.")
+        given = checkpoint.config() if config is None else as_config(config)
+        if given is not None:
+            config = given.updated(**kwargs)
+        else:
+            config = DistilBertConfig.from_pretrained(checkpoint.folder or source, **where, **kwargs)
+        if source is not None:
+            config.name_or_path = str(source)
         table: Sequence[Parameter] = parameter_table(config, cls.head)
         report = LoadingReport.of(table, checkpoint.shapes)
         if not cls._is_derived():  # else only an instance can tell what it has
@@ -336,16 +364,47 @@ class PretrainedModel:
                 continue
             model._set_array(parameter, array, device)
         model.tie_weights()
-        _warn(cls, source, fresh, _untied(report, table, checkpoint) + report.unexpected)
+        _warn(cls, source, fresh, _untied(report, table, checkpoint) + report.unexpected + checkpoint.dropped)
         if not output_loading_info:
             return model
         return model, {
             "missing_keys": report.missing,
             "unexpected_keys": report.unexpected,
             "mismatched_keys": report.mismatched,
+            "error_msgs": [],  # whatever is wrong is raised
         }
 
-    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str = "5GB") -> None:
+    @classmethod
+    def _device_of(cls, device_map: Any, device: Any) -> Any:
+        """Return the device that `device_map` names, as this framework names it; None where it has its own choice."""
+        found = one_device(device_map)
+        if device is not None and found != device:
+            raise TypeError(f"device_map and device are one argument, got {device_map!r} and {device!r}.")
+        return cls._named_device(found)
+
+    @classmethod
+    def _named_device(cls, device: Any) -> Any:
+        """Return a device that is given as PyTorch names it: 'cuda:1', 1, or 'auto' for the fastest."""
+        if isinstance(device, int):
+            return f"gpu:{device}"
+        if device == "auto":
+            return None  # Keras and JAX use an accelerator where there is one
+        return device.replace("cuda", "gpu") if isinstance(device, str) else device
+
+    @renames(save_directory="folder", use_auth_token="token")
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        max_shard_size: int | str = "5GB",
+        variant: str | None = None,
+        state_dict: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        is_main_process: bool = True,
+        safe_serialization: bool | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> None:
         """Write config.json and model.safetensors, as the Hub has them and every backend reads them.
 
         Parameters and other state that a user added are written too, under their paths of attributes; a class that
@@ -355,17 +414,81 @@ class PretrainedModel:
         Args:
             folder: Destination; made if it is not there.
             max_shard_size: Split weights that are larger than this, in bytes or as a text ('5GB').
+            variant: Write model.VARIANT.safetensors ('fp16', say) in place of model.safetensors.
+            state_dict: Arrays by name to write in place of the model's: all that a checkpoint holds.
+            params: The same as a nested dict like `params`, of Flax models.
+            is_main_process: False in all processes but one; then nothing is written.
+            safe_serialization: False writes the format that Transformers 4 wrote so for this framework
+                (pytorch_model.bin, tf_model.h5, flax_model.msgpack) in place of model.safetensors.
+            push_to_hub: Also upload the files; see the method of this name. The repository is `repo_id`, or what the
+                folder is called.
+            **kwargs: Of `push_to_hub`. What else Transformers takes is in `distilbert_core.compatibility.SAVING`.
 
         Raises:
             ConfigError: The configuration holds a function, which cannot be written.
-            InputError: A layer was replaced or wrapped, so that the class could not load what was written.
+            InputError: A layer was replaced or wrapped, so that the class could not load what was written; or
+                `state_dict` or `params` lack a parameter, or have one of another shape.
             OSError: The disk is full, or the folder may not be written to.
+            TypeError: A keyword is unknown.
         """
-        arrays = {parameter.name: self._get_array(parameter) for parameter in self._stored_parameters()}
+        kwargs = accept(kwargs, SAVING)
+        hub = {name: kwargs.pop(name) for name in PUSHING & kwargs.keys()}
+        if kwargs:
+            raise TypeError(f"Unknown keyword argument(s): {', '.join(sorted(kwargs))}.")
+        if not is_main_process:
+            return
+        if params is not None:
+            if not hasattr(self, "with_params"):
+                raise TypeError("params is an argument of Flax models; give state_dict, arrays by name.")
+            self.with_params(params).save_pretrained(
+                folder, max_shard_size=max_shard_size, variant=variant, safe_serialization=safe_serialization
+            )
+        else:
+            self._save(folder, max_shard_size, variant, state_dict, safe_serialization is not False)
+        if push_to_hub:
+            name = hub.pop("repo_id", Path(folder).expanduser().absolute().name)
+            upload(folder, name, "model", **hub)
+
+    def _save(
+        self,
+        folder: str | Path,
+        max_shard_size: int | str,
+        variant: str | None,
+        state_dict: Mapping[str, Any] | None,
+        safe_serialization: bool,
+    ) -> None:
+        if state_dict is not None:
+            arrays = self._given_arrays(state_dict)
+        else:
+            arrays = {parameter.name: self._get_array(parameter) for parameter in self._stored_parameters()}
         dtype = next(iter(arrays.values())).dtype.name
         architecture = type(self).__name__ if self.head is None else self.head.architecture
         config = self.config.updated(architectures=[architecture], torch_dtype=dtype)
-        save_checkpoint(folder, arrays, {CONFIG_FILE: config.to_json_string().encode()}, max_shard_size)
+        if safe_serialization:
+            files = {CONFIG_FILE: config.to_json_string().encode()}
+            save_checkpoint(folder, arrays, files, max_shard_size, variant)
+        elif self.head is None or self._is_derived():
+            raise InputError("Layers of your own are written to model.safetensors only: leave out safe_serialization.")
+        else:
+            save_native(folder, self._framework, config, self.head, arrays, max_shard_size, variant)
+
+    def _given_arrays(self, state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Return the arrays of a checkpoint that a caller gives, without those of tied parameters.
+
+        Raises:
+            InputError: A parameter is missing, or has another shape.
+        """
+        tied = {parameter.name for parameter in self.parameter_table if parameter.tied_to is not None}
+        given = {name: value for name, value in state_dict.items() if name not in tied}
+        shapes = {name: tuple(getattr(value, "shape", ())) for name, value in given.items()}
+        wrong = [p.name for p in self.parameter_table if p.name not in tied and shapes.get(p.name) != p.shape]
+        if wrong:
+            raise InputError(f"state_dict lacks parameters, or has them in another shape: {_names(wrong)}.")
+        return {name: self._as_array(value) for name, value in given.items()}
+
+    def _as_array(self, value: Any) -> np.ndarray:
+        """Return a caller's array, of this framework or NumPy's, as NumPy has it."""
+        return np.asarray(value)
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None) -> Any:
         """Give the vocabulary another size, and return the word embeddings; the projector of a masked-LM head follows.
@@ -527,7 +650,7 @@ def _warn(cls: type[PretrainedModel], source: Any, fresh: list[str], unused: lis
     if unused:
         parts.append(f"in the checkpoint but not used: {', '.join(unused)}")
     if parts:
-        warnings.warn(f"{cls.__name__} from {source}: " + "; ".join(parts) + ".", CheckpointWarning, stacklevel=3)
+        warnings.warn(f"{cls.__name__} from {source}: " + "; ".join(parts) + ".", CheckpointWarning, stacklevel=4)
 
 
 def _names(names: list[str], separator: str = ", ", most: int = 8) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.checkpoint import parse_size, render_index, replace_files, split_by_size
-from distilbert_core.config import CONFIG_FILE
+from distilbert_core.checkpoint import Selection, parse_size, render_index, replace_files, split_by_size
+from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
 from distilbert_core.parameters import Head, parameter_table
 from weight_conversion.companions import TOKENIZER_FILES, file_notes, find_modules, unused_files
@@ -157,6 +157,45 @@ def add_weights(files: Files, format: Format, weights: Weights, stored: Mapping[
     }
     index = render_index(dict(zip(names, shards, strict=True)), sum(tensor.nbytes for tensor in stored.values()))
     return files | {format.index: index}
+
+
+NATIVE = {"torch": "bin", "keras": "h5", "flax": "msgpack"}  # framework -> what Transformers 4 saved of it
+
+
+def save_native(
+    folder: str | Path,
+    framework: str,
+    config: DistilBertConfig,
+    head: Head,
+    arrays: Mapping[str, np.ndarray],
+    max_shard_size: int | str,
+    variant: str | None = None,
+) -> None:
+    """Write a model in the format that Transformers 4 had for a framework; the core asks for this function by name.
+
+    Args:
+        folder: Destination; made if it is not there. Older weight files in it are removed.
+        framework: 'torch', 'keras' or 'flax'.
+        config: Configuration.
+        head: What stands on the body.
+        arrays: By canonical name.
+        max_shard_size: Split weights that are larger than this, in bytes or as a text ('5GB').
+        variant: As in `Selection`.
+
+    Raises:
+        CheckpointError: The format cannot hold the arrays' dtype, or a library is missing.
+    """
+    named = FORMATS[NATIVE[framework]]
+    is_split = variant is None  # an index has no variant here
+    format = replace(named, file=Selection(variant).file(named.file), split=is_split)
+    tensors = {
+        name: Tensor(array.shape, array.dtype.name, partial(np.asarray, array), name) for name, array in arrays.items()
+    }
+    weights = Weights(config, head, tensors)
+    files: Files = {CONFIG_FILE: config.to_json_string().encode()}
+    files = add_weights(files, format, weights, _place(format, weights), parse_size(max_shard_size))
+    kept = [*files, *TOKENIZER_FILES]
+    replace_files(folder, files, obsolete=obsolete_files(Path(folder).expanduser(), kept))
 
 
 def _writer(write: Callable[..., None], tensors: Mapping[str, Tensor], head: Head) -> Callable[[Path], None]:

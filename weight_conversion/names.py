@@ -34,23 +34,29 @@ TOP_MODULES = {
     **dict.fromkeys(("vocab_transform", "vocab_layer_norm", "vocab_projector")),
 }
 
+# Modules that PyTorch puts around others: the parameters in them are those of the model.
+WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+
+# Modules that hold the state of training, as Keras, Flax and those who save their states call them.
+OPTIMIZERS = frozenset({"optimizer", "opt_state", "optimizer_state"})
 
 # Every canonical name there is, with 0 for the layer.
 KNOWN = frozenset(parameter.name for head in Head for parameter in parameter_table(DistilBertConfig(n_layers=1), head))
+NUMBERED = re.compile(r"\blayer_(?:\._)?(\d+)")  # a block, as Transformers' and this project's Keras models call it
 LAYER = re.compile(r"(?<=layer\.)\d+")
 
 
 def split_name(stored: str) -> tuple[str, str, bool]:
     """Return the name of the model before a stored name, the canonical name, and whether the kernel's axes are swapped.
 
-    A name that is none of DistilBERT's comes back as it is, with nothing before it.
+    A name that is none of DistilBERT's comes back as it is, without PyTorch's wrappers, with nothing before it.
 
     Example:
         >>> from weight_conversion.names import split_name
         >>> split_name("tf_distil_bert_model_2/distilbert/transformer/layer_._0/attention/q_lin/kernel:0")
         ('tf_distil_bert_model_2', 'distilbert.transformer.layer.0.attention.q_lin.weight', True)
     """
-    parts = re.split(r"[./]", stored.removesuffix(":0").replace("layer_._", "layer/"))
+    parts = _parts(stored)
     if parts[-1] in LEAVES:
         leaf, swapped = LEAVES[parts[-1]]
         for start, part in enumerate(parts):
@@ -58,7 +64,29 @@ def split_name(stored: str) -> tuple[str, str, bool]:
                 name = ".".join([TOP_MODULES[part] or part, *parts[start + 1 : -1], leaf])
                 if LAYER.sub("0", name) in KNOWN:
                     return "/".join(parts[:start]), name, swapped
-    return "", stored, False
+    return "", stored if WRAPPERS.isdisjoint(stored.split(".")) else ".".join(parts), False
+
+
+def is_of_optimizer(stored: str) -> bool:
+    """Return whether a stored name is that of an optimizer's state, which may end in a parameter's name."""
+    return not OPTIMIZERS.isdisjoint(re.split(r"[./]", stored))
+
+
+def _parts(stored: str) -> list[str]:
+    parts = re.split(r"[./]", NUMBERED.sub(r"layer/\1", stored.removesuffix(":0")))
+    return [part for part in parts if part not in WRAPPERS]
+
+
+def without_model(stored: str, model: str) -> str:
+    """Return a stored name without the name of its model, as `split_name` returns that, or as it is if it has another.
+
+    Example:
+        >>> from weight_conversion.names import without_model
+        >>> without_model("model.adapter.weight", "model"), without_model("metric.weight", "model")
+        ('adapter.weight', 'metric.weight')
+    """
+    parts, start = _parts(stored), model.split("/")
+    return ".".join(parts[len(start) :]) if parts[: len(start)] == start else stored
 
 
 # -- from canonical names ---------------------------------------------------------------------------------------

@@ -3,29 +3,151 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from distilbert_core.checkpoint import Selection
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError
 from distilbert_core.hub import find_file, local_folder, offline_note, resolve_file, split_hub_options
 from distilbert_core.parameters import BODY, Head, Parameter, initial_array, parameter_table, sinusoidal_table
 from distilbert_core.pretrained import LoadingReport, find_head
+from weight_conversion.adapters import CONFIG as ADAPTER_CONFIG
+from weight_conversion.adapters import OPENERS as ADAPTER_FILES
+from weight_conversion.adapters import Adapter
 from weight_conversion.bert import bert_to_distilbert
 from weight_conversion.companions import COMPANIONS, read_companions
 from weight_conversion.formats import FORMATS, Format
 from weight_conversion.formats.base import shard_files
-from weight_conversion.names import listed, split_name
+from weight_conversion.names import is_of_optimizer, listed, split_name, without_model
+from weight_conversion.refusals import refuse
 from weight_conversion.weights import DTYPES, Tensor, Weights, check_sizes, file_state
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 ARCHITECTURES = {head.architecture for head in Head}
-OPTIMIZER = ("optimizer/", "opt_state/")  # beginnings of names: state of training, as Keras and Flax call it
+FIRST = {"tf": "h5", "flax": "msgpack"}  # format of the framework that Transformers is told a checkpoint is from
+MOST_BASES = 3  # adapters on adapters
+
+
+@dataclass
+class Opened:
+    """A checkpoint of any format. None of its arrays has been read.
+
+    Attributes:
+        format: Its format; of an adapter, that of its base.
+        folder: The folder or the Hub id that the files beside the weights are in.
+        stored: The tensors by their stored names.
+        paths: All its files.
+        state: What these were like before anything was read.
+        config_file: The config.json beside the weights, if there is one; it may be a BERT's.
+        config: Returns the configuration where it is not that of config.json, or None.
+        companions: Content of the files that travel along, by name.
+        notes: What of the files has no place here, a sentence each.
+    """
+
+    format: Format
+    folder: str | Path
+    stored: Mapping[str, Tensor]
+    paths: list[Path]
+    state: list[tuple[int, ...]]
+    config_file: Path | None
+    config: Callable[[], DistilBertConfig | None]
+    companions: dict[str, bytes] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors of the model by canonical name, in the shapes of the Hub."""
+        return {name: x for name, x in canonical(self.stored).items() if not is_of_optimizer(name)}
+
+    def dropped(self) -> list[str]:
+        """Return what is stored beside the model, in words."""
+        names = [name for name in self.stored if is_of_optimizer(name)]
+        return [f"the state of the optimizer ({len(names)} arrays from {names[0]} on)"] if names else []
+
+
+def open_checkpoint(source: str | Path, selection: Selection | None = None, **where: Any) -> Opened:
+    """Open a checkpoint of any format, whatever it lacks; `Checkpoint` of the core asks for this function by name.
+
+    Args:
+        source: A folder, a weight file, an embedded model, or a Hub id.
+        selection: Which of several weight files to read.
+        **where: As in `open_weights`.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, it is damaged, or its format is not read; the message says why.
+    """
+    return _open(source, selection or Selection(), where, MOST_BASES)
+
+
+def _open(source: str | Path, selection: Selection, where: Mapping[str, Any], bases: int) -> Opened:
+    found = None if Path(source).is_file() else _find_named(source, selection, where)
+    adapter = None if found else _find_adapter(source, where)
+    if adapter is not None:
+        return _open_adapter(adapter, where, bases)
+    folder, format, files, index = found or _find_other(source, selection, where)
+    config_file = find_file(folder, CONFIG_FILE, **where)
+    beside = [file for name in format.beside if (file := find_file(folder, name, **where)) is not None]
+    paths = [*([config_file] if config_file else []), *beside, *index, *files]
+    paths += [files[0].parent] if format.whole_folder else []
+    state = file_state(paths)
+    stored: dict[str, Tensor] = {}
+    for path in files:
+        for name, tensor in format.open(path).items():
+            if name in stored:
+                raise CheckpointError(f"{path} holds {name}, which another shard has too.")
+            stored[name] = tensor
+    companions = read_companions(folder, where, [name for name in COMPANIONS if name not in format.beside])
+    if format.companions is not None:
+        companions |= format.companions(files[0])
+    config = partial(format.read_config, files[0])
+    notes = [] if format.unread is None else format.unread(files[0])
+    return Opened(format, folder, stored, paths, state, config_file, config, companions, notes)
+
+
+def _find_adapter(source: str | Path, where: Mapping[str, Any]) -> tuple[Path, str | Path] | None:
+    """Return the configuration of an adapter, and what has it; None if the source is not an adapter."""
+    path = Path(source)
+    if path.is_file():
+        if path.name not in (ADAPTER_CONFIG, *ADAPTER_FILES):
+            return None
+        source, where = path.parent, {}
+    config = find_file(source, ADAPTER_CONFIG, **where)
+    return None if config is None else (config, source)
+
+
+def _open_adapter(found: tuple[Path, str | Path], where: Mapping[str, Any], bases: int) -> Opened:
+    """Open the base of an adapter of peft, with the adapter merged into it."""
+    path, source = found
+    adapter = Adapter.open(path, source, where)
+    if not bases:
+        raise CheckpointError(f"{path} is an adapter of an adapter, and so on, {MOST_BASES} times.")
+    elsewhere = {name: value for name, value in where.items() if name not in ("subfolder", "revision")}
+    if adapter.settings.get("revision"):
+        elsewhere["revision"] = adapter.settings["revision"]
+    try:
+        base = _open(adapter.base, Selection(), elsewhere, bases - 1)
+        config = base.config() or DistilBertConfig.from_pretrained(base.folder, **elsewhere)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} is of an adapter, whose base cannot be opened: {error}") from error
+    own = find_file(source, CONFIG_FILE, **where)
+    config = config.updated(**adapter.sizes(config)) if own is None else DistilBertConfig.from_json_file(own)
+    paths = [path, adapter.weights, *([own] if own else [])]
+    return Opened(
+        base.format,
+        source,
+        adapter.merge(base.tensors()),
+        [*base.paths, *paths],
+        [*base.state, *file_state(paths)],
+        None,
+        lambda: config,
+        base.companions | read_companions(source, where, COMPANIONS),
+        [*base.notes, f"The adapter was added to the weights of {adapter.base}."],
+    )
 
 
 def open_weights(source: str | Path, head: Head | None = None, **where: Any) -> Weights:
@@ -49,38 +171,25 @@ def open_weights(source: str | Path, head: Head | None = None, **where: Any) -> 
         ('ForSequenceClassification', 'pt', (2, 224))
     """
     check_keywords(where)
-    is_file = Path(source).is_file()
-    source, format, files, index = _find_files(source, where)
-    beside = [file for name in format.beside if (file := find_file(source, name, **where)) is not None]
-    if format.read_config is None:
-        beside = [resolve_file(source, CONFIG_FILE, **where)]
-    paths = [*beside, *index, *files, *([files[0].parent] if format.whole_folder else [])]
-    state = file_state(paths)
-    stored: dict[str, Tensor] = {}
-    for path in files:
-        for name, tensor in format.open(path).items():
-            if name in stored:
-                raise CheckpointError(f"{path} holds {name}, which another shard has too.")
-            stored[name] = tensor
-    companions = read_companions(source, where, [name for name in COMPANIONS if name not in format.beside])
-    if format.companions is not None:
-        companions |= format.companions(files[0])
-    if format.read_config is None and _is_bert(beside[0]):
-        weights = _from_bert(beside[0], stored, head, str(source))
+    opened = open_checkpoint(source, **where)
+    if opened.config_file is not None and _is_bert(opened.config_file):
+        weights = _from_bert(opened.config_file, opened.stored, head, str(opened.folder))
     else:
-        config = format.read_config(files[0]) if format.read_config else DistilBertConfig.from_json_file(beside[0])
-        weights = match(config, canonical(stored), head, str(source))
-    if format.unread is not None:
-        weights.notes += format.unread(files[0])
-    folder = None if is_file else local_folder(source)
+        config = opened.config()
+        if config is None:
+            file = opened.config_file or resolve_file(opened.folder, CONFIG_FILE, **where)
+            config = DistilBertConfig.from_json_file(file)
+        weights = match(config, canonical(opened.stored), head, str(opened.folder))
+    weights.notes += opened.notes
+    folder = None if Path(source).is_file() else local_folder(source)
     return replace(
         weights,
-        format=format.name,
-        source=source,
+        format=opened.format.name,
+        source=opened.folder,
         folder=folder and folder / where.get("subfolder", ""),
-        paths=paths,
-        state=state,
-        companions=companions,
+        paths=opened.paths,
+        state=opened.state,
+        companions=opened.companions,
     )
 
 
@@ -113,29 +222,77 @@ def _from_bert(config_file: Path, stored: Mapping[str, Tensor], head: Head | Non
     return weights
 
 
-def _find_files(source: str | Path, where: Mapping[str, Any]) -> tuple[str | Path, Format, list[Path], list[Path]]:
-    """Return the folder, the format and the weight files of a checkpoint, and the index of these if there is one."""
-    path = Path(source)
-    if path.is_file():
-        format = next((format for format in FORMATS.values() if path.name in (format.file, *format.also)), None)
-        format = format or next((format for format in FORMATS.values() if format.suffix == path.suffix), None)
-        if format is None:
-            known = ", ".join(dict.fromkeys(format.suffix for format in FORMATS.values() if format.suffix))
-            raise CheckpointError(f"{source} must end in one of {known}.")
-        return path.parent, _of_kind(format, path), [path], []
-    for format in FORMATS.values():
+Files = tuple[str | Path, Format, list[Path], list[Path]]  # folder or Hub id, format, weight files, their index
+
+
+def _searched(selection: Selection) -> list[Format]:
+    """Return the formats whose files a selection takes, in the order in which they are looked for."""
+    formats = list(FORMATS.values())
+    if selection.use_safetensors is not None:
+        formats = [format for format in formats if (format.suffix == ".safetensors") is selection.use_safetensors]
+    first = FIRST.get(selection.framework or "")
+    return sorted(formats, key=lambda format: format.name != first)
+
+
+def _find_named(source: str | Path, selection: Selection, where: Mapping[str, Any]) -> Files | None:
+    """Return the weight files that have the name that their format gives them."""
+    if Path(f"{source}.index").is_file():
+        refuse(Path(f"{source}.index"))
+    for format in _searched(selection):
         for name in (format.file, *format.also):
-            single = find_file(source, name, **where)
+            single = find_file(source, selection.file(name), **where)
             if single is not None:
                 for beside in format.beside:  # which may say more about it, and must first be fetched from the Hub
                     find_file(source, beside, **where)
                 return source, _of_kind(format, single), [single], []
-        index = find_file(source, format.index, **where)
+        index = find_file(source, selection.file(format.index), **where)
         if index is not None:
             shards = [resolve_file(source, name, **where) for name in shard_files(index)]
             return source, _of_kind(format, shards[0]), shards, [index]
-    names = ", ".join(dict.fromkeys(format.file for format in FORMATS.values()))
+    return None
+
+
+def _find_other(source: str | Path, selection: Selection, where: Mapping[str, Any]) -> Files:
+    """Return the weight file that a source is, the one that a local folder has, or what a format finds below that.
+
+    Raises:
+        CheckpointError: There is none, there are several, or it is of a kind that is not read.
+    """
+    path = Path(source)
+    if path.is_file():
+        refuse(path)
+        return path.parent, _format_of(path), [path], []
+    folder = local_folder(source)
+    if folder is not None and selection == Selection():
+        folder = folder / where.get("subfolder", "")
+        for format in FORMATS.values():
+            below = None if format.find is None else format.find(folder)
+            if below is not None:
+                return source, format, [below], []
+        files = sorted(path for path in folder.glob("*.*") if path.is_file() and _formats_of(path))
+        if len(files) > 1:
+            names = listed([path.name for path in files])
+            raise CheckpointError(f"{source} has several weight files: {names}. Give the path of one of them.")
+        if files:
+            return source, _format_of(files[0]), files, []
+        refuse(folder)
+    names = ", ".join(dict.fromkeys(selection.file(format.file) for format in _searched(selection)))
     raise CheckpointError(f"{source} has no weights: none of {names}{offline_note(source, where)}.")
+
+
+def _formats_of(path: Path) -> list[Format]:
+    """Return the formats that read a file of this name."""
+    named = [format for format in FORMATS.values() if path.name in (format.file, *format.also)]
+    return named or [format for format in FORMATS.values() if path.suffix in (format.suffix, *format.suffixes)]
+
+
+def _format_of(path: Path) -> Format:
+    """Return the format of a weight file."""
+    formats = _formats_of(path)
+    if not formats:
+        known = (suffix for format in FORMATS.values() for suffix in (format.suffix, *format.suffixes) if suffix)
+        raise CheckpointError(f"{path} must end in one of {', '.join(dict.fromkeys(known))}.")
+    return _of_kind(formats[0], path)
 
 
 def _of_kind(format: Format, path: Path) -> Format:
@@ -148,18 +305,19 @@ def canonical(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by canonical name, in the shapes of the Hub.
 
     Before a name may stand that of a model, such as 'model.' or 'tf_distil_bert_model/'. Where one model has word
-    embeddings, whatever is below another name is not its own and keeps its stored name; so does an optimizer's state.
+    embeddings, its name is taken off whatever else it has, and what is below another name keeps its stored name; so
+    does an optimizer's state.
 
     Raises:
         CheckpointError: Two have one canonical name.
     """
-    names = {name: ("", name, False) if name.startswith(OPTIMIZER) else split_name(name) for name in stored}
+    names = {name: ("", name, False) if is_of_optimizer(name) else split_name(name) for name in stored}
     models = {model for model, plain, _ in names.values() if plain.endswith(WORD_EMBEDDINGS)}
     found: dict[str, Tensor] = {}
     for name, tensor in stored.items():
         model, plain, swapped = names[name]
         if len(models) == 1 and model not in models:
-            plain, swapped = name, False
+            plain, swapped = without_model(name, *models), False
         if plain in found:
             raise CheckpointError(f"{tensor.where} and {found[plain].where} are both {plain}.")
         found[plain] = tensor.T if swapped else tensor
@@ -215,7 +373,7 @@ def match(config: DistilBertConfig, tensors: Mapping[str, Tensor], head: Head | 
             f"{source} lacks {len(missing)} of the parameters of {head.architecture}: {listed(missing)}. "
             f"It also holds: {listed(report.unexpected) or 'nothing else'}."
         )
-    optimizer = [name for name in report.unexpected if name.startswith(OPTIMIZER)]
+    optimizer = [name for name in report.unexpected if is_of_optimizer(name)]
     if optimizer:
         notes.append(f"The state of the optimizer was dropped: {len(optimizer)} arrays from {optimizer[0]} on.")
     others = [name for name in report.unexpected if name not in optimizer]

@@ -191,7 +191,7 @@ def test_saving_over_the_checkpoint_that_is_being_read(tmp_path: Path) -> None:
 def test_subfolder(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "inner", ARRAYS, {}, 1)
     assert Checkpoint(tmp_path, subfolder="inner").entries.keys() == ARRAYS.keys()
-    with pytest.raises(CheckpointError, match=r"has neither model\.safetensors nor .*index\.json"):
+    with pytest.raises(CheckpointError, match=r"has no weights: none of model\.safetensors, "):
         Checkpoint(tmp_path)
 
 
@@ -377,15 +377,15 @@ def test_only_what_the_index_names_is_read(tmp_path: Path) -> None:
     [
         (
             "empty",
-            r"empty has neither model.safetensors nor model.safetensors.index.json\. .*must be converted",
+            r"empty has no weights: none of model.safetensors, pytorch_model.bin, .*\.$",
         ),
         ("missing", "The folder .*missing does not exist"),
-        (f"folder/{WEIGHTS_FILE}", f"{WEIGHTS_FILE} is a file; give the folder that holds it"),
+        ("folder/config.json", "config.json must end in one of .safetensors, .bin, "),
     ],
 )
 def test_no_checkpoint_there(source: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    save_checkpoint(tmp_path / "folder", ARRAYS, {})
+    save_checkpoint(tmp_path / "folder", ARRAYS, {"config.json": b"{}"})
     for path in (tmp_path / source, str(tmp_path / source)):
         with pytest.raises(CheckpointError, match=message):
             Checkpoint(path)

@@ -38,8 +38,10 @@ class Format:
         split: Whether large weights are split into several files.
         beside: Names of files that belong to it and are there or not.
         also: Further names of files by which a folder is known to have this format.
+        suffixes: Further ends of names that a file of this format may have where its path is given.
+        find: Where its file is below a folder, if that has no fixed name.
         recognise: Whether a file is of this format, where its name alone does not say.
-        read_config: The configuration that belongs to a file, where it is not DistilBERT's config.json beside it.
+        read_config: The configuration that belongs to a file, or None where it is that of config.json beside it.
         companions: The files that travel along, by name, where they have other names there.
         unread: What a file, or those beside it, hold that has no place here, a sentence each.
         unwritten: What of a checkpoint has no place there, a sentence each: (files that travel along, the checkpoint).
@@ -59,8 +61,10 @@ class Format:
     split: bool = True
     beside: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+    find: Callable[[Path], Path | None] | None = None
     recognise: Callable[[Path], bool] = lambda path: True
-    read_config: Callable[[Path], DistilBertConfig] | None = None
+    read_config: Callable[[Path], DistilBertConfig | None] = lambda path: None
     companions: Callable[[Path], dict[str, bytes]] | None = None
     unread: Callable[[Path], list[str]] | None = None
     unwritten: Callable[[Mapping[str, bytes], Weights], list[str]] | None = None

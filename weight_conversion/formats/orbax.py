@@ -7,6 +7,7 @@ no random state: restore it into `nnx.state(model, nnx.Not(nnx.RngState))`.
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,16 @@ from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError
 from distilbert_core.parameters import Head
 from weight_conversion.formats.base import Format, Tensors, damaged, require
-from weight_conversion.names import flax_name
+from weight_conversion.names import flax_name, is_of_optimizer
 from weight_conversion.weights import Tensor
 
 FOLDER = "orbax"  # beside config.json
 METADATA = "_METADATA"  # the tree
 MANIFEST = "manifest.ocdbt"  # where TensorStore begins to read
 VALUE = "value"  # what an NNX variable calls its array
+STEP = re.compile(r"(?:.*[_-])?(\d+)")  # name of a step's folder: a number, perhaps after a prefix
+LEVELS = 3  # folders that may hold config.json: of an item, of its step, of the manager
+WORDS = "word_embeddings"  # in the names of every model
 RANDOM = "rngs"  # the random state, which is no parameter
 
 
@@ -74,18 +78,48 @@ def _read(array: Any, path: Path) -> np.ndarray:
 
 
 def read_config(path: Path) -> DistilBertConfig:
-    """Return the configuration in the folder of a checkpoint, or beside it.
+    """Return the configuration in the folder of a checkpoint, or beside it, or in the folder of its manager.
 
     Raises:
         CheckpointError: There is none, or it is damaged.
     """
-    places = [folder / CONFIG_FILE for folder in (path.parent, path.parent.parent)]
+    # A CheckpointManager writes FOLDER/STEP/ITEM.
+    places = [folder / CONFIG_FILE for folder in (path.parent, *list(path.parents)[1:LEVELS])]
     config = next((place for place in places if place.is_file()), None)
     if config is None:
         raise CheckpointError(
             f"{path.parent} needs the model's {CONFIG_FILE} in it or beside it: model.config.save_pretrained(folder)."
         )
     return DistilBertConfig.from_json_file(config)
+
+
+def find(folder: Path) -> Path | None:
+    """Return the tree of a model below a folder: of one step, or of the newest step that a CheckpointManager wrote.
+
+    Raises:
+        CheckpointError: A step has several trees, and none of them or several are of a model.
+    """
+    items = sorted(folder.glob(f"*/{METADATA}"))
+    steps = {item.parent for item in items} or {item.parent.parent for item in folder.glob(f"*/*/{METADATA}")}
+    numbers = {int(number[1]): step for step in steps if (number := STEP.fullmatch(step.name))}
+    if len(numbers) == len(steps) > 0:
+        newest = numbers[max(numbers)]
+        return newest / METADATA if items else find(newest)
+    models = [item for item in items if _has_model(item)]
+    if len(items) > 1 and len(models) != 1:
+        names = ", ".join(str(item.parent) for item in models or items)
+        raise CheckpointError(f"{folder} has several checkpoints: {names}. Give the path of one of them.")
+    return next(iter(models or items), None)
+
+
+def _has_model(path: Path) -> bool:
+    """Return whether a tree has a model's embeddings; those of an optimizer's moments do not count."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["tree_metadata"].values()
+        names = ["/".join(str(key["key"]) for key in entry["key_metadata"]) for entry in entries]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return any(WORDS in name and not is_of_optimizer(name) for name in names)
 
 
 def unread(path: Path) -> list[str]:
@@ -119,6 +153,7 @@ FORMAT = Format(
     write_checkpoint,
     split=False,
     also=(f"{FOLDER}/{METADATA}", METADATA),
+    find=find,
     read_config=read_config,
     unread=unread,
     whole_folder=True,

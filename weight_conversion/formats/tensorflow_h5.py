@@ -1,13 +1,18 @@
-"""tf_model.h5: what Transformers' TensorFlow models saved, a group for each layer with the names that are in it."""
+"""tf_model.h5: what Transformers' TensorFlow models saved, a group for each layer with the names that are in it.
+
+`model.save('x.h5')` of Keras writes the same, and the model's settings.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError
 from distilbert_core.parameters import BODY, Head
 from weight_conversion.formats.base import Format, Tensors, damaged, require
@@ -23,6 +28,8 @@ MODEL_NAMES = {  # head -> what Keras calls a model of that class
     Head.TOKEN_CLASSIFICATION: "tf_distil_bert_for_token_classification",
     Head.QUESTION_ANSWERING: "tf_distil_bert_for_question_answering",
 }
+WHOLE_MODEL, MODEL_CONFIG = "model_weights", "model_config"  # where Keras puts weights and settings of a whole model
+CLASS_PREFIX = "TFDistilBert"
 PROJECTOR = "vocab_projector"  # where it is tied, its group holds the embeddings once more
 ROWS = 1024  # compared at a time
 
@@ -34,7 +41,9 @@ def open_file(path: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     datasets: dict[str, Any] = {}
     try:
-        for name, dataset in _datasets(h5py.File(path, "r"), h5py):
+        file = h5py.File(path, "r")
+        whole = MODEL_CONFIG in file.attrs and WHOLE_MODEL in file
+        for name, dataset in _datasets(member_of(file, WHOLE_MODEL) if whole else file, h5py):
             if name in found and not _equal(datasets[name], dataset):
                 raise ValueError(f"it holds {name} twice, with different values")
             datasets.setdefault(name, dataset)
@@ -42,6 +51,20 @@ def open_file(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError ... on damaged files
         raise damaged(path, "HDF5 weight", error) from error
     return found
+
+
+def read_config(path: Path) -> DistilBertConfig | None:
+    """Return the configuration in a file that `model.save('x.h5')` of this project wrote; None in other files."""
+    h5py = require("h5py", "convert", path.name)
+    try:
+        with h5py.File(path, "r") as file:
+            model = json.loads(file.attrs.get(MODEL_CONFIG, "{}"))
+        name, fields = model.get("class_name", ""), model.get("config", {}).get("config")
+    except Exception as error:
+        raise damaged(path, "HDF5 weight", error) from error
+    if not name.startswith(CLASS_PREFIX) or not isinstance(fields, dict):
+        return None
+    return DistilBertConfig.from_dict({**fields, "architectures": [name.removeprefix("TF")]})
 
 
 def _datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
@@ -135,5 +158,6 @@ FORMAT = Format(
     open_file,
     write_file,
     write_shard,
+    read_config=read_config,
     recognise=lambda path: not path.name.endswith(".weights.h5"),  # which is Keras' own
 )

@@ -1,4 +1,7 @@
-"""pytorch_model.bin: what torch.save makes of a state dict. Read with weights_only, so that no code in it is run."""
+"""What torch.save makes of a state dict, or of a dict that has one: pytorch_model.bin, .pth, .pt and .ckpt.
+
+Read with weights_only, so that no code in it is run.
+"""
 
 from __future__ import annotations
 
@@ -15,37 +18,44 @@ import numpy as np
 from distilbert_core.errors import CheckpointError
 from distilbert_core.parameters import Head
 from weight_conversion.formats.base import Format, Tensors, damaged
+from weight_conversion.names import listed
 from weight_conversion.weights import DTYPES, Tensor
 
 # What the pickle of a state dict calls. PyTorch's weights_only allows more, such as a bytearray of any length.
 GLOBALS = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter")
+# Further ones of states of training, as Lightning saves them. They hold settings, and are left out without being run.
+HOLDERS = re.compile(
+    r"argparse Namespace|pathlib \w*Path|(?:lightning|lightning_fabric|pytorch_lightning)(?:\.\w+)* AttributeDict"
+)
+NESTED = ("state_dict", "model_state_dict", "model", "module")  # where a training state has the state dict
 STORAGE = re.compile(r"torch \w+Storage")
 FORBIDDEN = ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4")  # other ways to call; torch.save uses none
 PROTOCOL = 2
+TRUSTED = (
+    "Where you trust it, load it by what wrote it, and save the weights alone: "
+    "torch.save(model.state_dict(), 'pytorch_model.bin')"
+)
 LONGEST_PICKLE = 10_000_000  # operations and characters; that of DistilBERT base has 12 thousand
 LEGACY_PICKLES = 5  # of files before PyTorch 1.6: magic number, version, system, state dict, keys
 CHUNK = 2**20  # bytes read at a time
 
 
-def _torch() -> Any:
+def _torch(path: Path = Path("pytorch_model.bin")) -> Any:
     try:
         import torch
     except ImportError as error:
         raise CheckpointError(
-            'pytorch_model.bin can only be read and written with PyTorch; install it with pip install "distilbert[pt]"'
+            f'{path.name} can only be read and written with PyTorch; install it with pip install "distilbert[pt]"'
         ) from error
     return torch
 
 
 def open_file(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file, mapped into memory where it was written since PyTorch 1.6."""
-    torch = _torch()
+    torch = _torch(path)
     try:
         zipped = zipfile.is_zipfile(path)
-        (_check_zip if zipped else _check_legacy)(path)
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-        if not isinstance(state, dict):
-            raise ValueError(f"it holds a {type(state).__name__}, no tensors by name")
+        state, _ = _state_dict(_load(path, (_check_zip if zipped else _check_legacy)(path), zipped))
         size = path.stat().st_size
         for name, value in state.items():
             if not isinstance(name, str) or not isinstance(value, torch.Tensor):
@@ -64,8 +74,50 @@ def open_file(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def _check_zip(path: Path) -> None:
-    """Raise an error unless all is stored as it is and undamaged, and the pickle is that of a state dict."""
+def unread(path: Path) -> list[str]:
+    """Return what of a file has no place here, a sentence each."""
+    zipped = zipfile.is_zipfile(path)
+    _, others = _state_dict(_load(path, _holders(path) if zipped else set(), zipped))
+    return [f"Of {path.name} only the weights were read, and not: {listed(others)}."] if others else []
+
+
+def _load(path: Path, holders: set[str], zipped: bool) -> Any:
+    """Return the object in a file that was checked; what holds settings becomes empty."""
+    torch = _torch(path)
+    empty = [(type("Left", (_Left,), {}), name.replace(" ", ".")) for name in sorted(holders)]
+    with torch.serialization.safe_globals(empty):
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+
+
+class _Left(dict):  # type: ignore[type-arg]
+    """What stands for an object of settings: it takes whatever the object is made with, and keeps nothing."""
+
+    def __new__(cls, *args: Any) -> _Left:
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any):
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _state_dict(loaded: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the state dict in an object, and the names of what is beside it."""
+    torch = _torch()
+    if not isinstance(loaded, dict):
+        raise ValueError(f"it holds a {type(loaded).__name__}, no tensors by name")
+    if any(isinstance(value, torch.Tensor) for value in loaded.values()):
+        return loaded, []
+    nested = next((name for name in NESTED if isinstance(loaded.get(name), dict)), None)
+    return (loaded, []) if nested is None else (loaded[nested], [str(name) for name in loaded if name != nested])
+
+
+def _check_zip(path: Path) -> set[str]:
+    """Raise an error unless all is stored as it is and undamaged, and the pickle is that of a state dict.
+
+    Return the names of the objects of settings in it.
+    """
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if len({entry.filename for entry in entries}) != len(entries):
@@ -73,32 +125,48 @@ def _check_zip(path: Path) -> None:
         for entry in entries:
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
                 raise ValueError(f"{entry.filename} is compressed")
-            if entry.filename.endswith("data.pkl"):
-                with archive.open(entry) as file:
-                    _check_pickle(file)
+        holders = _holders(path)
+        for entry in entries:
             with archive.open(entry) as file:
                 while file.read(CHUNK):  # raises an error where the checksum is wrong
                     pass
+    return holders
 
 
-def _check_legacy(path: Path) -> None:
+def _holders(path: Path) -> set[str]:
+    """Return the names of the objects of settings in the pickles of an archive, which are checked."""
+    with zipfile.ZipFile(path) as archive:
+        found = set()
+        for entry in archive.infolist():
+            if entry.filename.endswith("data.pkl"):
+                with archive.open(entry) as file:
+                    found |= _check_pickle(file)
+    return found
+
+
+def _check_legacy(path: Path) -> set[str]:
     with path.open("rb") as file:
-        for _ in range(LEGACY_PICKLES):
-            _check_pickle(file)
+        return set().union(*(_check_pickle(file) for _ in range(LEGACY_PICKLES)))
 
 
-def _check_pickle(file: IO[bytes]) -> None:
-    """Raise an error if a pickle, which is looked at and not run, holds anything that a state dict does not need."""
-    size = 0
+def _check_pickle(file: IO[bytes]) -> set[str]:
+    """Raise an error if a pickle, which is looked at and not run, holds anything that a state dict does not need.
+
+    Return the names of the objects of settings in it.
+    """
+    size, holders = 0, set()
     for operation, value, _ in pickletools.genops(file):
         argument = str(value)
         size += 1 + len(argument)
         if size > LONGEST_PICKLE:
             raise ValueError(f"its pickle has more than {LONGEST_PICKLE} operations")
-        if operation.name == "GLOBAL" and not (argument in GLOBALS or STORAGE.fullmatch(argument)):
-            raise ValueError(f"it would call {argument.replace(' ', '.')}")
+        if operation.name == "GLOBAL" and HOLDERS.fullmatch(argument):
+            holders.add(argument)
+        elif operation.name == "GLOBAL" and not (argument in GLOBALS or STORAGE.fullmatch(argument)):
+            raise ValueError(f"it would call {argument.replace(' ', '.')}. {TRUSTED}")
         if operation.name in FORBIDDEN or (operation.name == "PROTO" and value != PROTOCOL):
-            raise ValueError(f"its pickle has {operation.name} {argument}, which no state dict has")
+            raise ValueError(f"its pickle has {operation.name} {argument}, which no state dict has. {TRUSTED}")
+    return holders
 
 
 def _array(value: Any) -> np.ndarray:
@@ -129,5 +197,7 @@ FORMAT = Format(
     lambda parameter, head: parameter.name,
     open_file,
     write_file,
+    suffixes=(".pth", ".pt", ".ckpt"),
+    unread=unread,
     modules=True,
 )

@@ -1,0 +1,184 @@
+"""Adapters of peft: what LoRA learned, added to the weights of its base as these are read.
+
+The formulas are those of Hu et al. 2021 (W + alpha / r * B A) and of Kalajdzievski 2023 (alpha / sqrt(r)).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import CheckpointError
+from distilbert_core.hub import find_file
+from distilbert_core.parameters import BODY
+from weight_conversion.formats import safetensors, torch_bin
+from weight_conversion.names import listed
+from weight_conversion.weights import DTYPES, Tensor
+
+CONFIG = "adapter_config.json"
+OPENERS = {"adapter_model.safetensors": safetensors.open_file, "adapter_model.bin": torch_bin.open_file}
+
+MERGE = (
+    "Merge it with peft, where it can: AutoPeftModelForSequenceClassification.from_pretrained(FOLDER)"
+    ".merge_and_unload().save_pretrained(OUTPUT)."
+)
+# Settings under which an adapter is more than the formula, and the values with which it is not.
+PLAIN = {
+    **dict.fromkeys(("use_dora", "use_qalora", "use_bdlora", "fan_in_fan_out"), (False, None)),
+    **dict.fromkeys(("layer_replication", "trainable_token_indices", "alora_invocation_tokens"), (None,)),
+    "kasa_config": (None,),
+    "target_parameters": (None, []),
+    # The other ways to begin change the base before training, which a saved adapter does not hold.
+    "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),
+}
+PREFIX = "base_model.model."
+WRAPPER = re.compile(r"\b(?:modules_to_save|base_layer)\.")
+LOW_RANK = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
+BIAS = re.compile(r"(.+)\.lora_B\.bias")
+LABELLED = ("SEQ_CLS", "TOKEN_CLS")  # tasks whose classifier has a row for each label
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter whose arrays have not been read.
+
+    Attributes:
+        path: Its adapter_config.json.
+        weights: The file of its arrays.
+        settings: What the former holds.
+        tensors: Its arrays by their names below the base.
+    """
+
+    path: Path
+    weights: Path
+    settings: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    @classmethod
+    def open(cls, path: Path, source: str | Path, where: Mapping[str, Any]) -> Adapter:
+        """Open an adapter.
+
+        Args:
+            path: Its adapter_config.json.
+            source: The folder or the Hub id that has it.
+            where: Where to look.
+
+        Raises:
+            CheckpointError: It is damaged, is not one of LoRA, or does more than LoRA's formula.
+        """
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            kind, base = settings["peft_type"], settings["base_model_name_or_path"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise CheckpointError(f"{path} is no valid configuration of an adapter ({error!r}).") from error
+        if kind != "LORA":
+            raise CheckpointError(f"{path} must be of peft_type 'LORA', got {kind!r}. {MERGE}")
+        more = [f"{name}={settings[name]!r}" for name, plain in PLAIN.items() if settings.get(name) not in plain]
+        if more:
+            raise CheckpointError(f"{path} asks for more than low-rank updates: {listed(more)}. {MERGE}")
+        if not isinstance(base, str) or not base:
+            raise CheckpointError(f"{path} must name its base, a folder or a Hub id, in base_model_name_or_path.")
+        for name, opener in OPENERS.items():
+            weights = find_file(source, name, **where)
+            if weights is not None:
+                stored = {WRAPPER.sub("", key.removeprefix(PREFIX)): value for key, value in opener(weights).items()}
+                return cls(path, weights, settings, stored)
+        raise CheckpointError(f"{source} has {CONFIG}, and none of {', '.join(OPENERS)}.")
+
+    @property
+    def base(self) -> str:
+        """Name of the checkpoint that it was trained on."""
+        return str(self.settings["base_model_name_or_path"])
+
+    def sizes(self, config: DistilBertConfig) -> dict[str, int]:
+        """Return the fields of the base's configuration that are other ones for the layers that were trained whole."""
+        rows = {name: tensor.shape[0] for name, tensor in self.tensors.items() if len(tensor.shape) == 2}
+        found = {}
+        for name, count in rows.items():
+            if name == "classifier.weight" and self.settings.get("task_type") in LABELLED:
+                found["num_labels"] = count
+            elif name.endswith("embeddings.word_embeddings.weight"):
+                found["vocab_size"] = count
+        return {name: size for name, size in found.items() if size != getattr(config, name)}
+
+    def merge(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of the base, by canonical name, with the adapter's in or added to them.
+
+        Raises:
+            CheckpointError: The adapter does not fit the base, or has an entry whose meaning is not known.
+        """
+        merged = dict(base)
+        updates: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in self.tensors.items():
+            low_rank, bias = LOW_RANK.fullmatch(name), BIAS.fullmatch(name)
+            if low_rank:
+                updates.setdefault(low_rank[1], {})[low_rank[2]] = tensor
+            elif bias:
+                updates.setdefault(bias[1], {})["bias"] = tensor
+            elif "lora_" in name or "." not in name:
+                raise CheckpointError(f"{self.weights} holds {name}, which is not of a low-rank update. {MERGE}")
+            else:
+                merged[_place(name, base) or name] = tensor
+        for module, update in updates.items():
+            kernel, shift = (_place(f"{module}.{leaf}", merged) for leaf in ("weight", "bias"))
+            if kernel is None or not {"A", "B"} <= update.keys() or ("bias" in update and shift is None):
+                raise CheckpointError(f"{self.weights} does not fit {self.base}: nothing to update at {module}.")
+            scale = self._scale(module, update["A"].shape[0])
+            swapped = f"{module}.lora_embedding_A" in self.tensors
+            merged[kernel] = self._updated(kernel, merged[kernel], update, scale, swapped)
+            if shift is not None and "bias" in update:
+                merged[shift] = _sum(merged[shift], update["bias"], scale)
+        return merged
+
+    def _scale(self, module: str, rank: int) -> float:
+        """Return the factor of a low-rank update."""
+        alphas = {"": self.settings.get("lora_alpha"), **(self.settings.get("alpha_pattern") or {})}
+        try:
+            found = [alpha for key, alpha in alphas.items() if key and re.match(rf"(.*\.)?({key})$", module)]
+            alpha = float(found[0] if found else alphas[""])
+        except (re.error, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self.path} has an invalid lora_alpha or alpha_pattern ({error!r}).") from error
+        return alpha / (math.sqrt(rank) if self.settings.get("use_rslora") else rank)
+
+    def _updated(self, name: str, base: Tensor, update: Mapping[str, Tensor], scale: float, swapped: bool) -> Tensor:
+        a, b = update["A"], update["B"]
+        shape = (b.shape[0], a.shape[-1])
+        if len(a.shape) != 2 or b.shape[1:] != a.shape[:1] or base.shape != (shape[::-1] if swapped else shape):
+            raise CheckpointError(
+                f"{self.weights} does not fit {self.base}: an update of shapes {b.shape} and {a.shape} for {name}, "
+                f"which is {base.shape}."
+            )
+
+        def read() -> np.ndarray:
+            product = _wide(b.read()) @ _wide(a.read())
+            array = base.read()
+            return (_wide(array) + scale * (product.T if swapped else product)).astype(array.dtype)
+
+        return replace(base, read=read)
+
+
+def _sum(base: Tensor, change: Tensor, scale: float) -> Tensor:
+    def read() -> np.ndarray:
+        array = base.read()
+        return (_wide(array) + scale * _wide(change.read())).astype(array.dtype)
+
+    return replace(base, read=read)
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Return an array in float32, or in float64 if it is that."""
+    return array.astype(np.result_type(array.dtype, DTYPES["float32"]))
+
+
+def _place(name: str, tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name that a parameter has in a checkpoint, with or without the prefix of the body; None if none."""
+    names = (name, name.removeprefix(f"{BODY}."), f"{BODY}.{name}")
+    return next((name for name in names if name in tensors), None)

@@ -1,0 +1,49 @@
+"""What is not read, why, and what to do with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distilbert_core.errors import CheckpointError
+
+SAVE_AGAIN = "then model.save_pretrained(FOLDER) writes a folder that is read."
+
+# Pattern of a file's name -> what it is, and what to do. In a folder, the first that is there is named.
+REFUSED = {
+    "*.index": (
+        "a checkpoint of TensorFlow, whose variables have no names of their own",
+        f"Restore it where the model is made: model.load_weights(PATH) in Transformers 4, or "
+        f"tf.train.Checkpoint(model=model).restore(PATH); {SAVE_AGAIN}",
+    ),
+    "saved_model.pb": (
+        "a SavedModel: a graph, whose variables have no names of their own",
+        "Transformers 4 writes tf_model.h5 beside the folder saved_model: give the folder that has it. Otherwise load "
+        "it in the framework that wrote it, and save the weights.",
+    ),
+    "*.gguf": (
+        "a GGUF file, of quantized weights of another runtime",
+        "Take the checkpoint that it was made from.",
+    ),
+    "*.tflite": ("a LiteRT graph", "Take the checkpoint that it was made from."),
+    "*.onnx": ("an ONNX graph", "Run it as it is (backend='onnx'), or take the checkpoint that it was made from."),
+    "*.ot": ("a file of rust-bert", "Take the pytorch_model.bin or model.safetensors that it was made from."),
+    "*.pkl": (
+        "a pickle, which may run any code when it is read",
+        "Where you trust it, load it by what wrote it, and save the state dict: "
+        "torch.save(model.state_dict(), 'pytorch_model.bin').",
+    ),
+}
+REFUSED["*.data-00000-of-00001"] = REFUSED["*.index"]
+REFUSED["*.pickle"] = REFUSED["*.joblib"] = REFUSED["*.pkl"]
+
+
+def refuse(path: Path) -> None:
+    """Raise CheckpointError if a file, or a file in a folder, is known and not read."""
+    if not path.is_dir():
+        found = next((pattern for pattern in REFUSED if path.match(pattern)), None)
+    else:
+        found = next((pattern for pattern in REFUSED if next(path.glob(pattern), None)), None)
+        path = path if found is None else next(path.glob(found))
+    if found is not None:
+        kind, remedy = REFUSED[found]
+        raise CheckpointError(f"{path} is {kind}: it is not read. {remedy}")
