@@ -216,7 +216,11 @@ PIPELINES: dict[str, Accepted] = {
     ),
     "modelcard": Accepted((None,), "No model card is written."),
     "args_parser": Accepted((None,), "Derive a class from the pipeline's, and give it a method read."),
-    "trust_remote_code": Accepted((False, None), "No code of a checkpoint is run."),
+    "trust_remote_code": FETCHING["trust_remote_code"],
+    "_commit_hash": Accepted(),
+    "code_revision": Accepted(),
+    "assistant_model": Accepted((None,), "DistilBERT does not generate."),
+    "assistant_tokenizer": Accepted((None,), "DistilBERT does not generate."),
     "binary_output": Accepted((False, None), "Results are Python's own objects; pickle them."),
     "num_workers": Accepted(),  # the tokenizer has threads of its own
     "padding": Accepted(),  # no result depends on padding

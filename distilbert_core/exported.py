@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,11 @@ class ExportedInference(Inference):
     """Inference on an exported model. Rows of like length are run together, so that little is padding."""
 
     model: ExportedModel
+    origin: tuple[str, Head, str | Path, dict[str, Any]]  # what `load` was given
+
+    def __reduce__(self) -> Any:
+        *arguments, keywords = self.origin
+        return partial(type(self).load, **keywords), tuple(arguments)
 
     @classmethod
     def load(cls, engine: str, head: Head, source: str | Path, **kwargs: Any) -> ExportedInference:
@@ -110,7 +116,9 @@ class ExportedInference(Inference):
             CheckpointError: There is no such file, it is damaged, or it was made with another head.
             InputError: The engine has no such device or dtype.
         """
-        device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None) or "float32"
+        given = dict(kwargs)
+        device, dtype = cls.find_device(kwargs.pop("device", None)), kwargs.pop("dtype", None) or "float32"
+        device = None if device == "cpu" else device
         config, (where, unknown) = kwargs.pop("config", None), split_hub_options(kwargs)
         if unknown:  # fields of a configuration, which the graph would not follow
             raise TypeError(f"Unknown keyword argument(s): {', '.join(sorted(unknown))}.")
@@ -126,7 +134,7 @@ class ExportedInference(Inference):
         except Exception as error:  # the engines have errors of their own, with no base in common
             raise CheckpointError(f"{path} cannot be loaded ({type(error).__name__}: {error}).") from error
         loaded = cls(ExportedModel(head, config, run))
-        loaded.backend = engine
+        loaded.backend, loaded.origin = engine, (engine, head, source, {**given, "config": config})
         return loaded
 
     def __call__(self, *, tokens: np.ndarray | None = None, **arrays: np.ndarray) -> Arrays:

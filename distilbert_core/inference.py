@@ -5,23 +5,31 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from distilbert_core.backends import EXPORTED, backend_class, load_backend
+from distilbert_core.backends import BACKENDS, EXPORTED, backend_class, load_backend
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
+from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError, InputWarning
 from distilbert_core.outputs import PLAIN_OUTPUTS
 from distilbert_core.packing import Packing, first_tokens
 from distilbert_core.parameters import BODY, Head, parameter_table
+from distilbert_core.pretrained import PretrainedModel
 
 # About so many tokens are computed at a time on a CPU: what a layer hands to the next then stays in its cache.
 BLOCK_TOKENS = 1024
 
 # Heads whose outputs have an axis of tokens after that of the batch.
 TOKEN_HEADS = frozenset({Head.NONE, Head.MASKED_LM, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING})
+
+# What other libraries put a model into, by the attribute or method that gives the model back.
+WRAPPERS = ("_orig_mod", "module", "get_base_model")  # torch.compile; data parallel; peft
+
+# Methods of a framework that compute what a model says; a user's class may have its own.
+CALLS = ("forward", "call", "__call__")
 
 
 class Inference:
@@ -45,6 +53,62 @@ class Inference:
     def config(self) -> DistilBertConfig:
         """The model's configuration."""
         return self.model.config
+
+    @property
+    def device(self) -> Any:
+        """Where the model is, as its framework says it; None: only its engine knows."""
+        return None
+
+    @property
+    def dtype(self) -> Any:
+        """Dtype of the model, as its framework says it; None: only its engine knows."""
+        return getattr(self.model, "dtype", None)
+
+    def move(self, device: Any) -> None:
+        """Move the model to a device, if it is not there: as the framework names it, or a number as for `load`.
+
+        Raises:
+            InputError: There is no such device, or models of this framework stay where they are.
+        """
+        wanted = self.find_device(device)
+        if not self._is_on(wanted):
+            raise InputError(
+                f"device must be {self.device}, where the model is and stays, got {device!r}; load it with device=, or "
+                "give its folder."
+            )
+
+    def _is_on(self, device: Any) -> bool:
+        """Return whether the model is on a device that `find_device` gave."""
+        return bool(device == self.device)
+
+    @classmethod
+    def accelerators(cls) -> list[Any]:
+        """Return the devices of this framework other than the CPU."""
+        return []
+
+    @classmethod
+    def find_device(cls, device: Any) -> Any:
+        """Return a device as the framework names it.
+
+        Args:
+            device: Such a name, or a number as in Transformers: -1 the CPU, 0 the first accelerator.
+
+        Raises:
+            InputError: There are accelerators, but not one of this number.
+
+        Warns:
+            InputWarning: There are none; it is the CPU.
+        """
+        if not isinstance(device, int) or isinstance(device, bool):
+            return device
+        found = cls.accelerators()
+        if device >= len(found) > 0:
+            raise InputError(f"device must be below {len(found)}, the number of accelerators here, got {device}.")
+        if device >= 0 and not found:
+            warnings.warn(
+                f"device={device}: there is no accelerator here; the CPU is used.", InputWarning, stacklevel=5
+            )
+        return found[device] if 0 <= device < len(found) else "cpu"
 
     def __call__(self, *, tokens: np.ndarray | None = None, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """Return the model's outputs for its inputs, all by name.
@@ -74,8 +138,15 @@ class PackedInference(Inference):
     """Inference that computes only real tokens, packed by `distilbert_core.packing`: the base of the frameworks'.
 
     Given ids and perhaps a mask, what stands at padding is 0, and a text's first token is the first that is no padding.
-    Other arguments go to the model as they are.
+    Other arguments go to the model as they are. So does everything where a user's class says itself what is computed.
     """
+
+    def __init__(self, model: Any):
+        super().__init__(model)
+        self._is_ours = not has_own_call(model)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.model,)
 
     @classmethod
     def load(cls, head: Head, source: str | Path, **kwargs: Any) -> Self:
@@ -83,6 +154,8 @@ class PackedInference(Inference):
         model_class = backend_class(cls.backend, head)
         if "dtype" in kwargs:  # weights are kept in what is computed in; Flax distinguishes the two
             kwargs["torch_dtype"] = kwargs["dtype"]
+        if "device" in kwargs:
+            kwargs["device"] = cls.find_device(kwargs["device"])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CheckpointWarning)  # parameters that are missing are an error below
             model, info = model_class.from_pretrained(source, output_loading_info=True, **PLAIN_OUTPUTS, **kwargs)
@@ -116,7 +189,7 @@ class PackedInference(Inference):
 
     def _can_be_packed(self, arrays: Mapping[str, np.ndarray]) -> bool:
         """Whether there are ids and a mask alone; what is malformed is left to the model to refuse."""
-        if not {"input_ids"} <= arrays.keys() <= {"input_ids", "attention_mask"}:
+        if not self._is_ours or not {"input_ids"} <= arrays.keys() <= {"input_ids", "attention_mask"}:
             return False
         ids = arrays["input_ids"]
         mask = arrays.get("attention_mask", np.ones_like(ids))
@@ -166,6 +239,73 @@ def warn_of_unused(model: Any, source: str | Path, unused: Sequence[str], stackl
     if strange:
         message = f"{source} holds what {type(model).__name__} does not use: {', '.join(strange)}."
         warnings.warn(message, CheckpointWarning, stacklevel=stacklevel)
+
+
+def framework_of(model: Any) -> str | None:
+    """Return the name of the backend that a model is of, or None if it is of none."""
+    if not isinstance(model, PretrainedModel):
+        return None
+    packages = {base.__module__.partition(".")[0] for base in type(model).__mro__}
+    return next((name for name, backend in BACKENDS.items() if backend.package in packages), None)
+
+
+def has_own_call(model: Any) -> bool:
+    """Return whether a class of a user's own says what a model computes."""
+    packages = {backend.package for backend in BACKENDS.values()}
+    derived = takewhile(lambda base: base.__module__.partition(".")[0] not in packages, type(model).__mro__)
+    return any(name in vars(base) for base in derived for name in CALLS)
+
+
+def unwrapped(model: Any) -> PretrainedModel:
+    """Return the model of this package in what torch.compile, data parallelism or peft put around it.
+
+    Raises:
+        InputError: There is none, or peft has learned a prompt, which is not in the model's layers.
+    """
+    inside = model
+    while framework_of(inside) is None:
+        name = next((name for name in WRAPPERS if getattr(inside, name, None) is not None), None)
+        if name is None:
+            raise InputError(
+                "model must be a model of this package, a folder, an embedded model or a Hub id, got "
+                f"{type(model).__module__}.{type(model).__qualname__}."
+            )
+        if getattr(getattr(inside, "active_peft_config", None), "is_prompt_learning", False):
+            raise InputError("A prompt that peft has learned is not in the model's layers; a pipeline cannot use it.")
+        inside = getattr(inside, name)
+        inside = inside() if name == "get_base_model" else inside
+    return inside
+
+
+def inference_of(model: Any, head: Head, task: str) -> Inference:
+    """Return the inference object of a model of any backend.
+
+    Args:
+        model: The model, perhaps wrapped: see `unwrapped`; or its inference object.
+        head: What it should predict; `Head.NONE`: its body is taken.
+        task: What for, for the error.
+
+    Raises:
+        InputError: It is not a model of this package, or it has another head.
+
+    Example:
+        >>> from distilbert_core import Head, backend_class
+        >>> from distilbert_core.inference import inference_of
+        >>> model = backend_class("pt", Head.SEQUENCE_CLASSIFICATION).from_pretrained("sst2-tiny")
+        >>> inference_of(model, Head.SEQUENCE_CLASSIFICATION, "text-classification").backend
+        'pt'
+    """
+    if isinstance(model, Inference):
+        return model
+    model = unwrapped(model)
+    backend = BACKENDS[framework_of(model) or ""]
+    if head is Head.NONE:
+        model = model.base_model
+    elif getattr(model, "head", None) is not head:
+        raise InputError(f"{task} needs a {backend.class_prefix}{head.value}, got a {type(model).__name__}.")
+    module = importlib.import_module(f"{load_backend(backend.name).__name__}.inference")
+    inference: Inference = module.BackendInference(model)
+    return inference
 
 
 def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) -> Inference:

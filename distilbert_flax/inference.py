@@ -11,6 +11,7 @@ import numpy as np
 from distilbert_core.inference import BLOCK_TOKENS, PackedInference
 from distilbert_core.packing import Packing, cheapest_length, pack
 from distilbert_flax.model import check_values
+from distilbert_flax.pretrained import _device as find_device
 
 SHORT, LONG = (16, 32, 64), (128, 256, 512)  # lengths of packed rows; where a text is longer, the next power of two
 FEW = 256  # tokens of a batch that may be packed into short rows
@@ -23,6 +24,20 @@ class BackendInference(PackedInference):
     """
 
     backend = "flax"
+
+    @property
+    def device(self) -> Any:
+        """Where the model is: a device, or all of a mesh."""
+        devices = jax.tree.leaves(self.model)[0].devices()
+        return next(iter(devices)) if len(devices) == 1 else devices
+
+    def _is_on(self, device: Any) -> bool:
+        return bool(find_device(device) == self.device)
+
+    @classmethod
+    def accelerators(cls) -> list[Any]:
+        """Return the devices of JAX if they are not the CPU."""
+        return [] if jax.default_backend() == "cpu" else jax.devices()
 
     def pack(self, mask: np.ndarray) -> Packing:
         """Return the real tokens in rows of one of a few lengths; see `PackedInference.pack`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,23 @@ class BackendInference(PackedInference):
     def __init__(self, model: DistilBertPreTrainedModel):
         super().__init__(model)
         self.prepacking = Prepacking(model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
+
+    def move(self, device: Any) -> None:
+        """Move the model to a device; see `Inference.move`."""
+        self.model.to(self.find_device(device))
+
+    @classmethod
+    def accelerators(cls) -> list[torch.device]:
+        """Return the devices of PyTorch other than the CPU."""
+        if not torch.accelerator.is_available():
+            return []
+        kind = torch.accelerator.current_accelerator()
+        return [torch.device(kind.type, index) for index in range(torch.accelerator.device_count())]
 
     def pack(self, mask: np.ndarray) -> Packing:
         """Return all real tokens in one row; see `PackedInference.pack`."""

@@ -194,11 +194,11 @@ def embed(texts, file, column, pooling, no_normalize, as_json, output, **model):
     inputs = _texts(texts, file, column)
     if pooling == "none":
         refuse("needs --pooling mean or cls", "no_normalize")
-        options: dict[str, Any] = {"pooling": None}
+        options: dict[str, Any] = {"pooling": None, "return_tensors": "np"}
     else:
         options = {"pooling": pooling, "normalize": not no_normalize}
     results = answers("feature-extraction", inputs, model, output, **options)
-    records = ({"text": text, "embedding": array} for text, array in results)
+    records = ({"text": text, "embedding": array[0] if pooling == "none" else array} for text, array in results)
     write(records, Layout(("text", "embedding")), output, as_json)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from distilbert_core.backends import BACKENDS
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Outputs, Pipeline, check_choice
+from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline
+from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option, one_of, unpack
+from distilbert_core.tokenization.columns import to_tensor
 from distilbert_core.tokenization.encodings import Encoding
 
 POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # token vectors [T, D] -> vector [D]
@@ -19,27 +22,36 @@ POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # token vectors [T,
 
 
 class FeatureExtractionPipeline(Pipeline):
-    """The last hidden states of a text, as an array [T, D]; pooled, a vector [D].
+    """The last hidden states of a text, as nested lists [1][T][D]; pooled, a vector: an array [D].
 
-    An input is a text. T counts [CLS] and [SEP], which belong to the mean as well. Arrays have no axis for the batch:
-    Transformers' pipeline returns nested lists [1][T][D].
+    An input is a text. T counts [CLS] and [SEP], which belong to the mean as well. The model may have a head, which is
+    not used.
 
     Options:
         pooling: 'mean' (sentence embeddings) or 'cls' (the vector of [CLS]); None: all tokens.
         normalize: Give a pooled vector length 1, which is the default. True is an InputError without `pooling`.
-        truncation: True: cut texts that are too long for the model. False: they are an InputError. Left out: cut them,
-            with a warning.
+        return_tensors: 'np' for an array [1, T, D], True for a tensor of the framework; False: nested lists, and an
+            array for a pooled vector.
+        padding: 'max_length': add vectors of zeros until there are `max_length` of them. Anything else has no effect.
+        truncation, max_length, add_special_tokens: See `Pipeline`.
+        tokenize_kwargs: A dict of these three and padding.
     """
 
     task = "feature-extraction"
     head = Head.NONE
-    defaults: ClassVar[Options] = {"pooling": None, "normalize": None, "truncation": None}
+    option_table: ClassVar[Mapping[str, Option]] = {
+        "pooling": Option(None, one_of(None, *POOLINGS)),
+        "normalize": Option(None, one_of(None, True, False)),
+        "return_tensors": Option(False, one_of(True, False, "np", "pt", "tf", "jax")),
+        "padding": Option(False, one_of(True, False, "longest", "do_not_pad", "max_length")),
+        **TOKENIZING,
+        **RUNNING,
+    }
+    older: ClassVar[Mapping[str, Older]] = {"tokenize_kwargs": unpack("tokenize_kwargs", (*TOKENIZING, "padding"))}
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise InputError if an option is impossible."""
         super().check_options(options)
-        check_choice("pooling", options["pooling"], (None, *POOLINGS))
-        check_choice("normalize", options["normalize"], (None, True, False))
         if options["normalize"] and options["pooling"] is None:
             raise InputError(f"normalize needs pooling, which must be one of {', '.join(POOLINGS)}, got None.")
 
@@ -54,5 +66,20 @@ class FeatureExtractionPipeline(Pipeline):
         return vector.astype(vectors.dtype)
 
     def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:
-        """Return the array."""
-        return kept[0]
+        """Return the vectors in the form that is asked for."""
+        (vectors,) = kept
+        if options["pooling"] is None:
+            missing = options["max_length"] - len(vectors) if options["padding"] == "max_length" else 0
+            vectors = np.pad(vectors, ((0, missing), (0, 0)))[None]  # [1, T, D]
+        match options["return_tensors"]:
+            case False:
+                return vectors.tolist() if options["pooling"] is None else vectors
+            case True:
+                return to_tensor(vectors, "vectors", self.tensors)
+            case kind:
+                return to_tensor(vectors, "vectors", kind)
+
+    @property
+    def tensors(self) -> str:
+        """Kind of the tensors of the framework; NumPy's arrays for a model that was exported."""
+        return self.framework if self.framework in BACKENDS else "np"

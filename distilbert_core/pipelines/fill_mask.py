@@ -3,60 +3,73 @@
 from __future__ import annotations
 
 import reprlib
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from distilbert_core.batching import positive_integer
-from distilbert_core.errors import InputError, InputWarning
+from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text
+from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline, Text
+from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option, unpack, warn
 from distilbert_core.pipelines.scores import best, softmax
 from distilbert_core.tokenization.encodings import Encoding
+
+
+def _check_targets(name: str, value: Any) -> None:
+    is_list = isinstance(value, Collection) and all(isinstance(target, str) for target in value)
+    if not is_list or isinstance(value, Mapping):
+        raise InputError(f"{name} must be a text or a list of texts, got {value!r}.")
 
 
 class FillMaskPipeline(Pipeline):
     """Candidates for the masks of a text: a list of {'score', 'token', 'token_str', 'sequence'}, the best first.
 
     An input is a text with [MASK] in it. For several masks the result is a list of such lists, one for each mask; each
-    is filled by itself, the others stay in 'sequence'.
+    is filled by itself, the others stay in 'sequence'. A list of one text has the result of that text, as Transformers
+    has it; `stream` yields a result for each.
 
     Options:
         top_k: How many candidates.
         targets: Candidates to choose from, a text or a list of texts. One that is no single token of the vocabulary
             counts as its first token, with a warning.
-        truncation: True: cut texts that are too long for the model. False: they are an InputError. Left out: cut them,
-            with a warning.
+        truncation, max_length, add_special_tokens: See `Pipeline`.
+        tokenizer_kwargs: A dict of these three.
     """
 
     task = "fill-mask"
     head = Head.MASKED_LM
-    defaults: ClassVar[Options] = {"top_k": 5, "targets": None, "truncation": None}
+    option_table: ClassVar[Mapping[str, Option]] = {
+        "top_k": Option(5, positive_integer),
+        "targets": Option(None, _check_targets),
+        **TOKENIZING,
+        **RUNNING,
+    }
+    older: ClassVar[Mapping[str, Older]] = {"tokenizer_kwargs": unpack("tokenizer_kwargs", (*TOKENIZING, "padding"))}
+
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """Return the candidates of one input, of a list of them, or lazily of any other iterable."""
+        result = super().__call__(inputs, **options)
+        return result[0] if isinstance(inputs, list) and len(inputs) == 1 else result
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise InputError if an option is impossible; targets become token ids."""
         super().check_options(options)
-        positive_integer("top_k", options["top_k"])
         if options["targets"] is not None:
             options["targets"] = self._target_ids(options["targets"])
 
     def _target_ids(self, targets: str | Iterable[str]) -> np.ndarray:
-        targets = [targets] if isinstance(targets, str) else list(targets)
-        if not all(isinstance(target, str) for target in targets):
-            raise InputError(f"targets must be a text or a list of texts, got {targets!r}.")
         ids = set()
-        for target in targets:
+        for target in [targets] if isinstance(targets, str) else targets:
             index = self.tokenizer.convert_tokens_to_ids(target)
             if index != self.tokenizer.unk_token_id or target == self.tokenizer.unk_token:
                 ids.add(index)
             elif tokens := self.tokenizer.tokenize(target):
                 ids.add(self.tokenizer.convert_tokens_to_ids(tokens[0]))
-                message = f"The target {target!r} is not a token; {tokens[0]!r} stands for it."
-                warnings.warn(message, InputWarning, stacklevel=5)
+                warn(f"The target {target!r} is not a token; {tokens[0]!r} stands for it.")
             else:
-                warnings.warn(f"The target {target!r} has no tokens; it is left out.", InputWarning, stacklevel=5)
+                warn(f"The target {target!r} has no tokens; it is left out.")
         if not ids:
             raise InputError(f"targets must name at least one token, got {targets!r}.")
         return np.array(sorted(ids))
@@ -71,16 +84,13 @@ class FillMaskPipeline(Pipeline):
                 raise InputError(f"{reprlib.repr(text)} has no {self.tokenizer.mask_token}{cut}.")
         return windows
 
-    def inputs(self, windows: Sequence[Encoding]) -> dict[str, np.ndarray]:
-        """Return the model's arguments for a batch; only the masks are to be predicted."""
-        arrays = super().inputs(windows)
-        return {**arrays, "tokens": arrays["input_ids"] == self.tokenizer.mask_token_id}
-
-    def split(self, outputs: Outputs, windows: Sequence[Encoding]) -> Iterator[Outputs]:
-        """Yield the logits of the masks of each window."""
-        masks = [window.ids.count(self.tokenizer.special_id("mask_token")) for window in windows]
-        for logits in np.split(outputs["logits"], np.cumsum(masks)[:-1]):
-            yield {"logits": logits}
+    def forward(self, windows: Sequence[Encoding]) -> Iterator[Outputs]:
+        """Yield the logits of the masks of each window, which alone are computed."""
+        arrays = self.padded(windows)
+        masks = arrays["input_ids"] == self.tokenizer.mask_token_id  # [B, T]
+        logits = self.inference(**arrays, tokens=masks)["logits"]  # [masks, V]
+        for part in np.split(logits, np.cumsum(masks.sum(axis=1))[:-1]):
+            yield {"logits": part}
 
     def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> list[list[dict[str, Any]]]:
         """Logits of the masks [masks, V] -> the candidates for each."""

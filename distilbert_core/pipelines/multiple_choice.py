@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
 from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text
+from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option
 from distilbert_core.pipelines.scores import softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -23,13 +24,12 @@ class MultipleChoicePipeline(Pipeline):
     probabilities of all.
 
     Options:
-        truncation: True: cut pairs that are too long for the model, the longer text first. False: they are an
-            InputError. Left out: cut them, with a warning.
+        truncation, max_length, add_special_tokens: See `Pipeline`.
     """
 
     task = "multiple-choice"
     head = Head.MULTIPLE_CHOICE
-    defaults: ClassVar[Options] = {"truncation": None}
+    option_table: ClassVar[Mapping[str, Option]] = {**TOKENIZING, **RUNNING}
 
     def read(self, value: Any, options: Options) -> list[Text]:
         """Return the pairs of prompt and choice."""
@@ -41,9 +41,11 @@ class MultipleChoicePipeline(Pipeline):
             f"{self.task} takes a dict with a text 'prompt' and a list of texts 'choices', got {reprlib.repr(value)}."
         )
 
-    def inputs(self, windows: Sequence[Encoding]) -> dict[str, np.ndarray]:
-        """Return rows of one choice each [B, 1, T]: the model scores each by itself."""
-        return {name: array[:, None] for name, array in super().inputs(windows).items()}
+    def forward(self, windows: Sequence[Encoding]) -> Iterator[Outputs]:
+        """Yield the logit [1] of each window: rows [B, 1, T] have one choice, as the model scores each by itself."""
+        arrays = {name: array[:, None] for name, array in self.padded(windows).items()}
+        for logits in self.inference(**arrays)["logits"]:
+            yield {"logits": logits}
 
     def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> np.ndarray:
         """Keep the logit [1] of a choice."""

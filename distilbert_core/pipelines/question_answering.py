@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from distilbert_core.batching import positive_integer
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text, check_flag
+from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline, Text
+from distilbert_core.pipelines.options import FLAG_OFF, FLAG_ON, RUNNING, Option, not_negative
 from distilbert_core.pipelines.scores import best, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -25,11 +26,49 @@ class _Answers(NamedTuple):
     null_score: float
 
 
+def examples_of(question: str | Iterable[str] | None, context: str | Iterable[str] | None) -> Any:
+    """Return the input of a question with its context, or a list of them.
+
+    Args:
+        question: A text, or several.
+        context: A text, or several; one of either goes with all of the other.
+
+    Raises:
+        InputError: One of them is not given, or there are not as many questions as contexts.
+    """
+    columns = {"question": question, "context": context}
+    for name, value in columns.items():
+        if value is None:
+            raise InputError(
+                f"Give {name}: a text, or a list of texts; got question={question!r}, context={context!r}."
+            )
+    several = {name: list(value) for name, value in columns.items() if not isinstance(value, str)}  # type: ignore[arg-type]
+    if not several:
+        return columns
+    if len(set(map(len, several.values()))) > 1:
+        raise InputError(
+            f"question and context must be as many, got {len(several['question'])} and {len(several['context'])}."
+        )
+    count = len(next(iter(several.values())))
+    return [
+        {name: several[name][index] if name in several else value for name, value in columns.items()}
+        for index in range(count)
+    ]
+
+
+def _texts(value: Any) -> tuple[Any, Any]:
+    """Return question and context of an input; None where it has none."""
+    if isinstance(value, Mapping):
+        return value.get("question"), value.get("context")
+    return getattr(value, "question_text", None), getattr(value, "context_text", None)
+
+
 class QuestionAnsweringPipeline(Pipeline):
     """The answer to a question: {'score', 'start', 'end', 'answer'}, where answer is context[start:end].
 
-    An input is a dict with the texts 'question' and 'context'. A context that is too long is read in windows; the
-    scores of equal answers, upper and lower case aside, add up. Results are those of Transformers 4.53.3.
+    An input is a dict with the texts 'question' and 'context', or an object with question_text and context_text. What
+    else it has, such as the other columns of a row of SQuAD, is not read. A context that is too long is read in
+    windows; the scores of equal answers, upper and lower case aside, add up. Results are those of Transformers 4.53.3.
 
     Options:
         top_k: How many answers; for more than one, and where more than one was found, the result is a list.
@@ -40,19 +79,60 @@ class QuestionAnsweringPipeline(Pipeline):
         max_question_len: Cut longer questions to this many tokens; None: they stay whole.
         handle_impossible_answer: Let the empty answer take part.
         align_to_words: Extend answers to whole words.
+        topk: Older, in place of top_k.
+
+    Example:
+        >>> from distilbert_core.pipelines.question_answering import examples_of
+        >>> examples_of(["Who?", "Where?"], "Ada lives in Paris.")[1]
+        {'question': 'Where?', 'context': 'Ada lives in Paris.'}
     """
 
     task = "question-answering"
     head = Head.QUESTION_ANSWERING
-    defaults: ClassVar[Options] = {
-        "top_k": 1,
-        "max_answer_len": 15,
-        "max_seq_len": None,
-        "doc_stride": None,
-        "max_question_len": None,
-        "handle_impossible_answer": False,
-        "align_to_words": True,
+    option_table: ClassVar[Mapping[str, Option]] = {
+        "top_k": Option(1, positive_integer),
+        "max_answer_len": Option(15, positive_integer),
+        "max_seq_len": Option(None, positive_integer),
+        "doc_stride": Option(None, not_negative),
+        "max_question_len": Option(None, positive_integer),
+        "handle_impossible_answer": FLAG_OFF,
+        "align_to_words": FLAG_ON,
+        **RUNNING,
     }
+    older: ClassVar[Mapping[str, Older]] = {"topk": lambda value, given: {"top_k": value}}
+
+    def __call__(self, *inputs: Any, question: Any = None, context: Any = None, **options: Any) -> Any:
+        """Answer one question, each of a list, or lazily each of any other iterable.
+
+        Args:
+            *inputs: An input, a list of them, or another iterable; or a question and its context; or several inputs. A
+                list of one has the result of that one, as Transformers has it; `stream` yields a result for each.
+            question: In place of inputs: the question, or a list of questions.
+            context: Its context, or a list of contexts, as many as questions; one of either goes with all of the other.
+            **options: Options of the task.
+
+        Raises:
+            InputError: An input or an option is impossible.
+            TypeError: An option is unknown, or there is no input.
+        """
+        for name in ("data", "X"):  # older names of the inputs
+            if name in options:
+                inputs += (options.pop(name),)
+        if inputs and (question is not None or context is not None):
+            raise TypeError("Give inputs, or question and context, not both.")
+        match inputs:
+            case ():
+                asked: Any = examples_of(question, context)
+            case (str(), str()):
+                asked = examples_of(*inputs)
+            case ({"question": [*_]} | {"context": [*_]} as columns,):
+                asked = examples_of(columns.get("question"), columns.get("context"))
+            case (asked,):
+                pass
+            case _:
+                asked = list(inputs)
+        result = super().__call__(asked, **options)
+        return result[0] if isinstance(asked, list) and len(asked) == 1 else result
 
     @property
     def _question_first(self) -> bool:
@@ -60,34 +140,22 @@ class QuestionAnsweringPipeline(Pipeline):
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise InputError if an option is impossible; lengths that were left out get their values."""
-        for name in ("top_k", "max_answer_len"):
-            positive_integer(name, options[name])
-        if options["max_question_len"] is not None:
-            positive_integer("max_question_len", options["max_question_len"])
-        for name in ("handle_impossible_answer", "align_to_words"):
-            check_flag(name, options[name])
-        if options["max_seq_len"] is None:
-            options["max_seq_len"] = min(self.max_length, 384)
-        longest = positive_integer("max_seq_len", options["max_seq_len"])
-        if longest > self.max_length:
-            raise InputError(f"max_seq_len must be at most the model's {self.max_length}, got {longest}.")
+        options["max_seq_len"] = self._length("max_seq_len", options["max_seq_len"], min(self.max_length, 384))
         if options["doc_stride"] is None:
-            options["doc_stride"] = min(longest // 2, 128)
-        if options["doc_stride"] != 0:
-            positive_integer("doc_stride", options["doc_stride"])
+            options["doc_stride"] = min(options["max_seq_len"] // 2, 128)
 
     def read(self, value: Any, options: Options) -> list[Text]:
         """Return question and context as a pair."""
-        match value:
-            case {"question": str(question), "context": str(context), **rest} if not rest:
-                for name, text in value.items():
-                    if not text.strip():
-                        raise InputError(f"{name} must not be empty, got {reprlib.repr(value)}.")
-                question = self._cut(question, options["max_question_len"])
-                return [(question, context) if self._question_first else (context, question)]
-        raise InputError(
-            f"{self.task} takes a dict with the texts 'question' and 'context', got {reprlib.repr(value)}."
-        )
+        question, context = _texts(value)
+        for name, text in (("question", question), ("context", context)):
+            if not isinstance(text, str):
+                raise InputError(
+                    f"{self.task} takes a dict with the texts 'question' and 'context', got {reprlib.repr(value)}."
+                )
+            if not text.strip():
+                raise InputError(f"{name} must not be empty, got {reprlib.repr(value)}.")
+        question = self._cut(question, options["max_question_len"])
+        return [(question, context) if self._question_first else (context, question)]
 
     def _cut(self, question: str, most: int | None) -> str:
         if most is None:
@@ -149,9 +217,10 @@ class QuestionAnsweringPipeline(Pipeline):
 
     def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[_Answers], options: Options) -> Any:
         """Return the best answers of all windows."""
+        _, context = _texts(value)
         answers: dict[str, dict[str, Any]] = {}
         for score, start, end in (span for window in kept for span in window.spans):
-            text = value["context"][start:end]
+            text = context[start:end]
             answer = answers.setdefault(text.lower(), {"score": 0.0, "start": start, "end": end, "answer": text})
             answer["score"] += score
         found = list(answers.values())

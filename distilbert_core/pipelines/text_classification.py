@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,8 @@ from distilbert_core.batching import positive_integer
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text, check_choice
+from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline, Text
+from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option, check_flag, one_of, warn
 from distilbert_core.pipelines.scores import best, sigmoid, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -21,7 +22,9 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sigmoid": sigmoid,
     "none": lambda logits: logits.astype(np.float64),
 }
-BEST = "best"  # top_k: the best label by itself, not in a list
+# Values of top_k beside a number and None.
+BEST = ""  # the best label by itself, not in a list
+IN_ORDER = "in order"  # all labels in the order of their indices
 
 
 def label_scores(config: DistilBertConfig, logits: np.ndarray, function_to_apply: str | None = None) -> np.ndarray:
@@ -53,27 +56,47 @@ def label_scores(config: DistilBertConfig, logits: np.ndarray, function_to_apply
     return FUNCTIONS[function_to_apply](logits)
 
 
+def _check_top_k(name: str, value: Any) -> None:
+    if value not in (BEST, IN_ORDER):
+        positive_integer(name, value)
+
+
+def _top_k_of(return_all_scores: Any, given: Options) -> dict[str, Any]:
+    """Return what the older option stands for."""
+    check_flag("return_all_scores", return_all_scores)
+    warn("return_all_scores is deprecated: give top_k=None for the scores of all labels, sorted.", UserWarning)
+    return {"top_k": IN_ORDER if return_all_scores else BEST}
+
+
 class TextClassificationPipeline(Pipeline):
     """Labels of texts: {'label', 'score'}.
 
     An input is a text, a pair (text, text_pair) as a tuple, or a dict with 'text' and perhaps 'text_pair'.
 
+    The result of one bare text is in a list of one, as Transformers has it, unless the call gives `top_k`.
+
     Options:
         top_k: How many labels, in a list, the best first; None, or more than there are: all. Left out: the best one, by
-            itself; for one bare text in a list of one, as Transformers has it.
+            itself.
         function_to_apply: 'softmax', 'sigmoid' or 'none'; left out: see `label_scores`.
-        truncation: True: cut texts that are too long for the model. False: they are an InputError. Left out: cut them,
-            with a warning.
+        truncation, max_length, add_special_tokens: See `Pipeline`.
+        return_all_scores: Older, in place of top_k. True: all labels in the order of their indices; False: the best.
     """
 
     task = "text-classification"
     head = Head.SEQUENCE_CLASSIFICATION
-    defaults: ClassVar[Options] = {"top_k": BEST, "function_to_apply": None, "truncation": None}
+    option_table: ClassVar[Mapping[str, Option]] = {
+        "top_k": Option(BEST, _check_top_k, takes_none=True),
+        "function_to_apply": Option(None, one_of(None, *FUNCTIONS)),
+        **TOKENIZING,
+        **RUNNING,
+    }
+    older: ClassVar[Mapping[str, Older]] = {"return_all_scores": _top_k_of}
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Return the labels of one input, of a list of them, or lazily of any other iterable."""
         result = super().__call__(inputs, **options)
-        return [result] if isinstance(inputs, str) and isinstance(result, dict) else result
+        return [result] if isinstance(inputs, str) and "top_k" not in options else result
 
     def stream_scores(self, inputs: Iterable[Any], **options: Any) -> Iterator[np.ndarray]:
         """Return an iterator over the scores [L] of inputs, float64, those of all labels by their index.
@@ -90,13 +113,6 @@ class TextClassificationPipeline(Pipeline):
             raise TypeError("Unknown keyword argument(s): top_k. stream_scores gives the scores of all labels.")
         return self._stream(inputs, self._with_defaults(options), lambda value, windows, kept, options: kept[0])
 
-    def check_options(self, options: dict[str, Any]) -> None:
-        """Raise InputError if an option is impossible."""
-        super().check_options(options)
-        if options["top_k"] not in (BEST, None):
-            positive_integer("top_k", options["top_k"])
-        check_choice("function_to_apply", options["function_to_apply"], (None, *FUNCTIONS))
-
     def read(self, value: Any, options: Options) -> list[Text]:
         """Return the text or pair of an input."""
         match value:
@@ -104,6 +120,8 @@ class TextClassificationPipeline(Pipeline):
                 return [value]
             case (str(), str()) if isinstance(value, tuple):
                 return [value]
+            case [[str(text), str(pair)]] if isinstance(value, list):  # as early versions of Transformers had it
+                return [(text, pair)]
             case {"text": str(text), **rest} if rest in ({}, {"text_pair": None}):
                 return [text]
             case {"text": str(text), "text_pair": str(pair), **rest} if not rest:
@@ -120,6 +138,7 @@ class TextClassificationPipeline(Pipeline):
     def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:
         """Return the best labels with their scores."""
         (scores,) = kept
-        count = 1 if options["top_k"] == BEST else options["top_k"]
-        labels = [{"label": self.config.label_name(i), "score": float(scores[i])} for i in best(scores, count).tolist()]
-        return labels[0] if options["top_k"] == BEST else labels
+        top_k = options["top_k"]
+        order = range(len(scores)) if top_k == IN_ORDER else best(scores, 1 if top_k == BEST else top_k).tolist()
+        labels = [{"label": self.config.label_name(i), "score": float(scores[i])} for i in order]
+        return labels[0] if top_k == BEST else labels

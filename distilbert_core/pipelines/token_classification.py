@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Collection, Iterable, Sequence
+import reprlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import numpy as np
 
-from distilbert_core.batching import positive_integer
-from distilbert_core.errors import InputError, InputWarning
+from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head
-from distilbert_core.pipelines.base import Options, Outputs, Pipeline, check_choice
+from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline, Text
+from distilbert_core.pipelines.options import (
+    FLAG_OFF,
+    RUNNING,
+    TOKENIZING,
+    Option,
+    check_text,
+    not_negative,
+    one_of,
+    warn,
+)
 from distilbert_core.pipelines.scores import softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -24,7 +35,16 @@ WORD_STRATEGIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "average": lambda scores: scores.mean(axis=0),
     "max": lambda scores: scores.max(axis=0),  # its best label is that of the token with the highest score
 }
-STRATEGIES = ("none", "simple", *WORD_STRATEGIES)
+
+
+class AggregationStrategy(StrEnum):
+    """How tokens become entities: see `TokenClassificationPipeline`. Equal to its value, a text."""
+
+    NONE = "none"
+    SIMPLE = "simple"
+    FIRST = "first"
+    AVERAGE = "average"
+    MAX = "max"
 
 
 @dataclass(frozen=True)
@@ -38,11 +58,25 @@ class _Token:
     continues: bool
 
 
+def _check_labels(name: str, value: Any) -> None:
+    is_list = isinstance(value, Collection) and not isinstance(value, str)
+    if not is_list or not all(isinstance(label, str) for label in value):
+        raise InputError(f"{name} must be a list of labels, got {value!r}.")
+
+
+def _strategy_of(value: Any, given: Options) -> dict[str, Any]:
+    """Return what the two older options stand for, of which `value` is one."""
+    grouped, words = given.get("grouped_entities"), given.get("ignore_subwords")
+    strategy = ("first" if words else "simple") if grouped else "none"
+    warn(f"grouped_entities and ignore_subwords are deprecated: give aggregation_strategy={strategy!r}.", UserWarning)
+    return {"aggregation_strategy": strategy}
+
+
 class TokenClassificationPipeline(Pipeline):
     """Entities of a text, in order: {'entity' or 'entity_group', 'score', 'index', 'word', 'start', 'end'}.
 
-    An input is a text. 'start' and 'end' are places in it; 'word' is made from the tokens, and so in lower case where
-    the model is. 'index' is the place among the tokens, and only there without aggregation.
+    An input is a text, or a list of words. 'start' and 'end' are places in it; 'word' is made from the tokens, and so
+    in lower case where the model is. 'index' is the place among the tokens, and only there without aggregation.
 
     Options:
         aggregation_strategy: 'none': each token ('entity'). Otherwise neighbours of one label form an 'entity_group',
@@ -51,71 +85,94 @@ class TokenClassificationPipeline(Pipeline):
         ignore_labels: Labels that are left out; with aggregation, those of groups ('PER', not 'B-PER').
         stride: Read a text that is too long for the model in windows that share this many tokens, and keep the longer
             of two entities that overlap. None: see `truncation`.
-        truncation: True: cut texts that are too long for the model. False: they are an InputError. Left out: cut them,
-            with a warning. It does not go with `stride`.
+        is_split_into_words: An input is a list of words. 'start' and 'end' are places in the text that they make with
+            `delimiter` between them.
+        delimiter: A space if left out.
+        truncation, max_length, add_special_tokens: See `Pipeline`; `truncation` does not go with `stride`.
+        grouped_entities: Older, in place of aggregation_strategy. True: 'simple', or 'first' together with
+            `ignore_subwords=True`; False: 'none'.
     """
 
     task = "token-classification"
     head = Head.TOKEN_CLASSIFICATION
-    defaults: ClassVar[Options] = {
-        "aggregation_strategy": "none",
-        "ignore_labels": ("O",),
-        "stride": None,
-        "truncation": None,
+    option_table: ClassVar[Mapping[str, Option]] = {
+        "aggregation_strategy": Option("none", one_of(*(strategy.value for strategy in AggregationStrategy))),
+        "ignore_labels": Option(("O",), _check_labels),
+        "stride": Option(None, not_negative),
+        "is_split_into_words": FLAG_OFF,
+        "delimiter": Option(" ", check_text),
+        **TOKENIZING,
+        **RUNNING,
     }
+    older: ClassVar[Mapping[str, Older]] = dict.fromkeys(("grouped_entities", "ignore_subwords"), _strategy_of)
     advice_on_length = f"give stride and an aggregation_strategy to read all of it; {Pipeline.advice_on_length}"
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise InputError if an option is impossible."""
         super().check_options(options)
-        check_choice("aggregation_strategy", options["aggregation_strategy"], STRATEGIES)
-        self._check_ignored(options["ignore_labels"], options["aggregation_strategy"])
-        stride = options["stride"]
+        self._warn_of_labels(options["ignore_labels"], options["aggregation_strategy"])
+        stride, length = options["stride"], options["max_length"]
         if stride is None:
             return
-        most = self.max_length - 3  # beside [CLS] and [SEP] a window brings at least one new token
-        if stride != 0 and positive_integer("stride", stride) > most:
-            raise InputError(f"stride must be at most {most} in windows of {self.max_length} tokens, got {stride}.")
+        most = length - 3  # beside [CLS] and [SEP] a window brings at least one new token
+        if stride > most:
+            raise InputError(f"stride must be at most {most} in windows of {length} tokens, got {stride}.")
         if options["aggregation_strategy"] == "none":
             raise InputError("stride needs an aggregation_strategy other than 'none', to join what windows share.")
         if options["truncation"] is not None:
             raise InputError("stride reads texts of any length; leave out truncation.")
         options["truncation"] = True  # into windows
 
-    def _check_ignored(self, ignored: Any, strategy: str) -> None:
-        """Raise InputError if labels are not texts, and warn of those that no result can have."""
-        is_list = isinstance(ignored, Collection) and not isinstance(ignored, str)
-        if not is_list or not all(isinstance(label, str) for label in ignored):
-            raise InputError(f"ignore_labels must be a list of labels, got {ignored!r}.")
+    def _warn_of_labels(self, ignored: Collection[str], strategy: str) -> None:
+        """Warn of labels to be ignored that no result can have."""
         labels = [self.config.label_name(index) for index in range(self.config.num_labels)]
         possible = labels if strategy == "none" else list(dict.fromkeys(map(_group_label, labels)))
-        unknown = [label for label in ignored if label not in (*possible, *self.defaults["ignore_labels"])]
+        unknown = [label for label in ignored if label not in (*possible, "O")]
         if unknown:
-            warnings.warn(
+            warn(
                 f"ignore_labels has {', '.join(map(repr, unknown))}, which no result has: with aggregation_strategy="
-                f"{strategy!r}, labels are {', '.join(possible[:8])}{', ...' if len(possible) > 8 else ''}.",
-                InputWarning,
-                stacklevel=5,
+                f"{str(strategy)!r}, labels are {', '.join(possible[:8])}{', ...' if len(possible) > 8 else ''}."
             )
+
+    def is_one(self, inputs: Any, options: Options) -> bool:
+        """Return whether this is one text, or the words of one."""
+        if options["is_split_into_words"] and isinstance(inputs, list):
+            return bool(inputs) and all(isinstance(word, str) for word in inputs)
+        return super().is_one(inputs, options)
+
+    def read(self, value: Any, options: Options) -> list[Text]:
+        """Return the text, or its words."""
+        if not options["is_split_into_words"]:
+            if isinstance(value, list):
+                raise InputError(
+                    f"{self.task} takes a text, got {reprlib.repr(value)}; give is_split_into_words=True for words."
+                )
+            return super().read(value, options)
+        if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+            raise InputError(
+                f"With is_split_into_words=True {self.task} takes a list of words, got {reprlib.repr(value)}."
+            )
+        return [list(value)]
 
     def tokenizer_options(self, options: Options) -> dict[str, Any]:
         """Cut at the model's length, into one window or into all that it takes."""
-        cut = super().tokenizer_options(options)
+        chosen = {**super().tokenizer_options(options), "is_split_into_words": options["is_split_into_words"]}
         if options["stride"] is None:
-            return cut
-        return {**cut, "stride": options["stride"], "return_overflowing_tokens": True}
+            return chosen
+        return {**chosen, "stride": options["stride"], "return_overflowing_tokens": True}
 
     def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> np.ndarray:
         """Logits [T, L] -> scores [T, L]."""
         return softmax(outputs["logits"])
 
-    def combine(self, value: str, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:
+    def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:
         """Return the entities of all windows that are not to be ignored."""
         label = "entity" if options["aggregation_strategy"] == "none" else "entity_group"
+        text, starts = (value, None) if isinstance(value, str) else _joined(value, options["delimiter"])
         entities = [
             entity
             for window, scores in zip(windows, kept, strict=True)
-            for entity in self._entities(_tokens(value, window, self.tokenizer.unk_token), scores, options)
+            for entity in self._entities(_tokens(text, starts, window, self.tokenizer.unk_token), scores, options)
             if entity[label] not in options["ignore_labels"]
         ]
         return _without_overlaps(entities) if len(windows) > 1 else entities
@@ -150,13 +207,21 @@ class TokenClassificationPipeline(Pipeline):
         }
 
 
-def _tokens(text: str, window: Encoding, unknown: str) -> list[_Token]:
-    """Return the tokens of a window but for the special ones."""
+def _joined(words: Sequence[str], delimiter: str) -> tuple[str, list[int]]:
+    """Return the text that words make, and where each begins in it."""
+    ends = accumulate(len(word) + len(delimiter) for word in words)
+    return delimiter.join(words), [0, *ends][: len(words)]
+
+
+def _tokens(text: str, starts: Sequence[int] | None, window: Encoding, unknown: str) -> list[_Token]:
+    """Return the tokens of a window but for the special ones; `starts` are those of its words, if these were given."""
     tokens = []
-    rows = zip(window.tokens, window.offsets, window.special_tokens_mask, strict=True)
-    for index, (word, (start, end), special) in enumerate(rows):
+    rows = zip(window.tokens, window.offsets, window.word_ids, window.special_tokens_mask, strict=True)
+    for index, (word, (start, end), number, special) in enumerate(rows):
         if special:
             continue
+        if starts is not None:
+            start, end = start + starts[number], end + starts[number]
         # A token that continues a word has a '##' more than its text has; an unknown one has nothing in common with it.
         continues = word != unknown and len(word) != end - start
         tokens.append(_Token(text[start:end] if word == unknown else word, index, start, end, continues))

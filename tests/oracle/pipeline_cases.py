@@ -29,6 +29,11 @@ class Checkpoint:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
+def both_maps(*labels: str) -> dict[str, Any]:
+    """The names of classes, which Transformers does not turn around by itself."""
+    return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
+
+
 CHECKPOINTS = {
     "moods": Checkpoint("ForSequenceClassification", MOODS),
     "several_moods": Checkpoint("ForSequenceClassification", {**MOODS, "problem_type": "multi_label_classification"}),
@@ -42,6 +47,8 @@ CHECKPOINTS = {
     "short_answers": Checkpoint("ForQuestionAnswering", SHORT),
     "vectors": Checkpoint("Model"),
     "choices": Checkpoint("ForMultipleChoice"),
+    "inference": Checkpoint("ForSequenceClassification", both_maps("contradiction", "neutral", "ENTAILMENT")),
+    "entailment_first": Checkpoint("ForSequenceClassification", both_maps("entailment", "not_entailment")),
 }
 
 
@@ -175,6 +182,22 @@ CASES = [
         ("question-answering", "short_answers", [QUESTION, SHORT_QUESTION], [{"top_k": 6}, {"doc_stride": 0}]),
         ("feature-extraction", "vectors", TEXTS[:4], [{}]),
         ("multiple-choice", "choices", [CHOICES], [{}]),
+        (
+            "zero-shot-classification",
+            "inference",
+            [*TEXTS[:3], STORY],
+            [
+                {"candidate_labels": ["weather", "a very long journey", "東京"]},
+                {"candidate_labels": "weather, ships", "hypothesis_template": "{} is what it is about."},
+                {"candidate_labels": ["weather", "ships", "sleep"], "multi_label": True},
+            ],
+        ),
+        (
+            "zero-shot-classification",
+            "entailment_first",
+            TEXTS[:2],
+            [{"candidate_labels": ["good"]}, {"candidate_labels": ["good", "bad"], "multi_label": True}],
+        ),
     ]
     for options in calls
 ]
@@ -226,10 +249,7 @@ def _answers(transformers: Any, model: Any, tokenizer: Any, case: Case) -> list[
     if case.task == "question-answering":
         return answer(**{name: [value[name] for value in case.inputs] for name in case.inputs[0]}, **case.options)
     options = {"truncation": True} if case.task == "text-classification" else {}
-    found = answer(case.inputs, **options, **case.options)
-    if case.task == "feature-extraction":  # [1][T][D] for each text
-        return [vectors for (vectors,) in found]
-    return found
+    return answer(case.inputs, **options, **case.options)
 
 
 def _choose(model: Any, tokenizer: Any, prompt: str, choices: list[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,24 +23,25 @@ from distilbert_core.tokenization.encodings import Encoding
 from distilbert_core.training import metrics
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.metrics import Metrics
-from distilbert_core.training.tasks.base import Feature, Row, Task, text_of
+from distilbert_core.training.tasks.base import WEIGHT_COLUMN, Feature, Row, Task, text_of
 
 MOST_ANSWER_TOKENS = 30  # as evaluations on SQuAD have it
-NO_ANSWER = (0, 0)  # [CLS], in a window that does not hold the whole answer
+NO_ANSWER = (0, 0)  # [CLS], in a window that does not hold the whole answer, or where there is none
+IMPOSSIBLE = "is_impossible"  # column of SQuAD 2.0: whether there is no answer
 
 
 def read_squad(path: Path) -> Iterator[Row]:
-    """Yield the questions of a .json file in SQuAD's form."""
+    """Yield the questions of a .json file in SQuAD's form, that of 1.1 or of 2.0."""
     try:
         data = json.loads("".join(decoded_lines(path)))["data"]
         for article in data:
             for paragraph in article["paragraphs"]:
                 for question in paragraph["qas"]:
-                    answers = question["answers"]
                     yield {
                         "question": question["question"],
                         "context": paragraph["context"],
-                        "answers": {key: [answer[key] for answer in answers] for key in ("text", "answer_start")},
+                        "answers": question["answers"],
+                        **({IMPOSSIBLE: question[IMPOSSIBLE]} if IMPOSSIBLE in question else {}),
                     }
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
@@ -53,6 +55,7 @@ class QuestionAnswering(Task):
     name = "question-answering"
     head = Head.QUESTION_ANSWERING
     columns = ("question", "context", "answers")
+    optional = (IMPOSSIBLE, WEIGHT_COLUMN)
     readers = {".json": read_squad}  # noqa: RUF012
     default_length = 384
     cut_rows = "have an answer that no window of {} tokens holds whole; it is not learned"
@@ -60,24 +63,34 @@ class QuestionAnswering(Task):
 
     @classmethod
     def check(cls, row: Row) -> Row:
-        """Return the row if each answer stands where it says."""
+        """Return the row with lists of answers, which may be empty, if each stands where it says."""
         for column in ("question", "context"):
             if not text_of(column, row[column]).strip():
                 raise InputError(f"{column} must not be empty.")
-        match row["answers"]:
-            case {"text": [_, *_] as texts, "answer_start": [_, *_] as starts} if len(texts) == len(starts):
+        answers = row["answers"]
+        if isinstance(answers, list) and all(isinstance(answer, dict) for answer in answers):  # as in SQuAD's files
+            answers = {key: [answer.get(key) for answer in answers] for key in ("text", "answer_start")}
+        match answers:
+            case {"text": [*texts], "answer_start": [*starts]} if len(texts) == len(starts):
                 for text, start in zip(texts, starts, strict=True):
                     fits = isinstance(text, str) and text and isinstance(start, int) and start >= 0
                     if not fits or row["context"][start : start + len(text)] != text:
                         raise InputError(f"answers: {reprlib.repr(text)} does not stand at {start!r} of the context.")
-                return row
-        raise InputError(
-            'answers must be {"text": [...], "answer_start": [...]} with as many of both, at least one; got '
-            f"{reprlib.repr(row['answers'])}."
-        )
+            case _:
+                raise InputError(
+                    'answers must be {"text": [...], "answer_start": [...]} with as many of both, and none where the '
+                    f"context has no answer; got {reprlib.repr(row['answers'])}."
+                )
+        impossible = row.get(IMPOSSIBLE)
+        if impossible is not None and impossible is not (not texts):
+            raise InputError(
+                f"{IMPOSSIBLE} must be true where answers are empty, and false elsewhere; got {impossible!r} with "
+                f"{len(texts)} answers."
+            )
+        return {**{column: row[column] for column in cls.columns}, "answers": {"text": texts, "answer_start": starts}}
 
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
-        """Return windows with the tokens at which the first answer begins and ends, [CLS] where it is not inside."""
+        """Return windows with the tokens at which the first answer begins and ends, [CLS] where none is inside."""
         self._check_room(rows)
         encoding = self.tokenizer(
             [row["question"] for row in rows],
@@ -91,8 +104,9 @@ class QuestionAnswering(Task):
             Feature(window.ids, _answer_tokens(window, rows[source]["answers"]), source)
             for source, window in zip(encoding["overflow_to_sample_mapping"], encoding.encodings, strict=True)
         ]
-        answered = {feature.row for feature in features if feature.target != NO_ANSWER}
-        return [feature if feature.row in answered else replace(feature, cut=True) for feature in features]
+        learned = {feature.row for feature in features if feature.target != NO_ANSWER}
+        learned |= {number for number, row in enumerate(rows) if not row["answers"]["text"]}
+        return [feature if feature.row in learned else replace(feature, cut=True) for feature in features]
 
     @property
     def _stride(self) -> int:
@@ -118,8 +132,12 @@ class QuestionAnswering(Task):
         return {**self.inputs(features), "start_positions": start, "end_positions": end}
 
     def evaluate(self, inference: Inference, rows: Sequence[Row], features: Sequence[Feature]) -> Metrics:
-        """Return exact match and F1 of the best span of all windows."""
-        answer = QuestionAnsweringPipeline(
+        """Return exact match and F1 of the best span of all windows; those of SQuAD 2.0 if some have no answer.
+
+        No answer is given where it has a higher score than the best span, as by the pipeline's
+        `handle_impossible_answer`. Its probability is its share of the sum of both.
+        """
+        answer = _SpanOrNone(
             inference,
             self.tokenizer,
             progress=False,
@@ -128,11 +146,24 @@ class QuestionAnswering(Task):
             doc_stride=self._stride,
             max_answer_len=MOST_ANSWER_TOKENS,
         )
-        predicted = answer([{"question": row["question"], "context": row["context"]} for row in rows])
-        return metrics.answers([found["answer"] for found in predicted], [row["answers"]["text"] for row in rows])
+        predicted = answer.stream({"question": row["question"], "context": row["context"]} for row in rows)
+        spans, no_answer = zip(*((found["answer"], found["no_answer"]) for found in predicted), strict=True)
+        true = [row["answers"]["text"] for row in rows]
+        return metrics.answers(spans, true) if all(true) else metrics.answers_or_none(spans, no_answer, true)
+
+
+class _SpanOrNone(QuestionAnsweringPipeline):
+    """Answers with a further field 'no_answer', the probability that there is none beside that of the best span."""
+
+    def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        best = super().combine(value, windows, kept, options)
+        none = min(window.null_score for window in kept)
+        return {**best, "no_answer": none / ((none + best["score"]) or 1.0)}
 
 
 def _answer_tokens(window: Encoding, answers: Mapping[str, list]) -> tuple[int, int]:
+    if not answers["text"]:
+        return NO_ANSWER
     start = answers["answer_start"][0]
     end = start + len(answers["text"][0])
     inside = [
