@@ -7,15 +7,25 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import numpy as np
 from tokenizers import AddedToken
 
 from distilbert_core.checkpoint import replace_files
+from distilbert_core.compatibility import TOKENIZER_DECODING, TOKENIZER_LOADING, TOKENIZER_SAVING, accept_only, renames
 from distilbert_core.errors import CheckpointWarning, InputError
 from distilbert_core.tokenization import files
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
+from distilbert_core.tokenization.choices import (
+    COLUMNS,
+    NO_MAX_LENGTH,
+    SIDES,
+    note_lengths,
+    padding_strategy,
+    token_count,
+    truncation_strategy,
+)
 from distilbert_core.tokenization.columns import (
     FILLINGS,
     PADDED,
@@ -26,44 +36,33 @@ from distilbert_core.tokenization.columns import (
     plain_rows,
 )
 from distilbert_core.tokenization.columns import pad as pad_rows
-from distilbert_core.tokenization.special_tokens import ADDITIONAL, SPECIAL_TOKENS, Token, as_text, tokens_of
-from distilbert_core.tokenization.vocabulary import Vocabulary, as_ids, as_texts, one_of
-
-NO_MAX_LENGTH = int(1e30)  # what Transformers writes where no length is known
-
-SIDES = ("right", "left")
-TRUNCATIONS = ("longest_first", "only_first", "only_second")
-NO_TRUNCATION = (None, False, "do_not_truncate")
-NO_PADDING = (False, "do_not_pad")
-
-SPACES = (  # what decoding leaves -> what it becomes, one after the other
-    (" .", "."),
-    (" ?", "?"),
-    (" !", "!"),
-    (" ,", ","),
-    (" ' ", "'"),
-    (" n't", "n't"),
-    (" 'm", "'m"),
-    (" 's", "'s"),
-    (" 've", "'ve"),
-    (" 're", "'re"),
+from distilbert_core.tokenization.encodings import Truncation
+from distilbert_core.tokenization.inputs import as_batch
+from distilbert_core.tokenization.preparation import Preparation
+from distilbert_core.tokenization.special_tokens import (
+    ADDITIONAL,
+    SPECIAL_TOKENS,
+    Token,
+    as_text,
+    tokens_of,
 )
+from distilbert_core.tokenization.vocabulary import as_ids, as_texts, one_of
 
 Text = str | Sequence[str]  # a text, or with is_split_into_words its words
 
 
-class BaseTokenizer(Vocabulary):
+class BaseTokenizer(Preparation):
     """Splits text into WordPiece tokens and gives their ids, with [CLS] and [SEP] around them.
 
-    DistilBERT has no token types, so none are produced. A tokenizer may be shared by threads.
+    DistilBERT has no token types, so none are produced unless they are asked for. A tokenizer may be shared by threads.
 
-    A special token is an attribute, such as `pad_token`; `pad_token_id` is its id. A token of the vocabulary can be
-    assigned to it, and None to `pad_token` and `mask_token`; `add_special_tokens` gives one that is not in the
-    vocabulary.
+    A special token is an attribute, such as `pad_token`; `pad_token_id` is its id. A token of the vocabulary, or an id,
+    can be assigned to it, and None where it may be None; `add_special_tokens` gives one that is not in the vocabulary.
 
     Args:
-        vocab_file: vocab.txt, one token a line. Give this or `tokenizer_file`.
+        vocab_file: vocab.txt, one token a line. Give this, `tokenizer_file` or `tokenizer_object`.
         tokenizer_file: tokenizer.json as the `tokenizers` library writes it.
+        tokenizer_object: A `tokenizers.Tokenizer`; it is copied.
         do_lower_case: Lower-case the text. None: as `tokenizer_file` says, True for a `vocab_file`.
         do_basic_tokenize: Normalise the text and split at punctuation, not only at white space, before WordPiece.
             None: as in the file, or True. It cannot be another than in a `tokenizer_file`.
@@ -74,6 +73,8 @@ class BaseTokenizer(Vocabulary):
         pad_token: Fills short texts up; None: there is none, and padding is an InputError.
         cls_token: Begins every input.
         mask_token: Stands for a token to be predicted; None: there is none.
+        bos_token: Not used by DistilBERT; for scripts that read it. It is added if the vocabulary lacks it.
+        eos_token: As `bos_token`.
         additional_special_tokens: More tokens that are never split and that decoding can leave out.
         added_tokens_decoder: Tokens that were added before, by id. How a text is matched, `tokenizer_file` says.
         clean_text: Remove control characters and unify white space. None: as in the file, or True.
@@ -85,6 +86,12 @@ class BaseTokenizer(Vocabulary):
         model_max_length: Length that `truncation=True` cuts to; None: no limit known.
         padding_side: 'right' or 'left'.
         truncation_side: 'right' or 'left'.
+        model_input_names: The columns that a call returns if not asked otherwise: `input_ids` and some of
+            `attention_mask` and `token_type_ids`.
+        split_special_tokens: Special tokens in a text are split like any other word.
+        name_or_path: Where the tokenizer was loaded from.
+        verbose: Log, once, that texts are longer than `model_max_length`, or that an option has no effect.
+        **kwargs: Arguments of Transformers without effect; see `distilbert_core.compatibility.TOKENIZER_LOADING`.
 
     Raises:
         CheckpointError: A file is missing or damaged, the vocabulary lacks a special token, or an added token would
@@ -96,13 +103,14 @@ class BaseTokenizer(Vocabulary):
     """
 
     is_fast: bool
-    model_input_names = ("input_ids", "attention_mask")
+    model_input_names: Sequence[str] = ("input_ids", "attention_mask")
 
     def __init__(
         self,
         vocab_file: str | Path | None = None,
         *,
         tokenizer_file: str | Path | None = None,
+        tokenizer_object: Any = None,
         do_lower_case: bool | None = None,
         do_basic_tokenize: bool | None = None,
         never_split: Iterable[str] | None = None,
@@ -111,6 +119,8 @@ class BaseTokenizer(Vocabulary):
         pad_token: Token | None = SPECIAL_TOKENS["pad_token"],
         cls_token: Token = SPECIAL_TOKENS["cls_token"],
         mask_token: Token | None = SPECIAL_TOKENS["mask_token"],
+        bos_token: Token | None = None,
+        eos_token: Token | None = None,
         additional_special_tokens: Sequence[Token] = (),
         added_tokens_decoder: Mapping[int, Token] | None = None,
         clean_text: bool | None = None,
@@ -121,13 +131,23 @@ class BaseTokenizer(Vocabulary):
         model_max_length: int | None = None,
         padding_side: Literal["right", "left"] = "right",
         truncation_side: Literal["right", "left"] = "right",
+        model_input_names: Sequence[str] = model_input_names,
+        split_special_tokens: bool = False,
+        name_or_path: str = "",
+        verbose: bool = True,
+        **kwargs: Any,
     ):
+        accept_only(kwargs, TOKENIZER_LOADING, f"{type(self).__name__}.__init__")
         # Transformers' files hold its 'unknown' as 1e30, which JSON may give back as a float.
         length = NO_MAX_LENGTH if model_max_length is None else model_max_length
-        self.model_max_length = _token_count("model_max_length", int(length) if length == NO_MAX_LENGTH else length)
+        self.model_max_length = token_count("model_max_length", int(length) if length == NO_MAX_LENGTH else length)
         self.padding_side = one_of("padding_side", padding_side, SIDES)
         self.truncation_side = one_of("truncation_side", truncation_side, SIDES)
         self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
+        self.model_input_names = tuple(one_of("model_input_names", name, COLUMNS) for name in model_input_names)
+        self.split_special_tokens = split_special_tokens
+        self.name_or_path, self.verbose = str(name_or_path), verbose
+        self.deprecation_warnings: dict[str, bool] = {}  # what was said once
         if isinstance(never_split, str):
             raise InputError(f"never_split must be a list of tokens, got {never_split!r}.")
         self.never_split = tuple(never_split or ())
@@ -136,6 +156,8 @@ class BaseTokenizer(Vocabulary):
                 "never_split is for DistilBertTokenizer; here, add_tokens gives tokens that are not split."
             )
         special = {
+            "bos_token": bos_token,
+            "eos_token": eos_token,
             "unk_token": unk_token,
             "sep_token": sep_token,
             "pad_token": pad_token,
@@ -153,19 +175,24 @@ class BaseTokenizer(Vocabulary):
         }
         normalizer = {name: value for name, value in options.items() if value is not None}
         self.backend_tokenizer: Any
-        if (tokenizer_file is None) == (vocab_file is None):
-            raise InputError(f"Give vocab_file or tokenizer_file; got {'both' if vocab_file else 'neither'}.")
-        if tokenizer_file is not None:
-            content = files.read_tokenizer_file(tokenizer_file)
-            self.backend_tokenizer = self._read_engine(tokenizer_file, content, normalizer)
+        given = sum(source is not None for source in (vocab_file, tokenizer_file, tokenizer_object))
+        if given != 1:
+            raise InputError(
+                f"Give vocab_file or tokenizer_file; got {'both' if given == 2 else 'neither'}."
+                if tokenizer_object is None
+                else "Give tokenizer_object without vocab_file and tokenizer_file."
+            )
+        if vocab_file is None:
+            where = tokenizer_file or "tokenizer_object"
+            text = files.read_text(tokenizer_file) if tokenizer_file else tokenizer_object.to_str()
+            content = files.tokenizer_content(where, text)
+            self.backend_tokenizer = self._read_engine(where, text, content, normalizer)
             self._add_stored(files.added_tokens_of(content))
         else:
             basic = do_basic_tokenize is not False
             prefix = files.PREFIX if wordpieces_prefix is None else wordpieces_prefix
             self.backend_tokenizer = self._make_engine(
-                files.Specification(
-                    files.read_vocabulary(cast(Path, vocab_file)), self.unk_token, prefix, basic, normalizer
-                )
+                files.Specification(files.read_vocabulary(vocab_file), self.unk_token, prefix, basic, normalizer)
             )
         special_tokens = list(map(str, tokens))
         described = self._added()  # a text does not say how it is matched, but tokenizer.json may
@@ -208,9 +235,16 @@ class BaseTokenizer(Vocabulary):
         raise NotImplementedError
 
     def _read_engine(
-        self, tokenizer_file: str | Path, content: Mapping[str, Any], normalizer: Mapping[str, bool]
+        self, where: str | Path, text: str, content: Mapping[str, Any], normalizer: Mapping[str, bool]
     ) -> Any:
-        """Return the engine of tokenizer.json, whose content is given too, with options of its normaliser replaced."""
+        """Return the engine of tokenizer.json with options of its normaliser replaced.
+
+        Args:
+            where: What to call it in errors.
+            text: The file.
+            content: The same, parsed.
+            normalizer: The options.
+        """
         raise NotImplementedError
 
     def _join(self, tokens: Sequence[str], clean_up: bool) -> str:
@@ -221,15 +255,12 @@ class BaseTokenizer(Vocabulary):
         """Return what the engine was made from: vocabulary and options."""
         raise NotImplementedError
 
-    def to_json(self) -> bytes:
-        """Return tokenizer.json."""
-        raise NotImplementedError
-
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        """Return what a call does not change, so that a pickle of the tokenizer, or its digest, stays the same."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "deprecation_warnings")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        self.__dict__.update(state, _lock=threading.Lock(), deprecation_warnings={})
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(vocab_size={self.vocab_size}, model_max_length={self.model_max_length})"
@@ -238,9 +269,10 @@ class BaseTokenizer(Vocabulary):
 
     def __call__(
         self,
-        text: Text | Sequence[Text] | Sequence[tuple[Text, Text]],
-        text_pair: Text | Sequence[Text] | None = None,
-        *,
+        text: Any = None,
+        text_pair: Any = None,
+        text_target: Any = None,
+        text_pair_target: Any = None,
         add_special_tokens: bool = True,
         padding: bool | str = False,
         truncation: bool | str | None = False,
@@ -251,19 +283,22 @@ class BaseTokenizer(Vocabulary):
         padding_side: Literal["right", "left"] | None = None,
         return_tensors: str | None = None,
         return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = True,
+        return_attention_mask: bool | None = None,
         return_overflowing_tokens: bool = False,
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
         return_length: bool = False,
         verbose: bool = True,
+        split_special_tokens: bool | None = None,
     ) -> BatchEncoding:
         """Tokenize a text, a pair, or a batch of either.
 
         Args:
             text: A text, a list of texts, or a list of pairs; with `is_split_into_words` lists of words in place of
-                texts.
+                texts. Arrays, columns of a table (pandas, Arrow, `datasets`) and tensors of texts are lists, too.
             text_pair: The second text, or the list of second texts.
+            text_target: Texts of which the ids become `labels`; without `text`, they are tokenized in its place.
+            text_pair_target: The second texts of these.
             add_special_tokens: Put [CLS] and [SEP] around the texts.
             padding: True or 'longest' (to the longest of the batch), 'max_length', or False.
             truncation: True or 'longest_first', 'only_first', 'only_second', or False.
@@ -274,14 +309,17 @@ class BaseTokenizer(Vocabulary):
             pad_to_multiple_of: Round the padded length up to a multiple of this.
             padding_side: 'right' or 'left'; the tokenizer's own if left out.
             return_tensors: 'np', 'pt', 'tf' or 'jax' for arrays [B, T]; None for lists.
-            return_token_type_ids: Nothing or False: DistilBERT has no token types.
-            return_attention_mask: Add `attention_mask`, 1 for real tokens and 0 for padding; None: as True.
+            return_token_type_ids: Add `token_type_ids`, 1 for the tokens of a second text and 0 for all others;
+                DistilBERT's models do not take them. None: if they are among `model_input_names`.
+            return_attention_mask: Add `attention_mask`, 1 for real tokens and 0 for padding; None: if it is among
+                `model_input_names`, as it is by default.
             return_overflowing_tokens: Return not only the first window of a text that is cut, but all of them, a row
                 each, and `overflow_to_sample_mapping`, the number of the text that each row is of.
             return_special_tokens_mask: Add `special_tokens_mask`, 1 for special tokens.
             return_offsets_mapping: Add `offset_mapping`, (start, end) in characters of the text for each token.
             return_length: Add `length`, the number of tokens with padding.
-            verbose: Ignored; accepted for compatibility with Transformers.
+            verbose: Log, once, that texts are longer than `model_max_length`, or that an option has no effect.
+            split_special_tokens: Split special tokens like any other word; the tokenizer's own setting if left out.
 
         Returns:
             The encoding. int64 arrays; int32 in JAX unless it runs with 64-bit numbers.
@@ -290,25 +328,29 @@ class BaseTokenizer(Vocabulary):
             InputError: The text is of another type, an option is unknown or cannot be done, lengths differ and
                 `padding` was not asked for while `return_tensors` was, or it was and there is no `pad_token`.
         """
-        if return_token_type_ids:
-            raise InputError("return_token_type_ids must be left out: DistilBERT has no token types.")
-        texts, single = _as_batch(text, text_pair, is_split_into_words)
+        if text_target is not None:
+            arguments = {name: value for name, value in locals().items() if name not in ("self", "text", "text_pair")}
+            return self._with_target(text, text_pair, arguments)
+        texts, single = as_batch(text, text_pair, is_split_into_words)
         pairs = any(isinstance(item, tuple) for item in texts)
         special = self.num_special_tokens_to_add(pairs) if add_special_tokens else 0
+        cut = self._truncation(truncation, max_length, stride, special)
+        split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         with self._lock:  # a call's options are set on the engine that all threads share
-            self._set_truncation(truncation, max_length, stride, special, pairs)
-            encodings = self._encode(texts, is_split_into_words, add_special_tokens, truncation)
+            encodings = self._encode(texts, is_split_into_words, add_special_tokens, cut, split)
         windows = [[encoding, *encoding.overflowing] for encoding in encodings] if return_overflowing_tokens else []
         if return_overflowing_tokens:
             encodings = list(chain.from_iterable(windows))
         wanted = {
             "input_ids": True,
-            "attention_mask": return_attention_mask is not False,
+            "token_type_ids": self._returns("token_type_ids", return_token_type_ids),
+            "attention_mask": self._returns("attention_mask", return_attention_mask),
             "special_tokens_mask": return_special_tokens_mask,
             "offset_mapping": return_offsets_mapping,
         }
         columns = {name: list(map(_READ[name], encodings)) for name, want in wanted.items() if want}
         lengths = list(map(len, columns["input_ids"]))
+        note_lengths(self, lengths, truncation, padding, max_length, verbose)
         padded = self._padding(padding, max_length, pad_to_multiple_of, padding_side, lengths)
         dtypes = {} if return_tensors is None else dict.fromkeys(columns, np.int64)
         columns = self._pad_columns(columns, padded, dtypes)
@@ -318,53 +360,66 @@ class BaseTokenizer(Vocabulary):
             columns["overflow_to_sample_mapping"] = [index for index, rows in enumerate(windows) for _ in rows]
         elif single and return_tensors is None:
             columns = {name: rows[0] for name, rows in columns.items()}
-        encoding = BatchEncoding(columns, encodings, padded)
-        return encoding if return_tensors is None else encoding.convert_to_tensors(return_tensors)
+        return BatchEncoding(columns, encodings, return_tensors, padding=padded)
 
-    def _encode(self, texts: Sequence[Any], split: bool, special: bool, truncation: Any) -> list[Any]:
+    def _with_target(self, text: Any, text_pair: Any, arguments: dict[str, Any]) -> BatchEncoding:
+        """Return the encoding of a call with its target as `labels`, or that of the target alone."""
+        target = arguments.pop("text_target"), arguments.pop("text_pair_target")
+        labels = self(*target, **arguments)
+        if text is None:
+            return labels
+        encoding = self(text, text_pair, **arguments)
+        encoding["labels"] = labels["input_ids"]
+        return encoding
+
+    def _encode(
+        self, texts: Sequence[Any], words: bool, special: bool, truncation: Truncation | None, split_special: bool
+    ) -> list[Any]:
+        """Return the encodings of texts; the engine is left as it was found."""
+        engine = self.backend_tokenizer
+        engine.encode_special_tokens = split_special
         try:
-            return self.backend_tokenizer.encode_batch(texts, is_pretokenized=split, add_special_tokens=special)
+            if truncation is not None:
+                engine.enable_truncation(**vars(truncation))
+            return engine.encode_batch(texts, is_pretokenized=words, add_special_tokens=special)
         except BaseException as error:
             if type(error).__name__ not in _REFUSALS:
                 raise
+            strategy = False if truncation is None else truncation.strategy
             raise InputError(
-                f"A text holds lone surrogates, or truncation={truncation!r} cannot be done: {error}."
+                f"A text holds lone surrogates, or truncation={strategy!r} cannot be done: {error}."
             ) from error
+        finally:
+            engine.encode_special_tokens = False
+            engine.no_truncation()
 
-    def _set_truncation(
-        self, truncation: bool | str | None, max_length: int | None, stride: int, special: int, pairs: bool
-    ) -> None:
-        if truncation in NO_TRUNCATION:
-            self.backend_tokenizer.no_truncation()
-            return
-        strategy = one_of("truncation", "longest_first" if truncation is True else truncation, TRUNCATIONS)
-        length = self._length(max_length)
-        if length >= NO_MAX_LENGTH:
-            self.backend_tokenizer.no_truncation()
-            return
+    def _truncation(
+        self, truncation: bool | str | None, max_length: int | None, stride: int, special: int
+    ) -> Truncation | None:
+        """Return how texts are cut, with room for `special` tokens; None: not at all."""
+        strategy = truncation_strategy(truncation)
+        length = self._length(max_length) if strategy else NO_MAX_LENGTH
+        if strategy is None or length >= NO_MAX_LENGTH:
+            return None
         if length < special:  # the library would cut nothing off
             raise InputError(f"max_length must leave room for {special} special tokens, got {length}.")
-        room = max(length - self.num_special_tokens_to_add(pairs), 0)
-        if _token_count("stride", stride) >= room > 0:
+        room = length - special
+        if token_count("stride", stride) >= room > 0:
             raise InputError(f"stride must be smaller than the room for the text, {room} tokens, got {stride}.")
-        self.backend_tokenizer.enable_truncation(
-            length,
-            stride=stride if room else 0,
-            strategy=strategy,
-            direction=one_of("truncation_side", self.truncation_side, SIDES),
-        )
+        side = one_of("truncation_side", self.truncation_side, SIDES)
+        return Truncation(length, stride if room else 0, strategy, side)
 
     def _padding(
         self, padding: bool | str, max_length: int | None, multiple: int | None, side: str | None, lengths: list[int]
     ) -> dict[str, Any] | None:
         """Return how encodings of these lengths are filled up, as the arguments of their `pad`; None: not at all."""
-        if padding in NO_PADDING:
+        strategy = padding_strategy(padding)
+        if strategy is None:
             return None
-        strategy = one_of("padding", "longest" if padding is True else padding, ("longest", "max_length"))
         length = self._length(max_length) if strategy == "max_length" else max(lengths, default=0)
         if length >= NO_MAX_LENGTH:
             raise InputError("padding='max_length' needs max_length: this tokenizer knows no model_max_length.")
-        multiple = 1 if multiple is None else _token_count("pad_to_multiple_of", multiple) or 1
+        multiple = 1 if multiple is None else token_count("pad_to_multiple_of", multiple) or 1
         pad_id = self.special_id("pad_token")
         return {
             "length": -(-length // multiple) * multiple,
@@ -390,76 +445,33 @@ class BaseTokenizer(Vocabulary):
         return {**columns, **filled}
 
     def _length(self, max_length: int | None) -> int:
-        return self.model_max_length if max_length is None else _token_count("max_length", max_length)
+        return self.model_max_length if max_length is None else token_count("max_length", max_length)
 
-    def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False) -> list[str]:
-        """Return the tokens of a text or pair, without special ones unless asked for."""
-        return self(text, pair, add_special_tokens=add_special_tokens).tokens()
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Any
+    ) -> list[str]:
+        """Return the tokens of a text or pair, without special ones unless asked for; the keywords are a call's."""
+        return self(text, pair, add_special_tokens=add_special_tokens, **kwargs).tokens()
 
-    def encode(self, text: Text, text_pair: Text | None = None, **kwargs: Any) -> Any:
+    def encode(self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **kwargs: Any) -> Any:
         """Return only the ids of one text or pair; the keywords are those of a call."""
-        return self(text, text_pair, **kwargs)["input_ids"]
+        return self(text, text_pair, add_special_tokens=add_special_tokens, **kwargs)["input_ids"]
 
-    def encode_plus(self, text: Text, text_pair: Text | None = None, **kwargs: Any) -> BatchEncoding:
+    def encode_plus(
+        self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **kwargs: Any
+    ) -> BatchEncoding:
         """Return the encoding of one text or pair, as a call does."""
-        return self(text, text_pair, **kwargs)
+        return self(text, text_pair, add_special_tokens=add_special_tokens, **kwargs)
 
-    def batch_encode_plus(self, batch_text_or_text_pairs: Sequence[Any], **kwargs: Any) -> BatchEncoding:
+    def batch_encode_plus(
+        self, batch_text_or_text_pairs: Any, add_special_tokens: bool = True, **kwargs: Any
+    ) -> BatchEncoding:
         """Return the encoding of several texts or pairs, as a call does."""
-        return self(batch_text_or_text_pairs, **kwargs)
-
-    # -- special tokens around ids ------------------------------------------------------------------------------
-
-    def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Return how many special tokens stand around one text, or around a pair."""
-        return self.backend_tokenizer.num_special_tokens_to_add(pair)
-
-    @property
-    def max_len_single_sentence(self) -> int:
-        """Number of tokens a text may have, special ones not counted."""
-        return self.model_max_length - self.num_special_tokens_to_add()
-
-    @property
-    def max_len_sentences_pair(self) -> int:
-        """Number of tokens a pair may have, special ones not counted."""
-        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
-
-    def build_inputs_with_special_tokens(
-        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
-    ) -> list[int]:
-        """Put [CLS] and [SEP] around the ids of a text or pair: [CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
-        cls, sep = self.cls_token_id, self.sep_token_id
-        second = [] if token_ids_1 is None else [*token_ids_1, sep]
-        return [cls, *token_ids_0, sep, *second]
-
-    def get_special_tokens_mask(
-        self,
-        token_ids_0: Sequence[int],
-        token_ids_1: Sequence[int] | None = None,
-        already_has_special_tokens: bool = False,
-    ) -> list[int]:
-        """Return 1 for each special token and 0 for the others.
-
-        Args:
-            token_ids_0: Ids of a text.
-            token_ids_1: Ids of the second text of a pair.
-            already_has_special_tokens: The ids have special tokens among them; without it, the mask is that of the
-                ids with [CLS] and [SEP] put around them.
-
-        Raises:
-            InputError: There are two texts that already have special tokens.
-        """
-        if already_has_special_tokens:
-            if token_ids_1 is not None:
-                raise InputError("token_ids_1 must be left out with already_has_special_tokens=True: give all in one.")
-            special = self._special_ids()
-            return [int(index in special) for index in token_ids_0]
-        texts = (token_ids_0,) if token_ids_1 is None else (token_ids_0, token_ids_1)
-        return [1, *(bit for ids in texts for bit in (*[0] * len(ids), 1))]
+        return self(batch_text_or_text_pairs, add_special_tokens=add_special_tokens, **kwargs)
 
     # -- padding of what was tokenized before -------------------------------------------------------------------
 
-    def pad(
+    def pad(  # type: ignore[override]
         self,
         encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         padding: bool | str = True,
@@ -474,7 +486,7 @@ class BaseTokenizer(Vocabulary):
 
         Args:
             encoded_inputs: Encodings of single texts, all with the same keys, or one of several, or one of one. Entries
-                other than `input_ids`, `attention_mask`, `special_tokens_mask` and `offset_mapping` are not filled up.
+                that a call does not return for each token are not filled up.
             padding: True or 'longest', 'max_length', or False for none.
             max_length: Length for 'max_length'; `model_max_length` if left out.
             pad_to_multiple_of: Round the length up to a multiple of this.
@@ -520,6 +532,7 @@ class BaseTokenizer(Vocabulary):
         token_ids: Any,
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
+        **kwargs: Any,
     ) -> str:
         """Return the text of an id, or of a list or array of ids [T]; ids that there are no tokens for are left out.
 
@@ -528,10 +541,12 @@ class BaseTokenizer(Vocabulary):
             skip_special_tokens: Leave special tokens out.
             clean_up_tokenization_spaces: Take spaces before punctuation and around apostrophes out; the tokenizer's
                 own setting if left out.
+            **kwargs: `spaces_between_special_tokens=True`, without effect.
 
         Raises:
             InputError: The ids have more axes (see `batch_decode`), are not integers, or one is negative.
         """
+        accept_only(kwargs, TOKENIZER_DECODING, "decode")
         ids = np.atleast_1d(as_ids("token_ids", token_ids))
         if ids.ndim != 1:
             raise InputError(f"token_ids must have shape [tokens], got {ids.shape}; batch_decode takes several texts.")
@@ -540,30 +555,31 @@ class BaseTokenizer(Vocabulary):
         clean_up = (
             self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
         )
-        for spaced, joined in SPACES if clean_up else ():
-            text = text.replace(spaced, joined)
-        return text
+        return self.clean_up_tokenization(text) if clean_up else text
 
     def batch_decode(
         self,
         sequences: Iterable[Any],
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
+        **kwargs: Any,
     ) -> list[str]:
-        """Return the texts of several lists or an array of ids [B, T]."""
-        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
+        """Return the texts of several lists or an array of ids [B, T]; the arguments are those of `decode`."""
+        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces, **kwargs) for ids in sequences]
 
     # -- files --------------------------------------------------------------------------------------------------
 
     @classmethod
+    @renames(pretrained_model_name_or_path="source")
     def from_pretrained(cls, source: str | Path, **kwargs: Any) -> Self:
-        """Load the tokenizer of a folder, an embedded model or a Hub id.
+        """Load the tokenizer of a folder, a file, an embedded model or a Hub id.
 
         It is read from tokenizer.json or vocab.txt, with the options in tokenizer_config.json and
         special_tokens_map.json and the tokens in added_tokens.json.
 
         Args:
-            source: Folder, embedded model or Hub id.
+            source: Folder, embedded model or Hub id; or the path of vocab.txt or tokenizer.json, which are read without
+                the files beside them.
             **kwargs: Where to look (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
                 `subfolder`), and arguments of this class that take the place of the stored ones.
 
@@ -572,9 +588,28 @@ class BaseTokenizer(Vocabulary):
         """
         return files.load(cls, source, kwargs)
 
-    def save_pretrained(self, folder: str | Path) -> tuple[str, ...]:
-        """Write tokenizer.json, vocab.txt and the files with options into `folder`; return their paths."""
-        content = self.files()
+    @renames(save_directory="folder")
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        legacy_format: bool | None = None,
+        filename_prefix: str | None = None,
+        **kwargs: Any,
+    ) -> tuple[str, ...]:
+        """Write the tokenizer's files into a folder; return their paths.
+
+        Args:
+            folder: Where to; made if it is not there.
+            legacy_format: True: vocab.txt and added_tokens.json but not tokenizer.json; False: the other way round;
+                None: all of them. The files with options are always written.
+            filename_prefix: The files' names begin with this and '-'; `from_pretrained` reads those without a prefix.
+            **kwargs: Arguments of Transformers without effect; see `distilbert_core.compatibility.TOKENIZER_SAVING`.
+        """
+        accept_only(kwargs, TOKENIZER_SAVING, "save_pretrained")
+        left_out = () if legacy_format is None else files.NOT_IN_FORMAT[legacy_format]
+        content = {
+            files.prefixed(name, filename_prefix): data for name, data in self.files().items() if name not in left_out
+        }
         replace_files(folder, content)
         return tuple(str(Path(folder) / name) for name in content)
 
@@ -584,55 +619,18 @@ class BaseTokenizer(Vocabulary):
 
     def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str]:
         """Write vocab.txt, without the added tokens, into a folder; return its path."""
-        name = f"{filename_prefix}-{files.VOCAB_FILE}" if filename_prefix else files.VOCAB_FILE
+        name = files.prefixed(files.VOCAB_FILE, filename_prefix)
         replace_files(save_directory, {name: files.render_vocabulary(self.specification().vocabulary)})
         return (str(Path(save_directory) / name),)
 
 
 _READ: dict[str, Any] = {  # output name -> how it is read from an encoding
     "input_ids": lambda encoding: encoding.ids,
+    "token_type_ids": lambda encoding: encoding.type_ids,
     "attention_mask": lambda encoding: [1] * len(encoding),  # they are filled up later
     "special_tokens_mask": lambda encoding: encoding.special_tokens_mask,
     "offset_mapping": lambda encoding: encoding.offsets,
 }
 
-
-def _token_count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-        raise InputError(f"{name} must be a number of tokens, got {value!r}.")
-    return int(value)
-
-
 # What the engines raise for what they cannot do; a panic of the library, for a stride too large, is no Exception.
 _REFUSALS = ("Exception", "PanicException", "TypeError", "UnicodeEncodeError", "InputError")
-
-
-def _as_batch(text: Any, pair: Any, split: bool) -> tuple[list[Any], bool]:
-    """Return the inputs as a list of texts, or of tuples of two, and whether there was only one."""
-    single = _is_text(text, split)
-    if single:
-        text, pair = [text], None if pair is None else [pair]
-    if not isinstance(text, Sequence) or isinstance(text, str):
-        raise InputError(f"text must be a text, a pair or a list of them, got {type(text).__name__}.")
-    if pair is not None:
-        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(text) != len(pair):
-            raise InputError("text_pair must be like text: one text for one, or as many texts as there are in text.")
-        text = list(zip(text, pair, strict=True))
-    made = list if split else str
-    texts: list[Any] = []
-    for index, item in enumerate(text):
-        if _is_text(item, split):
-            texts.append(made(item))
-        elif isinstance(item, list | tuple) and len(item) == 2 and all(_is_text(part, split) for part in item):
-            texts.append(tuple(map(made, item)))
-        else:
-            raise InputError(
-                f"text[{index}] must be a text{' split into words' if split else ''} or a pair of them, got {item!r}."
-            )
-    return texts, single
-
-
-def _is_text(item: Any, split: bool) -> bool:
-    if split:
-        return isinstance(item, list | tuple) and all(isinstance(word, str) for word in item)
-    return isinstance(item, str)

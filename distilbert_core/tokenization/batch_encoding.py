@@ -30,6 +30,14 @@ class BatchEncoding(dict[str, Any]):
     The methods that go between tokens, words and characters take a place in the only text, or first the number of the
     text in the batch and then the place in it.
 
+    Args:
+        data: The entries.
+        encoding: The encodings of the engine, or the only one.
+        tensor_type: What `convert_to_tensors` makes of the entries; None: they stay as they are.
+        prepend_batch_axis: As for `convert_to_tensors`.
+        n_sequences: 1 for texts, 2 for pairs; None: as `encoding` says.
+        padding: How the encodings are to be filled up, as arguments of their `pad`.
+
     Example:
         >>> from distilbert_core import DistilBertTokenizerFast
         >>> encoding = DistilBertTokenizerFast.from_pretrained("sst2-tiny")("Embeddings help")
@@ -42,21 +50,39 @@ class BatchEncoding(dict[str, Any]):
     def __init__(
         self,
         data: Mapping[str, Any] | None = None,
-        encodings: Sequence[Any] = (),
+        encoding: Any | Sequence[Any] | None = None,
+        tensor_type: str | None = None,
+        prepend_batch_axis: bool = False,
+        n_sequences: int | None = None,
+        *,
         padding: Mapping[str, Any] | None = None,
     ):
         super().__init__(data or {})
-        self._encodings = list(encodings)
+        self._encodings: list[Any] = [encoding] if hasattr(encoding, "ids") else list(encoding or ())
         self._padding = padding  # arguments of `pad` of the encodings, which is only done for who looks at them
+        self._n_sequences = n_sequences
+        self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
     @property
     def encodings(self) -> list[Any]:
-        """The encoding of each text, as the engine of the tokenizer gives it."""
+        """The encoding of each text, as the engine of the tokenizer gives it; none if no tokenizer made this one."""
         if self._padding is not None:
             for encoding in self._encodings:
                 encoding.pad(**self._padding)
             self._padding = None
         return self._encodings
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether there are encodings, which the methods between tokens, words and characters need."""
+        return bool(self._encodings)
+
+    @property
+    def n_sequences(self) -> int | None:
+        """1 for texts, 2 for pairs, None if not known."""
+        if self._n_sequences is None and self._encodings:
+            return self._encodings[0].n_sequences
+        return self._n_sequences
 
     def __getattr__(self, name: str) -> Any:
         if name in self:
@@ -64,17 +90,25 @@ class BatchEncoding(dict[str, Any]):
         raise AttributeError(f"This encoding has no {name!r}; it has {list(self)}.")
 
     def __getitem__(self, key: Any) -> Any:
-        """Return an entry by name, or the encoding of one text by its number."""
-        return self.encodings[key] if isinstance(key, int | slice) else super().__getitem__(key)
+        """Return an entry by name, or the encoding of one text by its number; without encodings, rows for a slice."""
+        if isinstance(key, slice) and not self._encodings:
+            return {name: rows[key] for name, rows in self.items()}
+        return self._encoding(key) if isinstance(key, int | slice) else super().__getitem__(key)
 
     def copy(self) -> BatchEncoding:
         """Return a shallow copy."""
-        return BatchEncoding(self, self.encodings)
+        return BatchEncoding(self, self.encodings, n_sequences=self._n_sequences)
 
     @property
     def data(self) -> dict[str, Any]:
-        """The entries as a plain dict."""
+        """The entries as a plain dict, a copy; to assign a mapping replaces the entries."""
         return dict(self)
+
+    @data.setter
+    def data(self, entries: Mapping[str, Any]) -> None:
+        entries = dict(entries)
+        self.clear()
+        self.update(entries)
 
     def tree_flatten(self) -> tuple[tuple, tuple[str, ...]]:
         """Return the entries and their names, as tree libraries ask for them.
@@ -88,8 +122,10 @@ class BatchEncoding(dict[str, Any]):
         """Put entries back under their names."""
         return cls(dict(zip(names, values, strict=True)))
 
-    def convert_to_tensors(self, tensor_type: str) -> BatchEncoding:
+    def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> BatchEncoding:
         """Turn the entries into arrays of 'np', 'pt', 'tf' or 'jax', in place, and return this encoding.
+
+        `prepend_batch_axis` makes a batch [1, T] of a single text. Without `tensor_type` nothing is done.
 
         Integers become int64 (int32 in JAX unless it runs with 64-bit numbers), booleans stay booleans, and fractions
         become float64 in NumPy and float32 in the frameworks; arrays and tensors keep their dtype.
@@ -98,16 +134,25 @@ class BatchEncoding(dict[str, Any]):
             InputError: An entry cannot be an array: it holds something that is not a number, or rows of different
                 lengths.
         """
-        self.update({name: to_tensor(rows, name, tensor_type) for name, rows in self.items()})
+        if tensor_type is not None:
+            columns = {name: [rows] if prepend_batch_axis else rows for name, rows in self.items()}
+            self.update({name: to_tensor(rows, name, tensor_type) for name, rows in columns.items()})
         return self
 
-    def to(self, device: Any) -> BatchEncoding:
+    def to(self, device: Any, *, non_blocking: bool = False) -> BatchEncoding:
         """Move PyTorch tensors to a device, in place, and return this encoding; other entries stay where they are.
 
+        Args:
+            device: A name such as 'cuda:0', a number, or a `torch.device`.
+            non_blocking: Copy while the program goes on, from pinned memory.
+
         Raises:
-            InputError: No entry is a PyTorch tensor.
+            InputError: No entry is a PyTorch tensor, or `device` is a dtype: ids must stay integers.
         """
-        moved = {name: value.to(device) for name, value in self.items() if hasattr(value, "to")}
+        if not isinstance(device, str | int) and type(device).__name__ != "device":
+            raise InputError(f"device must be a name, a number or a torch.device, got {device!r}; ids stay integers.")
+        how = {"non_blocking": True} if non_blocking else {}
+        moved = {name: value.to(device, **how) for name, value in self.items() if hasattr(value, "to")}
         if self and not moved:
             raise InputError("This encoding has no PyTorch tensors to move; ask for them with return_tensors='pt'.")
         self.update(moved)
@@ -117,15 +162,19 @@ class BatchEncoding(dict[str, Any]):
 
     def tokens(self, batch_index: int = 0) -> list[str]:
         """Return the tokens of one text."""
-        return self.encodings[batch_index].tokens
+        return self._encoding(batch_index).tokens
+
+    def words(self, batch_index: int = 0) -> list[int | None]:
+        """Return what `word_ids` returns."""
+        return self.word_ids(batch_index)
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
         """Return, for each token of one text, the index of its word, or None for special tokens."""
-        return self.encodings[batch_index].word_ids
+        return self._encoding(batch_index).word_ids
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
         """Return, for each token of one text, 0 or 1 for the first or second text of the pair, None if special."""
-        return self.encodings[batch_index].sequence_ids
+        return self._encoding(batch_index).sequence_ids
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """Return 0 or 1, the text of the pair that a token belongs to; None for special tokens and past the end."""
@@ -177,7 +226,15 @@ class BatchEncoding(dict[str, Any]):
         return None if token is None else self._place(batch_or_char_index, char_index)[0].word_ids[token]
 
     def _place(self, batch_or_index: int, index: int | None) -> tuple[Any, int]:
-        return (self.encodings[0], batch_or_index) if index is None else (self.encodings[batch_or_index], index)
+        return (self._encoding(0), batch_or_index) if index is None else (self._encoding(batch_or_index), index)
+
+    def _encoding(self, index: int | slice) -> Any:
+        if not self._encodings:
+            raise InputError(
+                "Tokens, words and characters are only known of what a call of a tokenizer returned; this encoding "
+                "holds nothing but its entries."
+            )
+        return self.encodings[index]
 
 
 def _tokens_of(encoding: Any, sequence: int, values: Sequence[Any]) -> list[tuple[int, Any]]:

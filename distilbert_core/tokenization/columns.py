@@ -15,7 +15,12 @@ from distilbert_core.tokenization.special_tokens import no_token
 
 TENSOR_BACKENDS = {"pt": "pt", "tf": "tf", "jax": "flax", "flax": "flax"}  # return_tensors -> backend that makes them
 
-FILLINGS: dict[str, Any] = {"attention_mask": 0, "special_tokens_mask": 1, "offset_mapping": (0, 0)}
+FILLINGS: dict[str, Any] = {  # column -> what padding has in it
+    "token_type_ids": 0,
+    "attention_mask": 0,
+    "special_tokens_mask": 1,
+    "offset_mapping": (0, 0),
+}
 PADDED = ("input_ids", *FILLINGS)  # columns with a value for each token; the pad token fills `input_ids` up
 
 Rows = Sequence[Sequence[Any]]
@@ -119,6 +124,7 @@ def to_tensor(values: Any, name: str, kind: str) -> Any:
         >>> to_tensor([[0.75, 1], [0, 0.5]], "labels", "np").tolist()
         [[0.75, 1.0], [0.0, 0.5]]
     """
+    kind = getattr(kind, "value", kind)  # of Transformers' TensorType
     if kind != "np" and kind not in TENSOR_BACKENDS:
         raise InputError(f"return_tensors must be one of {', '.join(('np', *TENSOR_BACKENDS))}, got {kind!r}.")
     array = as_array(values, name, kind)

@@ -19,19 +19,21 @@ class Encoding:
     sequence_ids: list[int | None] = field(default_factory=list)
     special_tokens_mask: list[int] = field(default_factory=list)
     attention_mask: list[int] = field(default_factory=list)
+    type_ids: list[int] = field(default_factory=list)
     overflowing: list[Encoding] = field(default_factory=list)
+    n_sequences: int = 1
 
     @classmethod
-    def of_no_text(cls, token: str, index: int, count: int = 1, attention: int = 1) -> Encoding:
+    def of_no_text(cls, token: str, index: int, count: int = 1, attention: int = 1, type_id: int = 0) -> Encoding:
         """Return `count` tokens that stand for no text: [CLS], [SEP] or padding."""
-        columns = (index, token, (0, 0), None, None, 1, attention)
+        columns = (index, token, (0, 0), None, None, 1, attention, type_id)
         return cls(*([value] * count for value in columns))  # type: ignore[arg-type]
 
     def pad(self, length: int, direction: str, pad_id: int, pad_token: str) -> None:
         """Fill this encoding up to a length."""
         padding = Encoding.of_no_text(pad_token, pad_id, max(length - len(self), 0), attention=0)
         padded = self + padding if direction == "right" else padding + self
-        self.__dict__.update({**vars(padded), "overflowing": self.overflowing})
+        self.__dict__.update({name: getattr(padded, name) for name in _PER_TOKEN})
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -43,7 +45,7 @@ class Encoding:
         return Encoding(*(getattr(self, name) + getattr(other, name) for name in _PER_TOKEN))
 
 
-_PER_TOKEN = [name for name in Encoding.__dataclass_fields__ if name != "overflowing"]
+_PER_TOKEN = [name for name in Encoding.__dataclass_fields__ if name not in ("overflowing", "n_sequences")]
 
 Windows = list[Encoding]  # of one text; the first is the one that is kept
 

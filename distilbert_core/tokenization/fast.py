@@ -16,7 +16,15 @@ from tokenizers.processors import TemplateProcessing
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.tokenization.base import BaseTokenizer
-from distilbert_core.tokenization.files import LONGEST_WORD, NORMALIZER_DEFAULTS, Specification
+from distilbert_core.tokenization.encodings import Truncation
+from distilbert_core.tokenization.files import (
+    LONGEST_WORD,
+    NORMALIZER_DEFAULTS,
+    TOKENIZER_FILE,
+    VOCAB_FILE,
+    Specification,
+)
+from distilbert_core.tokenization.slow import DistilBertTokenizer
 
 
 class DistilBertTokenizerFast(BaseTokenizer):
@@ -32,17 +40,19 @@ class DistilBertTokenizerFast(BaseTokenizer):
     """
 
     is_fast = True
+    slow_tokenizer_class = DistilBertTokenizer
+    vocab_files_names: Mapping[str, str] = {"vocab_file": VOCAB_FILE, "tokenizer_file": TOKENIZER_FILE}
 
     def _make_engine(self, specification: Specification) -> Tokenizer:
         return make_backend(specification)
 
     def _read_engine(
-        self, tokenizer_file: str | Path, content: Mapping[str, Any], normalizer: Mapping[str, bool]
+        self, where: str | Path, text: str, content: Mapping[str, Any], normalizer: Mapping[str, bool]
     ) -> Tokenizer:
         try:
-            tokenizer = Tokenizer.from_file(str(tokenizer_file))
+            tokenizer = Tokenizer.from_str(text)
         except Exception as error:  # the library raises plain Exception for whatever is wrong with the file
-            raise CheckpointError(f"{tokenizer_file} is no valid tokenizer.json ({error}).") from error
+            raise CheckpointError(f"{where} is no valid tokenizer.json ({error}).") from error
         tokenizer.no_padding()  # files may hold what some call asked for
         tokenizer.no_truncation()
         if isinstance(tokenizer.normalizer, BertNormalizer):
@@ -56,6 +66,26 @@ class DistilBertTokenizerFast(BaseTokenizer):
             model.unk_token = self.unk_token
         set_frame(self.backend_tokenizer, self.cls_token, self.sep_token)
 
+    def _encode(
+        self, texts: Sequence[Any], words: bool, special: bool, truncation: Truncation | None, split_special: bool
+    ) -> list[Any]:
+        frame = self.backend_tokenizer.post_processor
+        if not special:  # the library would take the frame's tokens from the room for the stride all the same
+            self.backend_tokenizer.post_processor = TemplateProcessing("$A", "$A $B:1", [])
+        try:
+            return super()._encode(texts, words, special, truncation, split_special)
+        finally:
+            self.backend_tokenizer.post_processor = frame
+
+    @property
+    def decoder(self) -> Any:
+        """The decoder of the `tokenizers` library."""
+        return self.backend_tokenizer.decoder
+
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        return self.backend_tokenizer  # its name in Transformers, which libraries read
+
     def _normalize(self, text: str) -> str:
         normalizer = self.backend_tokenizer.normalizer
         return normalizer.normalize_str(text) if normalizer else text
@@ -68,14 +98,19 @@ class DistilBertTokenizerFast(BaseTokenizer):
 
     def specification(self) -> Specification:
         """Return vocabulary and options."""
-        engine = self.backend_tokenizer
-        normalizer = engine.normalizer
-        basic = isinstance(normalizer, BertNormalizer)
-        options = {name: getattr(normalizer, name) for name in NORMALIZER_DEFAULTS} if basic else {}
-        prefix = getattr(engine.model, "continuing_subword_prefix", "")
+        engine, options = self.backend_tokenizer, self.normalizer_options()
         longest_word = getattr(engine.model, "max_input_chars_per_word", LONGEST_WORD)
         vocabulary = engine.get_vocab(with_added_tokens=False)
-        return Specification(vocabulary, self.unk_token, prefix, basic, options, longest_word)
+        return Specification(vocabulary, self.unk_token, self.wordpieces_prefix, bool(options), options, longest_word)
+
+    def normalizer_options(self) -> dict[str, bool | None]:
+        """Return the options of BERT's normaliser; none if there is another or none."""
+        normalizer = self.backend_tokenizer.normalizer
+        basic = isinstance(normalizer, BertNormalizer)
+        return {name: getattr(normalizer, name) for name in NORMALIZER_DEFAULTS} if basic else {}
+
+    def _prefix(self) -> str:
+        return getattr(self.backend_tokenizer.model, "continuing_subword_prefix", "")
 
     def to_json(self) -> bytes:
         """Return tokenizer.json."""

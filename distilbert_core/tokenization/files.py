@@ -12,7 +12,7 @@ from tokenizers import AddedToken
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.hub import find_file, offline_note, split_hub_options
-from distilbert_core.tokenization.special_tokens import ADDITIONAL, MAY_BE_UNSET, SPECIAL_TOKENS, Token
+from distilbert_core.tokenization.special_tokens import ADDITIONAL, MAY_BE_UNSET, SPECIAL_TOKENS, TOKEN_NAMES, Token
 
 if TYPE_CHECKING:
     from distilbert_core.tokenization.base import BaseTokenizer
@@ -25,11 +25,16 @@ TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
 
+NOT_IN_FORMAT = {  # the argument `legacy_format` -> files that are not written
+    True: (TOKENIZER_FILE,),
+    False: (VOCAB_FILE, ADDED_TOKENS_FILE),
+}
+
 PREFIX = "##"  # of a token that continues a word
 LONGEST_WORD = 100  # characters; a longer word is unknown
 
 STORED_OPTIONS = (  # arguments that tokenizer_config.json or special_tokens_map.json may hold
-    *SPECIAL_TOKENS,
+    *TOKEN_NAMES,
     ADDITIONAL,
     "do_lower_case",
     "do_basic_tokenize",
@@ -42,6 +47,8 @@ STORED_OPTIONS = (  # arguments that tokenizer_config.json or special_tokens_map
     "model_max_length",
     "padding_side",
     "truncation_side",
+    "split_special_tokens",
+    "model_input_names",
 )
 
 NORMALIZER_OPTIONS = {  # name in tokenizer.json -> argument
@@ -80,6 +87,11 @@ class Specification:
 def load(cls: type[Tokenizer], source: str | Path, kwargs: Mapping[str, Any]) -> Tokenizer:
     """Load a tokenizer; see `BaseTokenizer.from_pretrained`."""
     where, options = split_hub_options(kwargs)
+    where = {name: value for name, value in where.items() if value is not None}
+    file = Path(source).expanduser()
+    if file.is_file():
+        argument = "tokenizer_file" if file.suffix == ".json" else "vocab_file"
+        return cls(**{"name_or_path": source, argument: file, **options})
     tokenizer_file = find_file(source, TOKENIZER_FILE, **where)
     vocab_file = None if tokenizer_file else find_file(source, VOCAB_FILE, **where)
     if tokenizer_file is None and vocab_file is None:
@@ -104,10 +116,12 @@ def load(cls: type[Tokenizer], source: str | Path, kwargs: Mapping[str, Any]) ->
                 f"{source}: the added token of id {index} is {str(token)!r} in {TOKENIZER_CONFIG_FILE}, but "
                 f"{content!r} in {ADDED_TOKENS_FILE}."
             )
-    for name in known.keys() & {*SPECIAL_TOKENS, ADDITIONAL}:
+    for name in known.keys() & {*TOKEN_NAMES, ADDITIONAL}:
         known[name] = _special_token(known[name], described)
+    if "model_input_names" in known:  # some files have them as BERT's, whose models take token types
+        known["model_input_names"] = [name for name in known["model_input_names"] if name != "token_type_ids"]
     found = {"vocab_file": vocab_file, "tokenizer_file": tokenizer_file, "added_tokens_decoder": added}
-    return cls(**{**found, **known, **options})
+    return cls(**{"name_or_path": source, **found, **known, **options})
 
 
 def read_vocabulary(path: str | Path) -> dict[str, int]:
@@ -143,18 +157,30 @@ def read_json(path: Path | None) -> dict[str, Any]:
     return options
 
 
-def read_tokenizer_file(path: str | Path) -> dict[str, Any]:
-    """Read tokenizer.json.
+def read_text(path: str | Path) -> str:
+    """Read tokenizer.json as a text.
 
     Raises:
-        CheckpointError: It is missing or is something else.
+        CheckpointError: It is missing or is not UTF-8.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is no valid tokenizer.json ({type(error).__name__}: {error}).") from error
+
+
+def tokenizer_content(where: str | Path, text: str) -> dict[str, Any]:
+    """Return the content of tokenizer.json, given as a text.
+
+    Raises:
+        CheckpointError: It is something else; the message calls it `where`.
+    """
+    try:
+        content = json.loads(text)
         if not isinstance(content["model"], dict) or not isinstance(content["added_tokens"], list):
             raise TypeError("model must be an object, and added_tokens a list")
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise CheckpointError(f"{path} is no valid tokenizer.json ({type(error).__name__}: {error}).") from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise CheckpointError(f"{where} is no valid tokenizer.json ({type(error).__name__}: {error}).") from error
     return content
 
 
@@ -205,7 +231,7 @@ def render(tokenizer: BaseTokenizer) -> dict[str, bytes]:
         "truncation_side": tokenizer.truncation_side,
         "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
         "added_tokens_decoder": {str(index): token_fields(token) for index, token in added.items()},
-        **dict.fromkeys(MAY_BE_UNSET),
+        **{name: None for name in MAY_BE_UNSET if name in SPECIAL_TOKENS},
         **tokenizer.special_tokens_map,
     }
     if specification.basic:
@@ -217,14 +243,23 @@ def render(tokenizer: BaseTokenizer) -> dict[str, bytes]:
         options["wordpieces_prefix"] = specification.prefix
     if tokenizer.never_split:
         options["never_split"] = list(tokenizer.never_split)
+    if tokenizer.split_special_tokens:
+        options["split_special_tokens"] = True
+    if tuple(tokenizer.model_input_names) != type(tokenizer).model_input_names:
+        options["model_input_names"] = list(tokenizer.model_input_names)
     beyond = {token.content: index for index, token in added.items() if token.content not in specification.vocabulary}
-    content = {
-        TOKENIZER_FILE: tokenizer.to_json(),
-        VOCAB_FILE: render_vocabulary(specification.vocabulary),
+    return {
         TOKENIZER_CONFIG_FILE: _json(options),
         SPECIAL_TOKENS_FILE: _json(tokenizer.special_tokens_map),
+        VOCAB_FILE: render_vocabulary(specification.vocabulary),
+        **({ADDED_TOKENS_FILE: _json(beyond)} if beyond else {}),
+        TOKENIZER_FILE: tokenizer.to_json(),
     }
-    return content | ({ADDED_TOKENS_FILE: _json(beyond)} if beyond else {})
+
+
+def prefixed(name: str, prefix: str | None) -> str:
+    """Return the name of a file with a prefix."""
+    return f"{prefix}-{name}" if prefix else name
 
 
 def render_vocabulary(vocabulary: Mapping[str, int]) -> bytes:

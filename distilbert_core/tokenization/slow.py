@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.tokenization import files
-from distilbert_core.tokenization.base import SPACES, BaseTokenizer
+from distilbert_core.tokenization.accessors import SPACES
+from distilbert_core.tokenization.base import BaseTokenizer
 
 if TYPE_CHECKING:
     from distilbert_core.tokenization.wordpiece import WordPieceTokenizer
+    from distilbert_core.tokenization.words import BasicTokenizer, WordpieceTokenizer
 
 
 class DistilBertTokenizer(BaseTokenizer):
@@ -50,9 +52,9 @@ class DistilBertTokenizer(BaseTokenizer):
         )
 
     def _read_engine(
-        self, tokenizer_file: str | Path, content: Mapping[str, Any], normalizer: Mapping[str, bool]
+        self, where: str | Path, text: str, content: Mapping[str, Any], normalizer: Mapping[str, bool]
     ) -> WordPieceTokenizer:
-        specification = _specification_of(tokenizer_file, content)
+        specification = _specification_of(where, content)
         engine = self._make_engine(replace(specification, normalizer={**specification.normalizer, **normalizer}))
         engine.add_tokens([token for _, token in files.added_tokens_of(content)])
         return engine
@@ -76,6 +78,28 @@ class DistilBertTokenizer(BaseTokenizer):
     def specification(self) -> files.Specification:
         """Return vocabulary and options."""
         return replace(self._specification, unk_token=self.unk_token)
+
+    def normalizer_options(self) -> dict[str, bool | None]:
+        """Return the options of BERT's normaliser; none without `do_basic_tokenize`."""
+        found = self._specification
+        return files.NORMALIZER_DEFAULTS | dict(found.normalizer) if found.basic else {}
+
+    def _prefix(self) -> str:
+        return self._specification.prefix
+
+    @property
+    def basic_tokenizer(self) -> BasicTokenizer:
+        """What normalises a text and splits it into words; for scripts that call it."""
+        from distilbert_core.tokenization.words import BasicTokenizer
+
+        return BasicTokenizer.of(self.backend_tokenizer)
+
+    @property
+    def wordpiece_tokenizer(self) -> WordpieceTokenizer:
+        """What splits words into tokens; for scripts that call it."""
+        from distilbert_core.tokenization.words import WordpieceTokenizer
+
+        return WordpieceTokenizer.of(self.backend_tokenizer)
 
     def to_json(self) -> bytes:
         """Return tokenizer.json."""

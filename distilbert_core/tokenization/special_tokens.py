@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 from tokenizers import AddedToken
 
@@ -16,10 +16,42 @@ SPECIAL_TOKENS = {  # argument -> default
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
 }
-MAY_BE_UNSET = ("pad_token", "mask_token")  # the others are needed for every text
+FURTHER_TOKENS = ("bos_token", "eos_token")  # of other models; None unless set
+TOKEN_NAMES = (*FURTHER_TOKENS, *SPECIAL_TOKENS)
+MAY_BE_UNSET = (*FURTHER_TOKENS, "pad_token", "mask_token")  # the others are needed for every text
 ADDITIONAL = "additional_special_tokens"  # the argument that is a list of tokens
 
 Token = str | AddedToken
+Id = TypeVar("Id", int, int | None)
+
+
+class TokenId(Generic[Id]):
+    """The id of a special token, as an attribute; to assign an id makes the token of this id the special one."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.token_name = name.removesuffix("_id")
+        self.__doc__ = f"Id of `{self.token_name}`; None if it is None."
+
+    def __get__(self, tokenizer: Any, owner: type) -> Id:
+        if tokenizer is None:
+            return cast(Id, self)
+        token = getattr(tokenizer, self.token_name)
+        return cast(Id, None if token is None else tokenizer.convert_tokens_to_ids(token))
+
+    def __set__(self, tokenizer: Any, index: Id) -> None:
+        setattr(tokenizer, self.token_name, None if index is None else token_of(tokenizer, index))
+
+
+def token_of(tokenizer: Any, index: int) -> str:
+    """Return the token of an id.
+
+    Raises:
+        InputError: There is none.
+    """
+    token = tokenizer.convert_ids_to_tokens(index)
+    if not isinstance(token, str):
+        raise InputError(f"There is no token of id {index!r}; the ids are below len(tokenizer), {len(tokenizer)}.")
+    return token
 
 
 def check_tokens(tokens: Iterable[Any]) -> None:

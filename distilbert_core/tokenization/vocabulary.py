@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 import warnings
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from tokenizers import AddedToken
@@ -16,11 +16,14 @@ from distilbert_core.tokenization.columns import as_array
 from distilbert_core.tokenization.special_tokens import (
     ADDITIONAL,
     SPECIAL_TOKENS,
+    TOKEN_NAMES,
     Token,
+    TokenId,
     as_text,
     check_tokens,
     no_token,
     not_in_vocabulary,
+    token_of,
     tokens_of,
 )
 
@@ -30,6 +33,8 @@ LARGEST_ID = 2**32 - 1  # ids have 32 bits in the `tokenizers` library
 class Vocabulary:
     """The part of a tokenizer that is about its tokens: their ids, and which are special or added."""
 
+    bos_token: str | None
+    eos_token: str | None
     unk_token: str
     sep_token: str
     pad_token: str | None
@@ -37,6 +42,14 @@ class Vocabulary:
     mask_token: str | None
     additional_special_tokens: list[str]
     backend_tokenizer: Any
+
+    bos_token_id = TokenId[int | None]()
+    eos_token_id = TokenId[int | None]()
+    unk_token_id = TokenId[int]()
+    sep_token_id = TokenId[int]()
+    pad_token_id = TokenId[int | None]()
+    cls_token_id = TokenId[int]()
+    mask_token_id = TokenId[int | None]()
 
     def _tell_special_tokens(self) -> None:
         """Tell the engine which token stands for unknown words, and which stand around a text."""
@@ -48,7 +61,7 @@ class Vocabulary:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a special token must be in the vocabulary, and is one in every way from then on."""
-        if name in (*SPECIAL_TOKENS, ADDITIONAL):
+        if name in (*TOKEN_NAMES, ADDITIONAL):
             self._set_special_token(name, value)
         else:
             super().__setattr__(name, value)
@@ -82,13 +95,13 @@ class Vocabulary:
     @property
     def special_tokens_map(self) -> dict[str, Any]:
         """The special tokens by argument name, those that are set."""
-        tokens = {name: getattr(self, name) for name in (*SPECIAL_TOKENS, ADDITIONAL)}
+        tokens = {name: getattr(self, name) for name in (*TOKEN_NAMES, ADDITIONAL)}
         return {name: value if isinstance(value, str) else list(value) for name, value in tokens.items() if value}
 
     @property
     def all_special_tokens(self) -> list[str]:
         """The special tokens that are set."""
-        tokens = filter(None, (getattr(self, name) for name in SPECIAL_TOKENS))
+        tokens = filter(None, (getattr(self, name) for name in TOKEN_NAMES))
         return list(dict.fromkeys([*tokens, *self.additional_special_tokens]))
 
     @property
@@ -106,7 +119,8 @@ class Vocabulary:
 
     def _token_id(self, token: str) -> int:
         index = self.backend_tokenizer.token_to_id(token)
-        return self.unk_token_id if index is None else index
+        # That of unk_token is always there: its presence was checked.
+        return self.backend_tokenizer.token_to_id(self.unk_token) if index is None else index
 
     def special_id(self, name: str) -> int:
         """Return the id of a special token by argument name, such as 'mask_token'.
@@ -120,29 +134,13 @@ class Vocabulary:
         return self._token_id(token)
 
     @property
-    def unk_token_id(self) -> int:
-        """Id of `unk_token`."""
-        return cast(int, self.backend_tokenizer.token_to_id(self.unk_token))  # its presence was checked
+    def additional_special_tokens_ids(self) -> list[int]:
+        """Ids of `additional_special_tokens`; to assign ids makes their tokens the additional special ones."""
+        return list(map(self._token_id, self.additional_special_tokens))
 
-    @property
-    def sep_token_id(self) -> int:
-        """Id of `sep_token`."""
-        return self._token_id(self.sep_token)
-
-    @property
-    def pad_token_id(self) -> int | None:
-        """Id of `pad_token`; None if there is none."""
-        return None if self.pad_token is None else self._token_id(self.pad_token)
-
-    @property
-    def cls_token_id(self) -> int:
-        """Id of `cls_token`."""
-        return self._token_id(self.cls_token)
-
-    @property
-    def mask_token_id(self) -> int | None:
-        """Id of `mask_token`; None if there is none."""
-        return None if self.mask_token is None else self._token_id(self.mask_token)
+    @additional_special_tokens_ids.setter
+    def additional_special_tokens_ids(self, ids: Iterable[int]) -> None:
+        self.additional_special_tokens = [token_of(self, index) for index in ids]
 
     def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
         """Return the id of a token, or of each token; that of `unk_token` for unknown ones.
@@ -264,8 +262,14 @@ class Vocabulary:
                 "new token would get the id of another one."
             )
 
-    def add_special_tokens(self, special_tokens_dict: Mapping[str, Any]) -> int:
+    def add_special_tokens(
+        self, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True
+    ) -> int:
         """Give special tokens by argument name, 'additional_special_tokens' a list, and add them to the vocabulary.
+
+        Args:
+            special_tokens_dict: A token by argument name, or a list of them.
+            replace_additional_special_tokens: The list takes the place of the one before; False: it is put behind it.
 
         Returns:
             By how much the vocabulary grew.
@@ -276,7 +280,7 @@ class Vocabulary:
         """
         new = {}
         for name, value in special_tokens_dict.items():
-            one_of("special_tokens_dict", name, (*SPECIAL_TOKENS, ADDITIONAL))
+            one_of("special_tokens_dict", name, (*TOKEN_NAMES, ADDITIONAL))
             if value is None:
                 raise InputError(f"{name} must be a token, or a list of them, got None.")
             new[name] = tokens_of(name, value)
@@ -285,7 +289,10 @@ class Vocabulary:
         grown = 0
         for name, tokens in new.items():
             grown += self.add_tokens(tokens, special_tokens=True)
-            self.__dict__[name] = as_text(special_tokens_dict[name])
+            value = as_text(special_tokens_dict[name])
+            if name == ADDITIONAL and not replace_additional_special_tokens:
+                value = list(dict.fromkeys([*self.additional_special_tokens, *value]))
+            self.__dict__[name] = value
         self._tell_special_tokens()
         return grown
 

@@ -54,17 +54,18 @@ class WordPieceTokenizer:
         self.added_tokens: dict[int, AddedToken] = {}
         self.frame: tuple[str, str] = ("", "")  # [CLS] and [SEP]
         self.truncation: Truncation | None = None
+        self.encode_special_tokens = False  # split special tokens like any text
         self._prepare()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_pieces"}
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._prepare()
 
     def _prepare(self) -> None:
-        """Make what follows from the fields."""
+        """Make what follows from the fields: the attributes with an underscore."""
         added = {token.content: (index, token) for index, token in self.added_tokens.items()}
         self._ids = self.vocabulary | {content: index for content, (index, _) in added.items()}
         self._tokens = {index: token for token, index in self._ids.items()}
@@ -76,7 +77,10 @@ class WordPieceTokenizer:
                 in_normalized_text[self.normalize(content)[0]] = (index, token)
             else:
                 in_text[content] = (index, token)
-        self._in_text, self._in_normalized_text = _AddedTokens(in_text), _AddedTokens(in_normalized_text)
+        self._added = {  # by `encode_special_tokens`: those found in a text, and those found when it is normalised
+            False: (_AddedTokens(in_text), _AddedTokens(in_normalized_text)),
+            True: (_AddedTokens(_not_special(in_text)), _AddedTokens(_not_special(in_normalized_text))),
+        }
         self._pieces = lru_cache(REMEMBERED_WORDS)(self._split_word)
 
     # -- vocabulary ---------------------------------------------------------------------------------------------
@@ -146,11 +150,15 @@ class WordPieceTokenizer:
             firsts, seconds = self.truncation(first, second, special)
         else:
             firsts, seconds = [first], [] if second is None else [second]
-        cls, sep = (Encoding.of_no_text(token, self._ids[token]) if special else Encoding() for token in self.frame)
+        cls, sep, end = (
+            Encoding.of_no_text(token, self._ids[token], type_id=type_id) if special else Encoding()
+            for token, type_id in zip((*self.frame, self.frame[1]), (0, 0, 1), strict=True)
+        )
         if second is None:
             windows = [cls + a + sep for a in firsts]
         else:
-            windows = [cls + a + sep + b + sep for a, b in combinations(firsts, seconds)]
+            windows = [cls + a + sep + b + end for a, b in combinations(firsts, seconds)]
+        windows = [replace(window, n_sequences=1 if second is None else 2) for window in windows]
         return replace(windows[0], overflowing=windows[1:])
 
     def _encode_text(self, text: Any, sequence: int, is_pretokenized: bool) -> Encoding:
@@ -163,7 +171,13 @@ class WordPieceTokenizer:
         encoding.sequence_ids = [sequence] * len(encoding)
         encoding.special_tokens_mask = [0] * len(encoding)
         encoding.attention_mask = [1] * len(encoding)
+        encoding.type_ids = [sequence] * len(encoding)
         return encoding
+
+    def split(self, text: str) -> list[str]:
+        """Return the words of a normalised text, and the added tokens in it."""
+        segments = ((added is not None, part) for added, part, _ in self._segments(text))
+        return [word for whole, part in segments for word in ([part] if whole else self.words.findall(part))]
 
     def _append(self, encoding: Encoding, text: str, word: int | None) -> None:
         """Append the tokens of a text; its words are counted where `word` does not give the one it is."""
@@ -183,12 +197,13 @@ class WordPieceTokenizer:
 
     def _segments(self, text: str) -> Iterator[tuple[int | None, str, Sequence[int]]]:
         """Yield the added tokens with their ids and the normalised texts between them, with where they come from."""
-        for start, end, index in self._in_text.split(text):
+        in_text, in_normalized_text = self._added[self.encode_special_tokens]
+        for start, end, index in in_text.split(text):
             if index is not None:
                 yield index, text[start:end], range(start, end)
                 continue
             part, origins = self.normalize(text[start:end])
-            for inner_start, inner_end, inner_index in self._in_normalized_text.split(part):
+            for inner_start, inner_end, inner_index in in_normalized_text.split(part):
                 places = [start + origin for origin in origins[inner_start:inner_end]]
                 yield inner_index, part[inner_start:inner_end], places
 
@@ -213,6 +228,10 @@ class WordPieceTokenizer:
                 pieces.clear()
                 break
         return pieces or [(self._ids[self.unk_token], self.unk_token, 0, len(word))]
+
+
+def _not_special(tokens: Mapping[str, tuple[Any, AddedToken | None]]) -> dict[str, Any]:
+    return {content: (index, token) for content, (index, token) in tokens.items() if token is None or not token.special}
 
 
 class _AddedTokens:

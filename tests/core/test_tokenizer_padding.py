@@ -101,7 +101,7 @@ def test_without_tensors_values_are_lists(make: Make) -> None:
 
 
 DIFFERENT = r"^labels must have rows of one shape to become an array, got \(3,\) and \(2,\); pad them before, as only "
-DIFFERENT += r"input_ids, attention_mask, special_tokens_mask, offset_mapping are padded here\.$"
+DIFFERENT += r"input_ids, token_type_ids, attention_mask, special_tokens_mask, offset_mapping are padded here\.$"
 
 
 @pytest.mark.parametrize(
