@@ -184,13 +184,63 @@ def answers(predicted: Sequence[str], true: Sequence[Sequence[str]]) -> Metrics:
         {'exact_match': 0.5, 'f1': 0.8333333333333333}
     """
     _same_length(predicted, true, "questions")
-    exact = shared = 0.0
-    for answer, texts in zip(predicted, true, strict=True):
-        words = _answer_words(answer)
-        truths = [truth for truth in map(_answer_words, texts) if truth] or [[]]
-        exact += words in truths
-        shared += max(_words_f1(words, truth) for truth in truths)
-    return {"exact_match": exact / len(predicted), "f1": shared / len(predicted)}
+    exact, shared = np.mean([_score_answer(*pair) for pair in zip(predicted, true, strict=True)], axis=0).tolist()
+    return {"exact_match": exact, "f1": shared}
+
+
+def answers_or_none(predicted: Sequence[str], no_answer: Sequence[float], true: Sequence[Sequence[str]]) -> Metrics:
+    """Return the metrics of SQuAD 2.0, where some questions have no answer (Rajpurkar, Jia and Liang 2018).
+
+    The names and definitions are those of its evaluate-v2.0.py: the scores of single answers are those of `answers`; a
+    question without an answer has 1 where none is given, else 0. Of no answer, the probability is compared with a
+    threshold: 0.5, and for best_exact and best_f1 the one that makes the most of these predictions.
+
+    Args:
+        predicted: The best answer to each question, whether or not there may be none.
+        no_answer: The probability that a question has no answer, in [0, 1]; none is given where it is above 0.5.
+        true: All true answers to each question; an empty list if there is none.
+
+    Returns:
+        exact, f1 and total, their number, of all questions; the same with the prefixes HasAns_ and NoAns_ of the
+        questions with and without an answer, if there are any; best_exact and best_f1, with best_exact_thresh and
+        best_f1_thresh. Fractions, but for the numbers of questions.
+
+    Raises:
+        InputError: The numbers of questions do not fit, there are none, or a probability is impossible.
+
+    Example:
+        >>> from distilbert_core.training import metrics
+        >>> found = metrics.answers_or_none(["Paris", "in Rome", "Oslo"], [0.1, 0.7, 0.6], [["Paris"], ["Rome"], []])
+        >>> found["exact"], found["HasAns_f1"], found["NoAns_f1"], found["best_f1"]
+        (0.6666666666666666, 0.5, 1.0, 0.6666666666666666)
+    """
+    _same_length(predicted, true, "questions")
+    _same_length(predicted, no_answer, "questions")
+    chance = _finite("no_answer", no_answer)
+    if chance.min() < 0 or chance.max() > 1:
+        raise InputError(f"no_answer must be probabilities, got {chance.min()} to {chance.max()}.")
+    given = ["" if none > 0.5 else answer for answer, none in zip(predicted, chance, strict=True)]
+    scores = np.array([_score_answer(*pair) for pair in zip(given, true, strict=True)])  # [n, 2]
+    has = np.array([bool(texts) for texts in true])
+    found: Metrics = {}
+    for prefix, rows in (("", np.ones_like(has)), ("HasAns_", has), ("NoAns_", ~has)):
+        if rows.any():
+            exact, f1 = scores[rows].mean(axis=0).tolist()
+            found |= {f"{prefix}exact": exact, f"{prefix}f1": f1, f"{prefix}total": int(rows.sum())}
+
+    # From none to all answers given, the surest first: a right one adds its score, one to a question without takes 1.
+    order = np.argsort(chance, kind="stable")
+    as_given = np.array([_score_answer(*pair) for pair in zip(predicted, true, strict=True)])
+    wrong = np.array([float(bool(answer)) for answer in predicted])
+    for name, column in (("exact", 0), ("f1", 1)):
+        gains = np.where(has, as_given[:, column], -wrong)[order]
+        totals = (~has).sum() + np.cumsum([0.0, *gains])
+        best = int(totals.argmax())
+        found |= {
+            f"best_{name}": float(totals[best] / len(has)),
+            f"best_{name}_thresh": float(chance[order[best - 1]]) if best else 0.0,
+        }
+    return found
 
 
 def masked_lm(loss_sum: float, correct: int, count: int) -> Metrics:
@@ -235,6 +285,13 @@ def _same_length(predicted: Sequence, true: Sequence, what: str) -> None:
 def _constant(values: np.ndarray) -> bool:
     """Tell whether values [n] are all the same, up to the rounding of float64."""
     return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
+
+
+def _score_answer(answer: str, truths: Sequence[str]) -> tuple[float, float]:
+    """Return whether an answer is one of the true ones, and how many words it shares with the best of them."""
+    words = _answer_words(answer)
+    of_truths = [truth for truth in map(_answer_words, truths) if truth] or [[]]
+    return float(words in of_truths), max(_words_f1(words, truth) for truth in of_truths)
 
 
 def _answer_words(text: str) -> list[str]:

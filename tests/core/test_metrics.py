@@ -164,10 +164,49 @@ BAD_CASES = [
         "must be 'O', 'B-TYPE' or 'I-TYPE', got 'B-', 'E-a', 'NOUN'",
     ),
     (metrics.answers, (["a"], []), "must be for the same questions, got 1 and 0"),
+    (metrics.answers_or_none, (["a"], [0.5, 0.5], [["a"]]), "must be for the same questions, got 1 and 2"),
+    (metrics.answers_or_none, (["a"], [1.5], [["a"]]), r"no_answer must be probabilities, got 1\.5 to 1\.5"),
+    (metrics.answers_or_none, (["a"], [math.nan], [["a"]]), "no_answer must be finite, got nan"),
     (metrics.masked_lm, (0.0, 0, 0), "count > 0, got loss_sum=0.0, correct=0, count=0"),
     (metrics.masked_lm, (math.nan, 0, 1), "need a finite loss_sum .* got loss_sum=nan"),
     (metrics.masked_lm, (1.0, 2, 1), "0 <= correct <= count"),
 ]
+
+
+def test_questions_that_may_have_no_answer():
+    """SQuAD 2.0 in plain words: each threshold is tried on each question. Words are single letters here."""
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 7, 40):
+        predicted = [" ".join(rng.choice(list("bcd"), rng.integers(0, 4))) for _ in range(size)]
+        true = [[" ".join(rng.choice(list("bcd"), rng.integers(1, 4)))] * int(rng.integers(0, 2)) for _ in range(size)]
+        chance = rng.random(size).tolist()
+
+        def scores(threshold, predicted=predicted, chance=chance, true=true):
+            found = []
+            for answer, none, truths in zip(predicted, chance, true, strict=True):
+                given = [] if none > threshold else answer.split()
+                truth = truths[0].split() if truths else []
+                shared = sum(min(given.count(word), truth.count(word)) for word in "bcd")
+                f1 = 2 * shared / (len(given) + len(truth)) if given and truth else float(given == truth)
+                found.append((float(given == truth), f1, bool(truths)))
+            return found
+
+        def means(threshold, wanted, scores=scores):
+            rows = [(exact, f1) for exact, f1, has in scores(threshold) if wanted(has)]
+            return [sum(column) / len(rows) for column in zip(*rows, strict=True)] if rows else None
+
+        found = metrics.answers_or_none(predicted, chance, true)
+        for prefix, wanted in (("", lambda has: True), ("HasAns_", bool), ("NoAns_", lambda has: not has)):
+            expected = means(0.5, wanted)
+            got = [found[f"{prefix}{name}"] for name in ("exact", "f1")] if f"{prefix}exact" in found else None
+            assert got == (expected if expected is None else [close(value) for value in expected])
+            assert found.get(f"{prefix}total", 0) == sum(map(wanted, map(bool, true)))
+        for column, name in enumerate(("exact", "f1")):
+            best = max(means(threshold, lambda has: True)[column] for threshold in (0.0, *chance))
+            assert found[f"best_{name}"] == close(best)
+            reached = means(found[f"best_{name}_thresh"], lambda has: True)[column]
+            assert reached == close(best)
+        assert json.loads(json.dumps(found)) == found
 
 
 @pytest.mark.parametrize(("function", "arguments", "message"), BAD_CASES)

@@ -34,6 +34,35 @@ QUESTIONS = [
     {"question": "Where?", "context": "Ann in Oslo", "answers": {"text": ["Oslo", "in Oslo"], "answer_start": [7, 4]}},
     {"question": "?", "context": "Bo", "answers": {"text": ["Bo"], "answer_start": [0]}},
 ]
+SQUAD_2 = {
+    "version": "v2.0",
+    "data": [
+        {
+            "title": "t",
+            "paragraphs": [
+                {
+                    "context": "Ann in Oslo",
+                    "qas": [
+                        {
+                            "id": "1",
+                            "question": "Who?",
+                            "answers": [{"text": "Ann", "answer_start": 0}],
+                            "is_impossible": False,
+                        },
+                        {
+                            "id": "2",
+                            "question": "When?",
+                            "answers": [],
+                            "plausible_answers": [{"text": "Oslo", "answer_start": 7}],
+                            "is_impossible": True,
+                        },
+                    ],
+                }
+            ],
+        }
+    ],
+}
+NO_ANSWER = {"question": "When?", "context": "Ann in Oslo", "answers": {"text": [], "answer_start": []}}
 SENTENCES = [
     {"tokens": ["Ann", "Lee", "ran"], "labels": ["B-per", "I-per", "O"]},
     {"tokens": ["Hi"], "labels": ["O"]},
@@ -134,6 +163,17 @@ READ = [  # task, file name, content, names of columns, rows, names of labels
     ("question-answering", "a.json", json.dumps(SQUAD, indent=1), None, QUESTIONS, None),
     ("question-answering", "a.json.gz", json.dumps(SQUAD), None, QUESTIONS, None),
     ("question-answering", "a.jsonl", "\n".join(map(json.dumps, QUESTIONS)), None, QUESTIONS, None),
+    ("question-answering", "a.json", json.dumps(SQUAD_2), None, [QUESTIONS[0], NO_ANSWER], None),
+    (
+        "question-answering",
+        "a.jsonl",
+        json.dumps({**QUESTIONS[0], "answers": [{"text": "Ann", "answer_start": 0}], "is_impossible": None})
+        + "\n"
+        + json.dumps({**NO_ANSWER, "answers": [], "is_impossible": True}),
+        None,
+        [QUESTIONS[0], NO_ANSWER],
+        None,
+    ),
     ("multiple-choice", "a.jsonl.gz", "\n".join(map(json.dumps, CHOICES)), None, CHOICES, None),
     ("masked-lm", "a.txt", "One line.\n\n three\n", None, [{"text": t} for t in ("One line.", "", " three")], None),
     ("masked-lm", "a.jsonl", '{"body": "x", "n": 1}', {"text": "body"}, [{"text": "x"}], None),
@@ -372,13 +412,6 @@ BAD_FILES = [  # task, file name, content, names of columns, message
         None,
         "a.json: record 2: answers: 'Oslo' does not stand at 6 of the context",
     ),
-    (
-        "question-answering",
-        "a.json",
-        json.dumps(SQUAD).replace('{"text": "Bo", "answer_start": 0}', ""),
-        None,
-        "a.json: record 3: answers must be",
-    ),
     *(
         ("question-answering", "a.jsonl", json.dumps({**QUESTIONS[0], column: value}), None, f"record 1: {message}")
         for column, value, message in [
@@ -391,7 +424,26 @@ BAD_FILES = [  # task, file name, content, names of columns, message
             ("answers", {"text": [""], "answer_start": [0]}, "answers: '' does not stand at 0"),
             ("answers", {"text": ["Osl"], "answer_start": [-4]}, "answers: 'Osl' does not stand at -4"),
             ("answers", {"text": ["Ann"], "answer_start": ["0"]}, "answers: 'Ann' does not stand at '0'"),
+            ("answers", [{"text": "Ann"}], "answers: 'Ann' does not stand at None"),
+            ("answers", ["Ann"], 'answers must be {"text": [...], "answer_start": [...]}'),
+            (
+                "is_impossible",
+                True,
+                "is_impossible must be true where answers are empty, and false elsewhere; got True",
+            ),
+            (
+                "is_impossible",
+                "no",
+                "is_impossible must be true where answers are empty, and false elsewhere; got 'no'",
+            ),
         ]
+    ),
+    (
+        "question-answering",
+        "a.jsonl",
+        json.dumps({**NO_ANSWER, "is_impossible": False}),
+        None,
+        "record 1: is_impossible must be true where answers are empty, and false elsewhere; got False with 0 answers",
     ),
     *(
         ("multiple-choice", "a.jsonl", json.dumps({**CHOICES[0], column: value}), None, f"record 1: {message}")

@@ -16,7 +16,8 @@ from distilbert_core import (
     InputError,
 )
 from distilbert_core.inference import Inference
-from distilbert_core.training import TASKS, Recipe, labels
+from distilbert_core.pipelines import QuestionAnsweringPipeline
+from distilbert_core.training import TASKS, Recipe, labels, metrics
 from distilbert_core.training.tasks import Feature
 
 TOKENIZER = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
@@ -601,6 +602,30 @@ def test_metrics_of_answers(name, perfect, tokens, monkeypatch):
     assert found == {metric: pytest.approx(value, rel=0, abs=1e-12) for metric, value in expected.items()}
     assert task.metric in found
     assert (len(inference.sizes) > 1) == (tokens == 8)
+
+
+def test_questions_without_an_answer():
+    """They are learned as [CLS] in every window, and measured as the pipeline answers with the empty answer allowed."""
+    task = make("question-answering", max_length=12, doc_stride=2)
+    rows = [*WHERE[:2], {**WHERE[2], "answers": {"text": [], "answer_start": []}}]
+    features = task.encode(rows)
+    assert [(feature.row, feature.target == (0, 0), feature.cut) for feature in features] == [
+        (0, False, False),
+        (1, False, False),
+        (2, True, False),
+        (2, True, False),
+    ]
+    # One word too many; none where there is an answer; no answer in both windows.
+    outputs = [span(guess, feature) for guess, feature in zip([(4, 5), (0, 0), (0, 0), (0, 0)], features, strict=True)]
+    inference = Guesses(task, features, outputs)
+    found = task.evaluate(inference, rows, features)
+    expected = {"exact": 1 / 3, "f1": (2 / 3 + 0 + 1) / 3, "HasAns_f1": (2 / 3 + 0) / 2, "NoAns_f1": 1.0, "total": 3}
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=0, abs=1e-12)
+
+    pipe = QuestionAnsweringPipeline(inference, TOKENIZER, max_seq_len=12, doc_stride=2, handle_impossible_answer=True)
+    given = [answer["answer"] for answer in pipe.stream({k: row[k] for k in ("question", "context")} for row in rows)]
+    assert given[1:] == ["", ""]
+    assert metrics.answers(given, [row["answers"]["text"] for row in rows])["f1"] == found["f1"]
 
 
 class Unigrams(Inference):
