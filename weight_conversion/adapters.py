@@ -41,6 +41,7 @@ PLAIN = {
 }
 PREFIX = "base_model.model."
 WRAPPER = re.compile(r"\b(?:modules_to_save|base_layer)\.")
+ORIGINAL = ".original_module."  # of a layer that was trained whole: what it was before
 LOW_RANK = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
 BIAS = re.compile(r"(.+)\.lora_B\.bias")
 LABELLED = ("SEQ_CLS", "TOKEN_CLS")  # tasks whose classifier has a row for each label
@@ -89,7 +90,11 @@ class Adapter:
         for name, opener in OPENERS.items():
             weights = find_file(source, name, **where)
             if weights is not None:
-                stored = {WRAPPER.sub("", key.removeprefix(PREFIX)): value for key, value in opener(weights).items()}
+                stored = {
+                    WRAPPER.sub("", key.removeprefix(PREFIX)): value
+                    for key, value in opener(weights).items()
+                    if ORIGINAL not in key
+                }
                 return cls(path, weights, settings, stored)
         raise CheckpointError(f"{source} has {CONFIG}, and none of {', '.join(OPENERS)}.")
 
@@ -98,16 +103,16 @@ class Adapter:
         """Name of the checkpoint that it was trained on."""
         return str(self.settings["base_model_name_or_path"])
 
-    def sizes(self, config: DistilBertConfig) -> dict[str, int]:
+    def fields(self, config: DistilBertConfig) -> dict[str, Any]:
         """Return the fields of the base's configuration that are other ones for the layers that were trained whole."""
-        rows = {name: tensor.shape[0] for name, tensor in self.tensors.items() if len(tensor.shape) == 2}
-        found = {}
+        rows = {name: x.shape[0] for name, x in self.tensors.items() if len(x.shape) == 2 and "lora_" not in name}
+        found: dict[str, Any] = {"architectures": None} if rows else {}  # it may have another head than the base
         for name, count in rows.items():
             if name == "classifier.weight" and self.settings.get("task_type") in LABELLED:
                 found["num_labels"] = count
             elif name.endswith("embeddings.word_embeddings.weight"):
                 found["vocab_size"] = count
-        return {name: size for name, size in found.items() if size != getattr(config, name)}
+        return {name: value for name, value in found.items() if value != getattr(config, name)}
 
     def merge(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors of the base, by canonical name, with the adapter's in or added to them.

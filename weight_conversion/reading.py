@@ -135,7 +135,7 @@ def _open_adapter(found: tuple[Path, str | Path], where: Mapping[str, Any], base
     except CheckpointError as error:
         raise CheckpointError(f"{path} is of an adapter, whose base cannot be opened: {error}") from error
     own = find_file(source, CONFIG_FILE, **where)
-    config = config.updated(**adapter.sizes(config)) if own is None else DistilBertConfig.from_json_file(own)
+    config = config.updated(**adapter.fields(config)) if own is None else DistilBertConfig.from_json_file(own)
     paths = [path, adapter.weights, *([own] if own else [])]
     return Opened(
         base.format,
