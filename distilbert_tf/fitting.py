@@ -5,49 +5,74 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import check_interval, problem_type
+from distilbert_core.inputs import check_interval
 from distilbert_core.parameters import Head
+from distilbert_tf.arguments import as_tensor, dense, depth
+from distilbert_tf.attention import blocks_at_any_length
+from distilbert_tf.losses import check_labels, labels_mean
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
 
 WEIGHT = "sample_weight"  # an argument of a call too, so that it may be among the inputs
 
 
-def labels_apart(names: tuple[str, ...], x: Any, y: Any = None, weights: Any = None) -> tuple[Any, Any, Any]:
+class Takes(NamedTuple):
+    """What a model takes: the names of its labels and of the outputs that they judge, and what its ids are."""
+
+    labels: tuple[str, ...]
+    outputs: tuple[str, ...]
+    pad_token_id: int | None
+    axes: int  # of input_ids
+    others: bool  # whether labels and outputs may have other names: those of a class of a user's own
+
+
+def labels_apart(takes: Takes, x: Any, y: Any = None, weights: Any = None) -> tuple[Any, Any, Any]:
     """Return inputs without labels, the labels, and their weights, as Keras wants to have them.
 
     Args:
-        names: The labels' names.
-        x: Inputs. If they are a dict, labels and `sample_weight` may be among them.
-        y: Labels: alone, several in a tuple, or in a dict by name; None if they are among the inputs or there are none.
+        takes: What the model takes.
+        x: Inputs. If they are a dict, labels and `sample_weight` may be among them. Lists and ragged tensors in it
+            become arrays and tensors.
+        y: Labels: alone, several in a tuple, or in a dict by their names or those of the outputs; None if they are
+            among the inputs or there are none.
         weights: Weights of the labels, likewise.
 
     Raises:
-        InputError: Labels or weights are given twice, or have other names.
+        InputError: Labels or weights are given twice, or have other names, or rows of a list have different lengths.
     """
+    if isinstance(x, tf.RaggedTensor) or depth(x) == takes.axes:
+        x = {"input_ids": x}
+    elif isinstance(x, list | tuple) and any(isinstance(value, list | tf.RaggedTensor) for value in x):
+        x = dict(zip(("input_ids", "attention_mask"), x, strict=True))
     if isinstance(x, Mapping):
-        x = dict(x)  # Keras takes any other mapping, such as a BatchEncoding, for one array
-        for argument, value, among in (("y", y, names), (WEIGHT, weights, (WEIGHT,))):
+        x = dense(x, takes.pad_token_id)  # a dict: Keras takes any other mapping for one array
+        for argument, value, among in (("y", y, takes.labels), (WEIGHT, weights, (WEIGHT,))):
             if value is not None and not x.keys().isdisjoint(among):
                 raise InputError(f"{' and '.join(among)} must be among the inputs or given as {argument}, not both.")
-        y = {name: x.pop(name) for name in names if name in x} or y
+        y = {name: x.pop(name) for name in takes.labels if name in x} or y
         weights = x.pop(WEIGHT, weights)
-    return x, _in_order("y", y, names), _in_order(WEIGHT, weights, names)
+    return x, _in_order("y", y, takes), _in_order(WEIGHT, weights, takes)
 
 
-def _in_order(argument: str, values: Any, names: tuple[str, ...]) -> Any:
+def _in_order(argument: str, values: Any, takes: Takes) -> Any:
     """Return the values of a dict: the one of the only name, or a tuple of those of several; others as they are."""
-    if not isinstance(values, Mapping):
-        return values
-    if set(values) != set(names):
-        raise InputError(f"{argument} must have {' and '.join(names)}, got {', '.join(values)}.")
-    return values[names[0]] if len(names) == 1 else tuple(values[name] for name in names)
+    if isinstance(values, Mapping):
+        given = next((of for of in (takes.labels, takes.outputs) if set(of) == set(values)), None)
+        if given is None and takes.others:
+            return {name: as_tensor(name, value) for name, value in values.items()}
+        if given is None:
+            raise InputError(f"{argument} must have {' and '.join(takes.labels)}, got {', '.join(values)}.")
+        values = tuple(values[name] for name in given)
+        values = values if len(given) > 1 else values[0]
+    if len(takes.labels) > 1 and isinstance(values, list | tuple) and len(values) == len(takes.labels):
+        return type(values)(as_tensor(argument, value) for value in values)
+    return as_tensor(argument, values)
 
 
 class LabelsApart(keras.utils.PyDataset):
@@ -55,16 +80,16 @@ class LabelsApart(keras.utils.PyDataset):
 
     Args:
         data: The data set.
-        names: The labels' names.
+        takes: What the model takes.
     """
 
-    def __init__(self, data: keras.utils.PyDataset, names: tuple[str, ...]):
+    def __init__(self, data: keras.utils.PyDataset, takes: Takes):
         super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
-        self.data, self.names = data, names
+        self.data, self.takes = data, takes
 
     def __getitem__(self, index: int) -> tuple:
         """Return a batch: inputs, labels, and weights if there are any."""
-        return keras.utils.pack_x_y_sample_weight(*_batch_apart(self.names, self.data[index]))
+        return keras.utils.pack_x_y_sample_weight(*_batch_apart(self.takes, self.data[index]))
 
     @property
     def num_batches(self) -> int | None:
@@ -80,8 +105,8 @@ class LabelsApart(keras.utils.PyDataset):
         self.data.on_epoch_end()
 
 
-def _batch_apart(names: tuple[str, ...], batch: Any) -> tuple[Any, Any, Any]:
-    return labels_apart(names, *keras.utils.unpack_x_y_sample_weight(batch))
+def _batch_apart(takes: Takes, batch: Any) -> tuple[Any, Any, Any]:
+    return labels_apart(takes, *keras.utils.unpack_x_y_sample_weight(batch))
 
 
 def _sorted_out(name: str) -> Callable:
@@ -95,10 +120,33 @@ def _sorted_out(name: str) -> Callable:
         if "y" in signature.parameters:
             self._sort_out(given.arguments)
         else:
-            given.arguments["x"], _, _ = labels_apart(self.label_names, given.arguments["x"])
+            given.arguments["x"], _, _ = labels_apart(self._takes(), given.arguments["x"])
         return method(*given.args, **given.kwargs)
 
     return sorted_out
+
+
+OWN_LOSS = ("auto", "auto_with_warning", "passthrough")  # what the task's own loss is called in Transformers
+_COMPILE = inspect.signature(keras.Model.compile)
+_OF_OUTPUTS = {"loss", "loss_weights", "metrics", "weighted_metrics"}  # arguments of `compile`
+
+
+def _refuse_probabilities(losses: Any) -> None:
+    """Raise InputError if a loss given to `compile` takes probabilities: of logits it is another number."""
+    for loss in keras.tree.flatten(losses):
+        resolved = loss
+        if isinstance(loss, str):
+            ambiguous = loss.lower() in ("crossentropy", "ce")  # Keras looks at the labels which it is
+            resolved = keras.losses.categorical_crossentropy if ambiguous else keras.losses.get(loss)
+        of_logits = getattr(resolved, "from_logits", None)
+        if inspect.isfunction(resolved) and "from_logits" in inspect.signature(resolved).parameters:
+            of_logits = inspect.signature(resolved).parameters["from_logits"].default
+        if of_logits is False:
+            name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+            raise InputError(
+                f"loss {name} is one of probabilities, but the outputs are logits: give one with from_logits=True, "
+                "such as keras.losses.SparseCategoricalCrossentropy(from_logits=True), or none, for the task's own loss."
+            )
 
 
 class FittedModel(TFDistilBertPreTrainedModel):
@@ -107,6 +155,11 @@ class FittedModel(TFDistilBertPreTrainedModel):
     label_names: ClassVar[tuple[str, ...]] = ("labels",)
     logit_names: ClassVar[tuple[str, ...]] = ("logits",)
 
+    def _takes(self) -> Takes:
+        return Takes(
+            self.label_names, self.logit_names, self.config.pad_token_id, self._depth, others=self._is_derived()
+        )
+
     fit = _sorted_out("fit")
     evaluate = _sorted_out("evaluate")
     predict = _sorted_out("predict")
@@ -114,33 +167,98 @@ class FittedModel(TFDistilBertPreTrainedModel):
     test_on_batch = _sorted_out("test_on_batch")
     predict_on_batch = _sorted_out("predict_on_batch")
 
+    _by_name = False  # whether Keras gets the outputs by name, as the losses or metrics of two are given
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Configure training, as `keras.Model.compile` does; the arguments are the same.
+
+        `loss=None`, Transformers' 'auto' and 'passthrough', and the model's own `compute_loss` or `hf_compute_loss`
+        mean the task's own loss. Losses, metrics and weights of losses may be given by the names of the outputs. A
+        metric that is given alone for question answering is for both outputs.
+
+        Raises:
+            InputError: There is no such output, or a loss is one of probabilities, while the outputs are logits.
+
+        Example:
+            >>> import keras
+            >>> from distilbert_tf import DistilBertConfig, TFDistilBertForQuestionAnswering
+            >>> model = TFDistilBertForQuestionAnswering(DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48))
+            >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            >>> model.compile("adam", loss={"start_logits": loss, "end_logits": loss}, metrics=["accuracy"])
+        """
+        bound = _COMPILE.bind(self, *args, **kwargs)
+        given = bound.arguments
+        loss = given.get("loss")
+        if (isinstance(loss, str) and loss in OWN_LOSS) or loss in (self.compute_loss, self.hf_compute_loss):
+            given["loss"] = None
+        if not self._is_derived():  # which may return probabilities
+            _refuse_probabilities(given.get("loss"))
+        for name in _OF_OUTPUTS & given.keys():
+            given[name] = self._of_outputs(name, given[name])
+        self._by_name = any(isinstance(given.get(name), Mapping) for name in _OF_OUTPUTS)
+        if self._by_name:
+            for name in _OF_OUTPUTS & given.keys():
+                if isinstance(given[name], list | tuple) and len(given[name]) == len(self.logit_names):
+                    given[name] = dict(zip(self.logit_names, given[name], strict=True))
+        super().compile(*bound.args[1:], **bound.kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile a model that was loaded, as it was when it was saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def _of_outputs(self, argument: str, value: Any) -> Any:
+        """Return an argument of `compile`: of the only output alone, of several by name or in order."""
+        names = self.logit_names
+        if isinstance(value, Mapping):
+            if set(value) <= set(names):
+                return dict(value) if len(names) > 1 else value.get(names[0])
+            if not self._is_derived():
+                raise InputError(f"{argument} must be for {' and '.join(names)}, got {', '.join(value)}.")
+        elif "metrics" in argument and len(names) > 1 and isinstance(value, list | tuple) and len(value) == 1:
+            [metric] = value
+            if isinstance(metric, keras.metrics.Metric):  # each output's counts alone
+                return {name: [type(metric).from_config(metric.get_config())] for name in names}
+            return {name: [metric] for name in names}
+        return value
+
     def _sort_out(self, given: dict[str, Any]) -> None:
         """Move labels and their weights to where Keras looks for them among the arguments of one of its methods.
 
         Where it finds no labels it drops `sample_weight`, and `class_weight` is dropped too or ends in an IndexError.
         """
-        names = self.label_names
-        x, y, weights = labels_apart(names, given.get("x"), given.get("y"), given.get(WEIGHT))
+        takes = self._takes()
+        x, y, weights = labels_apart(takes, given.get("x"), given.get("y"), given.get(WEIGHT))
         if given.get("class_weight") is not None:
             x, given["class_weight"] = self._for_class_weight(x, y, given["class_weight"])
         if self.loss is None:  # in a graph their values will not be known
+            y = self._own_labels(y)
             for array in map(np.asarray, [] if weights is None else keras.tree.flatten(weights)):
                 check_interval(WEIGHT, array.min(initial=0), array.max(initial=0))
         given |= {"x": x, "y": y, WEIGHT: weights}
         if given.get("validation_data") is not None:
-            given["validation_data"] = _batch_apart(names, given["validation_data"])
+            given["validation_data"] = _batch_apart(takes, given["validation_data"])
+
+    def _own_labels(self, y: Any) -> Any:
+        """Return labels for the task's own loss: [B, 1] as [B]. Those of a sequence classifier are checked."""
+        if not hasattr(y, "dtype") or self.head in (Head.MASKED_LM, Head.TOKEN_CLASSIFICATION):
+            return y
+        y = np.asarray(y)
+        if self.head is Head.SEQUENCE_CLASSIFICATION:
+            check_labels(self.config, y)
+        return y[:, 0] if y.shape[1:] == (1,) else y
 
     def _for_class_weight(self, x: Any, y: Any, class_weight: Mapping[int, float]) -> tuple[Any, dict[int, float]]:
         """Return inputs in which Keras finds the labels, and the weights of all classes; see `_check_classes`."""
         if isinstance(x, tf.data.Dataset):
-            _, y, _ = _batch_apart(self.label_names, x.element_spec)
+            _, y, _ = _batch_apart(self._takes(), x.element_spec)
             x = x.map(
                 tf.autograph.experimental.do_not_convert(
-                    lambda *batch: keras.utils.pack_x_y_sample_weight(*_batch_apart(self.label_names, batch))
+                    lambda *batch: keras.utils.pack_x_y_sample_weight(*_batch_apart(self._takes(), batch))
                 )
             )
         elif isinstance(x, keras.utils.PyDataset):
-            x = LabelsApart(x, self.label_names)
+            x = LabelsApart(x, self._takes())
             _, y, _ = keras.utils.unpack_x_y_sample_weight(x[0])
         elif not isinstance(x, Mapping | list | tuple | np.ndarray | tf.Tensor):
             return x, dict(class_weight)  # generators and the like, for which Keras refuses weights of classes
@@ -170,8 +288,8 @@ class FittedModel(TFDistilBertPreTrainedModel):
         else:
             fits = len(shape) == 1 or shape[1:] == (1,)
             if fits and self.head is Head.SEQUENCE_CLASSIFICATION:
-                integers = tf.as_dtype(y.dtype).is_integer
-                fits = problem_type(self.config, integers) == "single_label_classification"
+                meaning = labels_mean(self.config, y, (shape[0], self.config.num_labels))
+                fits = meaning == "single_label_classification"
         if not fits:
             raise InputError(
                 "class_weight is for labels that are one class for each row; for others give sample_weight, of the "
@@ -193,43 +311,79 @@ class FittedModel(TFDistilBertPreTrainedModel):
         Raises:
             InputError: There are no labels, or weights do not fit them.
         """
+        if y_pred is None:
+            raise InputError(
+                "compute_loss takes what Keras gives it, (x, y, y_pred). For labels and logits call hf_compute_loss, "
+                "or the model with its labels: model(**inputs, labels=labels).loss."
+            )
         logits = self._logits(y_pred)
-        _, labels, weights = labels_apart(self.label_names, x, y, sample_weight)
+        _, labels, weights = labels_apart(self._takes(), x, y, sample_weight)
         if labels is None:
             raise self._no_labels()
         if self.loss is not None:
-            return super().compute_loss(x, labels, logits, weights, training)
+            return super().compute_loss(x, *map(self._named_outputs, (labels, logits, weights)), training)
         # `train_on_batch` leaves arrays as they are; Keras gives a list of weights where labels are a list.
         labels = keras.tree.map_structure(tf.convert_to_tensor, labels)
         if weights is not None:
             weights = keras.tree.lists_to_tuples(keras.tree.map_structure(tf.convert_to_tensor, weights))
+        if tf.is_tensor(labels) and labels.shape.rank is None:  # [B] and [B, 1] were given to one graph
+            labels = tf.reshape(labels, tf.shape(logits)[:-1])
         own = self.task_loss(logits, labels, weights) / tf.distribute.get_strategy().num_replicas_in_sync
         # Keras' loss is then only that of `add_loss` and of regularizers.
         return own + super().compute_loss(x, labels, logits) if self.losses else own
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Return the loss so far and the metrics that the model was compiled with, of the logits."""
-        _, labels, weights = labels_apart(self.label_names, x, y, sample_weight)
-        return super().compute_metrics(x, labels, self._logits(y_pred), weights)
+        _, labels, weights = labels_apart(self._takes(), x, y, sample_weight)
+        return super().compute_metrics(x, *map(self._named_outputs, (labels, self._logits(y_pred), weights)))
+
+    def hf_compute_loss(self, labels: Any, logits: Any) -> tf.Tensor:
+        """Return the task's own loss [] of labels and logits; for question answering, of a pair or dict of each.
+
+        Example:
+            >>> import tensorflow as tf
+            >>> from distilbert_tf import DistilBertConfig, TFDistilBertForSequenceClassification
+            >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48)
+            >>> model = TFDistilBertForSequenceClassification(config)
+            >>> print(f"{model.hf_compute_loss(tf.constant([1]), tf.zeros((1, 2))):.4f}")
+            0.6931
+        """
+        if isinstance(labels, Mapping):  # Transformers calls them start_position and end_position
+            labels = {name if name in self.label_names else f"{name}s": value for name, value in labels.items()}
+        labels = keras.tree.map_structure(tf.convert_to_tensor, _in_order("labels", labels, self._takes()))
+        logits = self._logits(logits) if isinstance(logits, Mapping) else logits
+        return self.task_loss(logits, labels)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Take a step on a batch, which is given as to `fit`."""
-        return super().train_step(_batch_apart(self.label_names, data))
+        return super().train_step(_batch_apart(self._takes(), data))
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Return the loss and metrics of a batch, which is given as to `evaluate`."""
-        return super().test_step(_batch_apart(self.label_names, data))
+        with blocks_at_any_length():
+            return super().test_step(_batch_apart(self._takes(), data))
 
     def predict_step(self, data: Any) -> Any:
         """Return the outputs for a batch, of which labels are left out: losses of batches cannot be put in a row."""
-        x, _, _ = _batch_apart(self.label_names, data)
-        return super().predict_step((x,))
+        x, _, _ = _batch_apart(self._takes(), data)
+        with blocks_at_any_length():
+            return super().predict_step((x,))
+
+    def _named_outputs(self, values: Any) -> Any:
+        """Return labels, logits or weights as Keras wants them: by name if losses or metrics are."""
+        if self._by_name and isinstance(values, list | tuple):
+            return dict(zip(self.logit_names, values, strict=True))
+        return values
 
     def _logits(self, y_pred: Any) -> Any:
-        if not isinstance(y_pred, Mapping):
-            raise InputError("fit and evaluate need outputs with names: set config.return_dict to True.")
-        values = tuple(y_pred[name] for name in self.logit_names)
-        return values if len(values) > 1 else values[0]
+        """Return the logits among outputs; the outputs themselves of a class that has others."""
+        if isinstance(y_pred, Mapping) and y_pred.keys() >= set(self.logit_names):
+            values = tuple(y_pred[name] for name in self.logit_names)
+            return values if len(values) > 1 else values[0]
+        alone = len(self.logit_names) == 1 and not isinstance(y_pred, Mapping | list | tuple)
+        if alone or (self._is_derived() and self.loss is not None):
+            return y_pred
+        raise InputError("fit and evaluate need outputs with names: set config.return_dict to True.")
 
     def _no_labels(self) -> InputError:
         names = " and ".join(f"'{name}'" for name in self.label_names)

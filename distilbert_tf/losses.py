@@ -104,18 +104,88 @@ def binary_cross_entropy(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tens
     return ops.mean(_weighted(ops.softplus(logits) - targets * logits, weights))
 
 
+# What labels mean where neither `problem_type` nor a single output says so: by the kind of their dtype, for labels of
+# the shape [B] or [B, 1], and for those of the shape [B, L] of the logits.
+_CLASSES, _MULTI_LABEL = "single_label_classification", "multi_label_classification"
+MEANINGS = {
+    "integer": (_CLASSES, None),
+    "boolean": (_CLASSES, _MULTI_LABEL),
+    "floating": (_CLASSES, _MULTI_LABEL),  # classes that are whole numbers; others are an error
+}
+
+
+def kind_of(dtype: tf.DType) -> str | None:
+    """Return the kind of a dtype of labels; None for texts and the like."""
+    if dtype.is_bool:
+        return "boolean"
+    return "integer" if dtype.is_integer else "floating" if dtype.is_floating else None
+
+
+def labels_mean(config: DistilBertConfig, labels: tf.Tensor, logits: tuple[int | None, ...]) -> str:
+    """Return the problem type of labels, given as a tensor or its spec, for logits of the shape [B, L].
+
+    `config.problem_type` and `num_labels=1` decide; else the dtype and the shape of the labels do, see `MEANINGS`.
+
+    Raises:
+        InputError: The labels are not numbers, or integers of the shape [B, L].
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from distilbert_tf import DistilBertConfig
+        >>> from distilbert_tf.losses import labels_mean
+        >>> config = DistilBertConfig(num_labels=3)
+        >>> labels_mean(config, tf.constant([0.0, 2.0]), (2, 3)), labels_mean(config, tf.zeros((2, 3)), (2, 3))
+        ('single_label_classification', 'multi_label_classification')
+    """
+    dtype = tf.as_dtype(labels.dtype)
+    kind = kind_of(dtype)
+    if kind is None:
+        raise InputError(f"labels must be numbers, got {dtype.name}: give each name of a class its number.")
+    known = problem_type(config, labels_are_integers=True)
+    if config.problem_type is not None or known == "regression":
+        return known
+    meaning = MEANINGS[kind][_alike(tuple(labels.shape), logits)]
+    if meaning is None:
+        raise InputError(
+            f"labels have the shape {tuple(labels.shape)} of the logits and the dtype {dtype.name}. For several labels "
+            'in a row set problem_type="multi_label_classification", or give 0.0 and 1.0; for one class written as a '
+            "vector give its number, labels.argmax(-1)."
+        )
+    return meaning
+
+
+def _alike(labels: tuple[int | None, ...], logits: tuple[int | None, ...]) -> bool:
+    try:
+        check_label_shape(labels, logits)
+    except InputError:
+        return False
+    return True
+
+
+def check_labels(config: DistilBertConfig, labels: np.ndarray) -> None:
+    """Raise InputError if labels cannot be those of a sequence classifier: before a graph, which says less, sees them.
+
+    Args:
+        config: The model's configuration.
+        labels: Those of any number of rows.
+    """
+    meaning = labels_mean(config, labels, (len(labels), config.num_labels))
+    if meaning == _CLASSES and labels.dtype.kind == "f":
+        check_whole("labels", labels[labels != np.round(labels)])
+
+
 def sequence_classification_loss(
     config: DistilBertConfig, logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None = None
 ) -> tf.Tensor:
     """Return the loss that the labels mean: regression, single-label or multi-label.
 
     Args:
-        config: Gives `problem_type`; if that is None it is inferred from `num_labels` and the labels' dtype.
+        config: Gives `problem_type`; if that is None it is inferred; see `labels_mean`.
         logits: [B, L].
         labels: [B] classes, [B] or [B, L] numbers, or [B, L] of 0 and 1.
         weights: [B], or [B, L] where the labels are; see `cross_entropy`.
     """
-    match problem_type(config, labels.dtype.is_integer):
+    match labels_mean(config, labels, tuple(logits.shape)):
         case "regression":
             return mean_squared_error(logits, labels, weights)
         case "single_label_classification":

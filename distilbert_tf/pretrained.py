@@ -114,7 +114,7 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
         if args and isinstance(args[0], Mapping):
             args, kwargs = args[1:], {**args[0], **kwargs}
             args = (kwargs.pop("input_ids", None), *args)
-        elif args and isinstance(args[0], list | tuple) and depth(args[0]) != self._depth:
+        elif args and isinstance(args[0], list | tuple) and not 0 < (depth(args[0]) or 0) <= self._depth:
             args = (*args[0], *args[1:])
         if any(isinstance(value, list | tuple | tf.RaggedTensor) for value in (*args, *kwargs.values())):
             args, kwargs = (), dense(self._named(*args) | kwargs, self.config.pad_token_id)
