@@ -84,7 +84,8 @@ class Checkpoint:
 
     Args:
         source: A folder, a weight file, an embedded model, or a Hub id.
-        framework: What `read` returns: 'np' for NumPy arrays, 'pt' for PyTorch tensors that share the file's memory
+        framework: What `read` returns: 'np' for NumPy arrays, 'map' for NumPy arrays that are read-only and share the
+            file's memory, so that only what is indexed is read, 'pt' for PyTorch tensors that share the file's memory
             (of other formats, arrays that are contiguous and writable).
         selection: Which of several weight files to read.
         **where: As in `distilbert_core.hub.find_file`.
@@ -138,7 +139,7 @@ class Checkpoint:
         from safetensors import SafetensorError, safe_open
 
         try:
-            file = safe_open(path, framework=framework)
+            file = safe_open(path, framework="np" if framework == "map" else framework)
             stored = set(file.keys())
             if names is not None and names - stored:
                 lacking = ", ".join(sorted(names - stored))
@@ -149,6 +150,8 @@ class Checkpoint:
                 self._readers[name] = partial(file.get_tensor, name)
         except (SafetensorError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}).") from error
+        if framework == "map":
+            self._readers.update(_maps(path, self.entries))
         self.metadata |= file.metadata() or {}
         self.paths.append(path)
 
@@ -183,6 +186,18 @@ class Checkpoint:
     def read(self, name: str) -> Any:
         """Return the tensor called `name`."""
         return self._readers[name]()
+
+
+def _maps(path: Path, entries: Mapping[str, Entry]) -> dict[str, Callable[[], np.ndarray]]:
+    """Return functions that map the tensors of a safetensors file, those with numbers with a fraction."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        start = file.tell()
+    return {
+        name: partial(np.memmap, path, DTYPES[entry.dtype], "r", start + header[name]["data_offsets"][0], entry.shape)
+        for name, entry in entries.items()
+        if entry.path == path and entry.dtype in DTYPES and 0 not in entry.shape
+    }
 
 
 def _copy(array: Any) -> Any:
