@@ -322,6 +322,7 @@ class PretrainedModel(PushToHub):
         where, kwargs = split_hub_options(kwargs)
         options = {name: kwargs.pop(name) for name in cls._options & kwargs.keys()}
         stored_dtypes = [kwargs.pop("torch_dtype", None), options.pop("param_dtype", None)]
+        apart = not options.pop("_do_init", True)
         framework = next((name for name in ("tf", "flax") if kwargs.pop(f"from_{name}", False)), None)
         kwargs.pop("from_tf", None), kwargs.pop("from_flax", None)
         kwargs = accept(kwargs, LOADING)
@@ -365,6 +366,8 @@ class PretrainedModel(PushToHub):
             model._set_array(parameter, array, device)
         model.tie_weights()
         _warn(cls, source, fresh, _untied(report, table, checkpoint) + report.unexpected + checkpoint.dropped)
+        if apart:
+            return model.without_values()
         if not output_loading_info:
             return model
         return model, {

@@ -40,17 +40,20 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
     def __init__(
         self,
         config: DistilBertConfig,
-        *,
-        rngs: nnx.Rngs | None = None,
+        input_shape: tuple[int, ...] = (1, 1),
+        seed: int | None = None,
         dtype: Any = None,
+        _do_init: bool = True,
+        *,
+        rngs: nnx.Rngs | Array | int | None = None,
         param_dtype: Any = None,
         scan_layers: bool = False,
         gradient_checkpointing: bool = False,
     ):
-        make = Numerics.of(config, rngs, dtype, param_dtype)
-        super().__init__(config, make)
+        make = Numerics.of(config, rngs, seed, dtype, param_dtype, _do_init)
+        super().__init__(config, make, input_shape)
         encoder = {"scan_layers": scan_layers, "gradient_checkpointing": gradient_checkpointing}
-        self.distilbert = FlaxDistilBertModel(config, rngs=make.rngs, **make.dtypes, **encoder)
+        self.distilbert = FlaxDistilBertModel(config, rngs=make.rngs, _do_init=_do_init, **make.dtypes, **encoder)
         self._adopt(self.distilbert)
         self.make_head(config, make)
         self._finish()
@@ -172,7 +175,7 @@ class VocabProjector(nnx.Module):
         self.dtype = make.dtype
         if not config.tie_word_embeddings:
             self.kernel = make.dense(config.dim, config.vocab_size).kernel  # [D, V]
-        self.bias = nnx.Param(jnp.zeros(config.vocab_size, make.param_dtype))
+        self.bias = make.bias(config.vocab_size)
 
     def __call__(self, x: Array, word_embeddings: Array) -> Array:
         """[B, T, D] and the table [V, D] -> [B, T, V]."""

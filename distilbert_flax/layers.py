@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,8 @@ from jax.typing import ArrayLike
 from distilbert_core.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import InputError
 
+Made = TypeVar("Made")
+
 
 class FixedTable(nnx.Variable):
     """A table that is stored and used but not trained: it is not an `nnx.Param`."""
@@ -26,27 +29,41 @@ class Embedding(nnx.Embed):
 
     def __call__(self, inputs: ArrayLike | None) -> Array:
         """Ids [...] -> rows [..., D]."""
-        rows = self.embedding[...].at[inputs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        rows = known_value(self.embedding).at[inputs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
         return rows.astype(self.dtype)
 
 
 @dataclass(frozen=True)
 class Numerics:
-    """Makes the layers of a model, all with the same numbers: initial values, dtypes, epsilon."""
+    """Makes the layers of a model, all with the same numbers: initial values, dtypes, epsilon.
+
+    Where `initialize` is False they get shapes in place of values.
+    """
 
     config: DistilBertConfig
     rngs: nnx.Rngs
     dtype: Any
     param_dtype: Any
+    initialize: bool
 
     @classmethod
-    def of(cls, config: DistilBertConfig, rngs: nnx.Rngs | None, dtype: Any, param_dtype: Any) -> Numerics:
+    def of(
+        cls,
+        config: DistilBertConfig,
+        rngs: nnx.Rngs | Array | int | None,
+        seed: int | None,
+        dtype: Any,
+        param_dtype: Any,
+        initialize: bool,
+    ) -> Numerics:
         """Settle what was left out; see the model's class for the defaults."""
+        if rngs is not None and seed is not None:
+            raise InputError("Give rngs or seed, not both: seed=0 is rngs=nnx.Rngs(0).")
         param_dtype = jnp.dtype(param_dtype or jnp.promote_types(dtype or jnp.float32, jnp.float32))
         dtype = jnp.dtype(dtype or param_dtype)
         if jnp.float64 in (dtype, param_dtype) and not jax.config.read("jax_enable_x64"):
             raise InputError('dtype float64 needs jax.config.update("jax_enable_x64", True) first.')
-        return cls(config, rngs or nnx.Rngs(0), dtype, param_dtype)
+        return cls(config, initial_rngs(rngs if seed is None else seed), dtype, param_dtype, initialize)
 
     @property
     def dtypes(self) -> dict[str, Any]:
@@ -56,20 +73,81 @@ class Numerics:
     def dense(self, in_size: int, out_size: int) -> nnx.Linear:
         """Make a dense layer."""
         initial = normal(self.config.initializer_range)
-        return nnx.Linear(in_size, out_size, kernel_init=initial, rngs=self.rngs, **self.dtypes)
+        return self._make(lambda rngs: nnx.Linear(in_size, out_size, kernel_init=initial, rngs=rngs, **self.dtypes))
 
     def embedding(self, rows: int, size: int, pad_row: int | None = None) -> Embedding:
         """Make an embedding table."""
         initial = partial(initial_embedding, std=self.config.initializer_range, pad_row=pad_row)
-        return Embedding(rows, size, embedding_init=initial, rngs=self.rngs, **self.dtypes)
+        return self._make(lambda rngs: Embedding(rows, size, embedding_init=initial, rngs=rngs, **self.dtypes))
 
     def layer_norm(self, size: int) -> nnx.LayerNorm:
         """Make a LayerNorm with two-pass variance."""
-        return nnx.LayerNorm(size, epsilon=NORM_EPSILON, use_fast_variance=False, rngs=self.rngs, **self.dtypes)
+        options = {"epsilon": NORM_EPSILON, "use_fast_variance": False, **self.dtypes}
+        return self._make(lambda rngs: nnx.LayerNorm(size, rngs=rngs, **options))
+
+    def bias(self, size: int) -> nnx.Param:
+        """Make a bias of zeros."""
+        return self._make(lambda _: nnx.Param(jnp.zeros(size, self.param_dtype)))
+
+    def _make(self, make: Callable[[nnx.Rngs], Made]) -> Made:
+        if self.initialize:
+            return make(self.rngs)
+        layer: Made = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+        return layer
 
     def stored_rngs(self) -> nnx.Rngs:
         """Return generators for a model to keep, apart from the caller's."""
-        return nnx.Rngs(params=self.rngs.params(), dropout=self.rngs.dropout())
+        dropout = self.rngs.dropout if has_stream(self.rngs, "dropout") else self.rngs.params
+        return nnx.Rngs(params=self.rngs.params(), dropout=dropout())
+
+
+def has_stream(rngs: nnx.Rngs, name: str) -> bool:
+    """Whether generators can draw for a purpose, by a stream of its name or by the default one."""
+    return name in rngs or "default" in rngs
+
+
+def initial_rngs(rngs: nnx.Rngs | Array | int | None) -> nnx.Rngs:
+    """Return generators for a constructor; a key or a seed stands for all of them, None for `nnx.Rngs(0)`.
+
+    Raises:
+        InputError: There is no stream for parameters.
+    """
+    found = rngs if isinstance(rngs, nnx.Rngs) else nnx.Rngs(0 if rngs is None else rngs)
+    if not has_stream(found, "params"):
+        raise InputError(
+            f"rngs must have a stream 'params' or a default, such as nnx.Rngs(0); it has {', '.join(found) or 'none'}."
+        )
+    return found
+
+
+def dropout_rngs(rngs: nnx.Rngs | nnx.RngStream | Mapping[str, Any] | Array | int) -> nnx.Rngs:
+    """Return generators for the dropout of a call, from what NNX users and Linen users give.
+
+    Raises:
+        InputError: There is no stream for dropout.
+    """
+    if isinstance(rngs, nnx.RngStream):
+        rngs = rngs()
+    if isinstance(rngs, Mapping):
+        rngs = nnx.Rngs(**rngs)
+    if not isinstance(rngs, nnx.Rngs):  # one key for all would drop the same places everywhere
+        return nnx.Rngs(dropout=rngs)
+    if not has_stream(rngs, "dropout"):
+        raise InputError(
+            f"rngs must have a stream 'dropout' or a default, such as nnx.Rngs(dropout=0); it has {', '.join(rngs)}."
+        )
+    return rngs
+
+
+def known_value(variable: nnx.Variable) -> Array:
+    """Return the array in a variable, or raise InputError if it has only a shape."""
+    value: Any = variable.get_value()
+    if isinstance(value, jax.ShapeDtypeStruct):
+        raise InputError(
+            "This model has no values (_do_init=False): give params to the call, as model.init_weights(key) or "
+            "from_pretrained returned them, or set model.params."
+        )
+    return value
 
 
 def initial_embedding(key: Array, shape: tuple[int, ...], dtype: Any, *, std: float, pad_row: int | None) -> Array:

@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, Q tokens that attend, N heads, H head size, D model s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
-from distilbert_core.config import ACTIVATIONS, DistilBertConfig
+from distilbert_core.config import ACTIVATIONS, LAPLACE, DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
@@ -28,8 +29,18 @@ from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, shape_of, 
 ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
     "gelu_new": partial(jax.nn.gelu, approximate=True),
+    "gelu_10": lambda x: jnp.clip(jax.nn.gelu(x, approximate=False), -10, 10),
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    "laplace": lambda x: 0.5 * (1 + jax.lax.erf((x - LAPLACE[0]) / (LAPLACE[1] * math.sqrt(2)))),
+    "leaky_relu": jax.nn.leaky_relu,
+    "linear": lambda x: x,
+    "mish": jax.nn.mish,
     "relu": jax.nn.relu,
+    "relu2": lambda x: jnp.square(jax.nn.relu(x)),
+    "relu6": jax.nn.relu6,
+    "sigmoid": jax.nn.sigmoid,
     "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
 }
 
 
@@ -263,9 +274,13 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
 
     Args:
         config: The architecture.
-        rngs: Where initial parameters and dropout come from; `nnx.Rngs(0)` if left out.
+        input_shape: Not used, as no parameter depends on the input; accepted for compatibility with Transformers.
+        seed: Another way to say `rngs=nnx.Rngs(seed)`.
         dtype: Dtype of the computation, as in Flax: `jnp.bfloat16` leaves the parameters in float32. That of the
             parameters if left out.
+        _do_init: False makes a model whose trained parameters have shapes in place of values: calls take `params`.
+        rngs: Where initial parameters and dropout come from: generators with the streams 'params' and 'dropout' (of
+            'params' alone, both), a key, or a seed; `nnx.Rngs(0)` if left out.
         param_dtype: Dtype of the parameters. If left out float32, or `dtype` where that is more precise: float64.
         scan_layers: Compile one block and run it for every layer, by `jax.lax.scan`: the same numbers, and compiling
             takes as long for many layers as for one. Call such a model under jit. Layers must have the same number of
@@ -288,15 +303,18 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
     def __init__(
         self,
         config: DistilBertConfig,
-        *,
-        rngs: nnx.Rngs | None = None,
+        input_shape: tuple[int, ...] = (1, 1),
+        seed: int | None = None,
         dtype: Any = None,
+        _do_init: bool = True,
+        *,
+        rngs: nnx.Rngs | Array | int | None = None,
         param_dtype: Any = None,
         scan_layers: bool = False,
         gradient_checkpointing: bool = False,
     ):
-        make = Numerics.of(config, rngs, dtype, param_dtype)
-        super().__init__(config, make)
+        make = Numerics.of(config, rngs, seed, dtype, param_dtype, _do_init)
+        super().__init__(config, make, input_shape)
         self.embeddings = Embeddings(config, make)
         self.transformer = Transformer(config, make, scan_layers, gradient_checkpointing)
         self.rngs = make.stored_rngs()

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 from jax.sharding import Mesh, NamedSharding
 from jax.typing import ArrayLike
@@ -21,7 +20,8 @@ from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Kind, Parameter
 from distilbert_core.pretrained import PretrainedModel
-from distilbert_flax.layers import FixedTable, Numerics
+from distilbert_flax.compatibility import TransformersMembers
+from distilbert_flax.layers import FixedTable, Numerics, dropout_rngs, known_value
 from distilbert_flax.sharding import Rules, logical_axes, name_axes, place, shard
 from weight_conversion import LAYOUTS
 
@@ -55,16 +55,21 @@ def values_known(array: Any) -> bool:
     return not isinstance(array, jax.core.Tracer)
 
 
-class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
+class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Module):
     """Base of the six models; attribute paths are the canonical names, with NNX's own leaf names."""
 
-    _options = frozenset({"rngs", "param_dtype", "scan_layers", "gradient_checkpointing", "mesh", "rules"})
+    _reader = "map"
+    _options = frozenset(  # of the constructor; and where the parameters are put
+        {"rngs", "seed", "input_shape", "_do_init", "param_dtype", "scan_layers", "gradient_checkpointing"}
+        | {"mesh", "rules"}
+    )
     _framework = "flax"
     _adapter_advice = "Where nnx.LoRA wrapped it, or it is an nnx.LoRALinear, call merge_lora() first."
 
-    def __init__(self, config: DistilBertConfig, make: Numerics):
+    def __init__(self, config: DistilBertConfig, make: Numerics, input_shape: tuple[int, ...]):
         config.validate()
         self.config = copy.deepcopy(config)
+        self.input_shape = tuple(input_shape)
         self.dtype = make.dtype
         self.param_dtype = make.param_dtype
 
@@ -72,56 +77,6 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
         """Return the number of parameters."""
         kinds = (nnx.Param,) if only_trainable else (nnx.Param, FixedTable)
         return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self, nnx.Any(*kinds))))
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The trained parameters as a nested dict, with the names that Transformers' Flax models gave them.
-
-        Setting it replaces the values; they must have the same names and shapes.
-
-        Example:
-            >>> from distilbert_flax import DistilBertConfig, FlaxDistilBertModel
-            >>> model = FlaxDistilBertModel(DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48))
-            >>> model.params["transformer"]["layer"]["0"]["ffn"]["lin1"]["kernel"].shape
-            (24, 48)
-        """
-        own = nnx.to_flat_state(nnx.state(self, nnx.Param))
-        return unflatten_dict({tuple(map(str, path)): param.get_value() for path, param in own})
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "params":  # NNX does not let a property be set
-            nnx.update(self, self._params_state(value))
-        else:
-            super().__setattr__(name, value)
-
-    def with_params(self, params: Mapping[str, Any]) -> Self:
-        """Return a model like this one over other parameters; this one stays as it is.
-
-        Args:
-            params: A nested dict like `params`, of arrays or of what JAX traces.
-
-        Raises:
-            InputError: A parameter is missing, unknown, or has another shape.
-        """
-        graph, _, rest = nnx.split(self, nnx.Param, ...)
-        return nnx.merge(graph, self._params_state(params), rest)
-
-    def _params_state(self, params: Mapping[str, Any]) -> nnx.State:
-        """Return the values of a nested dict in the place of this model's own."""
-        own = {"/".join(map(str, path)): (path, param) for path, param in nnx.to_flat_state(nnx.state(self, nnx.Param))}
-        given = {"/".join(map(str, path)): array for path, array in flatten_dict(params).items()}
-        differing = sorted(given.keys() ^ own.keys())
-        if differing:
-            raise InputError(
-                "params must hold the names that model.params has; missing or unknown: "
-                f"{', '.join(differing[:8])}{' ...' if len(differing) > 8 else ''}."
-            )
-        for name, (_, param) in own.items():
-            if jnp.shape(given[name]) != param.shape:
-                raise InputError(f"params: {name} must have shape {param.shape}, got {jnp.shape(given[name])}.")
-        return nnx.from_flat_state(
-            (path, param.replace(jnp.asarray(given[name]))) for name, (path, param) in own.items()
-        )
 
     def _for_call(
         self,
@@ -139,8 +94,7 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
         if rngs is not None and dropout_rng is not None:
             raise InputError("Give rngs or dropout_rng, not both.")
         rngs = dropout_rng if rngs is None else rngs
-        if rngs is not None and not isinstance(rngs, nnx.Rngs):  # one key for all would drop the same places everywhere
-            rngs = nnx.Rngs(dropout=rngs)
+        rngs = None if rngs is None else dropout_rngs(rngs)
         if params is None:
             return self, {"deterministic": deterministic, "rngs": self.base_model.rngs if rngs is None else rngs}
         if deterministic is False and rngs is None:
@@ -220,10 +174,7 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
             model = cls(config, **({} if dtype is None else {"dtype": dtype}), **options)  # type: ignore[arg-type]
             model.eval()  # with the layers that came after ours
             return model
-        make = Numerics.of(config, options.pop("rngs", None), dtype, options.pop("param_dtype", None))
-        model = nnx.eval_shape(lambda: cls(config, **make.dtypes, **options))
-        model.base_model.rngs = make.stored_rngs()  # those made above have no values either
-        return model
+        return cls(config, dtype=dtype, _do_init=False, **options)  # type: ignore[call-arg]
 
     def _variables(self) -> dict[str, Any]:
         leaves = {_name(path): leaf for path, leaf in nnx.iter_graph(self)}
@@ -246,7 +197,7 @@ class FlaxDistilBertPreTrainedModel(PretrainedModel, nnx.Module):
         if parameter.kind is Kind.OTHER:
             return np.asarray(self._variables()[parameter.name][...])
         layer, leaf = LAYOUT.find(self, parameter)
-        return LAYOUT.convert(parameter, np.asarray(getattr(layer, leaf)[...]))
+        return LAYOUT.convert(parameter, np.asarray(known_value(getattr(layer, leaf))))
 
     def _set_array(self, parameter: Parameter, array: np.ndarray, device: Any = None) -> None:
         if parameter.kind is Kind.OTHER:
@@ -316,10 +267,11 @@ def _plain(module: nnx.LoRALinear) -> nnx.Linear:
 
 
 def _in_place_of(old: Any, name: str, array: np.ndarray, device: Any) -> Array:
-    """Return an array of the dtype, and on the mesh, of an older one, or raise InputError if that does not divide it."""
+    """Return an array of an older one's dtype, on its mesh, or raise InputError if that does not divide it."""
     sharding = getattr(old.get_value() if isinstance(old, nnx.Variable) else old, "sharding", None)
     if device is not None or not isinstance(sharding, NamedSharding):
-        return jnp.asarray(np.asarray(array, old.dtype), device=_device(device))
+        # A copy: the array may be the pages of a file.
+        return jnp.array(np.asarray(array, old.dtype), device=_device(device))
     try:
         sharding.shard_shape(array.shape)
     except ValueError as error:
