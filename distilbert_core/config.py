@@ -24,10 +24,23 @@ ACTIVATIONS = {
     "gelu_python": "gelu",
     "gelu_new": "gelu_new",
     "gelu_pytorch_tanh": "gelu_new",
+    "gelu_accurate": "gelu_new",
+    "gelu_fast": "gelu_new",  # whose constant is rounded to ten digits: 4e-12 off
+    "gelu_10": "gelu_10",
+    "quick_gelu": "quick_gelu",
+    "laplace": "laplace",
+    "leaky_relu": "leaky_relu",
+    "linear": "linear",
+    "mish": "mish",
     "relu": "relu",
+    "relu2": "relu2",
+    "relu6": "relu6",
+    "sigmoid": "sigmoid",
     "silu": "silu",
     "swish": "silu",
+    "tanh": "tanh",
 }
+LAPLACE = (0.707107, 0.282095)  # mean and deviation (Ma et al. 2022, Mega), as Transformers has them
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 ALIASES = {
@@ -80,8 +93,8 @@ class DistilBertConfig:
         hidden_dim: Width of the feed-forward layer (F).
         dropout: Dropout probability after the embeddings and the feed-forward layer, in [0, 1].
         attention_dropout: Dropout probability of the attention weights, in [0, 1].
-        activation: 'gelu' (exact), 'gelu_new' (tanh approximation), 'relu', 'silu', or a function of the backend's
-            own tensors. A function cannot be written to config.json.
+        activation: 'gelu' (exact), 'gelu_new' (tanh approximation), 'relu', 'silu', another name of `ACTIVATIONS`, or a
+            function of the backend's own tensors. A function cannot be written to config.json.
         initializer_range: Standard deviation of freshly initialised matrices.
         qa_dropout: Dropout probability of the question-answering head, in [0, 1].
         seq_classif_dropout: Dropout probability of the sequence-classification and multiple-choice heads.

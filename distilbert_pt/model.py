@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, Q tokens that attend, N heads, H head size, D model s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from distilbert_core.config import ACTIVATIONS, NORM_EPSILON, DistilBertConfig
+from distilbert_core.config import ACTIVATIONS, LAPLACE, NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
@@ -24,8 +25,18 @@ from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of, values
 ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_10": lambda x: F.gelu(x).clip(-10, 10),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "laplace": lambda x: 0.5 * (1 + torch.erf((x - LAPLACE[0]) / (LAPLACE[1] * math.sqrt(2)))),
+    "leaky_relu": F.leaky_relu,
+    "linear": lambda x: x,
+    "mish": F.mish,
     "relu": F.relu,
+    "relu2": lambda x: F.relu(x).square(),
+    "relu6": F.relu6,
+    "sigmoid": torch.sigmoid,
     "silu": F.silu,
+    "tanh": torch.tanh,
 }
 
 

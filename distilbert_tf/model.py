@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.config import ACTIVATIONS, DistilBertConfig
+from distilbert_core.config import ACTIVATIONS, LAPLACE, DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_range, check_shapes, choose
 from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
@@ -36,8 +36,18 @@ def gelu_new(x: tf.Tensor) -> tf.Tensor:
 ACTIVATION_FUNCTIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "gelu": gelu,
     "gelu_new": gelu_new,
+    "gelu_10": lambda x: ops.clip(gelu(x), -10, 10),
+    "quick_gelu": lambda x: x * ops.sigmoid(1.702 * x),
+    "laplace": lambda x: 0.5 * (1 + ops.erf((x - LAPLACE[0]) / (LAPLACE[1] * math.sqrt(2)))),
+    "leaky_relu": lambda x: ops.maximum(x, 0.01 * x),
+    "linear": lambda x: x,
+    "mish": lambda x: x * ops.tanh(ops.softplus(x)),
     "relu": ops.relu,
+    "relu2": lambda x: ops.square(ops.relu(x)),
+    "relu6": ops.relu6,
+    "sigmoid": ops.sigmoid,
     "silu": ops.silu,
+    "tanh": ops.tanh,
 }
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from checkpoints import CASE_IDS, CASES, HEADS, random_inputs, save_random, small_config
 from comparison import assert_close
+from reference import ACTIVATIONS as FORMULAS
 from reference import forward
 
-from distilbert_core import Head
+from distilbert_core import DistilBertConfig, Head
+from distilbert_core.config import ACTIVATIONS
 
 EVERYTHING = {"output_attentions": True, "output_hidden_states": True}
 # Measured: at most 9e-15, but 6.1e-13 in ForMaskedLM-one-layer, whose random weights give the head's LayerNorm a row of
@@ -105,6 +107,15 @@ def test_empty_row_attends_to_all_keys_alike(framework, tmp_path, dtype):
     uniform = np.full((5, 3, 11, 11), 1 / 11).astype(got.attentions[0].dtype)
     assert_close(got.attentions, (uniform, uniform), np.finfo(np.float32).eps)
     assert np.isfinite(np.asarray(got.last_hidden_state, np.float64)).all()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_by_name(framework, name):
+    function = framework.module("model").activation_function(DistilBertConfig(activation=name))
+    x = np.linspace(-12, 12, 97)
+    got = np.asarray(function(framework.module("pretrained").to_tensor(x)))
+    assert got.dtype == np.float64
+    assert_close(got, FORMULAS[name](x), FLOAT64_TOLERANCE)
 
 
 def test_callable_activation(framework, tmp_path):
