@@ -1,0 +1,22 @@
+"""Transformers 5's Trainer trains, measures, saves, reloads and resumes models of ours. See `trainer_checks`."""
+
+from __future__ import annotations
+
+import pytest
+import trainer_checks
+from checkpoints import HEADS_WITH_LOSS
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Transformers' own
+
+
+@pytest.mark.parametrize("head", HEADS_WITH_LOSS)
+def test_every_head(head, tmp_path):
+    trainer_checks.check_head(head, tmp_path)
+
+
+def test_random_masks(tmp_path):
+    trainer_checks.check_masking_collator(tmp_path)
+
+
+def test_a_model_of_a_users_own(tmp_path):
+    trainer_checks.check_own_model(tmp_path)

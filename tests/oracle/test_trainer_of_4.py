@@ -1,0 +1,30 @@
+"""The Trainer of Transformers 4.53.3 trains, measures, saves, reloads and resumes models of ours. See `trainer_checks`.
+
+Needs this project beside Transformers: it is found from this file.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+
+import trainer_checks  # noqa: E402  it is not installed there
+from checkpoints import HEADS_WITH_LOSS  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Transformers' own
+
+
+@pytest.mark.parametrize("head", HEADS_WITH_LOSS)
+def test_every_head(head, tmp_path):
+    trainer_checks.check_head(head, tmp_path)
+
+
+def test_random_masks(tmp_path):
+    trainer_checks.check_masking_collator(tmp_path)
+
+
+def test_a_model_of_a_users_own(tmp_path):
+    trainer_checks.check_own_model(tmp_path)
