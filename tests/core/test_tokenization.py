@@ -180,8 +180,10 @@ def test_decoding_of_transformers(entry: dict[str, Any], load: Make) -> None:
 @pytest.mark.parametrize("entry", METHODS, ids=lambda entry: entry["methods"][0][0])
 def test_methods_of_transformers(entry: dict[str, Any], load: Make) -> None:
     tokenizer = pickle.loads(pickle.dumps(load({})))  # to be changed
-    for (method, arguments, options), expected in zip(entry["methods"], entry["expected"], strict=True):
-        assert (method, getattr(tokenizer, method)(*arguments, **options)) == (method, expected)
+    for (name, arguments, options), expected in zip(entry["methods"], entry["expected"], strict=True):
+        found = getattr(tokenizer, name)
+        result = found(*arguments, **options) if callable(found) else found
+        assert (name, arguments, options, json.loads(json.dumps(result))) == (name, arguments, options, expected)
 
 
 def test_places_of_transformers(base: BaseTokenizer) -> None:

@@ -106,6 +106,28 @@ DETAILS = {"return_offsets_mapping": True, "return_special_tokens_mask": True}
 CASED = {"do_lower_case": False}
 LEFT = {"padding_side": "left"}
 
+ONES, TWOS = [7592, 1010, 2088, 2003, 999], [2130, 2062, 3793, 1997, 2023, 2785, 1012, 2748]
+ATTRIBUTES = (
+    "bos_token",
+    "bos_token_id",
+    "eos_token",
+    "eos_token_id",
+    "additional_special_tokens",
+    "additional_special_tokens_ids",
+    "all_special_tokens",
+    "all_special_ids",
+    "special_tokens_map",
+    "added_tokens_encoder",
+    "pad_token_type_id",
+    "max_len_single_sentence",
+    "max_len_sentences_pair",
+    "model_input_names",
+    "do_lower_case",
+    "split_special_tokens",
+    "clean_up_tokenization_spaces",
+    "init_inputs",
+    "chat_template",
+)
 # Arguments of the tokenizer, arguments of its call, texts or pairs.
 CALLS: tuple[tuple[dict[str, Any], dict[str, Any], tuple], ...] = (
     ({}, DETAILS, TEXTS),
@@ -144,9 +166,25 @@ CALLS: tuple[tuple[dict[str, Any], dict[str, Any], tuple], ...] = (
         LONG_PAIRS[1:2],
     ),
     ({}, {"padding": "max_length", "max_length": 12, "padding_side": "left"}, BATCH),
+    ({}, {"return_token_type_ids": True, "padding": "max_length", "max_length": 80}, PAIRS),
+    ({}, {"return_token_type_ids": True, "add_special_tokens": False}, PAIRS),
+    (
+        {},
+        {"return_token_type_ids": True, "truncation": True, "max_length": 40, "return_overflowing_tokens": True},
+        LONG_PAIRS,
+    ),
+    (
+        {},
+        {"truncation": True, "max_length": 9, "stride": 7, "return_overflowing_tokens": True}
+        | {"add_special_tokens": False},
+        BATCH,
+    ),
+    ({}, {"split_special_tokens": True} | DETAILS, TEXTS),
+    ({"split_special_tokens": True}, {}, ("[CLS] a[MASK]", "[PAD]")),
+    ({"model_input_names": ["input_ids"]}, {}, ("one",)),
 )
 
-# Method and arguments. A tokenizer is made anew for each row; its calls come one after the other.
+# Method and arguments, or attribute. A tokenizer is made anew for each row; its calls come one after the other.
 METHODS: tuple[tuple[tuple[str, tuple, dict[str, Any]], ...], ...] = (
     (
         ("num_special_tokens_to_add", (), {}),
@@ -175,6 +213,56 @@ METHODS: tuple[tuple[tuple[str, tuple, dict[str, Any]], ...], ...] = (
         ("decode", ([101, 30522, 30523, 30524, 7592, 102],), {"skip_special_tokens": True}),
         ("add_special_tokens", ({"cls_token": "<e1>"},), {}),
         ("convert_tokens_to_ids", ("<e1>",), {}),
+    ),
+    (
+        ("create_token_type_ids_from_sequences", (ONES,), {}),
+        ("create_token_type_ids_from_sequences", (ONES, TWOS), {}),
+        ("clean_up_tokenization", ("it ' s n't , fine . i 'm",), {}),
+        *(
+            ("truncate_sequences", texts, {"num_tokens_to_remove": count, "truncation_strategy": strategy, "stride": 2})
+            for texts in ((ONES,), (ONES, TWOS), (TWOS, ONES))
+            for strategy in ("longest_first", "only_first", "only_second", "do_not_truncate")[: 2 * len(texts)]
+            for count in (0, 1, 2)
+        ),
+        ("truncate_sequences", (ONES, TWOS), {"num_tokens_to_remove": 7}),
+        *(
+            ("prepare_for_model", texts, options)
+            for texts in ((ONES,), (ONES, TWOS))
+            for options in (
+                {},
+                {"add_special_tokens": False, "return_special_tokens_mask": True},
+                {"return_token_type_ids": True, "return_length": True},
+                {"padding": "max_length", "max_length": 16, "padding_side": "left", "return_token_type_ids": True},
+                {"padding": True, "pad_to_multiple_of": 5, "return_attention_mask": False},
+                {
+                    "truncation": "only_first",
+                    "max_length": len(ONES) + 1,
+                    "return_overflowing_tokens": True,
+                    "stride": 1,
+                }
+                if len(texts) == 1
+                else {"truncation": "only_second", "max_length": 12, "return_overflowing_tokens": True, "stride": 1},
+                {"truncation": True, "max_length": 6, "return_attention_mask": False},
+            )
+        ),
+    ),
+    (
+        *((name, (), {}) for name in ATTRIBUTES),
+        ("__setattr__", ("pad_token_id", 7592), {}),
+        ("pad_token", (), {}),
+        ("__setattr__", ("additional_special_tokens_ids", [2088]), {}),
+        ("additional_special_tokens", (), {}),
+        ("__setattr__", ("mask_token_id", None), {}),
+        ("mask_token", (), {}),
+        ("add_special_tokens", ({"eos_token": "</s>", "bos_token": "[CLS]"},), {}),
+        ("eos_token_id", (), {}),
+        ("bos_token_id", (), {}),
+        ("encode", ("</s> hello",), {}),
+        ("add_special_tokens", ({"additional_special_tokens": ["<a>", "</s>"]}, False), {}),
+        ("additional_special_tokens", (), {}),
+        ("additional_special_tokens_ids", (), {}),
+        ("all_special_tokens", (), {}),
+        ("special_tokens_map", (), {}),
     ),
 )
 # From a token, a word or a character of a pair to the others.
@@ -235,7 +323,8 @@ def method_entries(vocab: Path) -> Iterator[Entry]:
         tokenizer = load_tokenizer(vocab, {})
         results = []
         for method, arguments, options in calls:
-            result = getattr(tokenizer, method)(*arguments, **options)
+            found = getattr(tokenizer, method)
+            result = found(*arguments, **options) if callable(found) else found
             results.append(dict(result) if isinstance(result, Mapping) else result)
         yield {"methods": calls, "expected": results}
     encoding = load_tokenizer(vocab, {})(*PLACED_PAIR)
