@@ -16,6 +16,8 @@ PLAIN_OUTPUTS = {"output_attentions": False, "output_hidden_states": False, "ret
 class ModelOutput(dict[str, Any]):
     """Base of all outputs; a field that is None is left out of the dict and reads as None.
 
+    Further entries may be set by key, as in any dict: they follow the fields.
+
     Raises:
         TypeError: A keyword is no field of this output.
     """
@@ -30,7 +32,7 @@ class ModelOutput(dict[str, Any]):
         super().__init__((name, values[name]) for name in self.fields if values.get(name) is not None)
 
     def __getattr__(self, name: str) -> Any:
-        if name in self.fields:
+        if name in self.fields or name in self:
             return self.get(name)
         raise AttributeError(self._lacks(name))
 
@@ -40,9 +42,11 @@ class ModelOutput(dict[str, Any]):
         return self.to_tuple()[key]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        fields = type(self)({**self, name: value})  # refuses an unknown name, and puts a new one into its place
+        values = {**self, name: value}
+        further = {name: values.pop(name) for name in list(values) if name not in self.fields}
+        fields = type(self)(values)  # which puts a new field into its place
         self.clear()
-        self.update(fields)
+        self.update(fields | further)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.fields:

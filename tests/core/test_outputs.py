@@ -109,14 +109,21 @@ def test_unknown_fields(kind: type[ModelOutput]) -> None:
     output = kind()
     with pytest.raises(TypeError, match=message.format("another, pooler_output")):
         kind(pooler_output=1, another=2)
-    with pytest.raises(TypeError, match=message.format("pooler_output")):
-        output["pooler_output"] = 1
     with pytest.raises(AttributeError, match=message.format("pooler_output")):
         output.pooler_output  # noqa: B018  the look-up is what is tested
     with pytest.raises(AttributeError, match=message.format("pooler_output")):
         output.pooler_output = 1
     assert not hasattr(output, "pooler_output")
     assert output == {}
+
+
+def test_further_entries_follow_the_fields() -> None:
+    """Transformers' pipelines put the ids beside the logits."""
+    output = BaseModelOutput(attentions=3)
+    output["input_ids"] = 4
+    output["last_hidden_state"] = 1
+    assert list(output.items()) == [("last_hidden_state", 1), ("attentions", 3), ("input_ids", 4)]
+    assert (output.input_ids, output[-1], list(copy.deepcopy(output))) == (4, 4, list(output))
 
 
 @every_type
