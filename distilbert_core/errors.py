@@ -35,19 +35,24 @@ class ConfigWarning(UserWarning):
 
 
 class InputWarning(UserWarning):
-    """An input or option of which a part has no effect, such as the end of a text that is cut; the message names it."""
+    """An input or option of which a part has no effect, such as a text that is cut; or a default that is downloaded."""
 
 
 class CheckpointWarning(UserWarning):
     """Entries of a checkpoint that were left out, or parameters that were freshly initialised, by name."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return what to add to the message of an unknown name: the known name that is most like it, if one is.
+
+    Args:
+        name: The unknown name.
+        known: The known ones.
+        cutoff: How alike two names must be, from 0 to 1.
 
     Example:
         >>> from distilbert_core.errors import did_you_mean
         >>> did_you_mean("learning_rat", ["learning_rate", "epochs"])
         " Did you mean 'learning_rate'?"
     """
-    return "".join(f" Did you mean {match!r}?" for match in get_close_matches(name, known, n=1))
+    return "".join(f" Did you mean {match!r}?" for match in get_close_matches(name, list(known), 1, cutoff))

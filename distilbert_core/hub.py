@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.errors import CheckpointError
+from distilbert_core.compatibility import renames
+from distilbert_core.errors import CheckpointError, InputError, InputWarning, did_you_mean
 
 EMBEDDED_MODELS = Path(__file__).parent / "models"
 DEFAULT_MODEL = "sst2-tiny"
+# Which model a task has if none is given: the embedded one, or a well-known DistilBERT of the Hub.
+DEFAULT_MODELS = {
+    "text-classification": DEFAULT_MODEL,
+    "feature-extraction": DEFAULT_MODEL,
+    "fill-mask": "distilbert/distilbert-base-uncased",
+    "token-classification": "dslim/distilbert-NER",
+    "question-answering": "distilbert/distilbert-base-cased-distilled-squad",
+    "zero-shot-classification": "typeform/distilbert-base-uncased-mnli",
+}
 
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder")
 
@@ -19,6 +30,37 @@ def split_hub_options(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
     """Split keyword arguments into those that say where to look, and the rest."""
     where = {name: value for name, value in kwargs.items() if name in HUB_OPTIONS}
     return where, {name: value for name, value in kwargs.items() if name not in HUB_OPTIONS}
+
+
+def default_model(task: str, stacklevel: int = 2) -> str:
+    """Return the model for a task where none is given.
+
+    Args:
+        task: As of `pipeline`.
+        stacklevel: Of the warning, as of `warnings.warn`.
+
+    Raises:
+        InputError: The task has none.
+
+    Warns:
+        InputWarning: It is one of the Hub, which may be downloaded.
+
+    Example:
+        >>> from distilbert_core.hub import default_model
+        >>> default_model("text-classification")
+        'sst2-tiny'
+    """
+    model = DEFAULT_MODELS.get(task)
+    if model is None:
+        raise InputError(
+            f"Give model (--model): the Hub has no well-known DistilBERT for {task}. finetune makes one of your rows."
+        )
+    if model != DEFAULT_MODEL:
+        message = (
+            f"model (--model) is not given: {task} takes {model} of the Hub, which is downloaded unless it is cached."
+        )
+        warnings.warn(message, InputWarning, stacklevel=stacklevel + 1)
+    return model
 
 
 PUSHING = frozenset(
@@ -48,7 +90,7 @@ def local_folder(source: str | Path) -> Path | None:
     if folder.is_file():
         raise CheckpointError(f"{text} is a file; give the folder that holds it.")
     if isinstance(source, Path) or text.startswith(("/", "./", "../", "~")) or text.count("/") > 1 or "\\" in text:
-        raise CheckpointError(f"The folder {text} does not exist.")
+        raise CheckpointError(f"The folder {text} does not exist.{_similar(source)}")
     return None
 
 
@@ -95,6 +137,7 @@ def find_file(source: str | Path, name: str, *, subfolder: str = "", **where: An
         raise CheckpointError(
             f"{source!r} is neither a local folder nor a repository that the Hub shows you "
             f"({type(error).__name__}); check the name and revision, and for a private one give token=."
+            f"{_similar(source)}"
         ) from error
     except Exception as error:  # of whichever HTTP library this huggingface_hub uses
         raise _unreachable(source, name, error) from error
@@ -128,11 +171,21 @@ def offline_note(source: str | Path, where: Mapping[str, Any]) -> str:
     return " in the local cache, which is all there is offline" if offline else ""
 
 
+def _similar(source: str | Path) -> str:
+    """Return what to add to the message of a source that was not found: the name of a checkpoint here that is like it.
+
+    Looked at are the embedded models, and the folders beside the one that was not found.
+    """
+    path = Path(source).expanduser()
+    checkpoints = [file.parent.name for place in (EMBEDDED_MODELS, path.parent) for file in place.glob("*/config.json")]
+    return did_you_mean(path.name, checkpoints, cutoff=0.8)
+
+
 def _unreachable(source: str | Path, name: str, error: Exception) -> CheckpointError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return CheckpointError(
         f"{name} of {source!r} is not in the local cache and could not be fetched from the Hub: {reason} "
-        "Check the connection and HF_HUB_OFFLINE, or give the path of a local folder."
+        f"Check the connection and HF_HUB_OFFLINE, or give the path of a local folder.{_similar(source)}"
     )
 
 
@@ -151,6 +204,7 @@ class PushToHub:
         """Write the files of this object into a folder."""
         raise NotImplementedError
 
+    @renames(use_auth_token="token")
     def push_to_hub(
         self,
         repo_id: str,
@@ -181,45 +235,19 @@ class PushToHub:
         Raises:
             Exception: Of `huggingface_hub`: the Hub cannot be reached, or does not let you in.
         """
+        from huggingface_hub import HfApi
+
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, **kwargs)
-            return upload(
-                folder,
-                repo_id,
-                type(self).__name__,
-                commit_message=commit_message,
+            api = HfApi(token=token)
+            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            if revision is not None and not revision.startswith("refs/"):
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+            return api.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=commit_message or f"Upload {type(self).__name__}",
                 commit_description=commit_description,
-                private=private,
-                token=token,
                 revision=revision,
                 create_pr=create_pr,
             )
-
-
-def upload(
-    folder: str | Path,
-    repo_id: str,
-    what: str,
-    *,
-    commit_message: str | None = None,
-    commit_description: str | None = None,
-    private: bool | None = None,
-    token: str | bool | None = None,
-    revision: str | None = None,
-    create_pr: bool = False,
-) -> Any:
-    """Upload a folder to a repository of the Hub; `what` names it in the commit. See `PushToHub.push_to_hub`."""
-    from huggingface_hub import HfApi
-
-    api = HfApi(token=token)
-    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-    if revision is not None and not revision.startswith("refs/"):
-        api.create_branch(repo_id, branch=revision, exist_ok=True)
-    return api.upload_folder(
-        repo_id=repo_id,
-        folder_path=folder,
-        commit_message=commit_message or f"Upload {what}",
-        commit_description=commit_description,
-        revision=revision,
-        create_pr=create_pr,
-    )

@@ -30,7 +30,7 @@ from distilbert_core.cli.options import (
 from distilbert_core.cli.readers import read_records, read_texts, read_whole
 from distilbert_core.cli.writers import Layout, write
 from distilbert_core.errors import InputError
-from distilbert_core.hub import DEFAULT_MODEL
+from distilbert_core.hub import DEFAULT_MODEL, DEFAULT_MODELS
 
 TABLE_FILES = (".jsonl", ".csv")
 POSITIVE = click.IntRange(min=1)
@@ -83,7 +83,7 @@ def predict(texts, file, column, pair_column, top_k, all_scores, as_json, output
 @TEXTS
 @click.option("--top-k", type=POSITIVE, default=5, metavar="N", help="How many candidates per mask.")
 @click.option("--targets", metavar="WORD,WORD...", help="Choose among these words only.")
-@model_options(required=True)
+@model_options(show_default=DEFAULT_MODELS["fill-mask"])
 @output_options(*TABLE_FILES)
 def fill_mask(texts, file, column, top_k, targets, as_json, output, **model):
     """Find the best tokens in place of each [MASK]."""
@@ -111,7 +111,7 @@ def _by_mask(result: list) -> list[dict[str, Any]]:
 @click.option(
     "--stride", type=click.IntRange(min=0), metavar="N", help="Read long texts in windows that share N tokens."
 )
-@model_options(required=True)
+@model_options(show_default=DEFAULT_MODELS["token-classification"])
 @output_options(*TABLE_FILES)
 def tag(texts, file, column, aggregation, stride, as_json, output, **model):
     """Find the entities of texts, such as names."""
@@ -138,7 +138,7 @@ def tag(texts, file, column, aggregation, stride, as_json, output, **model):
 @click.option("--top-k", type=POSITIVE, default=1, metavar="N", help="Give the N best answers.")
 @click.option("--impossible", is_flag=True, help="Let the empty answer take part.")
 @click.option("--max-answer-len", type=POSITIVE, default=15, metavar="N", help="Most tokens of an answer.")
-@model_options(required=True)
+@model_options(show_default=DEFAULT_MODELS["question-answering"])
 @output_options(*TABLE_FILES)
 def answer(
     questions,
@@ -215,7 +215,7 @@ def embed(texts, file, column, pooling, no_normalize, as_json, output, **model):
     help="Column of one choice; give it for each. A column of .jsonl may hold a list of choices.",
     default=["choices"],
 )
-@model_options(required=True)
+@model_options()
 @output_options(*TABLE_FILES)
 def choose(prompt, choices, file, prompt_column, choice_columns, as_json, output, **model):
     """Choose the ending that fits a prompt best."""

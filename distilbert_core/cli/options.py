@@ -56,7 +56,7 @@ def model_options(backends: tuple[str, ...] = RUNNABLE, **model: Any) -> Decorat
 
     Args:
         backends: What --backend may be.
-        **model: Keywords of the option --model: `default` or `required`.
+        **model: Keywords of the option --model: `default`, or `show_default` for what the pipeline takes.
     """
     return together(
         click.option(

@@ -13,7 +13,7 @@ from typing import Any
 from distilbert_core.backends import RUNNABLE, default_backend
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, InputError
-from distilbert_core.hub import DEFAULT_MODEL, split_hub_options
+from distilbert_core.hub import default_model, split_hub_options
 from distilbert_core.inference import Inference, load_inference, unwrapped
 from distilbert_core.parameters import Head
 from distilbert_core.pipelines.base import ALIASES, Pipeline, find_tokenizer
@@ -87,8 +87,8 @@ def pipeline(
         task: 'text-classification' (or 'sentiment-analysis'), 'fill-mask', 'token-classification' (or 'ner'),
             'question-answering', 'feature-extraction', 'multiple-choice' or 'zero-shot-classification'; what the model
             was made for if left out.
-        model: Folder, embedded model or Hub id; or a model of any backend, which is used as it is; the embedded
-            sentiment model if left out.
+        model: Folder, embedded model or Hub id; or a model of any backend, which is used as it is. If left out: that of
+            the task in `distilbert_core.hub.DEFAULT_MODELS`, embedded or of the Hub.
         config: Configuration to use in place of the checkpoint's, or where to find one.
         tokenizer: A tokenizer, fast or slow, or where to find one, perhaps as (place, {'use_fast': False}); the model's
             if left out. `revision` and `subfolder` are the model's, and do not hold for another place.
@@ -113,6 +113,9 @@ def pipeline(
         CheckpointError: There is no such checkpoint, it is damaged, or it is none for this task.
         InputError: There is no such task or framework, the model is of another one, or an option is impossible.
         TypeError: A keyword is unknown.
+
+    Warns:
+        InputWarning: No model is given, and that of the task is one of the Hub.
 
     Example:
         >>> from distilbert_core.pipelines import pipeline
@@ -149,7 +152,8 @@ def pipeline(
             tokenizer = find_tokenizer(tokenizer, None, use_fast, **where)
         return cls(model, tokenizer, framework=framework, device=device, dtype=dtype, **options)
 
-    source, framework = DEFAULT_MODEL if model is None else model, _framework(framework)
+    framework = _framework(framework)
+    source = default_model(cls.task) if model is None and cls is not None else model
     if cls is not None:
         options = cls.present_options(options)  # what is unknown is said before anything is read
     if not isinstance(config, DistilBertConfig):

@@ -42,6 +42,7 @@ from distilbert_core.cli.commands import COMMANDS, LAZY_COMMANDS
 from distilbert_core.cli.info import describe
 from distilbert_core.cli.readers import read_records, read_texts, read_whole
 from distilbert_core.cli.writers import Layout, write
+from distilbert_core.inference import Inference
 
 COMMAND = [sys.executable, "-m", "distilbert_core.cli"]
 GOOD, BAD = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL).convert_tokens_to_ids(["good", "bad"])
@@ -52,11 +53,15 @@ def nothing_installed(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
 
-class WordCounter:
+class WordCounter(Inference):
     """A sequence classifier whose logits are how often a text says 'bad' and 'good'."""
 
     backend = "pt"
+    head = Head.SEQUENCE_CLASSIFICATION
     config = DistilBertConfig.from_pretrained(DEFAULT_MODEL)
+
+    def __init__(self):
+        pass
 
     def __call__(self, input_ids, attention_mask):
         return {"logits": np.stack([(input_ids == word).sum(axis=1) for word in (BAD, GOOD)], axis=1).astype(float)}
@@ -426,7 +431,6 @@ def test_an_error_is_one_line(monkeypatch, capsys, tmp_path, arguments, message)
         ),
         (["predict", "x", "--json", "--output", "x.csv"], "--json does not go with --output x.csv; write to .jsonl"),
         (["embed", "x", "--output", "x.npy", "--json"], "--json does not go with --output x.npy; write to .jsonl"),
-        (["fill-mask", "x"], "Missing option '--model'"),
         (["answer", "x", "--model", "m"], "Give --context or --context-file"),
         (["answer", "x", "--model", "m", "--context", "c", "--context-file", "f"], "Give --context or --context-file"),
         *(
