@@ -227,21 +227,17 @@ METHODS: tuple[tuple[tuple[str, tuple, dict[str, Any]], ...], ...] = (
         ("truncate_sequences", (ONES, TWOS), {"num_tokens_to_remove": 7}),
         *(
             ("prepare_for_model", texts, options)
-            for texts in ((ONES,), (ONES, TWOS))
+            for texts, cut in (
+                ((ONES,), {"truncation": "only_first", "max_length": 6}),
+                ((ONES, TWOS), {"truncation": "only_second", "max_length": 12}),
+            )
             for options in (
                 {},
                 {"add_special_tokens": False, "return_special_tokens_mask": True},
                 {"return_token_type_ids": True, "return_length": True},
                 {"padding": "max_length", "max_length": 16, "padding_side": "left", "return_token_type_ids": True},
                 {"padding": True, "pad_to_multiple_of": 5, "return_attention_mask": False},
-                {
-                    "truncation": "only_first",
-                    "max_length": len(ONES) + 1,
-                    "return_overflowing_tokens": True,
-                    "stride": 1,
-                }
-                if len(texts) == 1
-                else {"truncation": "only_second", "max_length": 12, "return_overflowing_tokens": True, "stride": 1},
+                cut | {"return_overflowing_tokens": True, "stride": 1},
                 {"truncation": True, "max_length": 6, "return_attention_mask": False},
             )
         ),
