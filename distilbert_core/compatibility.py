@@ -121,6 +121,7 @@ _QUANTIZE = (
     "distilbert convert --to onnx-int8."
 )
 _PROXIES = "Set HTTP_PROXY and HTTPS_PROXY in the environment."
+_REPOSITORY = "Give repo_id, 'name/model'."
 _ADAPTERS = "Give the adapter's own folder or Hub id: its base is loaded, and the adapter added to it."
 
 # Of everything that may fetch files from the Hub.
@@ -172,7 +173,18 @@ SAVING: dict[str, Accepted] = {
     "version": Accepted(),
     "tags": Accepted((None, []), "Write them into the README.md of the repository."),
     "ignore_metadata_errors": Accepted(),
+    "save_jinja_files": Accepted(),  # of tokenizers
     "use_temp_dir": Accepted(),
+    "repo_path_or_name": Accepted((None,), _REPOSITORY),
+    "repo_url": Accepted((None,), _REPOSITORY),
+    "organization": Accepted((None,), _REPOSITORY),
+}
+
+# Of `save_pretrained` of configurations.
+CONFIG_SAVING: dict[str, Accepted] = SAVING | {
+    "max_shard_size": Accepted(),  # of weights
+    "safe_serialization": Accepted(),
+    "variant": Accepted(),
 }
 
 # Of `from_pretrained` and `from_dict` of configurations.

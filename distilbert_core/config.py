@@ -9,11 +9,13 @@ import math
 import reprlib
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from distilbert_core.compatibility import CONFIG_SAVING, CONFIGURING, accept, renames
 from distilbert_core.errors import CheckpointError, ConfigError, ConfigWarning, InputError
+from distilbert_core.hub import PUSHING, PushToHub, resolve_file, split_hub_options
 
 CONFIG_FILE = "config.json"
 NORM_EPSILON = 1e-12  # of every LayerNorm; no field of the configuration
@@ -43,17 +45,22 @@ ACTIVATIONS = {
 LAPLACE = (0.707107, 0.282095)  # mean and deviation (Ma et al. 2022, Mega), as Transformers has them
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
-ALIASES = {
+ALIASES = {  # another name of a field -> the field
     "hidden_size": "dim",
     "num_attention_heads": "n_heads",
     "num_hidden_layers": "n_layers",
     "dtype": "torch_dtype",  # what Transformers 5 calls the same entry
+    "_name_or_path": "name_or_path",
+    "_attn_implementation": "attn_implementation",
 }
+_ORIGIN = ("name_or_path", "_commit_hash")
+UNSAVED = (*_ORIGIN, "attn_implementation")  # of a run, and not of a model
 
 # What every Transformers 4.53 configuration has beside DistilBERT's own fields. They are kept, written back when
 # they differ from these defaults, and have no effect on the model.
 COMMON_FIELDS: dict[str, Any] = {
     "name_or_path": "",
+    "attn_implementation": None,
     "torch_dtype": None,
     "torchscript": False,
     "use_bfloat16": False,
@@ -75,7 +82,7 @@ COMMON_FIELDS: dict[str, Any] = {
 }
 
 
-class DistilBertConfig:
+class DistilBertConfig(PushToHub):
     """Architecture and call defaults of a DistilBERT model; the defaults are those of DistilBERT base.
 
     Field names and defaults are those of Transformers 4.53. `hidden_size`, `num_attention_heads` and
@@ -127,6 +134,17 @@ class DistilBertConfig:
     """
 
     model_type = "distilbert"
+    # What code for Transformers asks the configuration of any model.
+    attribute_map: ClassVar[dict[str, str]] = {
+        name: ALIASES[name] for name in ("hidden_size", "num_attention_heads", "num_hidden_layers")
+    }
+    keys_to_ignore_at_inference: ClassVar[list[str]] = []
+    sub_configs: ClassVar[dict[str, Any]] = {}
+    base_config_key = ""
+    base_model_tp_plan = base_model_pp_plan = None
+    has_no_defaults_at_init = is_composition = False
+    _commit_hash: str | None = None
+    _auto_class = None
     id2label: dict[int, str]
     label2id: dict[str, int]
 
@@ -332,22 +350,25 @@ class DistilBertConfig:
         """Return every field, labels by integer, as a dict of its own."""
         return copy.deepcopy({"model_type": self.model_type, **self.__dict__})
 
-    def to_json_string(self) -> str:
-        """Return the text of config.json: DistilBERT's fields, and others where they differ from their default.
-
-        Raises:
-            ConfigError: A field is something that JSON cannot hold, such as a function for `activation`.
-        """
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return what config.json holds: DistilBERT's fields, and others where they differ from their default."""
         plain = DistilBertConfig()
         always = _OWN_FIELDS.keys() | {"model_type", "tie_weights_", "architectures"}
         if (self.id2label, self.label2id) != (plain.id2label, plain.label2id):  # one would be derived from the other
             always |= {"id2label", "label2id"}
-        fields = {
+        return {
             name: value
             for name, value in self.to_dict().items()
-            if name in always or value != getattr(plain, name, _ABSENT)
+            if name not in UNSAVED and (name in always or value != getattr(plain, name, _ABSENT))
         }
-        fields.pop("name_or_path", None)  # where it was loaded from, not what it is
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """Return the text of config.json; with `use_diff=False` all fields, as `to_dict` has them.
+
+        Raises:
+            ConfigError: A field is something that JSON cannot hold, such as a function for `activation`.
+        """
+        fields = self.to_diff_dict() if use_diff else self.to_dict()
         for name, value in fields.items():
             try:
                 json.dumps(value, sort_keys=True)
@@ -355,16 +376,70 @@ class DistilBertConfig:
                 raise ConfigError(f"{name} cannot be written to config.json, got {value!r}.") from None
         return json.dumps(fields, indent=2, sort_keys=True) + "\n"
 
+    @renames(json_file_path="path")
+    def to_json_file(self, path: str | Path, use_diff: bool = True) -> None:
+        """Write what `to_json_string` returns to a file; see `save_pretrained`, which a failure leaves no part of."""
+        Path(path).write_text(self.to_json_string(use_diff), encoding="utf-8")
+
+    @renames(config_dict="fields")
+    def update(self, fields: Mapping[str, Any]) -> None:
+        """Set fields, known or new, in place.
+
+        Raises:
+            ConfigError: The result would be impossible; nothing is changed then.
+        """
+        before = dict(self.__dict__)
+        try:
+            for name, value in fields.items():
+                setattr(self, name, value)
+            self.validate()
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    @renames(update_str="text")
+    def update_from_string(self, text: str) -> None:
+        """Set numbers, flags and texts in place by a text such as 'dropout=0.2,n_layers=3,return_dict=false'.
+
+        Raises:
+            ConfigError: A field is not there, or its value is not of the kind that it has.
+        """
+        flags = dict.fromkeys(("true", "1", "y", "yes"), True) | dict.fromkeys(("false", "0", "n", "no"), False)
+        fields: dict[str, Any] = {}
+        for item in text.split(","):
+            name, _, value = item.partition("=")
+            present = getattr(self, name, None)
+            try:
+                fields[name] = flags[value.lower()] if isinstance(present, bool) else type(present)(value)
+                if not isinstance(present, bool | int | float | str):
+                    raise TypeError
+            except (KeyError, ValueError, TypeError):
+                raise ConfigError(f"{name} must be a field that is a number, a flag or a text, got {item!r}.") from None
+        self.update(fields)
+
+    def get_text_config(self, decoder: bool = False) -> DistilBertConfig:
+        """Return this configuration: DistilBERT reads texts only."""
+        return self
+
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any], **overrides: Any) -> DistilBertConfig:
+    @renames(config_dict="fields")
+    def from_dict(cls, fields: Mapping[str, Any], return_unused_kwargs: bool = False, **overrides: Any) -> Any:
         """Make a configuration from the fields of a config.json, some of them replaced by `overrides`.
 
         Label maps that do not fit together are kept as they are stored. `id2label` decides, as in Transformers 4.53:
         it may have gaps or use a name for several classes, and `num_labels` is its size. Use `label_name` and
         `label_index`, which also work for such maps.
 
+        Args:
+            fields: The fields.
+            return_unused_kwargs: Return (configuration, those overrides that are not its fields), where these would be
+                an error.
+            **overrides: Fields to replace.
+
         Raises:
             ConfigError: A field has an impossible value.
+            TypeError: An override is not a field.
 
         Warns:
             ConfigWarning: Label maps do not fit together, and `overrides` do not replace them.
@@ -374,10 +449,24 @@ class DistilBertConfig:
             >>> DistilBertConfig.from_dict({"dim": 48, "n_heads": 4, "n_layers": 3}, n_layers=2).n_layers
             2
         """
-        return cls._read(fields, "The configuration", overrides)
+        return cls._read_with(fields, "The configuration", overrides, return_unused_kwargs)
 
     @classmethod
-    def _read(cls, fields: Mapping[str, Any], source: str, overrides: Mapping[str, Any]) -> DistilBertConfig:
+    def _read_with(cls, fields: Mapping[str, Any], source: str, overrides: Mapping[str, Any], split: bool) -> Any:
+        """Do what `_read` does; with `split` return the overrides that are not fields too."""
+        overrides = accept(overrides, CONFIGURING)
+        if not split:
+            return cls._read(fields, source, overrides, stacklevel=5)
+        known = {*COMMON_FIELDS, *_OWN_FIELDS, *_LABEL_FIELDS, *ALIASES, *fields, "use_return_dict"}
+        known |= inspect.signature(cls).parameters.keys()
+        used = {name: value for name, value in overrides.items() if name in known}
+        unused = {name: value for name, value in overrides.items() if name not in known}
+        return cls._read(fields, source, used, stacklevel=5), unused
+
+    @classmethod
+    def _read(
+        cls, fields: Mapping[str, Any], source: str, overrides: Mapping[str, Any], stacklevel: int
+    ) -> DistilBertConfig:
         """Make a configuration from fields that a file holds; `source` is what the warning calls it."""
         _check_aliases(fields)
         names, ids, problems = _label_maps(*(fields.get(name) for name in _LABEL_FIELDS))
@@ -395,12 +484,13 @@ class DistilBertConfig:
                 f"{source}: {'; '.join(problems)}. {believed} is believed: the classes are {classes}. Correct the "
                 "maps, or ignore ConfigWarning if they are meant.",
                 ConfigWarning,
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
         return config
 
     @classmethod
-    def from_json_file(cls, path: str | Path, **overrides: Any) -> DistilBertConfig:
+    @renames(json_file="path")
+    def from_json_file(cls, path: str | Path, return_unused_kwargs: bool = False, **overrides: Any) -> Any:
         """Read a config.json, some of its fields replaced by `overrides`; see `from_dict`.
 
         Raises:
@@ -410,6 +500,11 @@ class DistilBertConfig:
         Warns:
             ConfigWarning: Label maps do not fit together; the message names the file.
         """
+        return cls._read_with(cls._fields_of(path), str(path), overrides, return_unused_kwargs)
+
+    @classmethod
+    def _fields_of(cls, path: str | Path) -> dict[str, Any]:
+        """Return the fields that a config.json of a DistilBERT holds."""
         try:
             fields = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
@@ -420,45 +515,99 @@ class DistilBertConfig:
             raise CheckpointError(f"{path} must hold a JSON object, got {type(fields).__name__}.")
         kind = fields.get("model_type", cls.model_type)
         if kind != cls.model_type:
-            raise CheckpointError(f"{path} must have model_type {cls.model_type!r}, got {kind!r}.")
-        return cls._read(fields, str(path), overrides)
+            advice = " Convert it first: distilbert convert SOURCE FOLDER." if kind == "bert" else ""
+            raise CheckpointError(f"{path} must have model_type {cls.model_type!r}, got {kind!r}.{advice}")
+        return fields
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, **kwargs: Any) -> DistilBertConfig:
+    @renames(pretrained_model_name_or_path="source", use_auth_token="token")
+    def from_pretrained(cls, source: str | Path, *, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
         """Read the configuration of a local folder or Hub id.
 
         Args:
-            source: A folder, or an id such as 'distilbert/distilbert-base-uncased'.
+            source: A folder, the path of a config.json or of a file beside it, or an id such as
+                'distilbert/distilbert-base-uncased'.
+            return_unused_kwargs: Return (configuration, those keywords that are not its fields), where these would be
+                an error.
             **kwargs: Where to look (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
-                `subfolder`) and fields to replace.
+                `subfolder`) and fields to replace. What else Transformers takes is in
+                `distilbert_core.compatibility.CONFIGURING`.
 
         Raises:
             CheckpointError: There is no such checkpoint, or its config.json is damaged.
             ConfigError: A field has an impossible value.
+            TypeError: A keyword is not a field.
 
         Warns:
             ConfigWarning: Label maps do not fit together; the message names the file. See `from_dict`.
         """
-        from distilbert_core.hub import resolve_file, split_hub_options
-
         where, overrides = split_hub_options(kwargs)
-        return cls.from_json_file(resolve_file(source, CONFIG_FILE, **where), **overrides)
+        path = _find_config(source, where)
+        found = cls._read_with(cls._fields_of(path), str(path), overrides, return_unused_kwargs)
+        config = found[0] if return_unused_kwargs else found
+        config.name_or_path = str(source)
+        return found
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json into `folder`, which is made if it is not there."""
+    @classmethod
+    @renames(pretrained_model_name_or_path="source", use_auth_token="token")
+    def get_config_dict(cls, source: str | Path, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the fields that the config.json of a folder, a file or a Hub id holds, and keywords that are not used.
+
+        Raises:
+            CheckpointError: There is no such checkpoint, or its config.json is damaged.
+        """
+        where, rest = split_hub_options(kwargs)
+        return cls._fields_of(_find_config(source, where)), accept(rest, CONFIGURING)
+
+    @renames(save_directory="folder", use_auth_token="token")
+    def save_pretrained(self, folder: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Write config.json into `folder`, which is made if it is not there.
+
+        Args:
+            folder: Destination.
+            push_to_hub: Also upload it; see the method of this name. The repository is `repo_id`, or what the folder
+                is called.
+            **kwargs: Of `push_to_hub`. What else Transformers takes is in `distilbert_core.compatibility.SAVING`.
+
+        Raises:
+            ConfigError: A field is something that JSON cannot hold.
+            OSError: The folder may not be written to.
+            TypeError: A keyword is unknown.
+        """
         from distilbert_core.checkpoint import replace_files
 
+        hub = {name: kwargs.pop(name) for name in PUSHING & kwargs.keys()}
+        unknown = accept(kwargs, CONFIG_SAVING)
+        if unknown:
+            raise TypeError(f"Unknown keyword argument(s): {', '.join(sorted(unknown))}.")
         replace_files(folder, {CONFIG_FILE: self.to_json_string().encode()})
+        if push_to_hub:
+            self.push_to_hub(**{"repo_id": Path(folder).expanduser().absolute().name, **hub})
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.__dict__
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DistilBertConfig) and self.__dict__ == other.__dict__
+        return isinstance(other, DistilBertConfig) and self._content() == other._content()
 
     def __hash__(self) -> int:
         # By content: modules of equal configuration share what JAX compiled.
-        return hash(_frozen(self.__dict__))
+        return hash(_frozen(self._content()))
+
+    def _content(self) -> dict[str, Any]:
+        """Return all fields but those that say where it is from."""
+        return {name: value for name, value in self.__dict__.items() if name not in _ORIGIN}
 
     def __repr__(self) -> str:
         return f"DistilBertConfig({', '.join(f'{k}={v!r}' for k, v in self.to_dict().items())})"
+
+
+def _find_config(source: str | Path, where: Mapping[str, Any]) -> Path:
+    """Return the config.json of a checkpoint: of a folder or Hub id, a file of this kind, or the one beside a file."""
+    path = Path(source)
+    if not path.is_file():
+        return resolve_file(source, CONFIG_FILE, **where)
+    return path if path.suffix == ".json" else resolve_file(path.parent, CONFIG_FILE)
 
 
 def as_config(config: Any) -> DistilBertConfig:

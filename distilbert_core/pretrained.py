@@ -20,7 +20,7 @@ from distilbert_core.compatibility import LOADING, SAVING, accept, one_device, r
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig, as_config
 from distilbert_core.conversion import save_native
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
-from distilbert_core.hub import PUSHING, PushToHub, split_hub_options, upload
+from distilbert_core.hub import PUSHING, PushToHub, split_hub_options
 from distilbert_core.inputs import choose
 from distilbert_core.parameters import BODY, Head, Kind, Parameter, parameter_table, sinusoidal_table
 
@@ -394,7 +394,7 @@ class PretrainedModel(PushToHub):
             return None  # Keras and JAX use an accelerator where there is one
         return device.replace("cuda", "gpu") if isinstance(device, str) else device
 
-    @renames(save_directory="folder", use_auth_token="token")
+    @renames(save_directory="folder", use_auth_token="token", save_config="is_main_process")
     def save_pretrained(
         self,
         folder: str | Path,
@@ -449,8 +449,9 @@ class PretrainedModel(PushToHub):
         else:
             self._save(folder, max_shard_size, variant, state_dict, safe_serialization is not False)
         if push_to_hub:
-            name = hub.pop("repo_id", Path(folder).expanduser().absolute().name)
-            upload(folder, name, "model", **hub)
+            how = {"max_shard_size": max_shard_size, "variant": variant, "safe_serialization": safe_serialization}
+            given = {"state_dict": state_dict, "params": params}
+            self.push_to_hub(**{"repo_id": Path(folder).expanduser().absolute().name, **hub, **how, **given})
 
     def _save(
         self,

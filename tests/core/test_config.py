@@ -51,6 +51,7 @@ INHERITED: dict[str, Any] = {
     "architectures": None,
     "pruned_heads": {},
     "name_or_path": "",
+    "attn_implementation": None,
     "torch_dtype": None,
     "torchscript": False,
     "use_bfloat16": False,
@@ -884,3 +885,68 @@ def test_a_field_under_both_of_its_names(alias: str) -> None:
 def test_an_alias_beside_the_same_value() -> None:
     assert DistilBertConfig(dim=24, hidden_size=24).dim == 24
     assert DistilBertConfig(model_type="distilbert") == DistilBertConfig()
+
+
+# -- what code for Transformers asks ------------------------------------------------------------------------------
+
+
+def test_members_of_the_configurations_of_transformers(tmp_path: Path) -> None:
+    config = DistilBertConfig(n_layers=3, own="mine", attn_implementation="eager")
+    assert config.get_text_config(decoder=True) is config
+    assert config.attribute_map["hidden_size"] == "dim"
+    assert (config._name_or_path, config._commit_hash, config._attn_implementation) == ("", None, "eager")
+    assert (config.is_composition, config.sub_configs, config.keys_to_ignore_at_inference) == (False, {}, [])
+    assert set(config) == config.to_dict().keys() - {"model_type"}
+    config.to_json_file(json_file_path=tmp_path / "file.json")
+    assert json.loads((tmp_path / "file.json").read_text()) == config.to_diff_dict()
+    assert config.to_diff_dict().keys().isdisjoint({"name_or_path", "attn_implementation", "torchscript"})
+    assert json.loads(config.to_json_string(use_diff=False))["torchscript"] is False
+
+
+def test_fields_are_updated_in_place_or_not_at_all() -> None:
+    config = DistilBertConfig()
+    config.update({"hidden_size": 24, "n_heads": 4, "id2label": {0: "a", 1: "b", 2: "c"}, "new": 1})
+    assert (config.dim, config.num_labels, config.new) == (24, 3, 1)
+    config.update_from_string("dropout=0.5,n_layers=2,return_dict=false,activation=relu")
+    assert (config.dropout, config.n_layers, config.return_dict, config.activation) == (0.5, 2, False, "relu")
+    before = config.to_dict()
+    with pytest.raises(ConfigError, match="n_heads must divide dim"):
+        config.update({"n_layers": 1, "n_heads": 5})
+    for text in ("nothing=1", "return_dict=perhaps", "n_layers=x", "id2label=x"):
+        with pytest.raises(ConfigError, match=f"{text.partition('=')[0]} must be a field that is a number"):
+            config.update_from_string(text)
+    assert config.to_dict() == before
+
+
+def test_where_a_configuration_is_from(tmp_path: Path) -> None:
+    """A folder, its config.json, another file in it; where it was is not what it is."""
+    config = DistilBertConfig(n_layers=2)
+    config.save_pretrained(save_directory=tmp_path, push_to_hub=False, safe_serialization=True)
+    (tmp_path / "model.pth").write_bytes(b"")
+    for source in (tmp_path, tmp_path / "config.json", str(tmp_path / "model.pth")):
+        loaded = DistilBertConfig.from_pretrained(source, trust_remote_code=False, resume_download=None)
+        assert loaded == config
+        assert hash(loaded) == hash(config)
+        assert loaded.name_or_path == loaded._name_or_path == str(source)
+    assert DistilBertConfig.get_config_dict(tmp_path, n_heads=3) == (config.to_diff_dict(), {"n_heads": 3})
+
+
+def test_keywords_that_are_not_fields_are_returned_where_that_is_asked(tmp_path: Path) -> None:
+    DistilBertConfig(n_layers=2).save_pretrained(tmp_path)
+    given = {"n_heads": 3, "num_labels": 5, "elsewhere": 7}
+    config, unused = DistilBertConfig.from_pretrained(tmp_path, return_unused_kwargs=True, **given)
+    assert (config.n_layers, config.n_heads, config.num_labels, unused) == (2, 3, 5, {"elsewhere": 7})
+    config, unused = DistilBertConfig.from_dict({"n_layers": 4}, return_unused_kwargs=True, elsewhere=7)
+    assert (config.n_layers, unused) == (4, {"elsewhere": 7})
+    with pytest.raises(TypeError, match="elsewhere"):
+        DistilBertConfig.from_pretrained(tmp_path, elsewhere=7)
+    with pytest.raises(TypeError, match=r"proxies must be None or \{\}, got .*HTTP_PROXY"):
+        DistilBertConfig.from_pretrained(tmp_path, proxies={"http": "x"})
+    with pytest.raises(TypeError, match="Unknown keyword"):
+        DistilBertConfig().save_pretrained(tmp_path, elsewhere=7)
+
+
+def test_a_bert_is_to_be_converted(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(CheckpointError, match=r"model_type 'distilbert', got 'bert'\. .*distilbert convert"):
+        DistilBertConfig.from_pretrained(tmp_path)
