@@ -142,11 +142,12 @@ def pipeline(
         use_fast = of_tokenizer.get("use_fast", use_fast)
 
     if model is not None and not isinstance(model, str | os.PathLike):
-        if config is not None or loading:
-            names = ", ".join(["config"] * (config is not None) + list(loading))
-            raise InputError(
-                f"{names} would have no effect on a model that is loaded already; leave out what is not needed."
-            )
+        if isinstance(config, str | os.PathLike):
+            tokenizer = config if tokenizer is None else tokenizer
+        elif config is not None and config != model.config:
+            loading["config"] = config
+        if loading:
+            raise InputError(f"Leave out {', '.join(loading)}: the model is loaded already, which they would not change.")
         cls = cls or _class_for(model.head if isinstance(model, Inference) else getattr(unwrapped(model), "head", None))
         if tokenizer is not None:
             tokenizer = find_tokenizer(tokenizer, None, use_fast, **where)

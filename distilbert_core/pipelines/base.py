@@ -38,6 +38,13 @@ Options = Mapping[str, Any]
 Outputs = Mapping[str, np.ndarray]
 FIELDS = frozenset({"text", "text_pair", "question", "context", "prompt", "choices"})  # of an input that is a dict
 Older = Callable[[Any, Options], dict[str, Any]]  # from the value of an older option, and all that are given beside it
+# Steps of Transformers' pipelines, which a class may not define in vain.
+STEPS = {
+    "_sanitize_parameters": "Options are in option_table.",
+    "preprocess": "Texts are found by read and tokenized as tokenizer_options says.",
+    "_forward": "The model runs in forward, which takes the windows of a batch.",
+    "postprocess": "Results are made by reduce, from a window of tokens, and combine, from those of an input.",
+}
 Combine = Callable[[Any, Sequence[Encoding], Sequence[Any], Options], Any]  # see `Pipeline.combine`
 
 
@@ -87,7 +94,15 @@ class Pipeline:
     head: ClassVar[Head]
     option_table: ClassVar[Mapping[str, Option]]  # every option of a constructor and of a call
     older: ClassVar[Mapping[str, Older]] = {}  # options by older or other names -> the options that they stand for
+    feature_extractor = image_processor = processor = modelcard = None  # scripts for Transformers read these
+    binary_output = False
     advice_on_length: ClassVar[str] = "give truncation=True if that is meant, or truncation=False to make it an error"
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        for name, instead in STEPS.items():
+            if name in vars(cls):
+                raise TypeError(f"{cls.__name__}.{name} would not be called. {instead}")
 
     def __init__(
         self,
@@ -341,10 +356,8 @@ class Pipeline:
         """Yield what `combine`, that of the task if left out, makes of each input."""
         combine = combine or self.combine
         total = len(inputs) if isinstance(inputs, Sized) else None
-        if not isinstance(inputs, Iterable):  # a data set that is indexed
-            inputs = (inputs[index] for index in range(len(inputs)))
         with progress_bar(total, delay) as advance:
-            for values, texts in self._portions(iter(inputs), options):
+            for values, texts in self._portions(_iterate(inputs), options):
                 windows = list(chain.from_iterable(texts))
                 kept = iter(self._run(windows, options, advance, len(values) / len(windows)))
                 for value, group in zip(values, texts, strict=True):
@@ -428,6 +441,11 @@ class Pipeline:
                     f"{name} of {reprlib.repr(text)} must be finite, but the model gives NaN or infinity; give another "
                     "dtype, such as 'float32', or look for such values in its weights."
                 )
+
+
+def _iterate(inputs: Any) -> Iterator[Any]:
+    """Return an iterator over an iterable, or over a data set that has only a length and an index."""
+    return iter(inputs) if isinstance(inputs, Iterable) else (inputs[index] for index in range(len(inputs)))
 
 
 def _at_least_float32(array: np.ndarray) -> np.ndarray:

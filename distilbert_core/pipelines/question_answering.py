@@ -138,6 +138,8 @@ class QuestionAnsweringPipeline(Pipeline):
     def _question_first(self) -> bool:
         return self.tokenizer.padding_side == "right"  # how such models are trained
 
+    create_sample = staticmethod(examples_of)
+
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise InputError if an option is impossible; lengths that were left out get their values."""
         options["max_seq_len"] = self._length("max_seq_len", options["max_seq_len"], min(self.max_length, 384))

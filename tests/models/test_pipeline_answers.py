@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from checkpoints import save_random, small_config
 from conftest import FIXTURES
+from oracle.pipeline_calls import CALLS, results_of_calls
 from oracle.pipeline_cases import CASES, FILE_NAME, NAMES, QUESTION, SHORT_QUESTION, STORY, TEXTS, largest_difference
 from pipelines import VOCAB, load, write_checkpoint
 
 from distilbert_core import DEFAULT_MODEL, CheckpointError, ConfigWarning, DistilBertTokenizer, Head
 from distilbert_core.hub import EMBEDDED_MODELS
 from distilbert_core.inference import load_inference
-from distilbert_core.pipelines import TASKS, pipeline
+from distilbert_core.pipelines import TASKS, KeyDataset, pipeline
 
 EXPECTED = json.loads((FIXTURES / "oracle" / FILE_NAME).read_text())
 # Both sides are float32. Measured: PyTorch 2.6e-6, Keras 3.2e-6, Flax 3.5e-6.
@@ -33,7 +34,8 @@ def ask(framework, root):
 
 
 def test_fixture_is_complete():
-    assert {case.name for case in CASES} == EXPECTED.keys()
+    calls = [f"{checkpoint}: {call}" for checkpoint, (_, calls) in CALLS.items() for call in calls]
+    assert {*(case.name for case in CASES), *calls} == EXPECTED.keys()
     assert {case.task for case in CASES} == TASKS.keys()
 
 
@@ -46,6 +48,21 @@ cuts = pytest.mark.filterwarnings("ignore:.* tokens. The rest is not read:distil
 def test_answers_are_those_of_transformers(ask, case):
     answers = ask(case.task, case.checkpoint)(case.inputs, **case.options)
     assert largest_difference(answers, EXPECTED[case.name]) <= TOLERANCE
+
+
+@pytest.mark.filterwarnings("ignore:.*(is deprecated|are deprecated)")
+@pytest.mark.parametrize("checkpoint", CALLS)
+def test_calls_as_scripts_for_transformers_have_them(ask, checkpoint):
+    """Results have the shape that they have there, also those of pipelines made of a model and a tokenizer."""
+    pipe = ask(CALLS[checkpoint][0], checkpoint)
+
+    def make(**options):
+        if "framework" in options:
+            options["framework"] = pipe.framework
+        return type(pipe)(model=pipe.model, tokenizer=pipe.tokenizer, **options)
+
+    for call, found in results_of_calls(checkpoint, pipe, make, KeyDataset).items():
+        assert largest_difference(found, EXPECTED[call], call) <= TOLERANCE
 
 
 # The first case of each task.

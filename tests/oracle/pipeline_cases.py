@@ -229,6 +229,27 @@ def rounded(value: Any) -> Any:
 
 def answers(transformers: Any, checkpoint: str, vocab: Path, cases: list[Case]) -> dict[str, list[Any]]:
     """What a version of Transformers answers in some cases of one checkpoint, by the name of the case."""
+    model, tokenizer = load(transformers, checkpoint, vocab)
+    return {case.name: _answers(transformers, model, tokenizer, case) for case in cases}
+
+
+def answers_to_calls(transformers: Any, checkpoint: str, vocab: Path) -> dict[str, Any]:
+    """What a version of Transformers gives for the calls of `pipeline_calls`."""
+    from pipeline_calls import CALLS, results_of_calls
+    from transformers.pipelines.pt_utils import KeyDataset
+
+    model, tokenizer = load(transformers, checkpoint, vocab)
+
+    def make(**options: Any) -> Any:
+        return transformers.pipeline(
+            CALLS[checkpoint][0], model=model, tokenizer=tokenizer, **{"device": "cpu", **options}
+        )
+
+    return results_of_calls(checkpoint, make(), make, KeyDataset)
+
+
+def load(transformers: Any, checkpoint: str, vocab: Path) -> tuple[Any, Any]:
+    """The model of a checkpoint, and its tokenizer."""
     import torch
 
     spec = CHECKPOINTS[checkpoint]
@@ -239,7 +260,7 @@ def answers(transformers: Any, checkpoint: str, vocab: Path, cases: list[Case]) 
     tokenizer = transformers.DistilBertTokenizerFast(
         str(vocab), model_max_length=config.max_position_embeddings, clean_up_tokenization_spaces=True
     )
-    return {case.name: _answers(transformers, model, tokenizer, case) for case in cases}
+    return model, tokenizer
 
 
 def _answers(transformers: Any, model: Any, tokenizer: Any, case: Case) -> list[Any]:
@@ -266,9 +287,12 @@ def _choose(model: Any, tokenizer: Any, prompt: str, choices: list[str]) -> dict
 def write_pipeline_fixture(vocab: Path, root: Path) -> None:
     """Write what Transformers answers to its file below `root`, one case a line."""
     import transformers
+    from pipeline_calls import CALLS
 
     expected: dict[str, list[Any]] = {}
     for checkpoint in CHECKPOINTS:
         expected |= answers(transformers, checkpoint, vocab, [case for case in CASES if case.checkpoint == checkpoint])
+    for checkpoint in CALLS:
+        expected |= answers_to_calls(transformers, checkpoint, vocab)
     lines = [f"{json.dumps(name)}:{json.dumps(rounded(row), separators=(',', ':'))}" for name, row in expected.items()]
     (root / FILE_NAME).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="ascii")
