@@ -1,6 +1,7 @@
 """DistilBERT in Keras 3 on TensorFlow."""
 
 import os
+import warnings
 
 # Keras picks its backend when it is first imported; this package needs TensorFlow's.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -13,10 +14,26 @@ if keras.backend.backend() != "tensorflow":
         'os.environ["KERAS_BACKEND"] = "tensorflow" before anything imports keras.'
     )
 
+if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
+    warnings.warn(
+        "TF_USE_LEGACY_KERAS is set, so that tf.keras is Keras 2. These models are of Keras 3 and do not take its "
+        "optimizers, losses and callbacks: use those of `import keras`, or unset TF_USE_LEGACY_KERAS.",
+        stacklevel=2,
+    )
+
 import optree
 
+from distilbert_core.collators import (
+    DataCollatorForLanguageModeling,
+    DataCollatorForMultipleChoice,
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    DefaultDataCollator,
+)
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.outputs import OUTPUT_TYPES
+from distilbert_tf.callbacks import KerasMetricCallback, PushToHubCallback
+from distilbert_tf.compatibility import ALIASES
 from distilbert_tf.heads import (
     TFDistilBertForMaskedLM,
     TFDistilBertForMultipleChoice,
@@ -25,7 +42,11 @@ from distilbert_tf.heads import (
     TFDistilBertForTokenClassification,
 )
 from distilbert_tf.model import TFDistilBertModel
+from distilbert_tf.optimization import AdamWeightDecay, WarmUp, create_optimizer
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel, to_tensor
+
+TFDistilBertMainLayer = TFDistilBertModel
+globals().update(ALIASES)  # TFBaseModelOutput and the like
 
 for _output in OUTPUT_TYPES:
     optree.register_pytree_node_class(_output, namespace="keras")
@@ -43,13 +64,24 @@ for _class in (
     keras.saving.get_custom_objects()[_class.__name__] = _class
 
 __all__ = [
+    "AdamWeightDecay",
+    "DataCollatorForLanguageModeling",
+    "DataCollatorForMultipleChoice",
+    "DataCollatorForTokenClassification",
+    "DataCollatorWithPadding",
+    "DefaultDataCollator",
     "DistilBertConfig",
+    "KerasMetricCallback",
+    "PushToHubCallback",
     "TFDistilBertForMaskedLM",
     "TFDistilBertForMultipleChoice",
     "TFDistilBertForQuestionAnswering",
     "TFDistilBertForSequenceClassification",
     "TFDistilBertForTokenClassification",
+    "TFDistilBertMainLayer",
     "TFDistilBertModel",
     "TFDistilBertPreTrainedModel",
+    "WarmUp",
+    "create_optimizer",
     "to_tensor",
 ]

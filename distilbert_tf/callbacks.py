@@ -1,10 +1,17 @@
-"""A callback for `fit`."""
+"""Callbacks for `fit`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
+
+from distilbert_core.errors import InputError
+from distilbert_core.inputs import IGNORE_INDEX
 
 
 class ResumeDropout(keras.callbacks.Callback):
@@ -27,3 +34,153 @@ class ResumeDropout(keras.callbacks.Callback):
             if variable.name == "seed_generator_state":
                 seed = int(variable.value[0])
                 variable.assign([seed, steps])
+
+
+class KerasMetricCallback(keras.callbacks.Callback):
+    """Measures a model after every epoch with a function of all its predictions, and logs the numbers.
+
+    Args:
+        metric_fn: From (predictions, labels), arrays of all rows, to a dict of numbers. For question answering both are
+            dicts by name. Batches of different lengths are filled up with -100.
+        eval_dataset: Batches of a `tf.data.Dataset`; or arrays, as `fit` takes them, with `batch_size`.
+        output_cols: Names of the outputs to give; the logits if left out.
+        label_cols: Names of the labels among the inputs, where they are not the task's own.
+        batch_size: Of arrays.
+        predict_with_generate: Must be False: DistilBERT does not generate; so must `use_xla_generation`.
+        use_xla_generation: See `predict_with_generate`.
+        generate_kwargs: Ignored, as nothing is generated.
+
+    Raises:
+        InputError: `eval_dataset` is not in batches, or something is to be generated.
+        TypeError: `metric_fn` does not return a dict.
+
+    Example:
+        >>> from distilbert_tf.callbacks import KerasMetricCallback
+        >>> accuracy = lambda given: {"accuracy": (given[0].argmax(-1) == given[1]).mean()}
+        >>> callback = KerasMetricCallback(accuracy, ({"input_ids": [[5, 6]]}, [1]), batch_size=1)
+    """
+
+    def __init__(
+        self,
+        metric_fn: Callable[[tuple[Any, Any]], Mapping[str, float]],
+        eval_dataset: Any,
+        output_cols: Sequence[str] | None = None,
+        label_cols: Sequence[str] | None = None,
+        batch_size: int | None = None,
+        predict_with_generate: bool = False,
+        use_xla_generation: bool = False,
+        generate_kwargs: Any = None,
+    ):
+        super().__init__()
+        if predict_with_generate or use_xla_generation:
+            raise InputError("DistilBERT does not generate: leave predict_with_generate and use_xla_generation False.")
+        if not isinstance(eval_dataset, tf.data.Dataset):
+            if batch_size is None:
+                raise InputError("Give batch_size, or a tf.data.Dataset of batches as eval_dataset.")
+            eval_dataset = tf.data.Dataset.from_tensor_slices(eval_dataset).batch(batch_size)
+        self.metric_fn, self.eval_dataset = metric_fn, eval_dataset
+        self.output_cols, self.label_cols = output_cols, label_cols
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Add the numbers to the logs."""
+        predictions: list[dict[str, np.ndarray]] = []
+        labels: list[dict[str, np.ndarray]] = []
+        outputs = self.output_cols or self.model.logit_names
+        for batch in self.eval_dataset:
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+            names = self.label_cols or self.model.label_names
+            if self.label_cols is not None or (y is None and isinstance(x, Mapping)):
+                y = {name: x[name] for name in names}
+                x = {name: value for name, value in x.items() if name not in names}
+            if not isinstance(y, Mapping):
+                y = dict(zip(names, y if isinstance(y, list | tuple) else [y], strict=True))
+            predicted = self.model.predict_on_batch(x)
+            predictions.append({name: np.asarray(predicted[name]) for name in outputs})
+            labels.append({name: np.asarray(value) for name, value in y.items()})
+        measured = self.metric_fn((_joined(predictions), _joined(labels)))
+        if not isinstance(measured, Mapping):
+            raise TypeError(f"metric_fn must return a dict of numbers by name, got {measured!r}.")
+        if logs is not None:
+            logs.update(measured)
+
+
+def _joined(batches: list[dict[str, np.ndarray]]) -> Any:
+    """Return arrays of all batches by name, or the only one; filled up where they differ in length."""
+    joined = {}
+    for name in batches[0]:
+        arrays = [batch[name] for batch in batches]
+        if arrays[0].ndim > 1:
+            length = max(array.shape[1] for array in arrays)
+            arrays = [
+                np.pad(
+                    array,
+                    [(0, 0), (0, length - array.shape[1]), *[(0, 0)] * (array.ndim - 2)],
+                    constant_values=IGNORE_INDEX,
+                )
+                for array in arrays
+            ]
+        joined[name] = np.concatenate(arrays)
+    return joined if len(joined) > 1 else next(iter(joined.values()))
+
+
+class PushToHubCallback(keras.callbacks.Callback):
+    """Saves a model after every epoch, or every so many steps, and uploads it to the Hub.
+
+    Args:
+        output_dir: Folder to save to.
+        save_strategy: 'epoch', 'steps', or 'no' for the end of training only.
+        save_steps: Number of steps between two uploads.
+        tokenizer: Saved beside the model.
+        hub_model_id: Repository; what the folder is called if left out.
+        hub_token: To log in by; that of `hf auth login` if left out.
+        checkpoint: Must be False: `keras.callbacks.BackupAndRestore` keeps what a run goes on from.
+
+    Raises:
+        InputError: `save_strategy`, `save_steps` or `checkpoint` has another value.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        save_strategy: str = "epoch",
+        save_steps: int | None = None,
+        tokenizer: Any = None,
+        hub_model_id: str | None = None,
+        hub_token: str | None = None,
+        checkpoint: bool = False,
+    ):
+        super().__init__()
+        if save_strategy not in ("epoch", "steps", "no"):
+            raise InputError(f"save_strategy must be 'epoch', 'steps' or 'no', got {save_strategy!r}.")
+        if save_strategy == "steps" and (not isinstance(save_steps, int) or save_steps < 1):
+            raise InputError(f"save_steps must be a positive integer with save_strategy='steps', got {save_steps!r}.")
+        if checkpoint:
+            raise InputError("checkpoint must be False: use keras.callbacks.BackupAndRestore to go on with a run.")
+        self.output_dir, self.tokenizer = Path(output_dir), tokenizer
+        self.save_strategy, self.save_steps = save_strategy, save_steps or 1
+        self.hub_model_id = hub_model_id or self.output_dir.absolute().name
+        self.hub_token = hub_token
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Upload after every `save_steps` steps."""
+        if self.save_strategy == "steps" and (batch + 1) % self.save_steps == 0:
+            self._push(f"Training in progress, step {batch}")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Upload after an epoch."""
+        if self.save_strategy == "epoch":
+            self._push(f"Training in progress, epoch {epoch}")
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Upload the trained model."""
+        self._push("End of training")
+
+    def _push(self, message: str) -> None:
+        for part in (self.model, self.tokenizer):
+            if part is not None:
+                part.save_pretrained(self.output_dir)
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=self.hub_token)
+        repository = api.create_repo(self.hub_model_id, exist_ok=True).repo_id
+        api.upload_folder(repo_id=repository, folder_path=self.output_dir, commit_message=message)

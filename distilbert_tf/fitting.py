@@ -11,11 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from distilbert_core.compatibility import accept
 from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_interval
 from distilbert_core.parameters import Head
 from distilbert_tf.arguments import as_tensor, dense, depth
 from distilbert_tf.attention import blocks_at_any_length
+from distilbert_tf.compatibility import KERAS_2
 from distilbert_tf.losses import check_labels, labels_mean
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
 
@@ -116,7 +118,7 @@ def _sorted_out(name: str) -> Callable:
 
     @functools.wraps(method)
     def sorted_out(self: FittedModel, *args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(self, *args, **kwargs)
+        given = signature.bind(self, *args, **accept(kwargs, KERAS_2))
         if "y" in signature.parameters:
             self._sort_out(given.arguments)
         else:
@@ -145,7 +147,7 @@ def _refuse_probabilities(losses: Any) -> None:
             name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
             raise InputError(
                 f"loss {name} is one of probabilities, but the outputs are logits: give one with from_logits=True, "
-                "such as keras.losses.SparseCategoricalCrossentropy(from_logits=True), or none, for the task's own loss."
+                "such as keras.losses.SparseCategoricalCrossentropy(from_logits=True), or none for the task's own loss."
             )
 
 

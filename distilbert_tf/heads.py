@@ -193,10 +193,6 @@ class TFDistilBertForMaskedLM(_ModelWithHead):
         hidden = self.vocab_layer_norm(self.activation(self.vocab_transform(hidden)))
         return self.vocab_projector(hidden, self.get_input_embeddings().table())
 
-    def get_output_embeddings(self) -> VocabProjector:
-        """Return the projector to the vocabulary."""
-        return self.vocab_projector
-
 
 @keras.saving.register_keras_serializable("distilbert")
 class TFDistilBertForSequenceClassification(_ModelWithHead):

@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import keras
@@ -18,6 +19,7 @@ from distilbert_core.errors import InputError
 from distilbert_core.parameters import Head, Kind, Parameter
 from distilbert_core.pretrained import PretrainedModel
 from distilbert_tf.arguments import dense, depth
+from distilbert_tf.compatibility import TransformersMembers
 from distilbert_tf.layers import Numerics, blank_variables
 from weight_conversion import LAYOUTS
 
@@ -84,7 +86,7 @@ def walk(part: Any, path: str = "", seen: set[int] | None = None) -> Iterator[tu
         yield from walk(value, f"{path}.{name}" if path else name, seen)
 
 
-class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
+class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Model):
     """Base of the six models; attribute paths are the canonical names, with Keras' own leaf names."""
 
     _options = frozenset({"name"})
@@ -129,11 +131,14 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
 
     def _named(self, *args: Any) -> dict[str, Any]:
         """Return arguments of a call, given in order, by name."""
-        return dict(zip(inspect.signature(self.call).parameters, args, strict=False))
+        return dict(zip(self._call_arguments(), args, strict=False))
+
+    def _call_arguments(self) -> list[str]:
+        return list(inspect.signature(self.call).parameters)
 
     def _open_signature(self, dtype: tf.DType = tf.int64) -> dict[str, tf.TensorSpec]:
         """Return the inputs of an exported graph, of any size: those two that `call` has."""
-        names = [name for name in ("input_ids", "attention_mask") if name in inspect.signature(self.call).parameters]
+        names = [name for name in ("input_ids", "attention_mask") if name in self._call_arguments()]
         return {name: tf.TensorSpec([None] * self._depth, dtype, name=name) for name in names}
 
     def export(
@@ -163,8 +168,8 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
             >>> model = TFDistilBertModel(DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48))
             >>> model.export(folder, verbose=False)
             >>> ids = tf.constant([[101, 7592, 102]], tf.int64)
-            >>> served = tf.saved_model.load(folder).serve({"input_ids": ids, "attention_mask": tf.ones_like(ids)})
-            >>> served["last_hidden_state"].shape
+            >>> exported = tf.saved_model.load(folder)
+            >>> exported.serve({"input_ids": ids, "attention_mask": tf.ones_like(ids)})["last_hidden_state"].shape
             TensorShape([1, 3, 24])
         """
         if input_signature is None:
@@ -174,6 +179,25 @@ class TFDistilBertPreTrainedModel(PretrainedModel, keras.Model):
     def __dir__(self) -> list[str]:
         # Keras saves and loads what it finds in the attributes; the body's `base_model` is itself, which has no end.
         return [name for name in super().__dir__() if name != "base_model"]
+
+    def save_pretrained(self, *args: Any, saved_model: bool = False, version: int = 1, **kwargs: Any) -> None:
+        """Write config.json and model.safetensors, as the Hub has them and every backend reads them.
+
+        Args:
+            *args: The folder.
+            saved_model: Also export to the folder saved_model/VERSION in it; see `export`.
+            version: Number of the exported model.
+            **kwargs: See `PretrainedModel.save_pretrained`.
+
+        Raises:
+            InputError: `saved_model` and `push_to_hub` are asked for together; or see there.
+        """
+        if saved_model and kwargs.get("push_to_hub"):
+            raise InputError("saved_model is not uploaded: save it, and upload the folder: hf upload NAME FOLDER.")
+        if saved_model:
+            folder = args[0] if args else kwargs.get("folder", kwargs.get("save_directory"))
+            self.export(Path(folder) / "saved_model" / str(version), verbose=False)
+        super().save_pretrained(*args, **kwargs)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save to a .keras file, as Keras does; the arguments are those of `keras.Model.save`.

@@ -1,0 +1,83 @@
+"""`tf.data` out of rows of tokens: lists of dicts, or `datasets.Dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from distilbert_core.collators import DataCollatorWithPadding, DefaultDataCollator
+from distilbert_core.errors import InputError
+
+OWN_COLLATORS = DefaultDataCollator.__module__
+
+
+def batched(
+    dataset: Any,
+    inputs: Sequence[str],
+    labels: Sequence[str],
+    batch_size: int = 8,
+    shuffle: bool = True,
+    tokenizer: Any = None,
+    collate_fn: Callable[..., Mapping[str, Any]] | None = None,
+    collate_fn_args: Mapping[str, Any] | None = None,
+    drop_remainder: bool | None = None,
+    prefetch: bool = True,
+) -> tf.data.Dataset:
+    """Return batches (inputs by name, labels) of rows; see `prepare_tf_dataset` of the models.
+
+    Args:
+        dataset: Rows.
+        inputs: Names of inputs to keep, labels left out.
+        labels: Names of labels.
+        batch_size: See there.
+        shuffle: See there.
+        tokenizer: See there.
+        collate_fn: See there.
+        collate_fn_args: See there.
+        drop_remainder: See there.
+        prefetch: See there.
+
+    Raises:
+        InputError: There are no rows, or no input is among their columns.
+    """
+    if not len(dataset) or not isinstance(dataset[0], Mapping):
+        raise InputError(
+            f"dataset must be rows, a list of dicts or a datasets.Dataset, and not empty, got {type(dataset).__name__}."
+        )
+    if collate_fn is None:
+        collate_fn = DefaultDataCollator("np") if tokenizer is None else DataCollatorWithPadding(tokenizer)
+    ours = getattr(type(collate_fn), "__module__", "") == OWN_COLLATORS
+    options = {**({"return_tensors": "np"} if ours else {}), **(collate_fn_args or {})}
+    rng = np.random.default_rng(np.random.randint(2**31))  # follows keras.utils.set_random_seed
+
+    def batch_of(indices: Sequence[int]) -> dict[str, np.ndarray]:
+        rows = [dict(dataset[int(index)]) for index in indices]
+        if ours:  # texts cannot be in a batch, and the model does not take them
+            rows = [{name: value for name, value in row.items() if not isinstance(value, str)} for row in rows]
+        batch = collate_fn(rows, **options)
+        return {name: np.asarray(value) for name, value in batch.items() if name in (*inputs, *labels)}
+
+    first = batch_of(range(min(batch_size, len(dataset))))
+    if not first.keys() & set(inputs):
+        raise InputError(f"dataset must have a column of {', '.join(inputs[:2])}, got {', '.join(dataset[0])}.")
+    count = len(dataset) // batch_size if drop_remainder else -(-len(dataset) // batch_size)
+
+    def batches() -> Iterator[dict[str, np.ndarray]]:
+        order = rng.permutation(len(dataset)) if shuffle else np.arange(len(dataset))
+        for start in range(0, count * batch_size, batch_size):
+            yield batch_of(order[start : start + batch_size])
+
+    def apart(batch: dict[str, tf.Tensor]) -> Any:
+        of_labels = {name: batch.pop(name) for name in labels if name in batch}
+        if not of_labels:
+            return batch
+        return batch, of_labels if len(of_labels) > 1 else next(iter(of_labels.values()))
+
+    signature = {name: tf.TensorSpec([None] * array.ndim, array.dtype, name) for name, array in first.items()}
+    found = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    found = found.map(tf.autograph.experimental.do_not_convert(apart))
+    found = found.apply(tf.data.experimental.assert_cardinality(count))
+    return found.prefetch(tf.data.AUTOTUNE) if prefetch else found

@@ -1,0 +1,176 @@
+"""The optimizer of Transformers' Keras scripts: Adam with decoupled weight decay, warm-up, a falling learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("distilbert")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises from 0, and then follows another schedule.
+
+    Args:
+        initial_learning_rate: The rate that the rise ends with.
+        decay_schedule_fn: Schedule of the steps after it, counted from 0.
+        warmup_steps: Number of steps of the rise.
+        power: 1 for a straight line; the share of the rate is the share of the steps to this power.
+        name: A name.
+
+    Example:
+        >>> from distilbert_tf.optimization import WarmUp
+        >>> rates = WarmUp(1.0, lambda step: 1.0 - 0.1 * step, warmup_steps=2)
+        >>> [round(float(rates(step)), 3) for step in range(4)]
+        [0.0, 0.5, 1.0, 0.9]
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_schedule_fn: Callable[[Any], Any],
+        warmup_steps: int,
+        power: float = 1.0,
+        name: str | None = None,
+    ):
+        super().__init__()
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_schedule_fn = decay_schedule_fn
+        self.warmup_steps = warmup_steps
+        self.power = power
+        self.name = name
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """Return the rate of a step."""
+        done = ops.cast(step, "float32") / self.warmup_steps
+        rising = self.initial_learning_rate * ops.power(done, self.power)
+        after = self.decay_schedule_fn(ops.maximum(ops.cast(step, "float32") - self.warmup_steps, 0.0))
+        return ops.where(done < 1, rising, after)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {
+            "initial_learning_rate": self.initial_learning_rate,
+            "decay_schedule_fn": keras.saving.serialize_keras_object(self.decay_schedule_fn),
+            "warmup_steps": self.warmup_steps,
+            "power": self.power,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> WarmUp:
+        """Make a schedule from what `get_config` returned."""
+        decay = keras.saving.deserialize_keras_object(config["decay_schedule_fn"])
+        return cls(**{**config, "decay_schedule_fn": decay})
+
+
+@keras.saving.register_keras_serializable("distilbert")
+class AdamWeightDecay(keras.optimizers.AdamW):
+    """Keras' AdamW that chooses by the paths of variables which of them decay.
+
+    Args:
+        learning_rate: A number or a schedule.
+        beta_1: Of the mean of gradients.
+        beta_2: Of the mean of their squares.
+        epsilon: Added to the root of these.
+        amsgrad: Use the largest mean so far.
+        weight_decay_rate: A step shrinks a variable by this times the learning rate.
+        include_in_weight_decay: Parts of paths that decay in any case.
+        exclude_from_weight_decay: Parts of paths that do not decay.
+        name: A name.
+        **kwargs: See `keras.optimizers.AdamW`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        weight_decay_rate: float = 0.0,
+        include_in_weight_decay: Sequence[str] | None = None,
+        exclude_from_weight_decay: Sequence[str] | None = None,
+        name: str = "AdamWeightDecay",
+        **kwargs: Any,
+    ):
+        kwargs.pop("weight_decay", None)  # in a configuration of Keras', which has it under this name too
+        super().__init__(
+            learning_rate, weight_decay_rate, beta_1, beta_2, epsilon, amsgrad=amsgrad, name=name, **kwargs
+        )
+        self._included = list(include_in_weight_decay or ())
+        self._excluded = list(exclude_from_weight_decay or ())
+
+    def _use_weight_decay(self, variable: Any) -> bool:
+        included = any(part in variable.path for part in self._included)
+        excluded = any(part in variable.path for part in self._excluded)
+        return included or (not excluded and super()._use_weight_decay(variable))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "weight_decay_rate": self.weight_decay,
+            "include_in_weight_decay": self._included,
+            "exclude_from_weight_decay": self._excluded,
+        }
+
+
+def create_optimizer(
+    init_lr: float,
+    num_train_steps: int,
+    num_warmup_steps: int,
+    min_lr_ratio: float = 0.0,
+    adam_beta1: float = 0.9,
+    adam_beta2: float = 0.999,
+    adam_epsilon: float = 1e-8,
+    adam_clipnorm: float | None = None,
+    adam_global_clipnorm: float | None = None,
+    weight_decay_rate: float = 0.0,
+    power: float = 1.0,
+    include_in_weight_decay: Sequence[str] | None = None,
+) -> tuple[AdamWeightDecay, Any]:
+    """Return Adam with weight decay, and its schedule: the learning rate rises, and then falls to the last step.
+
+    Scales and shifts of LayerNorm and biases do not decay.
+
+    Args:
+        init_lr: The rate after the rise.
+        num_train_steps: Number of all steps.
+        num_warmup_steps: Number of those of the rise.
+        min_lr_ratio: The last rate is this times `init_lr`.
+        adam_beta1: Of the mean of gradients.
+        adam_beta2: Of the mean of their squares.
+        adam_epsilon: Added to the root of these.
+        adam_clipnorm: Largest norm of the gradient of a variable.
+        adam_global_clipnorm: Largest norm of all gradients together.
+        weight_decay_rate: A step shrinks a parameter by this times the learning rate.
+        power: 1 for a straight line.
+        include_in_weight_decay: Parts of paths of variables that decay in any case.
+
+    Example:
+        >>> from distilbert_tf import create_optimizer
+        >>> optimizer, rates = create_optimizer(1e-4, num_train_steps=30, num_warmup_steps=10, weight_decay_rate=0.01)
+        >>> [f"{float(rates(step)):.0e}" for step in (0, 5, 10, 20, 30)]
+        ['0e+00', '5e-05', '1e-04', '5e-05', '0e+00']
+    """
+    rates: Any = keras.optimizers.schedules.PolynomialDecay(
+        init_lr, num_train_steps - num_warmup_steps, init_lr * min_lr_ratio, power
+    )
+    if num_warmup_steps:
+        rates = WarmUp(init_lr, rates, num_warmup_steps)
+    optimizer = AdamWeightDecay(
+        rates,
+        adam_beta1,
+        adam_beta2,
+        adam_epsilon,
+        weight_decay_rate=weight_decay_rate,
+        clipnorm=adam_clipnorm,
+        global_clipnorm=adam_global_clipnorm,
+        include_in_weight_decay=include_in_weight_decay,
+        exclude_from_weight_decay=["LayerNorm", "layer_norm", "bias"],
+    )
+    return optimizer, rates
