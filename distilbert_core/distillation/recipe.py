@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from distilbert_core.errors import InputError
-from distilbert_core.training.recipe import LIMITS, NOT_NEGATIVE, POSITIVE, Limit, Recipe
+from distilbert_core.training.recipe import LIMITS, NOT_NEGATIVE, POSITIVE, Limit, Recipe, name_unknown_numbers
 
 TERMS = ("distillation", "task", "cosine", "squared_error")  # of the loss
 BOOLEAN: Limit = (lambda value: isinstance(value, bool), "True or False")
 
 
+@name_unknown_numbers
 @dataclass(frozen=True)
 class DistillationRecipe(Recipe):
     """The numbers of distillation, whose loss is a weighted sum; by default, those that DistilBERT was made with.
@@ -31,6 +32,7 @@ class DistillationRecipe(Recipe):
 
     Raises:
         InputError: A number is impossible; the message names it.
+        TypeError: A name is unknown; the message names the number that may be meant.
 
     Example:
         >>> from distilbert_core.distillation import DistillationRecipe

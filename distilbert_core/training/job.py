@@ -247,6 +247,8 @@ def _check_settings(folder: Path, settings: dict[str, Any], resume: bool, defaul
     before["recipe"] = {**defaults, **before.get("recipe", {})}
     changed = sorted(name for name in settings if settings[name] != before.get(name))
     if changed:
+        numbers = [name for name, value in settings["recipe"].items() if before["recipe"].get(name) != value]
+        which = f" ({', '.join(numbers)})" if numbers else ""
         raise InputError(
-            f"{folder.parent} was begun with another {', '.join(changed)}; give the same to go on with it."
+            f"{folder.parent} was begun with another {', '.join(changed)}{which}; give the same to go on with it."
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, field, fields
+from functools import wraps
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from distilbert_core.errors import InputError
+from distilbert_core.errors import InputError, did_you_mean
 from distilbert_core.parameters import Kind, Parameter
 from distilbert_core.training.labels import BALANCED
 
@@ -69,6 +70,42 @@ LIMITS: Mapping[str, Limit] = {
 }
 
 
+# What the numbers are called in Transformers' TrainingArguments, and by habit.
+OTHER_NAMES = {
+    "lr": "learning_rate",
+    "num_train_epochs": "epochs",
+    "num_epochs": "epochs",
+    "per_device_train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulate",
+    "max_seq_length": "max_length",
+    "lr_scheduler_type": "schedule",
+    "warmup_ratio": "warmup",
+    "adam_beta1": "beta1",
+    "adam_beta2": "beta2",
+    "adam_epsilon": "epsilon",
+    "mlm_probability": "mask_probability",
+    "eval_steps": "eval_every",
+    "early_stopping_patience": "patience",
+}
+Class = TypeVar("Class", bound=type)
+
+
+def name_unknown_numbers(kind: Class) -> Class:
+    """Make a recipe, a dataclass, say of an unknown number which one may be meant; a decorator."""
+    make, known = kind.__init__, [field.name for field in fields(kind)]
+
+    @wraps(make)
+    def __init__(self: Any, *args: Any, **numbers: Any) -> None:  # noqa: N807, what it replaces
+        for name in numbers:
+            if name not in known:
+                raise TypeError(f"{kind.__name__} has no {name!r}.{did_you_mean(OTHER_NAMES.get(name, name), known)}")
+        make(self, *args, **numbers)
+
+    kind.__init__ = __init__  # type: ignore[misc]
+    return kind
+
+
+@name_unknown_numbers
 @dataclass(frozen=True)
 class Recipe:
     """The numbers of a training run. The optimizer is AdamW, its formulas those of PyTorch and optax.
@@ -102,6 +139,7 @@ class Recipe:
 
     Raises:
         InputError: A number is impossible; the message names it.
+        TypeError: A name is unknown; the message names the number that may be meant.
 
     Example:
         >>> from distilbert_core.training import Recipe

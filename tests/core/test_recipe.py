@@ -12,6 +12,7 @@ import pytest
 from distilbert_core import InputError, Kind, Parameter
 from distilbert_core.distillation import DistillationRecipe
 from distilbert_core.training import Recipe
+from distilbert_core.training.recipe import OTHER_NAMES
 
 ROOT = math.sqrt(3)
 RATES = [  # schedule, warmup, the rates of 8 steps with a highest rate of 12
@@ -168,3 +169,24 @@ def test_distillation_is_a_weighted_sum():
 )
 def test_possible_numbers_at_the_limits(numbers):
     assert numbers.items() <= Recipe(**numbers).to_dict().items()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "meant"),
+    [
+        (Recipe, "learning_rat", "learning_rate"),
+        (Recipe, "lr", "learning_rate"),
+        (Recipe, "per_device_train_batch_size", "batch_size"),
+        (DistillationRecipe, "temprature", "temperature"),
+    ],
+)
+def test_an_unknown_number_is_named_with_the_one_that_is_meant(kind, name, meant):
+    with pytest.raises(TypeError, match=f"^{kind.__name__} has no '{name}'. Did you mean '{meant}'"):
+        kind(**{name: 1})
+    with pytest.raises(TypeError, match=f"^{kind.__name__} has no 'zzz'.$"):
+        kind(zzz=1)
+
+
+def test_other_names_mean_numbers_of_a_recipe():
+    assert set(OTHER_NAMES.values()) <= {field.name for field in fields(Recipe)}
+    assert not OTHER_NAMES.keys() & {field.name for field in fields(Recipe)}

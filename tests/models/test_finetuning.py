@@ -30,6 +30,7 @@ from distilbert_core.training import Progress, Recipe, evaluate, finetune, load_
 from distilbert_core.training.batches import training_order
 
 HEAD = Head.SEQUENCE_CLASSIFICATION
+HEAD_TASK = "sequence-classification"
 RECIPE = Recipe(max_steps=6, batch_size=4, eval_every=2, learning_rate=1e-3, warmup=0)
 TEXTS = ("a lovely film", "a waste of time", "funny and warm and wise", "dull", "moving", "two lost hours of my life")
 
@@ -69,7 +70,7 @@ def whole(data, body, tmp_path_factory):
 
 def run(framework, train, model, output, recipe=RECIPE, **changes):
     options = {"eval": train, "backend": framework.name, **changes}
-    return finetune("sequence-classification", train, model=model, output=output, recipe=recipe, **options)
+    return finetune(HEAD_TASK, train, model=model, output=output, recipe=recipe, **options)
 
 
 def weights(folder):
@@ -217,7 +218,7 @@ def test_a_run_with_other_weights_is_another(framework, data, body, whole, tmp_p
     shutil.copytree(whole(framework), tmp_path / "new")
     settings = tmp_path / "new/training/settings.json"
     assert '"class_weights": null' in settings.read_text()
-    with pytest.raises(InputError, match="new was begun with another recipe; give the same to go on with it"):
+    with pytest.raises(InputError, match=r"new was begun with another recipe \(class_weights\); give"):
         run(framework, data, body, tmp_path / "new", replace(RECIPE, class_weights="balanced"), resume=True)
     before = json.loads(settings.read_text())
     del before["recipe"]["class_weights"]  # as runs were begun before there were such
@@ -323,6 +324,24 @@ def test_a_process_that_was_killed_goes_on_to_the_same_bits(framework, data, bod
     assert run(framework, data, body, tmp_path / "killed", resume=True).step == RECIPE.max_steps
     assert weights(tmp_path / "killed") == weights(whole(framework))
     assert records(tmp_path / "killed") == records(whole(framework))
+
+
+def test_rows_in_memory_are_learned_as_those_of_a_file(framework, data, body, whole, tmp_path):
+    lines = data.read_text().splitlines()[1:]
+    columns = dict(
+        zip(("text", "label"), map(list, zip(*(line.split("\t") for line in lines), strict=True)), strict=True)
+    )
+    rows = [{"label": label, "n": np.int64(7), "text": text} for text, label in zip(*columns.values(), strict=True)]
+    run(framework, rows, body, tmp_path / "new", eval=columns)
+    assert weights(tmp_path / "new") == weights(whole(framework))
+    assert records(tmp_path / "new") == records(whole(framework))
+
+    metrics = evaluate(HEAD_TASK, columns, model=tmp_path / "new", backend=framework.name)
+    assert metrics == evaluate(HEAD_TASK, data, model=tmp_path / "new", backend=framework.name)
+    done = run(framework, columns, body, tmp_path / "new", eval=rows, resume=True)  # the same content
+    assert done.step == RECIPE.max_steps
+    with pytest.raises(InputError, match="new was begun with another train; give the same to go on with it"):
+        run(framework, rows[1:], body, tmp_path / "new", eval=rows, resume=True)
 
 
 def test_what_is_resumed_must_be_the_same_run(framework, data, body, whole, tmp_path):
