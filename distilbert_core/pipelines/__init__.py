@@ -147,16 +147,16 @@ def pipeline(
         elif config is not None and config != model.config:
             loading["config"] = config
         if loading:
-            raise InputError(f"Leave out {', '.join(loading)}: the model is loaded already, which they would not change.")
+            raise InputError(f"Leave out {', '.join(loading)}: the model is loaded already, and would not change.")
         cls = cls or _class_for(model.head if isinstance(model, Inference) else getattr(unwrapped(model), "head", None))
         if tokenizer is not None:
             tokenizer = find_tokenizer(tokenizer, None, use_fast, **where)
         return cls(model, tokenizer, framework=framework, device=device, dtype=dtype, **options)
 
     framework = _framework(framework)
-    source = default_model(cls.task) if model is None and cls is not None else model
     if cls is not None:
         options = cls.present_options(options)  # what is unknown is said before anything is read
+    source = default_model(cls.task) if model is None and cls is not None else model
     if not isinstance(config, DistilBertConfig):
         config = DistilBertConfig.from_pretrained(source if config is None else config, **where)
     cls = cls or _class_for(*_heads(config))

@@ -10,6 +10,7 @@ from itertools import count, islice
 
 import numpy as np
 import pytest
+from fake_inference import TOKENIZER, FakeInference, make
 from oracle.pipeline_cases import MASKED, STORY, largest_difference
 
 from distilbert_core import (
@@ -23,7 +24,6 @@ from distilbert_core import (
     InputError,
     InputWarning,
 )
-from distilbert_core.inference import Inference
 from distilbert_core.pipelines import ALIASES, TASKS, pipeline
 from distilbert_core.pipelines.base import MOST_INPUTS
 from distilbert_core.pipelines.progress import bar_delay, progress_bar
@@ -31,49 +31,6 @@ from distilbert_core.pipelines.question_answering import _Answers
 from distilbert_core.pipelines.scores import best, sigmoid, softmax
 from distilbert_core.pipelines.text_classification import label_scores
 from distilbert_core.pipelines.token_classification import _groups, _without_overlaps
-
-TOKENIZER = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
-WIDTH = {Head.NONE: 4, Head.MASKED_LM: 30522}  # of the outputs; of the other heads the number of labels
-
-
-class FakeInference(Inference):
-    """Says of each token something that depends on its id alone, of padding NaN; of a row, the sum of its tokens."""
-
-    backend = "fake"
-
-    def __init__(self, head: Head, **config):
-        self.head = head
-        self.fake_config = DistilBertConfig(**config)
-        self.shapes: list[tuple[int, ...]] = []
-
-    @property
-    def config(self) -> DistilBertConfig:
-        return self.fake_config
-
-    def __call__(self, *, tokens=None, **arrays):
-        ids, mask = arrays["input_ids"], arrays["attention_mask"]
-        self.shapes.append(ids.shape)
-        said = np.sin(ids[..., None] * np.arange(1, 1 + WIDTH.get(self.head, self.config.num_labels)))
-        rows = np.sum(said * mask[..., None], axis=-2)
-        each = np.where(mask[..., None] == 1, said, np.nan)
-        if tokens is not None:
-            each = each[tokens]
-        match self.head:
-            case Head.NONE:
-                return {"last_hidden_state": each}
-            case Head.MASKED_LM | Head.TOKEN_CLASSIFICATION:
-                return {"logits": each}
-            case Head.QUESTION_ANSWERING:
-                return {"start_logits": each[..., 0], "end_logits": each[..., 1]}
-            case Head.MULTIPLE_CHOICE:
-                return {"logits": rows[..., 0]}
-        return {"logits": rows}
-
-
-def make(task: str, options=None, **config):
-    cls = TASKS[task]
-    return cls(FakeInference(cls.head, **{**CONFIG.get(task, {}), **config}), TOKENIZER, **(options or {}))
-
 
 SENTENCES = [
     " ".join(["word", "naïve", "東京", "unaffable", "[MASK]"][: 1 + i % 5] * (1 + i * 7 % 11)) for i in range(40)
@@ -92,7 +49,6 @@ OPTIONS = {
     "question-answering": {"top_k": 3},
     "zero-shot-classification": {"candidate_labels": ["good", "very long", "東京"]},
 }
-CONFIG = {"zero-shot-classification": {"id2label": {0: "contradiction", 1: "neutral", 2: "entailment"}}}
 
 
 @pytest.mark.parametrize("task", TASKS)
