@@ -172,7 +172,8 @@ class Job:
         # Heads of other tasks may have the same parameters.
         new_head = self.new_head or bool(config.architectures and kind.head.architecture not in config.architectures)
         trainer = load(self.backend, kind.head, model, recipe, rates, new_head=new_head, **of_head, **self.where)
-        run = Run(output, trainer, task, features, self.eval_data and self.eval_data.rows, eval_features)
+        eval_rows = None if self.eval_data is None else self.eval_data.rows
+        run = Run(output, trainer, task, features, eval_rows, eval_features)
         if self.resume:
             run.load_state()
         elif trainer.rank == 0:

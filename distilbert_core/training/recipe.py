@@ -92,7 +92,8 @@ Class = TypeVar("Class", bound=type)
 
 def name_unknown_numbers(kind: Class) -> Class:
     """Make a recipe, a dataclass, say of an unknown number which one may be meant; a decorator."""
-    make, known = kind.__init__, [field.name for field in fields(kind)]
+    make: Callable[..., None] = kind.__init__  # type: ignore[misc]
+    known = [field.name for field in fields(kind)]
 
     @wraps(make)
     def __init__(self: Any, *args: Any, **numbers: Any) -> None:  # noqa: N807, what it replaces

@@ -221,6 +221,14 @@ READ = [  # task, file name, content, names of columns, rows, names of labels
         [{"text": "a", "labels": [True, False]}, {"text": "b", "labels": [False, True]}],
         ["0", "1"],
     ),
+    (
+        "multi-label",
+        "a.jsonl",
+        '{"text": "a", "labels": [1.0, 0.0]}\n{"text": "b", "labels": [0.0, 1.0]}\n',
+        None,
+        [{"text": "a", "labels": [True, False]}, {"text": "b", "labels": [False, True]}],
+        ["0", "1"],
+    ),
     (  # numbers of labels: of vectors all would be as long
         "multi-label",
         "a.jsonl",
