@@ -156,7 +156,7 @@ def pipeline(
     framework = _framework(framework)
     if cls is not None:
         options = cls.present_options(options)  # what is unknown is said before anything is read
-    source = default_model(cls.task) if model is None and cls is not None else model
+    source = default_model(cls.task if cls else "") if model is None else model
     if not isinstance(config, DistilBertConfig):
         config = DistilBertConfig.from_pretrained(source if config is None else config, **where)
     cls = cls or _class_for(*_heads(config))
