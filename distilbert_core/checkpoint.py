@@ -216,7 +216,7 @@ def _weight_files(source: str | Path, selection: Selection, where: Mapping[str, 
     """
     if Path(source).is_file():
         return {Path(source): None} if Path(source).suffix == ".safetensors" else {}
-    if not selection.is_plain:
+    if not selection.is_plain or Path(f"{source}.index").is_file():  # TensorFlow's, of which this is no file's name
         return {}
     single = find_file(source, selection.file(WEIGHTS_FILE), **where)
     if single is not None:

@@ -258,7 +258,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ),
     *(
         ({"activation": value}, f"^activation must be one of gelu, .*, got {value!r}".replace("[", r"\["))
-        for value in ("tanh", "GELU", "", None, ["gelu"], 1)
+        for value in ("prelu", "GELU", "", None, ["gelu"], 1)
     ),
     *(
         (
