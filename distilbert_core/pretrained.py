@@ -494,7 +494,12 @@ class PretrainedModel(PushToHub):
         """Return a caller's array, of this framework or NumPy's, as NumPy has it."""
         return np.asarray(value)
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None) -> Any:
+    def resize_token_embeddings(
+        self,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = False,
+    ) -> Any:
         """Give the vocabulary another size, and return the word embeddings; the projector of a masked-LM head follows.
 
         Rows that stay keep their values. New rows are drawn as at initialisation, new biases are zero. Make a new
@@ -503,11 +508,18 @@ class PretrainedModel(PushToHub):
         Args:
             new_num_tokens: Size of the new vocabulary; the present one if left out.
             pad_to_multiple_of: Round the size up to a multiple of this.
+            mean_resizing: Must be False; the default of Transformers, True, draws new rows around the mean of the old.
 
         Raises:
             ConfigError: The size is not a positive number, or cuts off the padding token.
-            InputError: This is the base of a masked-LM model, whose projector must follow: resize that model.
+            InputError: This is the base of a masked-LM model, whose projector must follow: resize that model; or
+                `mean_resizing` is asked for.
         """
+        if mean_resizing:
+            raise InputError(
+                f"mean_resizing must be False, got {mean_resizing!r}. New rows are drawn as at initialisation; write "
+                "others into get_input_embeddings() afterwards."
+            )
         if self._inside is Head.MASKED_LM:
             raise InputError(
                 f"The base of a {self._inside.architecture} has a projector above it that must have the same "

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NoReturn, Self
 import torch
 from torch import Tensor, nn
 
+from distilbert_core.compatibility import renames
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 
@@ -115,6 +116,7 @@ class TransformersMembers:
         """Return the projector to the vocabulary; None where there is none."""
         return None
 
+    @renames(new_embeddings="embeddings")
     def set_output_embeddings(self, embeddings: nn.Module) -> None:
         """Use another projector to the vocabulary.
 

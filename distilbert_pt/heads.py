@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from distilbert_core.compatibility import renames
 from distilbert_core.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.inputs import choice_count, choose, refuse_weights
@@ -163,6 +164,7 @@ class DistilBertForMaskedLM(_ModelWithHead):
         """Return the projector to the vocabulary."""
         return self.vocab_projector
 
+    @renames(new_embeddings="embeddings")
     def set_output_embeddings(self, embeddings: nn.Module) -> None:
         """Use another projector to the vocabulary; its weight becomes the word embeddings where the two are tied.
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from distilbert_core.compatibility import renames
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.inputs import choose
@@ -132,6 +133,7 @@ class DistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nn.Module)
         """Dtype of the parameters."""
         return next(self.parameters()).dtype
 
+    @renames(value="embeddings", new_embeddings="embeddings")
     def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
         """Use other word embeddings, of the vocabulary's size.
 
