@@ -68,7 +68,7 @@ def renames(**names: str) -> Callable[[Callable[..., Result]], Callable[..., Res
     """Return a decorator by which a function also takes arguments under the names that Transformers gives them.
 
     Args:
-        **names: The name here of each name there.
+        **names: The name here of each name there. None under a name there is the same as no argument.
 
     Example:
         >>> from distilbert_core.compatibility import renames
@@ -84,7 +84,7 @@ def renames(**names: str) -> Callable[[Callable[..., Result]], Callable[..., Res
         def renamed(*args: Any, **kwargs: Any) -> Result:
             for theirs in names.keys() & kwargs.keys():
                 value, ours = kwargs.pop(theirs), names[theirs]
-                if kwargs.setdefault(ours, value) is not value:
+                if value is not None and kwargs.setdefault(ours, value) is not value:
                     raise TypeError(f"{theirs} and {ours} are one argument: give one of them.")
             return function(*args, **kwargs)
 

@@ -266,7 +266,7 @@ class PretrainedModel(PushToHub):
     @renames(pretrained_model_name_or_path="source", use_auth_token="token")
     def from_pretrained(
         cls,
-        source: str | Path | None,
+        source: str | Path | None = None,
         *,
         config: Any = None,
         dtype: Any = None,
