@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import peft
 import pytest
+import torch
 import transformers
 from oracle.pipeline_cases import CASES, CHECKPOINTS, NAMES, STORY, TEXTS, answers, largest_difference
 from pipelines import VOCAB, load, write_checkpoint
 
-from distilbert_core import BACKENDS, DEFAULT_MODEL
+from distilbert_core import BACKENDS, DEFAULT_MODEL, Head, InputError, backend_class
 from distilbert_core.hub import EMBEDDED_MODELS
+from distilbert_core.inference import unwrapped
 from distilbert_core.pipelines import pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Transformers' own
@@ -46,3 +49,37 @@ def test_embedded_model(framework):
         assert largest_difference(ours(texts, **options), theirs(texts, truncation=True, **options)) <= TOLERANCE
         # One bare text: Transformers puts its answer into a list.
         assert largest_difference(ours(texts[0], **options), theirs(texts[0], **options)) <= TOLERANCE
+
+
+def classifier(root):
+    return backend_class("pt", Head.SEQUENCE_CLASSIFICATION).from_pretrained(write_checkpoint("moods", root))
+
+
+def test_model_with_an_adapter(root):
+    """The adapter's numbers are in the answers."""
+    lora = peft.LoraConfig(target_modules=["q_lin", "v_lin"], task_type="SEQ_CLS", init_lora_weights=False)
+    model = peft.get_peft_model(classifier(root), lora).eval()
+    classify = pipeline("text-classification", model=model, tokenizer=root / "moods", function_to_apply="none")
+    for text, answer in zip(TEXTS, classify(TEXTS, top_k=None), strict=True):
+        with torch.no_grad():
+            logits = model(**classify.tokenizer(text, return_tensors="pt")).logits[0]
+        expected = {classify.config.id2label[i]: float(logit) for i, logit in enumerate(logits)}
+        assert (
+            max(abs(expected[row["label"]] - row["score"]) for row in answer) <= TOLERANCE
+        )  # measured: 9.5e-7; without the adapter 0.54
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, torch.nn.DataParallel], ids=["compiled", "parallel"])
+def test_wrapped_model(root, wrap):
+    model = classifier(root)
+    assert unwrapped(wrap(model)) is model
+    tokenizer = root / "moods"
+    assert pipeline(model=wrap(model), tokenizer=tokenizer)(TEXTS) == pipeline(model=model, tokenizer=tokenizer)(TEXTS)
+
+
+def test_prompt_that_is_not_in_the_layers():
+    wrapper = torch.nn.Module()
+    wrapper.get_base_model = lambda: None
+    wrapper.active_peft_config = peft.PromptTuningConfig(num_virtual_tokens=3)
+    with pytest.raises(InputError, match="A prompt that peft has learned is not in the model's layers"):
+        pipeline("ner", model=wrapper)
