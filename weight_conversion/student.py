@@ -202,7 +202,7 @@ def corpus_vocabulary(tokenizer: BaseTokenizer, texts: Iterable[str], size: int 
     counts: Counter[int] = Counter()
     source = iter(texts)
     while batch := list(islice(source, TEXTS_AT_ONCE)):
-        for ids in tokenizer(batch)["input_ids"]:
+        for ids in tokenizer(batch, verbose=False)["input_ids"]:
             counts.update(ids)
     occurring = sorted(counts.keys() - always, key=lambda index: (-counts[index], index))
     room = None if size is None else size - len(always)

@@ -263,7 +263,7 @@ def tokenize(texts, file, column, slow, model, as_json, output):
 
 
 def _tokens(tokenizer: Any, text: str) -> list[dict[str, Any]]:
-    encoding = tokenizer(text, return_offsets_mapping=True)
+    encoding = tokenizer(text, return_offsets_mapping=True, verbose=False)
     tokens = tokenizer.convert_ids_to_tokens(encoding["input_ids"])
     return [
         {"token": token, "id": index, "start": start, "end": end}

@@ -126,7 +126,8 @@ class PackedMaskedLM(MaskedLM):
         room = self.max_length - 2  # [CLS] and [SEP]
         for start in range(0, len(rows), LINES_AT_ONCE):
             texts = [row["text"] for row in rows[start : start + LINES_AT_ONCE]]
-            for number, ids in enumerate(self.tokenizer(texts, add_special_tokens=False)["input_ids"], start):
+            tokens = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+            for number, ids in enumerate(tokens, start):
                 for first in range(0, len(ids), room):
                     yield Piece(rows[number]["document"], number, ids[first : first + room])
 

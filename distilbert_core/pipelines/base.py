@@ -398,7 +398,7 @@ class Pipeline:
         """Return the token windows of each input, whose texts are given."""
         flat = [text for group in texts for text in group]
         owners = [owner for owner, group in enumerate(texts) for _ in group]
-        encoding = self.tokenizer(flat, **self.tokenizer_options(options))
+        encoding = self.tokenizer(flat, verbose=False, **self.tokenizer_options(options))
         windows: list[list[Encoding]] = [[] for _ in texts]
         sources = encoding.get("overflow_to_sample_mapping", range(len(flat)))
         for source, window in zip(sources, encoding.encodings, strict=True):

@@ -181,7 +181,7 @@ class QuestionAnsweringPipeline(Pipeline):
         except InputError:
             questions = [pair[not self._question_first] for (pair,) in texts]
             longest, stride = options["max_seq_len"], options["doc_stride"]
-            for question, tokens in zip(questions, self.tokenizer(questions)["input_ids"], strict=True):
+            for question, tokens in zip(questions, self.tokenizer(questions, verbose=False)["input_ids"], strict=True):
                 room = longest - len(tokens) - 1  # one more [SEP]
                 if room <= stride:
                     raise InputError(

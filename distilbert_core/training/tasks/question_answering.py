@@ -114,12 +114,12 @@ class QuestionAnswering(Task):
 
     def _check_room(self, rows: Sequence[Row]) -> None:
         """Raise InputError if a question leaves no room for the windows of its context."""
-        questions = self.tokenizer([row["question"] for row in rows])["input_ids"]
+        questions = self.tokenizer([row["question"] for row in rows], verbose=False)["input_ids"]
         for number, (row, question) in enumerate(zip(rows, questions, strict=True), 1):
             room = self.max_length - len(question) - 1  # one more [SEP]
             if room > self._stride:
                 continue
-            if len(self.tokenizer([row["context"]], add_special_tokens=False)["input_ids"][0]) > room:
+            if len(self.tokenizer([row["context"]], add_special_tokens=False, verbose=False)["input_ids"][0]) > room:
                 raise InputError(
                     f"record {number}: question leaves room for {max(room, 0)} tokens of its context in windows of "
                     f"max_length={self.max_length}, which must be more than doc_stride={self._stride}; shorten it, or "
