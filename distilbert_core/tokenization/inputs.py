@@ -27,8 +27,8 @@ def as_batch(text: Any, pair: Any, split: bool) -> tuple[list[Any], bool]:
         text, pair = [text], None if pair is None else [pair]
     if not isinstance(text, Sequence) or isinstance(text, str):
         raise InputError(
-            f"text must be a text, a pair or a list of them, got {type(text).__name__}; a column of a table, and an "
-            "array or tensor of texts are lists, too."
+            f"text must be a text, a pair or a list of them, got {type(text).__name__}; columns of tables, arrays, and "
+            "tensors that have values (outside of tf.function) are lists, too."
         )
     if pair is not None:
         if not isinstance(pair, Sequence) or isinstance(pair, str) or len(text) != len(pair):

@@ -52,6 +52,7 @@ class WordPieceTokenizer:
         self.unk_token, self.prefix, self.normalizer, self.words = unk_token, prefix, normalizer, words
         self.never_split, self.longest_word = tuple(never_split), longest_word
         self.added_tokens: dict[int, AddedToken] = {}
+        self.special: dict[str, None] = {}  # tokens that were added as special ones, though not always the last time
         self.frame: tuple[str, str] = ("", "")  # [CLS] and [SEP]
         self.truncation: Truncation | None = None
         self.encode_special_tokens = False  # split special tokens like any text
@@ -79,9 +80,12 @@ class WordPieceTokenizer:
                 in_text[content] = (index, token)
         self._added = {  # by `encode_special_tokens`: those found in a text, and those found when it is normalised
             False: (_AddedTokens(in_text), _AddedTokens(in_normalized_text)),
-            True: (_AddedTokens(_not_special(in_text)), _AddedTokens(_not_special(in_normalized_text))),
+            True: (_AddedTokens(self._not_special(in_text)), _AddedTokens(self._not_special(in_normalized_text))),
         }
         self._pieces = lru_cache(REMEMBERED_WORDS)(self._split_word)
+
+    def _not_special(self, tokens: Mapping[str, tuple[Any, AddedToken | None]]) -> dict[str, Any]:
+        return {text: entry for text, entry in tokens.items() if not (entry[1] and entry[1].content in self.special)}
 
     # -- vocabulary ---------------------------------------------------------------------------------------------
 
@@ -111,6 +115,7 @@ class WordPieceTokenizer:
         for token in (token for token in tokens if token.content):
             index = self._ids.setdefault(token.content, following)
             self.added_tokens[index] = token
+            self.special |= {token.content: None} if token.special else {}
             following += index == following
         self._prepare()
 
@@ -228,10 +233,6 @@ class WordPieceTokenizer:
                 pieces.clear()
                 break
         return pieces or [(self._ids[self.unk_token], self.unk_token, 0, len(word))]
-
-
-def _not_special(tokens: Mapping[str, tuple[Any, AddedToken | None]]) -> dict[str, Any]:
-    return {content: (index, token) for content, (index, token) in tokens.items() if token is None or not token.special}
 
 
 class _AddedTokens:

@@ -182,7 +182,7 @@ def test_texts_of_every_kind(tokenizer: BaseTokenizer, kind: str) -> None:
         (np.array([1.5]), None, r"^text\[0\] must be a text or a pair of them, got 1\.5\.$"),
         (Series(["a", float("nan")]), None, r"^text\[1\] must be a text or a pair of them, got nan\.$"),
         (array.array("i", [1]), None, r"^text\[0\] must be a text or a pair of them, got 1\.$"),
-        ((text for text in "ab"), None, "^text must be a text, a pair or a list of them, got generator; a column of a"),
+        ((text for text in "ab"), None, "^text must be a text, a pair or a list of them, got generator; columns of tables, arrays"),
         ("a", b"b", r"^text_pair must be a text, got bytes; decode them: text_pair\.decode\('utf-8'\)\.$"),
         (["a"], Series(["b", "c"]), "^text_pair must be like text: one text for one, or as many"),
     ],

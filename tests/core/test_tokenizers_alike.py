@@ -122,18 +122,21 @@ calls = st.fixed_dictionaries(
         "padding": st.sampled_from([False, True, "max_length"]),
         "truncation": st.sampled_from([False, True, "only_first", "only_second"]),
         "max_length": st.integers(2, 30),
-        "stride": st.sampled_from([0, 0, 0, 1, 3]),
+        "stride": st.sampled_from([0, 0, 0, 1, 3, 9]),
         "return_overflowing_tokens": st.booleans(),
         "pad_to_multiple_of": st.none() | st.integers(1, 5),
         "add_special_tokens": st.booleans(),
         "padding_side": st.none() | sides,
+        "split_special_tokens": st.booleans(),
+        "return_token_type_ids": st.booleans(),
     }
 )
 DETAILS = {"return_offsets_mapping": True, "return_special_tokens_mask": True, "return_length": True}
 
 
 def all_of(encoding: BatchEncoding) -> tuple[dict, list]:
-    return dict(encoding), [(one.tokens, one.word_ids, one.sequence_ids) for one in encoding.encodings]
+    each = [(one.tokens, one.word_ids, one.sequence_ids, one.type_ids, one.n_sequences) for one in encoding.encodings]
+    return dict(encoding), each
 
 
 def outcome(action: Callable[[], Any]) -> Any:
