@@ -144,7 +144,7 @@ class BaseTokenizer(Preparation):
         self.padding_side = one_of("padding_side", padding_side, SIDES)
         self.truncation_side = one_of("truncation_side", truncation_side, SIDES)
         self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
-        self.model_input_names = tuple(one_of("model_input_names", name, COLUMNS) for name in model_input_names)
+        self.model_input_names = [one_of("model_input_names", name, COLUMNS) for name in model_input_names]
         self.split_special_tokens = split_special_tokens
         self.name_or_path, self.verbose = str(name_or_path), verbose
         self.deprecation_warnings: dict[str, bool] = {}  # what was said once
