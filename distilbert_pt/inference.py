@@ -40,10 +40,8 @@ class BackendInference(PackedInference):
     @classmethod
     def accelerators(cls) -> list[torch.device]:
         """Return the devices of PyTorch other than the CPU."""
-        if not torch.accelerator.is_available():
-            return []
-        kind = torch.accelerator.current_accelerator()
-        return [torch.device(kind.type, index) for index in range(torch.accelerator.device_count())]
+        kind = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return [] if kind is None else [torch.device(kind.type, i) for i in range(torch.accelerator.device_count())]
 
     def pack(self, mask: np.ndarray) -> Packing:
         """Return all real tokens in one row; see `PackedInference.pack`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from distilbert_core.backends import RUNNABLE, default_backend
 from distilbert_core.config import DistilBertConfig
@@ -156,9 +156,10 @@ def pipeline(
     framework = _framework(framework)
     if cls is not None:
         options = cls.present_options(options)  # what is unknown is said before anything is read
-    source = default_model(cls.task if cls else "") if model is None else model
+    source: Any = default_model(cls.task if cls else "") if model is None else model
     if not isinstance(config, DistilBertConfig):
-        config = DistilBertConfig.from_pretrained(source if config is None else config, **where)
+        place: Any = source if config is None else config
+        config = cast(DistilBertConfig, DistilBertConfig.from_pretrained(place, **where))
     cls = cls or _class_for(*_heads(config))
     _check_head(cls.task, cls.head, source, config)
     tokenizer = find_tokenizer(tokenizer, source, use_fast, **where)

@@ -220,7 +220,7 @@ def _tokens(text: str, starts: Sequence[int] | None, window: Encoding, unknown: 
     for index, (word, (start, end), number, special) in enumerate(rows):
         if special:
             continue
-        if starts is not None:
+        if starts is not None and number is not None:
             start, end = start + starts[number], end + starts[number]
         # A token that continues a word has a '##' more than its text has; an unknown one has nothing in common with it.
         continues = word != unknown and len(word) != end - start

@@ -59,7 +59,9 @@ class ZeroShotClassificationPipeline(Pipeline):
         labels = self.config.label2id.items()
         return next((index for label, index in labels if label.lower().startswith("entail")), -1)
 
-    def __call__(self, sequences: Any, candidate_labels: Labels | None = None, **options: Any) -> Any:
+    def __call__(  # type: ignore[override]  # named as in Transformers
+        self, sequences: Any, candidate_labels: Labels | None = None, **options: Any
+    ) -> Any:
         """Return the labels of one input, of a list of them, or lazily of any other iterable.
 
         Args:
