@@ -524,7 +524,7 @@ def test_special_tokens(small: Make) -> None:
     assert tokenizer.special_tokens_map == {f"{name}_token": token for name, token in tokens.items()}
     assert tokenizer.all_special_tokens == list(tokens.values())
     assert tokenizer.all_special_ids == [UNK, SEP, PAD, CLS, MASK]
-    assert tokenizer.model_input_names == ("input_ids", "attention_mask")
+    assert tokenizer.model_input_names == ["input_ids", "attention_mask"]
 
 
 def test_no_known_length(tokenizer_class: type[BaseTokenizer], small: Make) -> None:
