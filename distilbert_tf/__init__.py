@@ -32,6 +32,7 @@ from distilbert_core.collators import (
 )
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.outputs import OUTPUT_TYPES
+from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_tf.callbacks import KerasMetricCallback, PushToHubCallback
 from distilbert_tf.compatibility import ALIASES
 from distilbert_tf.heads import (
@@ -48,8 +49,8 @@ from distilbert_tf.pretrained import TFDistilBertPreTrainedModel, to_tensor
 TFDistilBertMainLayer = TFDistilBertModel
 globals().update(ALIASES)  # TFBaseModelOutput and the like
 
-for _output in OUTPUT_TYPES:
-    optree.register_pytree_node_class(_output, namespace="keras")
+for _type in (*OUTPUT_TYPES, BatchEncoding):
+    optree.register_pytree_node_class(_type, namespace="keras")
 # Keras' old .h5 files name classes without the package that they are registered under; and Keras does not register its
 # own indexing, which functional models on our base model use: `body(ids).last_hidden_state[:, 0]`.
 for _class in (

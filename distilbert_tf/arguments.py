@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from distilbert_core.inputs import IGNORE_INDEX
@@ -25,7 +26,7 @@ def depth(value: Any) -> int | None:
         if not value:
             return levels
         value = value[0]
-    return levels if isinstance(value, int | float) else None
+    return levels if isinstance(value, int | float | np.number | np.bool_) else None
 
 
 def as_tensor(name: str, value: Any) -> Any:
@@ -35,6 +36,24 @@ def as_tensor(name: str, value: Any) -> Any:
         InputError: The rows of the list have different lengths: the texts must be padded.
     """
     return as_array(value, name) if isinstance(value, list | tuple) and depth(value) is not None else value
+
+
+def as_inputs(x: Any, pad_token_id: int | None, axes: int) -> Any:
+    """Return inputs as Keras wants to have them: a dict of arrays and tensors where they are a dict or hold lists.
+
+    Args:
+        x: Inputs by name, such as what a tokenizer returns, a list of those in order, or ids alone.
+        pad_token_id: See `dense`.
+        axes: Number of axes of ids.
+
+    Raises:
+        InputError: The rows of a list have different lengths.
+    """
+    if isinstance(x, tf.RaggedTensor) or depth(x) == axes:
+        x = {"input_ids": x}
+    elif isinstance(x, list | tuple) and any(isinstance(value, list | tf.RaggedTensor) for value in x):
+        x = dict(zip(("input_ids", "attention_mask"), x, strict=True))
+    return dense(x, pad_token_id) if isinstance(x, Mapping) else x
 
 
 def dense(arguments: Mapping[str, Any], pad_token_id: int | None) -> dict[str, Any]:

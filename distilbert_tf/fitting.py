@@ -15,7 +15,7 @@ from distilbert_core.compatibility import accept
 from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_interval
 from distilbert_core.parameters import Head
-from distilbert_tf.arguments import as_tensor, dense, depth
+from distilbert_tf.arguments import as_inputs, as_tensor
 from distilbert_tf.attention import blocks_at_any_length
 from distilbert_tf.compatibility import KERAS_2
 from distilbert_tf.losses import check_labels, labels_mean
@@ -48,12 +48,8 @@ def labels_apart(takes: Takes, x: Any, y: Any = None, weights: Any = None) -> tu
     Raises:
         InputError: Labels or weights are given twice, or have other names, or rows of a list have different lengths.
     """
-    if isinstance(x, tf.RaggedTensor) or depth(x) == takes.axes:
-        x = {"input_ids": x}
-    elif isinstance(x, list | tuple) and any(isinstance(value, list | tf.RaggedTensor) for value in x):
-        x = dict(zip(("input_ids", "attention_mask"), x, strict=True))
+    x = as_inputs(x, takes.pad_token_id, takes.axes)
     if isinstance(x, Mapping):
-        x = dense(x, takes.pad_token_id)  # a dict: Keras takes any other mapping for one array
         for argument, value, among in (("y", y, takes.labels), (WEIGHT, weights, (WEIGHT,))):
             if value is not None and not x.keys().isdisjoint(among):
                 raise InputError(f"{' and '.join(among)} must be among the inputs or given as {argument}, not both.")
@@ -203,6 +199,8 @@ class FittedModel(TFDistilBertPreTrainedModel):
                 if isinstance(given[name], list | tuple) and len(given[name]) == len(self.logit_names):
                     given[name] = dict(zip(self.logit_names, given[name], strict=True))
         super().compile(*bound.args[1:], **bound.kwargs)
+
+    compile.__signature__ = _COMPILE  # type: ignore[attr-defined]
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile a model that was loaded, as it was when it was saved."""

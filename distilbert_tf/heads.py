@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, D model size, V vocabulary, L labels, C choices.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -37,7 +38,7 @@ class _ModelWithHead(FittedModel):
 
     def __init__(self, config: DistilBertConfig, dtype: Any = None, name: str | None = None):
         make = Numerics.of(config, dtype)
-        super().__init__(config, make, name)
+        super().__init__(config, make.policy, name)
         self.distilbert = TFDistilBertModel(config, dtype=make.policy, name="distilbert")
         self._adopt(self.distilbert)
         self.make_head(config, make)
@@ -187,6 +188,11 @@ class TFDistilBertForMaskedLM(_ModelWithHead):
         self.vocab_transform = make.dense("vocab_transform", config.dim, config.dim)
         self.vocab_layer_norm = make.layer_norm("vocab_layer_norm", config.dim)
         self.vocab_projector = VocabProjector(config, make)
+
+    @property
+    def act(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The activation, as Transformers calls it."""
+        return self.activation
 
     def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
         """[B, T, D] -> [B, T, V]."""

@@ -236,7 +236,7 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
 
     def __init__(self, config: DistilBertConfig, dtype: Any = None, name: str | None = None):
         make = Numerics.of(config, dtype)
-        super().__init__(config, make, name)
+        super().__init__(config, make.policy, name)
         with keras.name_scope(self.name):
             self.embeddings = Embeddings(config, make)
             self.transformer = Transformer(config, make)
@@ -321,6 +321,11 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
             attentions=attentions if output_attentions else None,
         )
         return output if choose(return_dict, config.return_dict) else output.to_tuple()
+
+    @property
+    def distilbert(self) -> TFDistilBertModel:
+        """The body, as models with a head have it: this model."""
+        return self
 
     def packed_outputs(
         self,

@@ -104,10 +104,16 @@ class AdamWeightDecay(keras.optimizers.AdamW):
         self._included = list(include_in_weight_decay or ())
         self._excluded = list(exclude_from_weight_decay or ())
 
-    def _use_weight_decay(self, variable: Any) -> bool:
-        included = any(part in variable.path for part in self._included)
-        excluded = any(part in variable.path for part in self._excluded)
-        return included or (not excluded and super()._use_weight_decay(variable))
+    def build(self, variables: Any) -> None:
+        """Make the optimizer's variables for those that it trains."""
+
+        def has(parts: list[str], variable: Any) -> bool:
+            return any(part in variable.path for part in parts)
+
+        if not self.built:
+            excluded = [v for v in variables if has(self._excluded, v) and not has(self._included, v)]
+            self.exclude_from_weight_decay(var_list=excluded)
+        super().build(variables)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""

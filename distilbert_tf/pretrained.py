@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,12 +15,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from distilbert_core.compatibility import accept
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.parameters import Head, Kind, Parameter
+from distilbert_core.parameters import BODY, Head, Kind, Parameter
 from distilbert_core.pretrained import PretrainedModel
-from distilbert_tf.arguments import dense, depth
-from distilbert_tf.compatibility import TransformersMembers
+from distilbert_tf.arguments import as_inputs, as_tensor, dense, depth
+from distilbert_tf.compatibility import KERAS_2, TransformersMembers
 from distilbert_tf.layers import Numerics, blank_variables
 from weight_conversion import LAYOUTS
 
@@ -86,6 +88,23 @@ def walk(part: Any, path: str = "", seen: set[int] | None = None) -> Iterator[tu
         yield from walk(value, f"{path}.{name}" if path else name, seen)
 
 
+def _of_tensors(name: str) -> Callable[..., Any]:
+    """Return one of Keras' methods, which then takes lists and ragged tensors too."""
+    method = getattr(keras.Model, name)
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def of_tensors(self: TFDistilBertPreTrainedModel, *args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(self, *args, **accept(kwargs, KERAS_2))
+        x, y = given.arguments.get("x"), given.arguments.get("y")
+        given.arguments["x"] = as_inputs(x, self.config.pad_token_id, self._depth)
+        if y is not None:
+            given.arguments["y"] = as_tensor("y", y)
+        return method(*given.args, **given.kwargs)
+
+    return of_tensors
+
+
 class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Model):
     """Base of the six models; attribute paths are the canonical names, with Keras' own leaf names."""
 
@@ -94,9 +113,9 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
     _adapter_advice = "Low-rank updates of enable_lora are added to their kernels."
     _more_dtypes = frozenset({"mixed_float16", "mixed_bfloat16"})
 
-    def __init__(self, config: DistilBertConfig, make: Numerics, name: str | None):
+    def __init__(self, config: DistilBertConfig, dtype: Any = None, name: str | None = None):
         # No autocast here: labels that are numbers stay as they are. Each layer casts what it is given.
-        keras.Model.__init__(self, name=name, dtype=make.policy, autocast=False)
+        keras.Model.__init__(self, name=name, dtype=Numerics.of(config, dtype).policy, autocast=False)
         config.validate()
         self.config = copy.deepcopy(config)
         # What Keras' summary and `tf.lite.TFLiteConverter.from_keras_model` take for the inputs.
@@ -107,6 +126,13 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
 
     def get_build_config(self) -> None:
         """Return nothing: the layers are built when they are made."""
+
+    fit = _of_tensors("fit")
+    evaluate = _of_tensors("evaluate")
+    predict = _of_tensors("predict")
+    train_on_batch = _of_tensors("train_on_batch")
+    test_on_batch = _of_tensors("test_on_batch")
+    predict_on_batch = _of_tensors("predict_on_batch")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model with its arguments, a dict of them, or a list of them in order.
@@ -177,8 +203,18 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
         super().export(filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs)
 
     def __dir__(self) -> list[str]:
-        # Keras saves and loads what it finds in the attributes; the body's `base_model` is itself, which has no end.
-        return [name for name in super().__dir__() if name != "base_model"]
+        # Keras saves and loads what it finds in the attributes; the body of a body is itself, which has no end.
+        bodies = {"base_model", BODY} if self.head is Head.NONE else {"base_model"}
+        return [name for name in super().__dir__() if name not in bodies]
+
+    def load_weights(self, filepath: Any, **kwargs: Any) -> None:
+        """Load a .weights.h5 file, as `keras.Model.load_weights` does; the arguments are the same.
+
+        Layers of a class of your own that are built when they are first called are built first.
+        """
+        if self._is_derived() and not all(layer.built for layer in self._flatten_layers()):
+            self(self.dummy_inputs, training=False)  # Keras would leave them as they are
+        super().load_weights(filepath, **kwargs)
 
     def save_pretrained(self, *args: Any, saved_model: bool = False, version: int = 1, **kwargs: Any) -> None:
         """Write config.json and model.safetensors, as the Hub has them and every backend reads them.
