@@ -164,7 +164,8 @@ def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialec
             yield from [("",) * len(columns)] * empty
         empty = 0
         if len(row) != len(header):
-            raise InputError(f"{name} line {number} must have {len(header)} columns, got {len(row)}.")
+            hint = "" if "delimiter" in dialect else " A text with a comma in it must be quoted."
+            raise InputError(f"{name} line {number} must have {len(header)} columns, got {len(row)}.{hint}")
         yield tuple(row[index] for index in indices)
 
 

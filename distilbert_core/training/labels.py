@@ -94,7 +94,7 @@ def label_id(config: DistilBertConfig, name: str) -> int:
         labels = ", ".join(label_names(config))
         raise InputError(
             f"Label {name!r} is none of the model's {config.num_labels} labels: {reprlib.repr(labels)}. Correct the "
-            "file, or train a new head for its labels."
+            "rows, or train a new head for their labels."
         )
     return number
 

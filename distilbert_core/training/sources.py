@@ -160,14 +160,20 @@ def open_source(argument: str, given: Any) -> Source:
     if isinstance(given, Source):
         return given
     if isinstance(given, str | os.PathLike):
-        return FileSource(given)
+        source = FileSource(given)
+        if not source.path.suffix and not source.path.exists():
+            raise InputError(
+                f"{argument}: {source.name} cannot be read: No such file. Give a data set of the Hub as rows: a split "
+                "of what datasets.load_dataset returns."
+            )
+        return source
     if isinstance(given, Mapping):
         _check_mapping(argument, given)
         return TableSource(argument, given, list(given))
     columns = _columns(given)
     if columns is not None:
         return TableSource(argument, given, columns)
-    if isinstance(given, Iterable) and not isinstance(given, bytes):
+    if not isinstance(given, bytes) and (isinstance(given, Iterable) or hasattr(given, "__getitem__")):
         return RowSource(argument, given)
     raise InputError(
         f"{argument} must be the path of a file, or rows: a list of dicts, a dict of columns, a DataFrame or a "

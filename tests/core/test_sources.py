@@ -27,6 +27,13 @@ class ListOf:
     feature = ClassLabel()
 
 
+class Examples:
+    """Rows as a data set of PyTorch has them."""
+
+    def __getitem__(self, number):
+        return {name: column[number] for name, column in COLUMNS.items()}
+
+
 class Scalar:
     """A value of an Arrow table."""
 
@@ -65,6 +72,7 @@ FORMS = {
     "rows": lambda: list(streamed()),
     "a tuple of rows": lambda: tuple(streamed()),
     "an iterator": streamed,
+    "a data set of PyTorch": Examples,
     "columns": lambda: COLUMNS,
     "iterable columns": lambda: {name: iter(column) for name, column in COLUMNS.items()},
     "a DataFrame": Table,
@@ -144,6 +152,8 @@ def test_the_checksum_is_of_what_is_learned():
 
 BAD = [  # what is given, message
     (5, "train must be the path of a file, or rows: a list of dicts, .* got 5"),
+    (b"a", "train must be the path of a file, or rows: .* got b'a'"),
+    ("imdb", "train: imdb cannot be read: No such file. .* a split of what datasets.load_dataset returns"),
     (None, "train must be the path of a file, or rows: .* got None"),
     (["a", "b"], "train: record 1 must be a dict with the columns as keys, got 'a'"),
     ([{"text": "a", "label": 0}, ("b", 1)], r"train: record 2 must be a dict with the columns as keys, got \('b', 1\)"),

@@ -266,6 +266,20 @@ BAD_FILES = [  # task, file name, content, names of columns, message
         None,
         "a.jsonl line 2 has no column 'text_pair'; it has 'text', 'label'",
     ),
+    (
+        "sequence-classification",
+        "a.csv",
+        "text;label\nx;1\n",
+        None,
+        "its columns are 'text;label'. Columns are separated by commas in a .csv file, and by tabs in a .tsv file.",
+    ),
+    (
+        "sequence-classification",
+        "a.csv",
+        "text,label\nWell, yes,1\n",
+        None,
+        "a.csv line 2 must have 2 columns, got 3. A text with a comma in it must be quoted.",
+    ),
     ("sequence-classification", "a.tsv", "", None, "a.tsv is empty"),
     ("sequence-classification", "a.tsv", "text\tlabel\n", None, "a.tsv is empty"),
     ("sequence-classification", "a.csv", "text,label\nx,1\ny\n", None, "a.csv line 3 must have 2 columns, got 1"),
@@ -392,7 +406,7 @@ BAD_FILES = [  # task, file name, content, names of columns, message
         "a.csv",
         "tokens,labels\nAnn ran,O O\n",
         None,
-        "record 1: tokens must be a list that is not empty, got 'Ann ran'",
+        "record 1: tokens must be a list that is not empty, got 'Ann ran'. Of files, .conll and .jsonl have lists.",
     ),
     (
         "token-classification",
@@ -418,7 +432,7 @@ BAD_FILES = [  # task, file name, content, names of columns, message
         "a.json",
         json.dumps(SQUAD).replace('"answer_start": 7', '"answer_start": 6'),
         None,
-        "a.json: record 2: answers: 'Oslo' does not stand at 6 of the context",
+        "a.json: record 2: answers: 'Oslo' does not stand at 6 of the context. It stands at 7: answer_start counts",
     ),
     *(
         ("question-answering", "a.jsonl", json.dumps({**QUESTIONS[0], column: value}), None, f"record 1: {message}")

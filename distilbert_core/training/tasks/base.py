@@ -168,11 +168,11 @@ class Task:
             return
         name, column = missing[0]
         likely = next(iter(get_close_matches(column, present, n=1)), "NAME")
+        hint = f"Say which it is: columns={{{name!r}: {likely!r}}} (--column {name}={likely})."
+        if len(present) == 1 and set(present[0]) & set(",;\t|"):
+            hint = "Columns are separated by commas in a .csv file, and by tabs in a .tsv file."
         columns, lacking = (", ".join(map(repr, names)) for names in (present, [column for _, column in missing]))
-        raise InputError(
-            f"{source.name} has no column {lacking}; its columns are {columns}. Say which it is: "
-            f"columns={{{name!r}: {likely!r}}} (--column {name}={likely})."
-        )
+        raise InputError(f"{source.name} has no column {lacking}; its columns are {columns}. {hint}")
 
     @classmethod
     def class_names(cls, source: Source, columns: Mapping[str, str] | None) -> list[str] | None:

@@ -75,7 +75,11 @@ class QuestionAnswering(Task):
                 for text, start in zip(texts, starts, strict=True):
                     fits = isinstance(text, str) and text and isinstance(start, int) and start >= 0
                     if not fits or row["context"][start : start + len(text)] != text:
-                        raise InputError(f"answers: {reprlib.repr(text)} does not stand at {start!r} of the context.")
+                        found = row["context"].find(text) if isinstance(text, str) and text else -1
+                        hint = f" It stands at {found}: answer_start counts characters from 0." if found >= 0 else ""
+                        raise InputError(
+                            f"answers: {reprlib.repr(text)} does not stand at {start!r} of the context.{hint}"
+                        )
             case _:
                 raise InputError(
                     'answers must be {"text": [...], "answer_start": [...]} with as many of both, and none where the '

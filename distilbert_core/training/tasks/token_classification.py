@@ -64,7 +64,8 @@ class TokenClassification(Task):
         """Return the row with as many names of labels as words."""
         for column in cls.columns:
             if not isinstance(row[column], list) or not row[column]:
-                raise InputError(f"{column} must be a list that is not empty, got {reprlib.repr(row[column])}.")
+                hint = " Of files, .conll and .jsonl have lists." if isinstance(row[column], str) else ""
+                raise InputError(f"{column} must be a list that is not empty, got {reprlib.repr(row[column])}.{hint}")
         tokens = [text_of("tokens", token) for token in row["tokens"]]
         labels = [label_name("labels", label) for label in row["labels"]]
         if len(tokens) != len(labels):
