@@ -11,21 +11,8 @@ from tokenizers import AddedToken
 
 from distilbert_core.errors import InputError
 from distilbert_core.tokenization import files
+from distilbert_core.tokenization.decoding import Decoding
 from distilbert_core.tokenization.special_tokens import ADDITIONAL, TOKEN_NAMES
-from distilbert_core.tokenization.vocabulary import Vocabulary
-
-SPACES = (  # what decoding leaves -> what it becomes, one after the other
-    (" .", "."),
-    (" ?", "?"),
-    (" !", "!"),
-    (" ,", ","),
-    (" ' ", "'"),
-    (" n't", "n't"),
-    (" 'm", "'m"),
-    (" 's", "'s"),
-    (" 've", "'ve"),
-    (" 're", "'re"),
-)
 
 NOT_HERE = {  # method of Transformers' tokenizers -> why there is none here, and what to do
     "apply_chat_template": "DistilBERT is not a chat model: join the messages to one text, and tokenize it.",
@@ -66,7 +53,7 @@ def _normalizer(name: str) -> EngineOption:
     return EngineOption(lambda tokenizer: tokenizer.normalizer_options().get(name))
 
 
-class Accessors(Vocabulary):
+class Accessors(Decoding):
     """What scripts for Transformers 4.53 read of a tokenizer and call on it."""
 
     model_max_length: int
@@ -176,13 +163,6 @@ class Accessors(Vocabulary):
             )
 
     # -- texts --------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def clean_up_tokenization(out_string: str) -> str:
-        """Take spaces before punctuation and around apostrophes out of a text."""
-        for spaced, joined in SPACES:
-            out_string = out_string.replace(spaced, joined)
-        return out_string
 
     def prepare_for_tokenization(
         self, text: str, is_split_into_words: bool = False, **kwargs: Any

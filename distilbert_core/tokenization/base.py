@@ -13,7 +13,7 @@ import numpy as np
 from tokenizers import AddedToken
 
 from distilbert_core.checkpoint import replace_files
-from distilbert_core.compatibility import TOKENIZER_DECODING, TOKENIZER_LOADING, TOKENIZER_SAVING, accept_only, renames
+from distilbert_core.compatibility import TOKENIZER_LOADING, TOKENIZER_SAVING, accept_only, renames
 from distilbert_core.errors import CheckpointWarning, InputError
 from distilbert_core.tokenization import files
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
@@ -46,7 +46,7 @@ from distilbert_core.tokenization.special_tokens import (
     as_text,
     tokens_of,
 )
-from distilbert_core.tokenization.vocabulary import as_ids, as_texts, one_of
+from distilbert_core.tokenization.vocabulary import one_of
 
 Text = str | Sequence[str]  # a text, or with is_split_into_words its words
 
@@ -245,10 +245,6 @@ class BaseTokenizer(Preparation):
             content: The same, parsed.
             normalizer: The options.
         """
-        raise NotImplementedError
-
-    def _join(self, tokens: Sequence[str], clean_up: bool) -> str:
-        """Join pieces to words and words by spaces; cleaning up takes out those that `SPACES` finds in one token."""
         raise NotImplementedError
 
     def specification(self) -> files.Specification:
@@ -471,7 +467,7 @@ class BaseTokenizer(Preparation):
 
     # -- padding of what was tokenized before -------------------------------------------------------------------
 
-    def pad(  # type: ignore[override]
+    def pad(
         self,
         encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         padding: bool | str = True,
@@ -516,56 +512,6 @@ class BaseTokenizer(Preparation):
         if return_tensors is not None:
             return BatchEncoding(columns).convert_to_tensors(return_tensors)
         return BatchEncoding({name: values[0] for name, values in columns.items()} if single else columns)
-
-    # -- ids to text --------------------------------------------------------------------------------------------
-
-    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """Return the text of tokens: pieces joined to words, words by spaces, but for one before . , ? or !
-
-        Raises:
-            InputError: There is something else than texts among the tokens.
-        """
-        return self._join(as_texts("tokens", tokens), clean_up=True)
-
-    def decode(
-        self,
-        token_ids: Any,
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-        **kwargs: Any,
-    ) -> str:
-        """Return the text of an id, or of a list or array of ids [T]; ids that there are no tokens for are left out.
-
-        Args:
-            token_ids: The ids.
-            skip_special_tokens: Leave special tokens out.
-            clean_up_tokenization_spaces: Take spaces before punctuation and around apostrophes out; the tokenizer's
-                own setting if left out.
-            **kwargs: `spaces_between_special_tokens=True`, without effect.
-
-        Raises:
-            InputError: The ids have more axes (see `batch_decode`), are not integers, or one is negative.
-        """
-        accept_only(kwargs, TOKENIZER_DECODING, "decode")
-        ids = np.atleast_1d(as_ids("token_ids", token_ids))
-        if ids.ndim != 1:
-            raise InputError(f"token_ids must have shape [tokens], got {ids.shape}; batch_decode takes several texts.")
-        tokens = self.convert_ids_to_tokens(ids, skip_special_tokens=skip_special_tokens)
-        text = self._join([token for token in tokens if token is not None], clean_up=False)
-        clean_up = (
-            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
-        )
-        return self.clean_up_tokenization(text) if clean_up else text
-
-    def batch_decode(
-        self,
-        sequences: Iterable[Any],
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-        **kwargs: Any,
-    ) -> list[str]:
-        """Return the texts of several lists or an array of ids [B, T]; the arguments are those of `decode`."""
-        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces, **kwargs) for ids in sequences]
 
     # -- files --------------------------------------------------------------------------------------------------
 

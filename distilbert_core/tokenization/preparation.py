@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from distilbert_core.errors import InputError
@@ -26,10 +26,7 @@ class Preparation(Accessors):
 
     truncation_side: Literal["right", "left"]
     model_input_names: Sequence[str]
-
-    def pad(self, encoded_inputs: Any, padding: bool | str = True, **kwargs: Any) -> BatchEncoding:
-        """Fill encodings up to one length."""
-        raise NotImplementedError
+    pad: Callable[..., BatchEncoding]
 
     def _length(self, max_length: int | None) -> int:
         """Return to how many tokens texts are cut."""

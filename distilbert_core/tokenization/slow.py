@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.tokenization import files
-from distilbert_core.tokenization.accessors import SPACES
 from distilbert_core.tokenization.base import BaseTokenizer
+from distilbert_core.tokenization.decoding import SPACES
 
 if TYPE_CHECKING:
     from distilbert_core.tokenization.wordpiece import WordPieceTokenizer

@@ -90,3 +90,33 @@ def test_ids_of_tensors_are_decoded(framework: Framework, tokenizer: BaseTokeniz
     assert tokenizer.batch_decode(encoding["input_ids"], skip_special_tokens=True) == ["a film.", "fine"]
     with pytest.raises(InputError, match=r"^token_ids must be integers, got "):
         tokenizer.decode(framework.package.to_tensor(np.array([1.5])))
+
+
+def test_texts_in_tensors(framework: Framework, tokenizer: BaseTokenizer) -> None:
+    with pytest.raises(InputError, match=r"^text\[0\] must be a text or a pair of them, got 101"):
+        tokenizer(framework.package.to_tensor(np.array([101, 102])))
+    if framework.name == "tf":  # the only one with tensors of texts
+        import tensorflow as tf
+
+        texts = ["a fine film", "naïve 你"]
+        assert tokenizer(tf.constant(texts)) == tokenizer(list(tf.constant(texts))) == tokenizer(texts)
+        assert tokenizer(tf.constant("naïve"), tf.constant("film")) == tokenizer("naïve", "film")
+        words = [["fine", "film"], ["dull"]]
+        ragged = tf.ragged.constant(words)
+        assert tokenizer(ragged, is_split_into_words=True) == tokenizer(words, is_split_into_words=True)
+
+
+def test_only_pytorch_has_devices_to_move_to(framework: Framework, tokenizer: BaseTokenizer) -> None:
+    encoding = tokenizer("A film.", return_tensors=KINDS[framework.name])
+    if framework.name == "pt":
+        import torch
+
+        moved = encoding.to(torch.device("cpu"), non_blocking=True)
+        assert moved is encoding
+        assert encoding["input_ids"].tolist() == [[101, 1037, 2143, 1012, 102]]
+        with pytest.raises(InputError, match=r"^device must be a name, .* got torch\.float16; ids stay integers\.$"):
+            encoding.to(torch.float16)
+        assert encoding["input_ids"].dtype == torch.int64
+    else:
+        with pytest.raises(InputError, match=r"^This encoding has no PyTorch tensors to move"):
+            encoding.to("cpu")
