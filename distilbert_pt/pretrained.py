@@ -243,6 +243,15 @@ class DistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nn.Module)
         with _Blank(torch_dtype):
             return cls(config, **options).eval()
 
+    @classmethod
+    def _named_device(cls, device: Any) -> Any:
+        if device == "auto":
+            return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return device
+
+    def _as_array(self, value: Any) -> np.ndarray:
+        return to_array(value) if isinstance(value, Tensor) else np.asarray(value)
+
     def _variables(self) -> dict[str, Tensor]:
         state = self.state_dict(keep_vars=True)  # with buffers
         strange = sorted(name for name, value in state.items() if not isinstance(value, Tensor))

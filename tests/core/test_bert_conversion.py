@@ -392,7 +392,7 @@ def test_tensors_that_do_not_fit(changes, message):
         ("position_embedding_type", "relative_key", "position_embedding_type must be 'absolute'"),
         ("is_decoder", True, "is_decoder must be False"),
         ("add_cross_attention", True, "add_cross_attention must be False"),
-        ("hidden_act", "gelu_fast", "activation must be one of"),
+        ("hidden_act", "prelu", "activation must be one of"),
         ("num_attention_heads", 5, "n_heads must divide dim"),
         ("hidden_size", 0, "dim must be a positive integer"),
     ],

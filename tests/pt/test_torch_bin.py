@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import zipfile
+from argparse import Namespace
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,15 @@ ATTACKS = {  # what is written to pytorch_model.bin, given the state dict and th
     "zip bomb": (lambda state, path: compressed(saved({"a": torch.zeros(2**22)})), "is compressed"),
     "a tensor": (lambda state, path: saved(state[NAME]), "it holds a Tensor"),
     "a list": (lambda state, path: saved(list(state.values())), "it holds a list"),
-    "nested": (lambda state, path: saved({"state_dict": state}), "'state_dict' is no tensor"),
+    "nested elsewhere": (lambda state, path: saved({"weights": state}), "'weights' is no tensor"),
+    "malicious, beside the state": (
+        lambda state, path: saved({"state_dict": state, "hyper_parameters": Namespace(a=Harm(path))}),
+        "it would call posix.mkdir.*Where you trust it",
+    ),
+    "whole model": (
+        lambda state, path: saved(torch.nn.Linear(2, 2)),
+        r"it would call torch.nn.*save the weights alone",
+    ),
     "numbers as names": (lambda state, path: saved(dict(enumerate(state.values()))), "0 is no tensor that has a name"),
     "missing": (lambda state, path: saved({name: state[name] for name in state if name != NAME}), f"lacks 1 .*{NAME}"),
     "other shape": (lambda state, path: saved({**state, NAME: torch.ones(3, 4)}), r"\(3, 4\) stored, \(12,\) expected"),
@@ -164,6 +173,18 @@ ATTACKS = {  # what is written to pytorch_model.bin, given the state dict and th
     "text": (lambda state, path: b"version https://git-lfs", "damaged"),
     "empty zip": (lambda state, path: b"PK\5\6" + bytes(18), "damaged"),
 }
+
+
+def test_settings_beside_the_weights_are_left_out_unread(tmp_path: Path) -> None:
+    """As Lightning saves them: objects of a few known classes, none of which is made."""
+    arrays = random_arrays(small_config(), HEAD, dtype="float32")
+    state = {f"model.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+    settings = Namespace(rate=0.1, folder=Path("x"), inner={"deep": [Namespace()]})
+    small_config().save_pretrained(tmp_path)
+    torch.save({"epoch": 1, "state_dict": state, "hyper_parameters": settings}, tmp_path / "last.ckpt")
+    weights = open_weights(tmp_path / "last.ckpt")
+    assert weights.notes == ["Of last.ckpt only the weights were read, and not: epoch, hyper_parameters."]
+    assert bits({name: tensor.read() for name, tensor in weights.tensors.items()}) == bits(arrays)
 
 
 @pytest.mark.parametrize(("attack", "message"), ATTACKS.values(), ids=ATTACKS.keys())

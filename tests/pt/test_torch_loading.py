@@ -111,3 +111,23 @@ print(memory("VmHWM") - before)
     size = (tmp_path / WEIGHTS_FILE).stat().st_size
     assert size > 40e6
     assert 0.9 * size < int(grown) < 1.6 * size  # measured: 1.12 to 1.31; a copy beside the file's pages would be 2.1
+
+
+def test_devices_by_transformers_names(tmp_path):
+    save_random(tmp_path, small_config(), Head.NONE)
+    model_class = distilbert_pt.DistilBertModel
+    for given, device in (("cpu", "cpu"), ({"": "meta"}, "meta"), (torch.device("meta"), "meta")):
+        assert model_class.from_pretrained(tmp_path, device_map=given).device.type == device
+    assert model_class._named_device("cuda:1") == "cuda:1"
+    assert model_class._named_device(1) == 1
+
+
+def test_a_state_dict_of_bfloat16_is_saved(tmp_path):
+    save_random(tmp_path / "a", small_config(), Head.MASKED_LM)
+    model = distilbert_pt.DistilBertForMaskedLM.from_pretrained(tmp_path / "a", dtype="bfloat16")
+    state = {name: tensor + 1 for name, tensor in model.state_dict().items()}  # with the tied projector
+    model.save_pretrained(tmp_path / "b", state_dict=state)
+    again = distilbert_pt.DistilBertForMaskedLM.from_pretrained(tmp_path / "b", dtype="auto").state_dict()
+    assert again.keys() == state.keys()
+    for name, tensor in state.items():
+        assert torch.equal(again[name], tensor)
