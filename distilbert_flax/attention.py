@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from distilbert_flax.layers import at_least_float32
+
 # Where nobody asks for the weights, queries attend by blocks: of QUERY_BLOCK queries, or of more if they have at
 # most WEIGHTS weights.
 QUERY_BLOCK, WEIGHTS = 128, 2**23
@@ -46,7 +48,7 @@ def attention(
     """
     # Heads before tokens, so that both products are those of matrices as they lie: others are slow in XLA on a CPU.
     query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query / math.sqrt(query.shape[-1]), key, value))
-    precise = jnp.promote_types(query.dtype, jnp.float32)
+    precise = at_least_float32(query.dtype)
     scores = jnp.matmul(query, jnp.swapaxes(key, -1, -2), preferred_element_type=precise)  # [B, N, Q, T]
     if segments is not None:
         of_queries, of_keys = segments
@@ -58,7 +60,7 @@ def attention(
         kept = jax.random.bernoulli(rng, 1 - dropout, weights.shape)
         weights = jnp.where(kept, weights / (1 - dropout or 1), 0)  # 1: nothing is kept, and 0/0 would be NaN
     if head_mask is not None:
-        weights = weights * head_mask[:, None, None]
+        weights = weights * head_mask[None, :, None, None]
     return jnp.swapaxes(weights @ value, 1, 2), weights
 
 

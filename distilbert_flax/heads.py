@@ -180,7 +180,8 @@ class VocabProjector(nnx.Module):
     def __call__(self, x: Array, word_embeddings: Array) -> Array:
         """[B, T, D] and the table [V, D] -> [B, T, V]."""
         kernel = self.kernel[...] if hasattr(self, "kernel") else word_embeddings.T
-        return x @ kernel.astype(self.dtype) + self.bias[...].astype(self.dtype)
+        bias = self.bias[...].reshape(*[1] * (x.ndim - 1), -1)  # of as many axes: JAX can be told to insist on it
+        return x @ kernel.astype(self.dtype) + bias.astype(self.dtype)
 
 
 class FlaxDistilBertForMaskedLM(_ModelWithHead):

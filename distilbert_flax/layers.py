@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 from jax.nn.initializers import normal
@@ -18,6 +19,11 @@ from distilbert_core.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import InputError
 
 Made = TypeVar("Made")
+
+
+def at_least_float32(dtype: Any) -> np.dtype:
+    """Return float32, or a dtype of numbers with a fraction that is more precise: float64."""
+    return np.promote_types(jnp.dtype(dtype), np.float32)  # jnp's own promotes nothing in its strict mode
 
 
 class FixedTable(nnx.Variable):
@@ -59,7 +65,7 @@ class Numerics:
         """Settle what was left out; see the model's class for the defaults."""
         if rngs is not None and seed is not None:
             raise InputError("Give rngs or seed, not both: seed=0 is rngs=nnx.Rngs(0).")
-        param_dtype = jnp.dtype(param_dtype or jnp.promote_types(dtype or jnp.float32, jnp.float32))
+        param_dtype = jnp.dtype(param_dtype or at_least_float32(dtype or jnp.float32))
         dtype = jnp.dtype(dtype or param_dtype)
         if jnp.float64 in (dtype, param_dtype) and not jax.config.read("jax_enable_x64"):
             raise InputError('dtype float64 needs jax.config.update("jax_enable_x64", True) first.')

@@ -5,6 +5,8 @@ Labels outside the classes are an error when called eagerly, and make the loss N
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,11 +26,20 @@ from distilbert_core.inputs import (
     refuse_weights,
     weight_axes,
 )
+from distilbert_flax.layers import at_least_float32
 from distilbert_flax.pretrained import shape_of, values_known
 
 
 def _upcast(logits: Array) -> Array:
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return logits.astype(at_least_float32(logits.dtype))
+
+
+def _with_targets(logits: Array, targets: Array) -> tuple[Array, Array]:
+    """Return logits, in at least float32, and targets of their shape, both in the more precise of their dtypes."""
+    logits, targets = _upcast(logits), targets.reshape(logits.shape)
+    fractions = jnp.issubdtype(targets.dtype, jnp.floating)
+    dtype = np.promote_types(logits.dtype, targets.dtype) if fractions else logits.dtype
+    return logits.astype(dtype), targets.astype(dtype)
 
 
 def _as_classes(labels: ArrayLike, name: str) -> Array:
@@ -80,7 +91,7 @@ def cross_entropy(logits: Array, labels: ArrayLike, name: str = "labels", weight
     chosen = jnp.where(counted, labels, 0)[..., None]
     losses = -jnp.take_along_axis(log_probabilities, chosen, axis=-1, mode="fill")[..., 0]
     losses = jnp.where(counted & (labels < 0), jnp.nan, losses)  # indexing would count these from the end
-    return _weighted(jnp.where(counted, losses, 0), weights).sum() / jnp.maximum(counted.sum(), 1)
+    return _weighted(jnp.where(counted, losses, 0), weights).sum() / _at_least_one(counted, losses.dtype)
 
 
 def mean_squared_error(predictions: Array, targets: ArrayLike, weights: ArrayLike | None = None) -> Array:
@@ -90,7 +101,8 @@ def mean_squared_error(predictions: Array, targets: ArrayLike, weights: ArrayLik
     """
     targets = jnp.asarray(targets)
     check_label_shape(targets.shape, predictions.shape)
-    return _weighted(jnp.square(_upcast(predictions) - targets.reshape(predictions.shape)), weights).mean()
+    predictions, targets = _with_targets(predictions, targets)
+    return _weighted(jnp.square(predictions - targets), weights).mean()
 
 
 def binary_cross_entropy(logits: Array, targets: ArrayLike, weights: ArrayLike | None = None) -> Array:
@@ -103,8 +115,8 @@ def binary_cross_entropy(logits: Array, targets: ArrayLike, weights: ArrayLike |
     if values_known(targets) and targets.size:
         known = np.asarray(targets)
         check_interval("labels", known.min(), known.max(), largest=1)
-    logits = _upcast(logits)
-    return _weighted(jax.nn.softplus(logits) - targets.reshape(logits.shape) * logits, weights).mean()
+    logits, targets = _with_targets(logits, targets)
+    return _weighted(jax.nn.softplus(logits) - targets * logits, weights).mean()
 
 
 def sequence_classification_loss(
@@ -243,4 +255,9 @@ def _unit(x: Array) -> Array:
 
 def _mean(losses: Array, mask: ArrayLike | None) -> Array:
     counted = jnp.ones_like(losses) if mask is None else jnp.asarray(mask, bool)
-    return (losses * counted).sum() / jnp.maximum(counted.sum(), 1)
+    return jnp.where(counted, losses, 0).sum() / _at_least_one(counted, losses.dtype)
+
+
+def _at_least_one(counted: Array, dtype: Any) -> Array:
+    """Return how many positions count, 1 where none does, as a divisor of numbers of a dtype."""
+    return jnp.maximum(counted.sum(), 1).astype(dtype)

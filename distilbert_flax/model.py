@@ -77,7 +77,9 @@ class Embeddings(nnx.Module):
             words = jnp.asarray(inputs_embeds, self.word_embeddings.dtype)
         if position_ids is None:
             position_ids = jnp.arange(words.shape[1])[None]  # [1, T]
-        positions = self.position_embeddings(position_ids)  # [B or 1, T, D], or [T, D]
+        elif position_ids.ndim == 1:
+            position_ids = position_ids[None]
+        positions = self.position_embeddings(position_ids)  # [B or 1, T, D]
         return self.dropout(self.LayerNorm(words + positions), **mode)
 
 

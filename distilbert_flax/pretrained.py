@@ -21,7 +21,7 @@ from distilbert_core.errors import InputError
 from distilbert_core.parameters import Kind, Parameter
 from distilbert_core.pretrained import PretrainedModel
 from distilbert_flax.compatibility import TransformersMembers
-from distilbert_flax.layers import FixedTable, Numerics, dropout_rngs, known_value
+from distilbert_flax.layers import FixedTable, Numerics, at_least_float32, dropout_rngs, known_value
 from distilbert_flax.sharding import Rules, logical_axes, name_axes, place, shard
 from weight_conversion import LAYOUTS
 
@@ -141,7 +141,7 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
             else:
                 continue
             kernel, a, b = layer.kernel[...], update.lora_a[...], update.lora_b[...]
-            change = jnp.matmul(a, b, precision="highest").astype(jnp.promote_types(kernel.dtype, jnp.float32))
+            change = jnp.matmul(a, b, precision="highest").astype(at_least_float32(kernel.dtype))
             layer.kernel.set_value((kernel + change).astype(kernel.dtype))
             _put(self, path, layer)
 

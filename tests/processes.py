@@ -6,6 +6,6 @@ import subprocess
 import sys
 
 
-def fresh_python(code: str) -> str:
-    """Run code in a new interpreter and return what it printed."""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+def fresh_python(code: str, *arguments: str) -> str:
+    """Run code in a new interpreter, with arguments, and return what it printed."""
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout
