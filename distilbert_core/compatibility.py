@@ -211,10 +211,10 @@ TOKENIZER_SAVING: dict[str, Accepted] = {
     "save_jinja_files": Accepted(),  # there are none
     "safe_serialization": Accepted(),  # of weights
     "is_main_process": Accepted((True, None), "Call save_pretrained in one process."),
-    "use_auth_token": Accepted((None,), "Nothing is uploaded."),
-    "token": Accepted((None,), "Nothing is uploaded."),
-    "repo_id": Accepted((None,), "Nothing is uploaded."),
-    "commit_message": Accepted((None,), "Nothing is uploaded."),
+    "use_auth_token": Accepted(),  # these belong to push_to_hub
+    "token": Accepted(),
+    "repo_id": Accepted(),
+    "commit_message": Accepted(),
 }
 TOKENIZER_DECODING: dict[str, Accepted] = {
     "spaces_between_special_tokens": Accepted((True, None), "Words and added tokens are joined by spaces."),

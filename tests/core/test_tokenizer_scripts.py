@@ -94,6 +94,31 @@ def test_arguments_of_saving_that_are_refused(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_len": 5}, r"^max_len must be None, got 5\. Give model_max_length\.$"),
+        ({"add_prefix_space": True}, r"^add_prefix_space must be False or None, got True\. WordPiece has no tokens"),
+        ({"lower": True}, r"^DistilBertTokenizer(Fast)?\.__init__\(\) got an unexpected keyword argument 'lower'$"),
+    ],
+)
+def test_arguments_of_loading_that_are_refused(
+    tokenizer_class: type[BaseTokenizer], options: dict[str, Any], message: str
+) -> None:
+    taken = {"use_fast": True, "from_slow": True, "trust_remote_code": False, "revision": None, "subfolder": None}
+    assert tokenizer_class.from_pretrained("sst2-tiny", **taken).encode("dull") == DULL
+    with pytest.raises(TypeError, match=message):
+        tokenizer_class.from_pretrained("sst2-tiny", **options)
+
+
+def test_arguments_of_decoding(tokenizer: BaseTokenizer) -> None:
+    assert tokenizer.batch_decode([DULL], skip_special_tokens=True, spaces_between_special_tokens=True) == ["dull"]
+    with pytest.raises(TypeError, match=r"^spaces_between_special_tokens must be True or None, got False\. Words and"):
+        tokenizer.decode(DULL, spaces_between_special_tokens=False)
+    with pytest.raises(TypeError, match=r"^decode\(\) got an unexpected keyword argument 'skip'$"):
+        tokenizer.decode(DULL, skip=True)
+
+
 def test_special_tokens_with_how_they_are_matched(tokenizer: BaseTokenizer) -> None:
     tokenizer.add_special_tokens({"eos_token": AddedToken("<e>", lstrip=True), "additional_special_tokens": ["<x>"]})
     extended = tokenizer.special_tokens_map_extended
