@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from distilbert_core.compatibility import renames
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
+from distilbert_core.pretrained import PretrainedModel
 
 _PEFT = "Use the library peft: get_peft_model(model, LoraConfig(...)), PeftModel.from_pretrained(model, folder)."
 
@@ -48,13 +49,14 @@ def _refusal(name: str, instead: str) -> Any:
     return refuse
 
 
-def _seen_class(model: Any) -> type:
+def _seen_class(model: object) -> type:
     """Return the class of a model: to Transformers' Trainer one that is a `PreTrainedModel` of Transformers too.
 
     Trainer saves a configuration beside the weights, and saves tied weights at all, only where `isinstance` says that
     a model is a `PreTrainedModel`. All other code sees the class itself.
     """
-    cls, caller = type(model), sys._getframe(1).f_globals.get("__name__")
+    cls: Any = type(model)
+    caller = sys._getframe(1).f_globals.get("__name__")
     return _as_pretrained_model(cls) if caller == "transformers.trainer" else cls
 
 
@@ -65,15 +67,14 @@ def _as_pretrained_model(cls: type) -> type:
     return type(cls.__name__, (cls, PreTrainedModel), {"__module__": cls.__module__, "__doc__": cls.__doc__})
 
 
-def _set_class(model: Any, cls: type) -> None:
+def _set_class(model: object, cls: type) -> None:
     object.__dict__["__class__"].__set__(model, cls)  # torch's fully_shard sets it
 
 
-class TransformersMembers:
+class TransformersMembers(PretrainedModel, nn.Module):
     """Accessors that scripts and tools for Transformers use."""
 
-    config: DistilBertConfig
-    __class__ = property(_seen_class, _set_class)  # type: ignore[assignment]
+    __class__ = property(_seen_class, _set_class)
 
     config_class = DistilBertConfig
     main_input_name = "input_ids"
@@ -100,6 +101,16 @@ class TransformersMembers:
         self.name_or_path = self.config.name_or_path
         self.num_labels = self.config.num_labels
         self.warnings_issued: dict[str, bool] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the parameters."""
+        return next(self.parameters()).dtype
 
     @property
     def dummy_inputs(self) -> dict[str, Tensor]:

@@ -165,8 +165,8 @@ class DistilBertForMaskedLM(_ModelWithHead):
         return self.vocab_projector
 
     @renames(new_embeddings="embeddings")
-    def set_output_embeddings(self, embeddings: nn.Module) -> None:
-        """Use another projector to the vocabulary; its weight becomes the word embeddings where the two are tied.
+    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
+        """Use another projector to the vocabulary; where the two are tied, the word embeddings take the place of its weight.
 
         Raises:
             InputError: Its weight is not [vocab_size, dim].

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import ml_dtypes
 import numpy as np
@@ -19,8 +19,9 @@ from distilbert_core.errors import InputError
 from distilbert_core.inputs import choose
 from distilbert_core.outputs import ModelOutput
 from distilbert_core.parameters import BODY, Kind, Parameter, sinusoidal_table
-from distilbert_core.pretrained import PretrainedModel
 from distilbert_pt.compatibility import TransformersMembers
+
+Output = TypeVar("Output", bound=ModelOutput)
 
 
 def to_tensor(array: np.ndarray) -> Tensor:
@@ -85,7 +86,7 @@ class _Blank(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class DistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nn.Module):
+class DistilBertPreTrainedModel(TransformersMembers):
     """Base of the six models, and of models of your own; state_dict names are the canonical ones.
 
     A model of your own makes its body under the name `distilbert`, its other layers under any name, and calls
@@ -122,16 +123,6 @@ class DistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nn.Module)
         config.validate()
         self.config = copy.deepcopy(config)
         self._set_members()
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Dtype of the parameters."""
-        return next(self.parameters()).dtype
 
     @renames(value="embeddings", new_embeddings="embeddings")
     def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
@@ -198,7 +189,7 @@ class DistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nn.Module)
 
     activation_checkpointing_disable = gradient_checkpointing_disable
 
-    def _asked_for(self, output: ModelOutput, return_dict: bool | None) -> ModelOutput | tuple:
+    def _asked_for(self, output: Output, return_dict: bool | None) -> Output | tuple:
         """Return an output as a call or else the configuration asks: a tuple if `torchscript` is set."""
         config = self.config
         default = config.return_dict and not config.torchscript  # a trace returns tensors and tuples
@@ -232,7 +223,7 @@ class DistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nn.Module)
             for parameter in own:
                 if parameter.tied_to is None:
                     _fill(self.get_parameter(parameter.name), parameter, self.config)
-                self._find(parameter)[0]._initialised = True  # for `post_init`
+                vars(self._find(parameter)[0])["_initialised"] = True  # for `post_init`
         self.tie_weights()
 
     @classmethod
