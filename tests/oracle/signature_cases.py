@@ -182,6 +182,7 @@ def pipeline_members(cls: type, instance: Any) -> dict[str, dict[str, Any]]:
     found = members(cls, instance)
     found["methods"]["options"] = arguments(cls._sanitize_parameters)
     if cls is pipelines.QuestionAnsweringPipeline:  # its calls take questions by names that its signature lacks
+        del found["methods"]["__call__"]["inputs"]
         found["methods"]["__call__"] |= dict(popped(QuestionAnsweringArgumentHandler.__call__, "kwargs"))
     return found
 
