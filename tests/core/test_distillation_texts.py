@@ -199,7 +199,7 @@ class ByNumber:
 
     cls_token_id, sep_token_id = TOKENIZER.cls_token_id, TOKENIZER.sep_token_id
 
-    def __call__(self, texts, add_special_tokens):
+    def __call__(self, texts, add_special_tokens, verbose):
         assert not add_special_tokens
         return {"input_ids": [[int(word) for word in text.split()] for text in texts]}
 
