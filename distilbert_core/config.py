@@ -406,15 +406,13 @@ class DistilBertConfig(PushToHub):
             ConfigError: A field is not there, or its value is not of the kind that it has.
         """
         flags = dict.fromkeys(("true", "1", "y", "yes"), True) | dict.fromkeys(("false", "0", "n", "no"), False)
+        read: dict[type, Callable[[str], Any]] = {int: int, float: float, str: str, bool: lambda x: flags[x.lower()]}
         fields: dict[str, Any] = {}
         for item in text.split(","):
             name, _, value = item.partition("=")
-            present = getattr(self, name, None)
             try:
-                fields[name] = flags[value.lower()] if isinstance(present, bool) else type(present)(value)
-                if not isinstance(present, bool | int | float | str):
-                    raise TypeError
-            except (KeyError, ValueError, TypeError):
+                fields[name] = read[type(getattr(self, name, None))](value)
+            except (KeyError, ValueError):
                 raise ConfigError(f"{name} must be a field that is a number, a flag or a text, got {item!r}.") from None
         self.update(fields)
 

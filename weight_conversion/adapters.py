@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ MERGE = (
     ".merge_and_unload().save_pretrained(OUTPUT)."
 )
 # Settings under which an adapter is more than the formula, and the values with which it is not.
-PLAIN = {
+PLAIN: dict[str, Sequence[Any]] = {
     **dict.fromkeys(("use_dora", "use_qalora", "use_bdlora", "fan_in_fan_out"), (False, None)),
     **dict.fromkeys(("layer_replication", "trainable_token_indices", "alora_invocation_tokens"), (None,)),
     "kasa_config": (None,),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 from distilbert_core.backends import BACKENDS
 from distilbert_core.checkpoint import INDEX_FILE, WEIGHTS_FILE, Checkpoint
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig
+from distilbert_core.errors import CheckpointError
 from distilbert_core.hub import find_file, resolve_file
 from distilbert_core.parameters import Head, parameter_table
 from distilbert_core.pretrained import DTYPES, LoadingReport, find_head
@@ -27,9 +29,9 @@ def describe(source: str | Path) -> dict[str, Any]:
 
     Returns:
         'model', 'folder', 'head', 'parameters' (their count, tied ones once), 'dtypes' (count by dtype), 'size' (bytes
-        of all files), 'files' (bytes by name), 'weights' ('safetensors', or what is the matter), 'unused' (names of the
-        entries that the model has no parameter for), 'backends' (by name, whether it is 'installed', and 'loads' this),
-        and 'config'. Of a model of the Hub, 'files' are those that the cache holds.
+        of all files), 'files' (bytes by name), 'weights' ('safetensors', the file of another format, or what is the
+        matter), 'unused' (names of the entries that the model has no parameter for), 'backends' (by name, whether it is
+        'installed', and 'loads' this), and 'config'. Of a model of the Hub, 'files' are those that the cache holds.
 
     Raises:
         CheckpointError: There is no such checkpoint, or it is damaged.
@@ -45,6 +47,9 @@ def describe(source: str | Path) -> dict[str, Any]:
     folder = resolve_file(source, CONFIG_FILE).parent
     checkpoint = Checkpoint(source) if find_file(source, WEIGHTS_FILE) or find_file(source, INDEX_FILE) else None
     others = [] if checkpoint else [name for name in OTHER_FORMATS if find_file(source, name)]
+    if others:
+        with suppress(CheckpointError):
+            checkpoint = Checkpoint(source)
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
     head = find_head(config, checkpoint.shapes if checkpoint else {})
     report = LoadingReport.of(parameter_table(config, head), checkpoint.shapes if checkpoint else {})
@@ -60,7 +65,10 @@ def describe(source: str | Path) -> dict[str, Any]:
         "weights": weights,
         "unused": report.unexpected,
         "backends": {
-            name: {"installed": not backend.missing, "loads": not backend.missing and weights == "safetensors"}
+            name: {
+                "installed": not backend.missing,
+                "loads": not backend.missing and weights in ("safetensors", *others),
+            }
             for name, backend in BACKENDS.items()
         },
         "config": json.loads(config.to_json_string()),
@@ -70,9 +78,9 @@ def describe(source: str | Path) -> dict[str, Any]:
 def _weights(
     config: DistilBertConfig, head: Head, checkpoint: Checkpoint | None, report: LoadingReport, others: list[str]
 ) -> str:
-    """Return 'safetensors' if every backend can load the weights, else why not; `others` are files of other formats."""
+    """Return what every backend can load, 'safetensors' or one of `others`, the files of other formats; or why not."""
     if checkpoint is None:
-        return f"{', '.join(others)}: first use distilbert convert" if others else "none"
+        return f"{', '.join(others)}: cannot be opened, distilbert convert says why" if others else "none"
     computed = {parameter.name for parameter in parameter_table(config, head) if parameter.computed}
     missing = [name for name in report.missing if name not in computed]
     if missing:
@@ -80,7 +88,7 @@ def _weights(
     if report.mismatched:
         return f"not of the configuration's sizes: {', '.join(name for name, _, _ in report.mismatched)}"
     foreign = {entry.dtype for entry in checkpoint.entries.values()} - DTYPES.keys()
-    return f"of a dtype that no backend loads: {', '.join(sorted(foreign))}" if foreign else "safetensors"
+    return f"of a dtype that no backend loads: {', '.join(sorted(foreign))}" if foreign else (*others, "safetensors")[0]
 
 
 def _dtypes(checkpoint: Checkpoint | None) -> dict[str, int]:

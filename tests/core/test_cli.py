@@ -43,6 +43,7 @@ from distilbert_core.cli.info import describe
 from distilbert_core.cli.readers import read_records, read_texts, read_whole
 from distilbert_core.cli.writers import Layout, write
 from distilbert_core.inference import Inference
+from weight_conversion import convert
 
 COMMAND = [sys.executable, "-m", "distilbert_core.cli"]
 GOOD, BAD = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL).convert_tokens_to_ids(["good", "bad"])
@@ -636,9 +637,19 @@ def test_info_of_weights_that_do_not_load(tmp_path):
     (tmp_path / "tf_model.h5").write_bytes(b"")
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     found = describe(tmp_path)
-    assert found["weights"] == "pytorch_model.bin, tf_model.h5: first use distilbert convert"
+    assert found["weights"] == "pytorch_model.bin, tf_model.h5: cannot be opened, distilbert convert says why"
     assert found["dtypes"] == {}
     assert not any(state["loads"] for state in found["backends"].values())
+
+
+def test_info_of_other_formats(tmp_path):
+    config = small_config(architectures=["DistilBertModel"])
+    save_random(tmp_path / "source", config, Head.NONE)
+    convert(tmp_path / "source", tmp_path / "old", "msgpack")
+    found = describe(tmp_path / "old")
+    assert (found["weights"], found["head"]) == ("flax_model.msgpack", "Model")
+    assert found["dtypes"] == describe(tmp_path / "source")["dtypes"]
+    assert [name for name, state in found["backends"].items() if state["loads"]] == available_backends()
 
 
 def test_info_of_entries_that_no_parameter_takes(tmp_path, capsys):

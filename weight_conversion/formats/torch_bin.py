@@ -89,7 +89,7 @@ def _load(path: Path, holders: set[str], zipped: bool) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
 
 
-class _Left(dict):  # type: ignore[type-arg]
+class _Left(dict):
     """What stands for an object of settings: it takes whatever the object is made with, and keeps nothing."""
 
     def __new__(cls, *args: Any) -> _Left:
