@@ -24,7 +24,6 @@ KINDS: dict[str, dict[str, Any]] = {
         "alpha_pattern": {"layer.1.attention.q_lin": 7},
         "bias": "lora_only",
     },
-    "biases of updates": {"target_modules": ["k_lin"], "lora_bias": True},
 }
 
 
