@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from distilbert_core.backends import default_backend
-from distilbert_core.errors import InputError
+from distilbert_core.config import DistilBertConfig
+from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.hub import split_hub_options
 from distilbert_core.inference import load_inference
 from distilbert_core.tokenization import DistilBertTokenizerFast
-from distilbert_core.training.job import Data, Job, check_number, find_task, head_labels
+from distilbert_core.training.job import Data, Job, check_number, find_task, head_labels, other_head
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.run import Progress
@@ -158,6 +159,12 @@ def evaluate(
     where, options = split_hub_options(kwargs)
     data = Data.of(kind, open_source("file", file), columns)
     backend = default_backend() if backend is None else backend
+    other = other_head(kind, DistilBertConfig.from_pretrained(model, **where))
+    if other is not None:
+        raise CheckpointError(
+            f"{model} is a {other.architecture}, and {task} needs a {kind.head.architecture}: give a checkpoint with "
+            "that head, or train one with finetune."
+        )
     inference = load_inference(backend, kind.head, model, dtype=recipe.dtype, **options, **where)
     config = inference.config
     check_number(kind, config, model, "Give a model that was trained for regression.")

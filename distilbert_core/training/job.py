@@ -16,6 +16,7 @@ from distilbert_core.checkpoint import replace_files
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, InputError, InputWarning, did_you_mean
 from distilbert_core.hub import split_hub_options
+from distilbert_core.parameters import Head
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.training.labels import check_known, label_names
 from distilbert_core.training.recipe import Recipe
@@ -169,8 +170,7 @@ class Job:
         self.data.clear()  # a corpus takes much memory
         task.look_at(features)
         rates = recipe.learning_rates(recipe.steps(len(features)))
-        # Heads of other tasks may have the same parameters.
-        new_head = self.new_head or bool(config.architectures and kind.head.architecture not in config.architectures)
+        new_head = self.new_head or other_head(kind, config) is not None
         trainer = load(self.backend, kind.head, model, recipe, rates, new_head=new_head, **of_head, **self.where)
         eval_rows = None if self.eval_data is None else self.eval_data.rows
         run = Run(output, trainer, task, features, eval_rows, eval_features)
@@ -218,6 +218,12 @@ def head_labels(config: DistilBertConfig, class_names: Sequence[str] | None) -> 
     names = label_names(config)
     numbered = names == [f"LABEL_{number}" for number in range(len(names))]
     return list(class_names) if class_names is not None and numbered and len(class_names) == len(names) else names
+
+
+def other_head(kind: type[Task], config: DistilBertConfig) -> Head | None:
+    """Return the head that a checkpoint has for another task, which may have parameters of the same names, or None."""
+    heads = [head for head in Head if head.architecture in (config.architectures or ())]
+    return next((head for head in heads if head is not Head.NONE and kind.head not in heads), None)
 
 
 def check_number(kind: type[Task], config: DistilBertConfig, model: str | Path, advice: str) -> None:

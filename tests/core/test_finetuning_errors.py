@@ -364,6 +364,15 @@ def test_an_output_that_is_there_already(tmp_path, load, is_folder):
     assert kept.read_text() == "mine"
 
 
+def test_a_head_of_another_task_is_not_measured():
+    """That of the embedded model has parameters of the same names and sizes."""
+    rows = {"tokens": [["a"]], "labels": [["NEGATIVE"]]}
+    with pytest.raises(
+        CheckpointError, match="sst2-tiny is a DistilBertForSequenceClassification, and token-classific"
+    ):
+        evaluate("token-classification", rows, model=DEFAULT_MODEL, backend="pt")
+
+
 def test_measuring_begins_with_task_and_file(tmp_path):
     with pytest.raises(InputError, match=r"task must be one of sequence-classification, .*, got 'mlm'"):
         evaluate("mlm", tmp_path / "a.txt", model=DEFAULT_MODEL)

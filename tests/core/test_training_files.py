@@ -267,6 +267,13 @@ BAD_FILES = [  # task, file name, content, names of columns, message
         "a.jsonl line 2 has no column 'text_pair'; it has 'text', 'label'",
     ),
     (
+        "token-classification",
+        "a.tsv",
+        "text\tlabel\nx\t1\n",
+        None,
+        "(--column tokens=NAME). Or is the task sequence-classification? Its columns are text, label.",
+    ),
+    (
         "sequence-classification",
         "a.csv",
         "text;label\nx;1\n",

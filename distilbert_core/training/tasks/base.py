@@ -171,6 +171,12 @@ class Task:
         hint = f"Say which it is: columns={{{name!r}: {likely!r}}} (--column {name}={likely})."
         if len(present) == 1 and set(present[0]) & set(",;\t|"):
             hint = "Columns are separated by commas in a .csv file, and by tabs in a .tsv file."
+        from distilbert_core.training.tasks import TASKS  # which imports this module
+
+        here = len(set(cls.columns) & set(present))
+        other = next((t for t in TASKS.values() if set(t.columns) <= set(present) and len(t.columns) > here), None)
+        if other is not None:
+            hint += f" Or is the task {other.name}? Its columns are {', '.join(other.columns)}."
         columns, lacking = (", ".join(map(repr, names)) for names in (present, [column for _, column in missing]))
         raise InputError(f"{source.name} has no column {lacking}; its columns are {columns}. {hint}")
 
