@@ -166,7 +166,7 @@ class DistilBertForMaskedLM(_ModelWithHead):
 
     @renames(new_embeddings="embeddings")
     def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Use another projector to the vocabulary; where the two are tied, the word embeddings take the place of its weight.
+        """Use another projector to the vocabulary; if it is tied, it gets the weight of the word embeddings.
 
         Raises:
             InputError: Its weight is not [vocab_size, dim].
