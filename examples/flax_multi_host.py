@@ -48,9 +48,11 @@ def main() -> None:
         jax.distributed.initialize(options.coordinator, options.processes, options.process_id)
     mesh = jax.make_mesh((jax.device_count(),), ("data",))
 
-    model = FlaxDistilBertForSequenceClassification.from_pretrained("sst2-tiny", scan_layers=True)
+    model = FlaxDistilBertForSequenceClassification.from_pretrained(
+        "sst2-tiny", mesh=mesh, rules=DATA_PARALLEL, scan_layers=True
+    )
     optimizer = nnx.Optimizer(model, optax.adamw(1e-4, weight_decay=0.01), wrt=nnx.Param)
-    shard((model, optimizer), mesh, DATA_PARALLEL)
+    shard(optimizer, mesh, DATA_PARALLEL)  # its counter too
 
     rows = np.array_split(np.arange(len(REVIEWS)), options.processes)[options.process_id]
     tokenizer = DistilBertTokenizerFast.from_pretrained("sst2-tiny")
