@@ -95,7 +95,8 @@ def pipeline(
         framework: 'pt', 'tf' or 'flax', the first that is installed if left out; or 'onnx' or 'openvino', for a model
             that `distilbert convert --to onnx` wrote. A model object says it itself.
         use_fast: Load a `DistilBertTokenizerFast`, else a `DistilBertTokenizer`.
-        device: Where to run, as the framework names it; or a number: -1 the CPU, 0 the first accelerator.
+        device: Where to run, as the framework names it; or a number: -1 the CPU, 0 the first accelerator. A model that
+            is there stays where it is with -1.
         device_map: As in the framework's `from_pretrained`, in place of device.
         dtype: Dtype of the parameters: 'float32' (default), 'float64', 'bfloat16', 'float16', or 'auto' for the
             checkpoint's.

@@ -38,6 +38,8 @@ Options = Mapping[str, Any]
 Outputs = Mapping[str, np.ndarray]
 FIELDS = frozenset({"text", "text_pair", "question", "context", "prompt", "choices"})  # of an input that is a dict
 Older = Callable[[Any, Options], dict[str, Any]]  # from the value of an older option, and all that are given beside it
+Combine = Callable[[Any, Sequence[Encoding], Sequence[Any], Options], Any]  # see `Pipeline.combine`
+
 # Steps of Transformers' pipelines, which a class may not define in vain.
 STEPS = {
     "_sanitize_parameters": "Options are in option_table.",
@@ -45,7 +47,6 @@ STEPS = {
     "_forward": "The model runs in forward, which takes the windows of a batch.",
     "postprocess": "Results are made by reduce, from a window of tokens, and combine, from those of an input.",
 }
-Combine = Callable[[Any, Sequence[Encoding], Sequence[Any], Options], Any]  # see `Pipeline.combine`
 
 
 class Pipeline:
@@ -62,8 +63,8 @@ class Pipeline:
         tokenizer: The model's tokenizer, fast or slow, or where to find one; None: where the model was loaded from.
         framework: 'pt', 'tf' or 'flax': what runs the model, which it must be.
         task: Name of the task, which must be this one.
-        device: Where to move a PyTorch model: its name, -1 for the CPU, or the number of an accelerator. A model of
-            another framework must be there.
+        device: Where to move a PyTorch model: a name, or the number of an accelerator; None or -1: it stays where it is.
+            A model of another framework must be there.
         torch_dtype: Dtype of the model. It is not changed: another one is an InputWarning.
         dtype: The same under the name that Transformers 5 has for it.
         **options: Options of the task, used where a call does not give them. None leaves out what has another default.
@@ -133,7 +134,7 @@ class Pipeline:
                 f"Give tokenizer: there is none at config.name_or_path={self.config.name_or_path!r}, where the model "
                 f"was loaded from. {error}"
             ) from error
-        if device is not None:
+        if device is not None and device != -1:
             self.inference.move(device)
         asked = torch_dtype if dtype is None else dtype
         if asked not in (None, "auto") and dtype_name(asked) != dtype_name(self.torch_dtype):

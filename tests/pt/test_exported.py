@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from checkpoints import BATCH, HEADS, TOKENS, random_inputs, save_random, small_config
@@ -111,6 +113,16 @@ def test_openvino_says_so_if_it_computes_in_something_else(exported, monkeypatch
 def test_a_device_that_is_not_there(exported):
     with pytest.raises(InputError, match=r"device must be one of .*CPU.* got 'Abacus'"):
         load_inference("onnx", Head.TOKEN_CLASSIFICATION, exported(Head.TOKEN_CLASSIFICATION)[1], device="Abacus")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_pickle_is_loaded_again_from_the_folder(exported, engine):
+    head = Head.TOKEN_CLASSIFICATION
+    model = load_inference(engine, head, exported(head)[1], device=-1)
+    inputs = {name: random_inputs(small_config(), head)[name] for name in ("input_ids", "attention_mask")}
+    copy = pickle.loads(pickle.dumps(model))
+    assert (copy.backend, copy.head) == (engine, head)
+    np.testing.assert_array_equal(copy(**inputs)["logits"], model(**inputs)["logits"])
 
 
 def test_padding_on_the_left_is_refused_where_the_graph_reads_the_first_token(exported):
