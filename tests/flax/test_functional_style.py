@@ -182,3 +182,73 @@ def test_contradicting_arguments(model, inputs):
         model(**inputs, params=model.params, train=True)
     with pytest.raises(InputError, match="Give rngs or dropout_rng, not both"):
         model(**inputs, rngs=nnx.Rngs(0), dropout_rng=jax.random.key(0))
+
+
+def test_the_constructor_of_transformers():
+    """By position: config, input_shape, seed, dtype, _do_init."""
+    cls, config = FLAX.cls(HEAD), small_config(n_layers=1)
+    made = cls(config, (1, 1), 3, jnp.bfloat16)
+    assert (made.input_shape, made.dtype) == ((1, 1), jnp.bfloat16)
+    assert_close(numbers(made.params), numbers(cls(config, rngs=nnx.Rngs(3)).params), 0)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(made.params)} == {"float32"}
+
+
+def test_a_model_without_values(inputs, tmp_path):
+    """`_do_init=False`: nothing is made, and every call takes parameters."""
+    config = small_config(n_layers=1)
+    bare, made = FLAX.cls(HEAD)(config, _do_init=False), FLAX.cls(HEAD)(config)
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(bare.params))
+    assert jax.tree.map(jnp.shape, bare.params_shape_tree) == jax.tree.map(jnp.shape, made.params)
+    assert bare.required_params == set(flatten_dict(made.params))
+    for refused in (lambda: bare(**inputs), lambda: bare.save_pretrained(tmp_path / "bare")):
+        with pytest.raises(InputError, match=r"This model has no values \(_do_init=False\): give params"):
+            refused()
+    drawn = jax.jit(bare.init_weights, static_argnums=1)(jax.random.PRNGKey(0), (1, 1))
+    assert jax.tree.map(jnp.shape, drawn) == jax.tree.map(jnp.shape, made.params)
+    assert 0.01 < np.std(drawn["pre_classifier"]["kernel"]) < 0.03
+    kept = bare.init_weights(jax.random.PRNGKey(1), (1, 1), {"classifier": drawn["classifier"]})
+    assert_close(numbers(kept["classifier"]), numbers(drawn["classifier"]), 0)
+    assert largest_difference(numbers(kept["pre_classifier"]), numbers(drawn["pre_classifier"])) > 1e-3
+    expected = np.asarray(made(**inputs).logits)
+    assert_close(np.asarray(bare(**inputs, params=made.params).logits), expected, 0)
+    bare.params = made.params
+    assert_close(np.asarray(bare(**inputs).logits), expected, 0)
+
+
+def test_loading_model_and_parameters_apart(folder, model, inputs):
+    bare, params = FLAX.cls(HEAD).from_pretrained(folder, dtype="float64", _do_init=False, seed=0, input_shape=(1, 1))
+    assert_close(numbers(params), numbers(model.params), 0)
+    assert_close(np.asarray(bare(**inputs, params=params).logits), np.asarray(model(**inputs).logits), 0)
+    with pytest.raises(InputError, match="This model has no values"):
+        bare(**inputs)
+
+
+@pytest.mark.parametrize(("cast", "dtype"), [("to_bf16", "bfloat16"), ("to_fp16", "float16"), ("to_fp32", "float32")])
+def test_casting_of_params(model, cast, dtype):
+    params = model.params
+    mask = unflatten_dict({path: path[-1] == "kernel" for path in flatten_dict(params)})
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(getattr(model, cast)(params))} == {dtype}
+    cast_in_part = flatten_dict(getattr(model, cast)(params, mask))
+    assert {path[-1] == "kernel": leaf.dtype.name for path, leaf in cast_in_part.items()} == {
+        True: dtype,
+        False: "float64",
+    }
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(model.params)} == {"float64"}
+
+
+def test_members_that_scripts_read(model):
+    assert (model.framework, model.main_input_name, model.can_generate()) == ("flax", "input_ids", False)
+    assert model.config_class is DistilBertConfig
+    model.enable_gradient_checkpointing()
+    assert model.distilbert.transformer.gradient_checkpointing
+    with pytest.raises(AttributeError, match=r"write model\(..., params=params\)"):
+        _ = model.module
+    with pytest.raises(NotImplementedError, match=r"has no load_flax_weights\. from_pretrained reads"):
+        model.load_flax_weights("flax_model.msgpack")
+
+
+def test_saving_other_params(model, inputs, tmp_path):
+    halved = jax.tree.map(lambda leaf: leaf / 2, model.params)
+    model.save_pretrained(tmp_path, params=halved)
+    again = FLAX.load(HEAD, tmp_path, dtype="float64")
+    assert_close(numbers(again.params), numbers(halved), 0)
