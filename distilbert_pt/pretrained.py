@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
@@ -118,6 +119,14 @@ class DistilBertPreTrainedModel(TransformersMembers):
         "parametrized or pruned by torch.nn.utils, call remove_parametrizations or prune.remove."
     )
 
+    def __init_subclass__(cls, **kwargs: Any):
+        """Let `from_pretrained` of a class of a user's own take what its constructor takes beside the configuration."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls) and cls._is_derived():
+            fields = vars(DistilBertConfig())
+            names = inspect.signature(cls).parameters.keys() - fields - {"config", "args", "kwargs"}
+            cls._options = cls._options | names
+
     def __init__(self, config: DistilBertConfig):
         nn.Module.__init__(self)
         config.validate()
@@ -229,6 +238,7 @@ class DistilBertPreTrainedModel(TransformersMembers):
     @classmethod
     def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
         torch_dtype = getattr(torch, dtype or "float32")
+        config.attn_implementation = options.pop("attn_implementation", None) or config.attn_implementation
         if cls._is_derived():
             return cls(config, **options).to(device=device, dtype=torch_dtype).eval()
         with _Blank(torch_dtype):

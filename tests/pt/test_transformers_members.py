@@ -243,6 +243,21 @@ def test_a_model_on_our_base_class_is_resized_and_pruned():
         assert (old != new).float().mean() > 0.9
 
 
+class Scaled(Scorer):
+    def __init__(self, config, factor=1.0, *, num_labels=None):
+        super().__init__(config)
+        self.factor = factor
+
+
+def test_a_constructors_own_arguments_are_keywords_of_loading(tmp_path):
+    """A field of the configuration stays one."""
+    Scorer(small_config()).save_pretrained(tmp_path)
+    model = Scaled.from_pretrained(tmp_path, factor=3.0, num_labels=7, attn_implementation="eager")
+    assert (model.factor, model.config.num_labels, model.distilbert.attn_implementation) == (3.0, 7, "eager")
+    with pytest.raises(TypeError, match="factors"):
+        Scaled.from_pretrained(tmp_path, factors=3.0)
+
+
 def test_a_model_on_our_base_class_needs_a_body_in_the_checkpoint(tmp_path):
     model = Scorer(small_config())
     model.save_pretrained(tmp_path)
