@@ -60,7 +60,7 @@ class Data:
         return cls(source.name, rows, source.checksum(rows), kind.class_names(source, columns))
 
     def features(self, task: Task, stacklevel: int) -> list[Feature]:
-        """Return what a model is given for the rows.
+        """Return what a model is given for the rows; `stacklevel` is that of warnings.
 
         Raises:
             InputError: A row cannot be encoded, or no row has a token.
@@ -78,7 +78,7 @@ class Data:
         if cut:
             what = task.cut_rows.format(task.max_length)
             message = f"{self.name}: {cut} of {len(self.rows)} rows {what}. Give a larger max_length."
-            warnings.warn(message, InputWarning, stacklevel=stacklevel + 1)
+            warnings.warn(message, InputWarning, stacklevel=stacklevel)
         return features
 
 
@@ -165,7 +165,9 @@ class Job:
         of_head = kind.config_fields(labels)
         tokenizer = DistilBertTokenizerFast.from_pretrained(model, **self.where)
         task = kind(tokenizer, config.updated(**of_head), recipe)
-        features = [*chain(*(data.features(task, stacklevel=4) for data in self.data))]
+        features: list[Feature] = []
+        for data in self.data:
+            features += data.features(task, stacklevel=4)
         eval_features = [] if self.eval_data is None else self.eval_data.features(task, stacklevel=4)
         self.data.clear()  # a corpus takes much memory
         task.look_at(features)

@@ -323,8 +323,10 @@ LONG = [  # task, name and content of the file, what is said of its rows
 @pytest.mark.parametrize(("task", "name", "content", "said"), LONG)
 def test_rows_of_which_a_part_has_no_effect(tmp_path, load, task, name, content, said):
     file, recipe = write_file(tmp_path / name, content), Recipe(max_length=16)
-    with pytest.raises(LoadingError), pytest.warns(InputWarning, match=f"{name}: {said}.*Give a larger max_length"):
-        finetune(task, file, model=DEFAULT_MODEL, output=tmp_path / "new", backend="pt", recipe=recipe)
+    match = f"{name}: {said}.*Give a larger max_length"
+    with pytest.raises(LoadingError), pytest.warns(InputWarning, match=match) as warned:
+        finetune(task, file, eval=file, model=DEFAULT_MODEL, output=tmp_path / "new", backend="pt", recipe=recipe)
+    assert [warning.filename for warning in warned] == [__file__] * 2  # where finetune is called
 
 
 def test_labels_of_the_file_to_measure_on(tmp_path, load):
