@@ -63,8 +63,8 @@ class Pipeline:
         tokenizer: The model's tokenizer, fast or slow, or where to find one; None: where the model was loaded from.
         framework: 'pt', 'tf' or 'flax': what runs the model, which it must be.
         task: Name of the task, which must be this one.
-        device: Where to move a PyTorch model: a name, or the number of an accelerator; None or -1: it stays where it is.
-            A model of another framework must be there.
+        device: Where to move a PyTorch model: a name, or the number of an accelerator; None or -1: it stays. A model of
+            another framework must be there.
         torch_dtype: Dtype of the model. It is not changed: another one is an InputWarning.
         dtype: The same under the name that Transformers 5 has for it.
         **options: Options of the task, used where a call does not give them. None leaves out what has another default.
