@@ -201,6 +201,8 @@ class Subject:
 
 
 _ALIASES = {"options": "__call__"}
+# How many arguments are given by position, where it is not one.
+_POSITIONAL = {"__call__": 2, "forward": 2, "call": 2, "encode": 2, "options": 0}
 
 
 def _named(function: Callable[..., Any]) -> set[str]:
@@ -231,6 +233,15 @@ class NoHub:
         pass
 
 
+def _misplaced(method: str, function: Callable[..., Any], arguments: Sequence[str]) -> Iterator[str]:
+    """Those of the first arguments that have another position, or none; a name that is not ours is not looked at."""
+    found = inspect.signature(function).parameters.values()
+    ours = [p.name for p in found if p.kind is p.POSITIONAL_OR_KEYWORD]
+    for index, argument in enumerate(arguments[: _POSITIONAL.get(method, 1)]):
+        if argument in _named(function) and ours[index : index + 1] != [argument]:
+            yield argument
+
+
 def untruths(group: str, members: Members, subject: Subject) -> Iterator[str]:
     """What the page says of a class and is not true."""
     for name, value in members["attributes"].items():
@@ -243,6 +254,9 @@ def untruths(group: str, members: Members, subject: Subject) -> Iterator[str]:
         there, said = callable(subject.method(method)) and method not in subject.refused, status(group, method)
         if there != (said != "not here"):
             yield f"{subject.name}.{method}(): {said}, but {'there' if there else 'not there'}"
+        for argument in _misplaced(method, subject.method(method), list(arguments)) if there and arguments else ():
+            if status(group, f"{method}({argument})") == "same":
+                yield f"{subject.name}.{method}({argument}=): same, but elsewhere by position"
         taken = subject.taken(method, arguments) if there else ()
         for argument in arguments if there else ():
             said = status(group, f"{method}({argument})")
