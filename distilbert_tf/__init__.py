@@ -1,7 +1,6 @@
 """DistilBERT in Keras 3 on TensorFlow."""
 
 import os
-import warnings
 
 # Keras picks its backend when it is first imported; this package needs TensorFlow's.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -12,13 +11,6 @@ if keras.backend.backend() != "tensorflow":
     raise ImportError(
         f"distilbert_tf needs Keras on TensorFlow, but Keras runs on {keras.backend.backend()}. Set "
         'os.environ["KERAS_BACKEND"] = "tensorflow" before anything imports keras.'
-    )
-
-if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
-    warnings.warn(
-        "TF_USE_LEGACY_KERAS is set, so that tf.keras is Keras 2. These models are of Keras 3 and do not take its "
-        "optimizers, losses and callbacks: use those of `import keras`, or unset TF_USE_LEGACY_KERAS.",
-        stacklevel=2,
     )
 
 import optree
@@ -34,7 +26,7 @@ from distilbert_core.config import DistilBertConfig
 from distilbert_core.outputs import OUTPUT_TYPES
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_tf.callbacks import KerasMetricCallback, PushToHubCallback
-from distilbert_tf.compatibility import ALIASES
+from distilbert_tf.compatibility import ALIASES, warn_of_keras_2
 from distilbert_tf.heads import (
     TFDistilBertForMaskedLM,
     TFDistilBertForMultipleChoice,
@@ -49,8 +41,16 @@ from distilbert_tf.pretrained import TFDistilBertPreTrainedModel, to_tensor
 TFDistilBertMainLayer = TFDistilBertModel
 globals().update(ALIASES)  # TFBaseModelOutput and the like
 
-for _type in (*OUTPUT_TYPES, BatchEncoding):
-    optree.register_pytree_node_class(_type, namespace="keras")
+warn_of_keras_2()
+for _output in OUTPUT_TYPES:
+    optree.register_pytree_node_class(_output, namespace="keras")
+# In the order of Keras' dicts: functional models take the inputs in order, whatever their names are.
+optree.register_pytree_node(
+    BatchEncoding,
+    lambda encoding: ([encoding[name] for name in sorted(encoding)], sorted(encoding)),
+    BatchEncoding.tree_unflatten,
+    namespace="keras",
+)
 # Keras' old .h5 files name classes without the package that they are registered under; and Keras does not register its
 # own indexing, which functional models on our base model use: `body(ids).last_hidden_state[:, 0]`.
 for _class in (

@@ -6,6 +6,8 @@ is an error that says what to do instead. `KERAS_2` has the arguments of Keras' 
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -40,6 +42,16 @@ KERAS_2: dict[str, Accepted] = {
 
 # Classes of Transformers that have another name here.
 ALIASES: dict[str, type] = {f"TF{output.__name__}": output for output in outputs.OUTPUT_TYPES}
+
+
+def warn_of_keras_2() -> None:
+    """Warn where TF_USE_LEGACY_KERAS, which Transformers 4 asked for, makes `tf.keras` another Keras."""
+    if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
+        warnings.warn(
+            "TF_USE_LEGACY_KERAS is set, so that tf.keras is Keras 2. These models are of Keras 3 and do not take its "
+            "optimizers, losses and callbacks: use those of `import keras`, or unset TF_USE_LEGACY_KERAS.",
+            stacklevel=3,
+        )
 
 
 def _refusal(name: str, instead: str) -> Callable[..., NoReturn]:
