@@ -323,15 +323,16 @@ class PretrainedModel(PushToHub):
         options = {name: kwargs.pop(name) for name in cls._options & kwargs.keys()}
         stored_dtypes = [kwargs.pop("torch_dtype", None), options.pop("param_dtype", None)]
         apart = not options.pop("_do_init", True)
-        framework = next((name for name in ("tf", "flax") if kwargs.pop(f"from_{name}", False)), None)
-        kwargs.pop("from_tf", None), kwargs.pop("from_flax", None)
+        saved_by = [name for name in ("tf", "flax") if kwargs.pop(f"from_{name}", False)]
         kwargs = accept(kwargs, LOADING)
         if device_map is not None:
             device = cls._device_of(device_map, device)
         if state_dict is not None:
             checkpoint = Checkpoint.of_arrays(state_dict)
         elif source is not None:
-            checkpoint = Checkpoint(source, cls._reader, Selection(variant, use_safetensors, framework), **where)
+            checkpoint = Checkpoint(
+                source, cls._reader, Selection(variant, use_safetensors, next(iter(saved_by), None)), **where
+            )
         else:
             raise InputError("Give source: a folder, a weight file or a Hub id; or config and state_dict.")
         given = checkpoint.config() if config is None else as_config(config)
