@@ -43,6 +43,8 @@ class TransformersMembers:
 
     config: DistilBertConfig
     base_model: Any
+    dtype: Any
+    param_dtype: Any
 
     config_class = DistilBertConfig
     main_input_name = "input_ids"

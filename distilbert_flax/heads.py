@@ -52,7 +52,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
     ):
         make = Numerics.of(config, rngs, seed, dtype, param_dtype, _do_init)
         super().__init__(config, make, input_shape)
-        encoder = {"scan_layers": scan_layers, "gradient_checkpointing": gradient_checkpointing}
+        encoder: Any = {"scan_layers": scan_layers, "gradient_checkpointing": gradient_checkpointing}
         self.distilbert = FlaxDistilBertModel(config, rngs=make.rngs, _do_init=_do_init, **make.dtypes, **encoder)
         self._adopt(self.distilbert)
         self.make_head(config, make)

@@ -56,11 +56,11 @@ class Numerics:
     def of(
         cls,
         config: DistilBertConfig,
-        rngs: nnx.Rngs | Array | int | None,
-        seed: int | None,
-        dtype: Any,
-        param_dtype: Any,
-        initialize: bool,
+        rngs: nnx.Rngs | Array | int | None = None,
+        seed: int | None = None,
+        dtype: Any = None,
+        param_dtype: Any = None,
+        initialize: bool = True,
     ) -> Numerics:
         """Settle what was left out; see the model's class for the defaults."""
         if rngs is not None and seed is not None:

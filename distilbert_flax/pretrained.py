@@ -66,8 +66,9 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
     _framework = "flax"
     _adapter_advice = "Where nnx.LoRA wrapped it, or it is an nnx.LoRALinear, call merge_lora() first."
 
-    def __init__(self, config: DistilBertConfig, make: Numerics, input_shape: tuple[int, ...]):
+    def __init__(self, config: DistilBertConfig, make: Numerics | None = None, input_shape: tuple[int, ...] = (1, 1)):
         config.validate()
+        make = make or Numerics.of(config)
         self.config = copy.deepcopy(config)
         self.input_shape = tuple(input_shape)
         self.dtype = make.dtype
@@ -170,7 +171,7 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
         """Make a model: of this package without values, of a user's with those that its constructor gives it."""
         if cls._is_derived():
             if "rngs" in inspect.signature(cls.__init__).parameters:  # which NNX's own constructors insist on
-                options.setdefault("rngs", nnx.Rngs(0))
+                options.setdefault("rngs", nnx.Rngs(options.pop("seed", 0)))
             model = cls(config, **({} if dtype is None else {"dtype": dtype}), **options)  # type: ignore[arg-type]
             model.eval()  # with the layers that came after ours
             return model

@@ -14,6 +14,7 @@ from flax import nnx
 from frameworks import FRAMEWORKS
 from processes import fresh_python
 
+import distilbert_flax
 from distilbert_core import CheckpointWarning, Head, InputError
 from distilbert_core.checkpoint import Checkpoint
 from distilbert_flax.sharding import DATA_PARALLEL, FULLY_SHARDED, shard
@@ -245,3 +246,23 @@ def test_resizing_one_device():
     shard(model, mesh, FULLY_SHARDED | DATA_PARALLEL)
     model.resize_token_embeddings(60)
     assert isinstance(model.get_input_embeddings().embedding[...].sharding, jax.sharding.NamedSharding)
+
+
+class OwnHead(distilbert_flax.FlaxDistilBertPreTrainedModel):
+    """A user's own head on our body, derived from the base of all models."""
+
+    def __init__(self, config, *, rngs):
+        super().__init__(config)
+        self.distilbert = distilbert_flax.FlaxDistilBertModel(config, rngs=rngs)
+        self.score = nnx.Linear(config.dim, 3, rngs=rngs)
+
+    def __call__(self, input_ids):
+        return self.score(self.distilbert(input_ids).last_hidden_state[:, 0])
+
+
+def test_a_head_of_a_users_own(tmp_path):
+    model = OwnHead(small_config(n_layers=1), rngs=nnx.Rngs(1))
+    model.save_pretrained(tmp_path)
+    again = OwnHead.from_pretrained(tmp_path, seed=2)
+    ids = random_inputs(small_config(), Head.NONE)["input_ids"]
+    assert_close(np.asarray(again(ids)), np.asarray(model(ids)), 0)
