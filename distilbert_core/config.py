@@ -120,7 +120,7 @@ class DistilBertConfig(PushToHub):
         problem_type: 'regression', 'single_label_classification' or 'multi_label_classification'; inferred from
             `num_labels` and the labels' dtype at each call if None.
         architectures: Names of the classes this configuration was saved from.
-        pruned_heads: Heads that `prune_heads` removed, {layer: [head, ...]}.
+        pruned_heads: Heads that `prune_heads` removed, {layer: [head, ...]}; -1 is the last layer.
         **kwargs: Any other field; kept and written back.
 
     Raises:
@@ -209,7 +209,7 @@ class DistilBertConfig(PushToHub):
         self._set_labels(*_consistent_maps(num_labels, id2label, label2id))
         self.problem_type = problem_type
         self.architectures = architectures
-        self.pruned_heads = _pruned_heads(pruned_heads or {})
+        self.pruned_heads = _pruned_heads(pruned_heads or {}, self.n_layers)
         for name, value in {**COMMON_FIELDS, **kwargs}.items():
             if name != "model_type" and hasattr(DistilBertConfig, name):
                 raise ConfigError(f"{name} cannot be a field: it is a method, or computed from other fields.")
@@ -740,9 +740,13 @@ def _fits(label2id: Mapping[str, int], id2label: Mapping[int, str]) -> bool:
     return names == label2id.keys() and all(id2label.get(index) == name for name, index in label2id.items())
 
 
-def _pruned_heads(pruned_heads: Mapping[int | str, list[int]]) -> dict[int, list[int]]:
-    """Return pruned heads by integer layer, sorted, as JSON gave them back with string keys."""
+def _pruned_heads(pruned_heads: Mapping[int | str, list[int]], n_layers: int) -> dict[int, list[int]]:
+    """Return pruned heads by layer, sorted; layers are counted from the last if negative, and are strings in JSON."""
+    found: dict[int, set[int]] = {}
     try:
-        return {int(layer): sorted({int(head) for head in heads}) for layer, heads in pruned_heads.items()}
+        for layer, heads in pruned_heads.items():
+            index = int(layer)
+            found.setdefault(index + n_layers if -n_layers <= index < 0 else index, set()).update(map(int, heads))
     except (TypeError, ValueError, AttributeError):
         raise ConfigError(f"pruned_heads must be a dict of layer to a list of heads, got {pruned_heads!r}.") from None
+    return {layer: sorted(heads) for layer, heads in found.items()}

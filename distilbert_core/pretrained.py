@@ -560,7 +560,7 @@ class PretrainedModel(PushToHub):
         entry per original head.
 
         Args:
-            heads_to_prune: {layer: [head, ...]}, in the numbering of the unpruned model.
+            heads_to_prune: {layer: [head, ...]}, in the numbering of the unpruned model; -1 is the last layer.
 
         Raises:
             ConfigError: There is no such layer or head, or a layer would be left without heads.

@@ -279,6 +279,8 @@ class DistilBertModel(DistilBertPreTrainedModel):
         self.embeddings = Embeddings(config)
         self.transformer = Transformer(config)
         self.initialise()
+        if getattr(config, "gradient_checkpointing", False):  # an old way to ask for it
+            self.gradient_checkpointing_enable()
 
     @property
     def attn_implementation(self) -> str:

@@ -300,8 +300,10 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Make a model with fresh parameters from what `get_config` returned."""
+    def from_config(cls, config: dict[str, Any] | DistilBertConfig, custom_objects: Any = None) -> Self:
+        """Make a model with fresh parameters from what `get_config` returned, or from a configuration."""
+        if isinstance(config, DistilBertConfig):
+            return cls(config)
         config = {"frozen": (), "quantized": {}, "policies": {}, **config}  # an older version's files do not have these
         frozen, quantized, policies = (config.pop(name) for name in ("frozen", "quantized", "policies"))
         model = cls(

@@ -102,3 +102,13 @@ def test_a_lie_on_the_page_is_found(framework: Framework, monkeypatch: pytest.Mo
     found = list(migrating.untruths(group, migrating.classes(group)[name], subject))
     for lie in lies:
         assert any(lie.replace(")", "=)") in line for line in found), lie
+
+
+def test_a_configuration_says_what_transformers_would_do(framework: Framework) -> None:
+    config = DistilBertConfig(**SIZES, gradient_checkpointing=True)
+    model = framework.new(Head.SEQUENCE_CLASSIFICATION, config)
+    if framework.name == "pt":
+        assert model.is_gradient_checkpointing
+        assert not framework.new(Head.NONE, DistilBertConfig(**SIZES)).is_gradient_checkpointing
+    if framework.name == "tf":
+        assert type(model).from_config(config).config == config

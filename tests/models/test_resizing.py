@@ -86,7 +86,7 @@ def test_pruning_equals_a_head_mask_of_zeros(framework, tmp_path, head):
     mask = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
     wanted = framework.call(model, **inputs, head_mask=mask)
     model.prune_heads({0: [1], 1: [2]})
-    model.prune_heads({1: [0]})
+    model.prune_heads({-1: [0]})  # the last layer
     assert model.config.pruned_heads == {0: [1], 1: [0, 2]}
     assert_close(framework.call(model, **inputs), wanted, 1e-12)
     prefix = "" if head is Head.NONE else "distilbert."
