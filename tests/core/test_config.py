@@ -295,7 +295,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ),
     *(
         ({"pruned_heads": value}, "^pruned_heads must name layers below 6 and heads below 12, got")
-        for value in ({6: [0]}, {-1: [0]}, {0: [12]}, {0: [-1]})
+        for value in ({6: [0]}, {-7: [0]}, {0: [12]}, {0: [-1]})
     ),
     ({"pruned_heads": {2: range(12)}}, "^pruned_heads must leave a head in every layer, layer 2 has none"),
 ]
