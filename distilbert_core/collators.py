@@ -26,9 +26,9 @@ def _renamed(batch: Mapping[str, Any]) -> Batch:
 
 def _without_labels(rows: Sequence[Row]) -> tuple[list[Batch], list[Any] | None]:
     """Return rows without labels, and the labels of each; None if there are none."""
-    rows = [_renamed(row) for row in rows]
-    labels = [row.pop("labels") for row in rows] if "labels" in rows[0] else None
-    return rows, labels
+    renamed = [_renamed(row) for row in rows]
+    labels = [row.pop("labels") for row in renamed] if "labels" in renamed[0] else None
+    return renamed, labels
 
 
 def _tensors(batch: Mapping[str, Any], kind: str) -> Batch:

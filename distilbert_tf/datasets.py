@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def batched(
     options = {**({"return_tensors": "np"} if ours else {}), **(collate_fn_args or {})}
     rng = np.random.default_rng(np.random.randint(2**31))  # follows keras.utils.set_random_seed
 
-    def batch_of(indices: Sequence[int]) -> dict[str, np.ndarray]:
+    def batch_of(indices: Iterable[int]) -> dict[str, np.ndarray]:
         rows = [dict(dataset[int(index)]) for index in indices]
         if ours:  # texts cannot be in a batch, and the model does not take them
             rows = [{name: value for name, value in row.items() if not isinstance(value, str)} for row in rows]

@@ -49,7 +49,7 @@ def labels_apart(takes: Takes, x: Any, y: Any = None, weights: Any = None) -> tu
         InputError: Labels or weights are given twice, or have other names, or rows of a list have different lengths.
     """
     x = as_inputs(x, takes.pad_token_id, takes.axes)
-    if isinstance(x, Mapping):
+    if isinstance(x, dict):
         for argument, value, among in (("y", y, takes.labels), (WEIGHT, weights, (WEIGHT,))):
             if value is not None and not x.keys().isdisjoint(among):
                 raise InputError(f"{' and '.join(among)} must be among the inputs or given as {argument}, not both.")

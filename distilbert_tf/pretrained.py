@@ -231,7 +231,7 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
         if saved_model and kwargs.get("push_to_hub"):
             raise InputError("saved_model is not uploaded: save it, and upload the folder: hf upload NAME FOLDER.")
         if saved_model:
-            folder = args[0] if args else kwargs.get("folder", kwargs.get("save_directory"))
+            folder: Any = args[0] if args else kwargs.get("folder", kwargs.get("save_directory"))
             self.export(Path(folder) / "saved_model" / str(version), verbose=False)
         super().save_pretrained(*args, **kwargs)
 
