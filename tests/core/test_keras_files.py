@@ -18,7 +18,7 @@ from distilbert_core import CheckpointError, DistilBertTokenizerFast, Head
 from weight_conversion import FORMATS, companions, convert, open_weights, reading
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
-PRESETS = ("kerashub_backbone", "kerashub_text_classifier")
+PRESETS = ("kerashub_backbone", "kerashub_text_classifier", "kerashub_masked_lm")
 
 
 def assert_same_weights(folder, arrays) -> None:
@@ -32,8 +32,8 @@ def assert_same_weights(folder, arrays) -> None:
 
 def holds(head: Head, changes: dict) -> bool:
     """Whether KerasHub has such a model."""
-    plain = not changes.keys() & {"sinusoidal_pos_embds", "activation", "pruned_heads"}
-    return head in (Head.NONE, Head.SEQUENCE_CLASSIFICATION) and plain
+    plain = not changes.keys() & {"sinusoidal_pos_embds", "activation", "pruned_heads", "tie_word_embeddings"}
+    return head in (Head.NONE, Head.SEQUENCE_CLASSIFICATION, Head.MASKED_LM) and plain
 
 
 # Every case of the architecture in one dtype, and every head in every dtype.
@@ -92,6 +92,15 @@ def datasets(path) -> dict[str, np.ndarray]:
     with h5py.File(path) as file:
         file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
     return {name: array for name, array in found.items() if not name.startswith("optimizer")}
+
+
+def test_masked_lm_of_kerashub_is_that_of_transformers():
+    """The weights are; that its head computes with another epsilon is said."""
+    weights = open_weights(FIXTURES / "checkpoints" / "kerashub_masked_lm")
+    expected = open_weights(FIXTURES / "checkpoints" / "pt_masked_lm")
+    assert weights.head is Head.MASKED_LM
+    assert_same_weights(weights.source, {name: tensor.read() for name, tensor in expected.tensors.items()})
+    assert "epsilon 1e-5, DistilBERT's 1e-12" in weights.notes[-1]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -279,9 +288,9 @@ def change_settings(file, **changes):
     return change
 
 
-def make_masked_lm(preset):
+def make_another_task(preset):
     content = json.loads((preset / "task.json").read_text())
-    (preset / "task.json").write_text(json.dumps(content | {"class_name": "DistilBertMaskedLM"}))
+    (preset / "task.json").write_text(json.dumps(content | {"class_name": "MyClassifier"}))
 
 
 def keep_labels_of_three_classes(preset):
@@ -296,11 +305,11 @@ UNREAD = {
         ["The activation 'softmax' of task.json was dropped: the classifier gives logits."],
     ),
     "another-task": (
-        make_masked_lm,
+        make_another_task,
         [
             "Dropped, as DistilBertModel has no such parameters: layers/dense/vars/0, layers/dense/vars/1, "
             "layers/dense_1/vars/0, layers/dense_1/vars/1.",
-            "task.json describes a DistilBertMaskedLM, of which only the backbone is read.",
+            "task.json describes a MyClassifier, of which only the backbone is read.",
         ],
     ),
     "dtype-policy": (
@@ -362,8 +371,8 @@ def test_settings_of_a_keras_file_are_said(tmp_path):
 @pytest.mark.parametrize(
     ("head", "changes", "message"),
     [
-        (Head.MASKED_LM, {}, "no DistilBertForMaskedLM, only the bare body and a sequence classifier"),
-        (Head.QUESTION_ANSWERING, {}, "no DistilBertForQuestionAnswering"),
+        (Head.QUESTION_ANSWERING, {}, "no DistilBertForQuestionAnswering, only the bare body, a sequence classifier"),
+        (Head.MASKED_LM, {"tie_word_embeddings": False}, "no projector that is not tied to the word embeddings"),
         (Head.NONE, {"sinusoidal_pos_embds": True}, "no sinusoidal positions"),
         (Head.NONE, {"activation": "relu"}, "no activation 'relu', only 'gelu'"),
         (Head.NONE, {"pruned_heads": {0: [1]}}, "no layers that lack heads"),

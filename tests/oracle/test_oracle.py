@@ -113,7 +113,7 @@ def test_checkpoint_is_reproduced(checkpoint: Checkpoint, tmp_path: Path) -> Non
 
 def test_no_other_checkpoint_is_committed() -> None:
     expected = {checkpoint.name for checkpoint in (*CHECKPOINTS, *CHECKPOINTS_OF_5)}
-    expected |= {"kerashub_backbone", "kerashub_text_classifier", "README.md"}
+    expected |= {"kerashub_backbone", "kerashub_text_classifier", "kerashub_masked_lm", "README.md"}
     assert {path.name for path in CHECKPOINT_FIXTURES.iterdir()} == expected
 
 

@@ -1,5 +1,6 @@
-"""Presets of KerasHub's DistilBERT, a folder: the backbone, or the text classifier, whose head is computed as here.
+"""Presets of KerasHub's DistilBERT, a folder: the backbone, the text classifier, or the masked LM.
 
+The classifier's head is computed as here; the layer norm of the masked LM's has another epsilon, which is said.
 Fields of the configuration that KerasHub has no place for (label names, the kind of problem, ...) are kept in
 metadata.json, which KerasHub does not mind. Parts of a tokenizer that it has no place for are lost, and so are settings
 of a preset that have no place here; both are said.
@@ -11,7 +12,7 @@ import json
 import math
 import reprlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,6 @@ VOCABULARY_FILE, TOKENIZER_CONFIG = "vocab.txt", "tokenizer_config.json"  # the 
 OURS = "distilbert_config"  # the entry of metadata.json that holds what KerasHub has no place for
 KERASHUB_VERSION = "0.32.0"  # whose presets these are like
 ACTIVATION = "gelu"  # the only one it has
-HEADS = (Head.NONE, Head.SEQUENCE_CLASSIFICATION)
 
 MODULES = {  # canonical module -> group of its layer, and KerasHub's name of it
     "embeddings.word_embeddings": ("token_and_position_embedding/token_embedding", "token_embedding"),
@@ -49,9 +49,15 @@ MODULES = {  # canonical module -> group of its layer, and KerasHub's name of it
     "transformer.layer.{}.ffn.lin1": ("{}/_feedforward_intermediate_dense", "feedforward_intermediate_dense"),
     "transformer.layer.{}.ffn.lin2": ("{}/_feedforward_output_dense", "feedforward_output_dense"),
     "transformer.layer.{}.output_layer_norm": ("{}/_feedforward_layer_norm", "feedforward_layer_norm"),
-    "pre_classifier": ("dense", "pooled_dense"),  # these two are in the task's file
-    "classifier": ("dense_1", "logits"),
 }
+TASK_MODULES = {  # the same of the layers in the task's file
+    "pre_classifier": ("dense", "pooled_dense"),
+    "classifier": ("dense_1", "logits"),
+    "vocab_transform": ("masked_lm_head/_intermediate_dense", "intermediate_dense"),
+    "vocab_layer_norm": ("masked_lm_head/_intermediate_layer_norm", "intermediate_layer_norm"),
+    "vocab_projector": ("masked_lm_head", "mlm_head"),
+}
+FIRST = "vocab_projector.bias"  # the first variable of its layer, whose kernel is the word embeddings
 FIELDS = {  # of the backbone -> of DistilBERT
     "vocabulary_size": "vocab_size",
     "max_sequence_length": "max_position_embeddings",
@@ -63,13 +69,47 @@ FIELDS = {  # of the backbone -> of DistilBERT
 }
 TOKENIZER_CLASSES = ("DistilBert", "Bert", "PreTrained", "Tokenizers")  # beginnings of the names of classes like ours
 SPECIAL_TOKENS = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]"}  # of all
-TASK_FIELDS = {"num_classes": "num_labels", "dropout": "seq_classif_dropout"}  # of the classifier
-CLASSIFIER = "DistilBertTextClassifier"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What KerasHub calls a model with a head.
+
+    Attributes:
+        name: Name of its class and module.
+        fields: Fields of the task -> of DistilBERT.
+        masking: Settings of its preprocessor that others do not have, at their usual values.
+    """
+
+    name: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    masking: Mapping[str, Any] = field(default_factory=dict)
+
+
+TASKS = {
+    Head.SEQUENCE_CLASSIFICATION: Task(
+        "distil_bert_text_classifier", {"num_classes": "num_labels", "dropout": "seq_classif_dropout"}
+    ),
+    Head.MASKED_LM: Task(
+        "distil_bert_masked_lm",
+        masking={
+            "mask_selection_rate": 0.15,
+            "mask_selection_length": 96,
+            "mask_token_rate": 0.8,
+            "random_token_rate": 0.1,
+        },
+    ),
+}
+TASK_FIELDS = TASKS[Head.SEQUENCE_CLASSIFICATION].fields
+EPSILON = (
+    "The layer norm of KerasHub's masked-LM head has the epsilon 1e-5, DistilBERT's 1e-12: the weights are the same, "
+    "the logits differ slightly."
+)
 # File -> settings in it that have no place here, with the value that says nothing. All others must be in `READ`.
 SETTINGS: dict[str, dict[str, Any]] = {
     CONFIG_FILE: {"trainable": True},
     TASK: {"trainable": True},
-    PREPROCESSOR: {"trainable": True, "truncate": "round_robin"},
+    PREPROCESSOR: {"trainable": True, "truncate": "round_robin", **TASKS[Head.MASKED_LM].masking},
     TOKENIZER: {
         "trainable": True,
         "sequence_length": None,
@@ -86,7 +126,9 @@ READ |= {"oov_token"}
 
 def layer_of(parameter: Parameter) -> tuple[str, str]:
     """Return the group of a parameter's layer below 'layers', and the layer's name."""
-    module = parameter.name.removeprefix(f"{BODY}.").rpartition(".")[0]
+    module = _module(parameter)
+    if module in TASK_MODULES:
+        return TASK_MODULES[module]
     number = next((part for part in module.split(".") if part.isdigit()), None)
     if number is None:
         return MODULES[module]
@@ -94,9 +136,13 @@ def layer_of(parameter: Parameter) -> tuple[str, str]:
     return group.format("transformer_encoder" if number == "0" else f"transformer_encoder_{number}"), name
 
 
+def _module(parameter: Parameter) -> str:
+    return parameter.name.removeprefix(f"{BODY}.").rpartition(".")[0]
+
+
 def place(parameter: Parameter) -> str:
     """Return where a parameter is in its file; a layer's bias comes after its kernel or scale."""
-    index = int(parameter.kind in (Kind.BIAS, Kind.NORM_BIAS))
+    index = int(parameter.kind in (Kind.BIAS, Kind.NORM_BIAS) and parameter.name != FIRST)
     return f"layers/{layer_of(parameter)[0]}/{VARIABLES}/{index}"
 
 
@@ -133,11 +179,14 @@ def read_config(path: Path) -> DistilBertConfig:
     """
     fields = _fields(path.with_name(CONFIG_FILE), "DistilBertBackbone", FIELDS)
     fields = {"attention_dropout": fields["dropout"]} | _our_fields(path) | fields  # KerasHub has one dropout for both
-    if _has_classifier(path):
-        fields |= _fields(path.with_name(TASK), CLASSIFIER, TASK_FIELDS)
-        if _has_stale_labels(fields):
-            fields = {name: value for name, value in fields.items() if name not in ("id2label", "label2id")}
-    return DistilBertConfig.from_dict({**fields, "architectures": [_head(path).architecture]})
+    head = _head(path)
+    if head in TASKS:
+        fields |= _fields(path.with_name(TASK), _kind(TASKS[head].name), TASKS[head].fields)
+    if head is Head.MASKED_LM:
+        fields["tie_word_embeddings"] = True
+    if head is Head.SEQUENCE_CLASSIFICATION and _has_stale_labels(fields):
+        fields = {name: value for name, value in fields.items() if name not in ("id2label", "label2id")}
+    return DistilBertConfig.from_dict({**fields, "architectures": [head.architecture]})
 
 
 def _has_stale_labels(fields: Mapping[str, Any]) -> bool:
@@ -171,13 +220,10 @@ def _json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _has_classifier(path: Path) -> bool:
-    task = path.with_name(TASK)
-    return task.is_file() and _json(task).get("class_name") == CLASSIFIER
-
-
 def _head(path: Path) -> Head:
-    return Head.SEQUENCE_CLASSIFICATION if _has_classifier(path) else Head.NONE
+    file = path.with_name(TASK)
+    kind = _json(file).get("class_name") if file.is_file() else None
+    return next((head for head, task in TASKS.items() if _kind(task.name) == kind), Head.NONE)
 
 
 def open_preset(path: Path) -> dict[str, Tensor]:
@@ -189,7 +235,7 @@ def open_preset(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{task_weights} is not there; remove {TASK} too if it is the backbone that you want.")
     task = _arrays(task_weights) if task_weights.is_file() else {}
     found = {}
-    for parameter in parameter_table(config, head):
+    for parameter in _stored(config, head):
         tensor = (backbone if _is_backbone(parameter) else task).pop(place(parameter), None)
         if tensor is not None:
             if tensor.shape == stored_shape(parameter, config.n_heads):
@@ -198,8 +244,12 @@ def open_preset(path: Path) -> dict[str, Tensor]:
     return found | backbone | task  # the rest is what this project has nothing like
 
 
+def _stored(config: DistilBertConfig, head: Head) -> list[Parameter]:
+    return [parameter for parameter in parameter_table(config, head) if parameter.tied_to is None]
+
+
 def _is_backbone(parameter: Parameter) -> bool:
-    return "layers/dense" not in place(parameter)
+    return _module(parameter) not in TASK_MODULES
 
 
 def _arrays(path: Path) -> dict[str, Tensor]:
@@ -240,7 +290,10 @@ def unread(path: Path) -> list[str]:
     policy = policy_name(backbone.get("dtype"))
     if policy is not None and policy not in DTYPES:
         notes.append(f"The dtype policy {policy!r} of {CONFIG_FILE} was dropped.")
-    if task and not _has_classifier(path):
+    head = _head(path)
+    if head is Head.MASKED_LM:
+        notes.append(EPSILON)
+    elif head is Head.NONE and task:
         kind = _json(path.with_name(TASK)).get("class_name")
         notes.append(f"{TASK} describes a {kind}, of which only the backbone is read.")
     elif task:
@@ -273,12 +326,12 @@ def arrange(files: Files, weights: Weights, tensors: Tensors) -> Files:
     config, head = weights.config, weights.head
     _check(config, head)
     dtype = next(iter(tensors.values())).dtype
-    table = parameter_table(config, head)
+    table = _stored(config, head)
     body = [parameter for parameter in table if _is_backbone(parameter)]
     sizes = {theirs: getattr(config, ours) for theirs, ours in FIELDS.items()}
     backbone = _object("distil_bert_backbone", dtype, sizes)
     tokenizer, _ = _tokenizer({name: content for name, content in files.items() if isinstance(content, bytes)})
-    preprocessor = None if tokenizer is None else _preprocessor(tokenizer, config)
+    preprocessor = None if tokenizer is None else _preprocessor(tokenizer, config, head)
     count = sum(math.prod(parameter.shape) for parameter in body)
     preset: Files = {name: content for name, content in files.items() if name in ("README.md", "LICENSE")}
     preset |= {
@@ -286,12 +339,14 @@ def arrange(files: Files, weights: Weights, tensors: Tensors) -> Files:
         METADATA: _text(_metadata(config, count)),
         WEIGHTS: _writer("distil_bert_backbone", body, config, head, tensors),
     }
-    if head is Head.SEQUENCE_CLASSIFICATION:
-        task = {theirs: getattr(config, ours) for theirs, ours in TASK_FIELDS.items()}
-        task |= {"backbone": backbone, "preprocessor": preprocessor, "activation": "linear", "hidden_dim": config.dim}
-        preset[TASK] = _text(_object("distil_bert_text_classifier", None, task))
+    if head in TASKS:
+        task = {theirs: getattr(config, ours) for theirs, ours in TASKS[head].fields.items()}
+        task |= {"backbone": backbone, "preprocessor": preprocessor}
+        if head is Head.SEQUENCE_CLASSIFICATION:
+            task |= {"activation": "linear", "hidden_dim": config.dim}
+        preset[TASK] = _text(_object(TASKS[head].name, None, task))
         top = [parameter for parameter in table if not _is_backbone(parameter)]
-        preset[TASK_WEIGHTS] = _writer("distil_bert_text_classifier", top, config, head, tensors)
+        preset[TASK_WEIGHTS] = _writer(TASKS[head].name, top, config, head, tensors)
     if tokenizer is not None and preprocessor is not None:
         preset[PREPROCESSOR] = _text(preprocessor)
         preset[TOKENIZER] = _text(preprocessor["config"]["tokenizer"])
@@ -302,7 +357,12 @@ def arrange(files: Files, weights: Weights, tensors: Tensors) -> Files:
 def _check(config: DistilBertConfig, head: Head) -> None:
     activation = config.activation if callable(config.activation) else ACTIVATIONS[config.activation]
     problems = {
-        f"no {head.architecture}, only the bare body and a sequence classifier; say which with head": head not in HEADS,
+        f"no {head.architecture}, only the bare body, a sequence classifier and a masked LM; say which with head": (
+            head not in (Head.NONE, *TASKS)
+        ),
+        "no projector that is not tied to the word embeddings (tie_word_embeddings=False)": (
+            head is Head.MASKED_LM and not config.tie_word_embeddings
+        ),
         "no sinusoidal positions (sinusoidal_pos_embds)": config.sinusoidal_pos_embds,
         f"no activation {activation!r}, only {ACTIVATION!r}": activation != ACTIVATION,
         "no layers that lack heads (pruned_heads)": any(config.pruned_heads.values()),
@@ -398,6 +458,8 @@ def unwritten(files: Mapping[str, bytes], weights: Weights) -> list[str]:
     """Return what of a checkpoint a preset has no place for, a sentence each."""
     notes = _tokenizer(files)[1]
     config = weights.config
+    if weights.head is Head.MASKED_LM:
+        notes.append(EPSILON)
     if config.attention_dropout != config.dropout:
         notes.append(
             f"KerasHub has one dropout, {config.dropout}: attention_dropout={config.attention_dropout} is only kept in "
@@ -406,8 +468,9 @@ def unwritten(files: Mapping[str, bytes], weights: Weights) -> list[str]:
     return notes
 
 
-def _preprocessor(tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> dict[str, Any]:
-    """Return what makes texts into inputs."""
+def _preprocessor(tokenizer: DistilBertTokenizer, config: DistilBertConfig, head: Head) -> dict[str, Any]:
+    """Return what makes texts into inputs; that of a text classifier serves the bare body too."""
+    task = TASKS.get(head, TASKS[Head.SEQUENCE_CLASSIFICATION])
     specification, normalizer = tokenizer.specification(), _normalizer(tokenizer)
     lowercase, strip_accents = (specification.basic and normalizer[name] for name in ("lowercase", "strip_accents"))
     settings = {
@@ -429,13 +492,14 @@ def _preprocessor(tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> d
         "config_file": PREPROCESSOR,
         "sequence_length": min(config.max_position_embeddings, tokenizer.model_max_length),
         "truncate": "round_robin",
+        **task.masking,
     }
-    return _object("distil_bert_text_classifier_preprocessor", "float32", fields)
+    return _object(f"{task.name}_preprocessor", "float32", fields)
 
 
 def _object(name: str, dtype: str | None, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what Keras makes an object of KerasHub from, whose class and module have the same name."""
-    kind = name.title().replace("_", "")
+    kind = _kind(name)
     policy = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": dtype}, "registered_name": None}
     return {
         "module": f"keras_hub.src.models.distil_bert.{name}",
@@ -443,6 +507,11 @@ def _object(name: str, dtype: str | None, config: Mapping[str, Any]) -> dict[str
         "config": {"name": name} | ({"trainable": True, "dtype": policy} if dtype else {}) | dict(config),
         "registered_name": f"keras_hub>{kind}",
     }
+
+
+def _kind(name: str) -> str:
+    """Return the name of a class of KerasHub by that of its module."""
+    return name.title().replace("_", "").replace("Lm", "LM")
 
 
 def _text(content: Any) -> bytes:
