@@ -85,16 +85,18 @@ class KerasMetricCallback(keras.callbacks.Callback):
         """Add the numbers to the logs."""
         predictions: list[dict[str, np.ndarray]] = []
         labels: list[dict[str, np.ndarray]] = []
-        outputs = self.output_cols or self.model.logit_names
+        outputs = self.output_cols or getattr(self.model, "logit_names", ("predictions",))
         for batch in self.eval_dataset:
             x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            names = self.label_cols or self.model.label_names
+            names = self.label_cols or getattr(self.model, "label_names", ("labels",))
             if self.label_cols is not None or (y is None and isinstance(x, Mapping)):
                 y = {name: x[name] for name in names}
                 x = {name: value for name, value in x.items() if name not in names}
             if not isinstance(y, Mapping):
                 y = dict(zip(names, y if isinstance(y, list | tuple) else [y], strict=True))
             predicted = self.model.predict_on_batch(x)
+            if not isinstance(predicted, Mapping):
+                predicted = {outputs[0]: predicted}
             predictions.append({name: np.asarray(predicted[name]) for name in outputs})
             labels.append({name: np.asarray(value) for name, value in y.items()})
         measured = self.metric_fn((_joined(predictions), _joined(labels)))

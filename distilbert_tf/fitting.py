@@ -205,7 +205,8 @@ class FittedModel(TFDistilBertPreTrainedModel):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile a model that was loaded, as it was when it was saved."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
 
     def _of_outputs(self, argument: str, value: Any) -> Any:
         """Return an argument of `compile`: of the only output alone, of several by name or in order."""
@@ -241,7 +242,8 @@ class FittedModel(TFDistilBertPreTrainedModel):
 
     def _own_labels(self, y: Any) -> Any:
         """Return labels for the task's own loss: [B, 1] as [B]. Those of a sequence classifier are checked."""
-        if not hasattr(y, "dtype") or self.head in (Head.MASKED_LM, Head.TOKEN_CLASSIFICATION):
+        of_tokens = self.head in (Head.MASKED_LM, Head.TOKEN_CLASSIFICATION)
+        if not hasattr(y, "dtype") or of_tokens or self._is_derived():
             return y
         y = np.asarray(y)
         if self.head is Head.SEQUENCE_CLASSIFICATION:
