@@ -147,6 +147,7 @@ class DistilBertConfig(PushToHub):
     _auto_class = None
     id2label: dict[int, str]
     label2id: dict[str, int]
+    pruned_heads: dict[int, list[int]]
 
     def __init__(
         self,
@@ -209,7 +210,7 @@ class DistilBertConfig(PushToHub):
         self._set_labels(*_consistent_maps(num_labels, id2label, label2id))
         self.problem_type = problem_type
         self.architectures = architectures
-        self.pruned_heads = _pruned_heads(pruned_heads or {}, self.n_layers)
+        self.pruned_heads = pruned_heads or {}  # type: ignore[assignment]
         for name, value in {**COMMON_FIELDS, **kwargs}.items():
             if name != "model_type" and hasattr(DistilBertConfig, name):
                 raise ConfigError(f"{name} cannot be a field: it is a method, or computed from other fields.")
@@ -230,6 +231,8 @@ class DistilBertConfig(PushToHub):
                 self._set_labels(*_consistent_maps(**given))
         elif name == "use_return_dict":
             self.return_dict = value
+        elif name == "pruned_heads":
+            super().__setattr__(name, _pruned_heads(value, self.n_layers))
         elif name != "model_type":  # every config.json names it; it is the class's
             super().__setattr__(ALIASES.get(name, name), value)
 

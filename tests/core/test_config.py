@@ -950,3 +950,10 @@ def test_a_bert_is_to_be_converted(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(CheckpointError, match=r"model_type 'distilbert', got 'bert'\. .*distilbert convert"):
         DistilBertConfig.from_pretrained(tmp_path)
+
+
+def test_layers_of_pruned_heads_are_counted_from_the_last():
+    config = DistilBertConfig(n_layers=3, pruned_heads={-1: [1], "2": [0]})
+    assert config.pruned_heads == {2: [0, 1]}
+    config.pruned_heads = {-3: [1]}
+    assert config.pruned_heads == {0: [1]}
