@@ -271,7 +271,7 @@ class BaseTokenizer(Preparation):
         text_pair_target: Any = None,
         add_special_tokens: bool = True,
         padding: bool | str = False,
-        truncation: bool | str | None = False,
+        truncation: bool | str | None = None,
         max_length: int | None = None,
         stride: int = 0,
         is_split_into_words: bool = False,
@@ -297,7 +297,8 @@ class BaseTokenizer(Preparation):
             text_pair_target: The second texts of these.
             add_special_tokens: Put [CLS] and [SEP] around the texts.
             padding: True or 'longest' (to the longest of the batch), 'max_length', or False.
-            truncation: True or 'longest_first', 'only_first', 'only_second', or False.
+            truncation: True or 'longest_first', 'only_first', 'only_second', or False. Left out: True if there is
+                `max_length` and no `padding`, else False.
             max_length: Length in tokens, special ones included, for `truncation` and padding='max_length', without
                 which it has no effect; `model_max_length` if left out. Where that is not known, nothing is cut.
             stride: Tokens by which the windows of a text overlap, with `return_overflowing_tokens`.
@@ -330,7 +331,8 @@ class BaseTokenizer(Preparation):
         texts, single = as_batch(text, text_pair, is_split_into_words)
         pairs = any(isinstance(item, tuple) for item in texts)
         special = self.num_special_tokens_to_add(pairs) if add_special_tokens else 0
-        cut = self._truncation(truncation, max_length, stride, special)
+        strategy = truncation_strategy(truncation, padding, max_length)
+        cut = self._truncation(strategy, max_length, stride, special)
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         with self._lock:  # a call's options are set on the engine that all threads share
             encodings = self._encode(texts, is_split_into_words, add_special_tokens, cut, split)
@@ -390,10 +392,9 @@ class BaseTokenizer(Preparation):
             engine.no_truncation()
 
     def _truncation(
-        self, truncation: bool | str | None, max_length: int | None, stride: int, special: int
+        self, strategy: str | None, max_length: int | None, stride: int, special: int
     ) -> Truncation | None:
         """Return how texts are cut, with room for `special` tokens; None: not at all."""
-        strategy = truncation_strategy(truncation)
         length = self._length(max_length) if strategy else NO_MAX_LENGTH
         if strategy is None or length >= NO_MAX_LENGTH:
             return None

@@ -26,6 +26,10 @@ NOTES = {  # key in `deprecation_warnings`, which is Transformers' -> what is sa
         "return_overflowing_tokens=True all windows are returned."
     ),
     "Truncation-not-explicitly-activated": (
+        "max_length=%d cuts longer texts, as truncation and padding are left out; give truncation=True, or False to "
+        "cut nothing."
+    ),
+    "max_length-without-effect": (
         "max_length=%d has no effect: nothing is cut without truncation=True, and nothing filled up to it without "
         "padding='max_length'."
     ),
@@ -40,10 +44,12 @@ def plain(value: Any) -> Any:
     return getattr(value, "value", value)
 
 
-def truncation_strategy(truncation: Any) -> str | None:
-    """Return how texts are cut, None if they are not."""
+def truncation_strategy(truncation: Any, padding: Any, max_length: int | None) -> str | None:
+    """Return how texts are cut, None if they are not; left out, `max_length` without padding cuts them."""
     truncation = plain(truncation)
-    if truncation in (None, False, "do_not_truncate"):
+    if truncation is None:
+        truncation = max_length is not None and padding_strategy(padding) is None
+    if truncation in (False, "do_not_truncate"):
         return None
     return one_of("truncation", "longest_first" if truncation is True else truncation, TRUNCATIONS)
 
@@ -70,7 +76,7 @@ def token_count(name: str, value: Any) -> int:
 def note_lengths(
     tokenizer: Any, lengths: Iterable[int], truncation: Any, padding: Any, max_length: int | None, verbose: bool
 ) -> None:
-    """Say, once for a tokenizer, that texts are too long, or that `max_length` or `truncation` has no effect.
+    """Say, once for a tokenizer, that texts are too long, or what `max_length` or `truncation` does unasked or not.
 
     It is logged, and not a Python warning: a caller may well cut the ids of a long text himself, also where warnings
     are errors.
@@ -78,13 +84,15 @@ def note_lengths(
     if not (verbose and tokenizer.verbose):
         return
     longest, most = max(lengths, default=0), tokenizer.model_max_length
-    cut = truncation_strategy(truncation)
+    cut = truncation_strategy(truncation, padding, max_length)
     if max_length is None and longest > most > 0:
         _say(tokenizer, "sequence-length-is-longer-than-the-specified-maximum", longest, most)
     if max_length is None and cut and most >= NO_MAX_LENGTH:
         _say(tokenizer, "Asking-to-truncate-to-max_length", plain(truncation))
-    if max_length is not None and not cut and padding_strategy(padding) != "max_length":
+    if max_length is not None and cut and truncation is None:
         _say(tokenizer, "Truncation-not-explicitly-activated", max_length)
+    if max_length is not None and not cut and padding_strategy(padding) != "max_length":
+        _say(tokenizer, "max_length-without-effect", max_length)
 
 
 def _say(tokenizer: Any, key: str, *values: Any) -> None:

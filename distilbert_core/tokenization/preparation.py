@@ -175,7 +175,7 @@ class Preparation(Accessors):
         """
         if return_offsets_mapping:
             raise InputError("return_offsets_mapping must be False: ids do not say where in a text they stand.")
-        strategy = truncation_strategy(truncation)
+        strategy = truncation_strategy(truncation, padding, max_length)
         special = self.num_special_tokens_to_add(pair_ids is not None) if add_special_tokens else 0
         count = len(ids) + len(pair_ids or ()) + special
         length = self._length(max_length) if strategy else NO_MAX_LENGTH

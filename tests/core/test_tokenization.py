@@ -268,8 +268,12 @@ PAIR = [("a b c", "d e")]
         ({"model_max_length": 3}, "a b", {}, [CLS, A, B, SEP]),
         *(
             ({}, "a b", {"truncation": off, "max_length": 3}, [CLS, A, B, SEP])
-            for off in (False, None, "do_not_truncate")
+            for off in (False, "do_not_truncate")
         ),
+        ({}, "a b", {"max_length": 3}, [CLS, A, SEP]),  # as in Transformers 4.53 and 5.23
+        ({}, "a b", {"truncation": None, "max_length": 3, "padding": "do_not_pad"}, [CLS, A, SEP]),
+        ({}, "a b", {"max_length": 3, "padding": True}, [CLS, A, B, SEP]),
+        ({}, "a b", {"max_length": 3, "padding": "max_length"}, [CLS, A, B, SEP]),
         ({}, PAIR, {"truncation": True, "max_length": 6}, [[CLS, A, B, SEP, D, SEP]]),
         ({}, PAIR, {"truncation": "only_first", "max_length": 6}, [[CLS, A, SEP, D, E, SEP]]),
         ({}, PAIR, {"truncation": "only_second", "max_length": 7}, [[CLS, A, B, C, SEP, D, SEP]]),
