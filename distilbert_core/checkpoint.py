@@ -16,7 +16,7 @@ import numpy as np
 
 from distilbert_core.conversion import open_checkpoint
 from distilbert_core.errors import CheckpointError
-from distilbert_core.hub import find_file, resolve_file
+from distilbert_core.hub import ADAPTER_CONFIG, find_file, resolve_file
 
 if TYPE_CHECKING:
     from distilbert_core.config import DistilBertConfig
@@ -214,8 +214,10 @@ def _weight_files(source: str | Path, selection: Selection, where: Mapping[str, 
 
     There are none where another format is to be read.
     """
-    if Path(source).is_file():
-        return {Path(source): None} if Path(source).suffix == ".safetensors" else {}
+    path = Path(source)
+    if path.is_file():
+        of_adapter = path.with_name(ADAPTER_CONFIG).is_file() and path.name.startswith("adapter_model.")
+        return {path: None} if path.suffix == ".safetensors" and not of_adapter else {}
     if not selection.is_plain or Path(f"{source}.index").is_file():  # TensorFlow's, of which this is no file's name
         return {}
     single = find_file(source, selection.file(WEIGHTS_FILE), **where)

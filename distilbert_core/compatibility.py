@@ -64,10 +64,29 @@ def accept_only(arguments: Mapping[str, Any], table: Mapping[str, Accepted], fun
         raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
 
-def renames(**names: str) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+# Arguments that Transformers' classes take by position after the first, by framework.
+LOADING_ORDER = {"torch": (), "keras": (), "flax": ("dtype",)}
+SAVING_ORDER = {
+    "torch": (
+        *("is_main_process", "state_dict", "save_function", "push_to_hub", "max_shard_size", "safe_serialization"),
+        *("variant", "token", "save_peft_format"),
+    ),
+    "keras": (
+        *("saved_model", "version", "push_to_hub", "signatures", "max_shard_size", "create_pr", "safe_serialization"),
+        "token",
+    ),
+    "flax": ("params", "push_to_hub", "max_shard_size", "token", "safe_serialization"),
+}
+
+
+def renames(
+    order: Mapping[str, tuple[str, ...]] | None = None, /, **names: str
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Return a decorator by which a function also takes arguments under the names that Transformers gives them.
 
     Args:
+        order: The names of the arguments after the first, in the order in which Transformers takes them by position, by
+            the framework of a method's owner. None: by position it takes what it says.
         **names: The name here of each name there. None under a name there is the same as no argument.
 
     Example:
@@ -82,6 +101,8 @@ def renames(**names: str) -> Callable[[Callable[..., Result]], Callable[..., Res
     def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
         @wraps(function)
         def renamed(*args: Any, **kwargs: Any) -> Result:
+            if order is not None and len(args) > 2:
+                args, kwargs = args[:2], _by_name(function.__name__, order[args[0]._framework], args[2:], kwargs)
             for theirs in names.keys() & kwargs.keys():
                 value, ours = kwargs.pop(theirs), names[theirs]
                 if value is not None and kwargs.setdefault(ours, value) is not value:
@@ -91,6 +112,23 @@ def renames(**names: str) -> Callable[[Callable[..., Result]], Callable[..., Res
         return renamed
 
     return decorate
+
+
+def _by_name(
+    function: str, order: tuple[str, ...], values: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return keywords together with the arguments after the first that are given by position."""
+    if len(values) > len(order):
+        taken = f", then {', '.join(order)}" if order else ""
+        kinds = ", ".join(type(value).__name__ for value in values[len(order) :])
+        raise TypeError(
+            f"{function}() takes one argument by position{taken}; got further ones: {kinds}. Give them by keyword, "
+            "such as config= or dtype=."
+        )
+    found = dict(zip(order, values, strict=False))
+    for name in found.keys() & kwargs.keys():
+        raise TypeError(f"{function}() got {name} by position and by keyword: give one of them.")
+    return {**kwargs, **found}
 
 
 def one_device(device_map: Any) -> Any:
@@ -198,7 +236,6 @@ _NO_CHAT = "DistilBERT is not a chat model."
 TOKENIZER_LOADING: dict[str, Accepted] = FETCHING | {
     "use_fast": Accepted(),  # the class says which, and both give the same
     "from_slow": Accepted(),
-    "use_auth_token": Accepted((None,), "Give token."),
     "gguf_file": Accepted((None,), "Give vocab.txt or tokenizer.json."),
     "add_prefix_space": Accepted((False, None), "WordPiece has no tokens that begin with a space."),
     "processor_class": Accepted((None,), "DistilBERT has no processor."),
@@ -206,15 +243,8 @@ TOKENIZER_LOADING: dict[str, Accepted] = FETCHING | {
     "extra_special_tokens": Accepted((None, {}), "Give additional_special_tokens, a list."),
     "max_len": Accepted((None,), "Give model_max_length."),
 }
-TOKENIZER_SAVING: dict[str, Accepted] = {
-    "push_to_hub": Accepted((False, None), "Save the tokenizer, and upload the folder: hf upload REPOSITORY FOLDER."),
-    "save_jinja_files": Accepted(),  # there are none
-    "safe_serialization": Accepted(),  # of weights
+TOKENIZER_SAVING: dict[str, Accepted] = CONFIG_SAVING | {
     "is_main_process": Accepted((True, None), "Call save_pretrained in one process."),
-    "use_auth_token": Accepted(),  # these belong to push_to_hub
-    "token": Accepted(),
-    "repo_id": Accepted(),
-    "commit_message": Accepted(),
 }
 TOKENIZER_DECODING: dict[str, Accepted] = {
     "spaces_between_special_tokens": Accepted((True, None), "Words and added tokens are joined by spaces."),

@@ -13,6 +13,11 @@ def open_checkpoint(*args: Any, **kwargs: Any) -> Any:
     return importlib.import_module(f"{PACKAGE}.reading").open_checkpoint(*args, **kwargs)
 
 
+def open_tokenizer(*args: Any, **kwargs: Any) -> Any:
+    """Make the tokenizer that travels with a checkpoint of another format; see `weight_conversion.reading`."""
+    return importlib.import_module(f"{PACKAGE}.reading").open_tokenizer(*args, **kwargs)
+
+
 def save_native(*args: Any, **kwargs: Any) -> None:
     """Write a checkpoint in the format of one framework; see `weight_conversion.converting`."""
     importlib.import_module(f"{PACKAGE}.converting").save_native(*args, **kwargs)

@@ -23,6 +23,10 @@ DEFAULT_MODELS = {
     "zero-shot-classification": "typeform/distilbert-base-uncased-mnli",
 }
 
+# How the names of weight files end; the conversion says what is in them.
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".keras", ".onnx")
+ADAPTER_CONFIG = "adapter_config.json"  # of peft: the checkpoint is an adapter, added to a base that it names
+
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder")
 
 

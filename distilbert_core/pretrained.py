@@ -10,17 +10,17 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
 from distilbert_core.backends import BACKENDS
 from distilbert_core.checkpoint import DTYPES, Checkpoint, Entry, Selection, save_checkpoint
-from distilbert_core.compatibility import LOADING, SAVING, accept, one_device, renames
+from distilbert_core.compatibility import LOADING, LOADING_ORDER, SAVING, SAVING_ORDER, accept, one_device, renames
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig, as_config
 from distilbert_core.conversion import save_native
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
-from distilbert_core.hub import PUSHING, PushToHub, split_hub_options
+from distilbert_core.hub import PUSHING, PushToHub, find_file, split_hub_options
 from distilbert_core.inputs import choose
 from distilbert_core.parameters import BODY, Head, Kind, Parameter, parameter_table, sinusoidal_table
 
@@ -85,6 +85,32 @@ class LoadingReport:
                 report.entries[parameter.name] = entry
         report.unexpected = sorted(name for name in shapes.keys() - used if not name.endswith(_IGNORED_ENTRIES))
         return report
+
+
+def find_config(source: str | Path, **where: Any) -> DistilBertConfig:
+    """Return the configuration of a checkpoint of any format: that of its config.json, or what it has in its place.
+
+    Args:
+        source: As of `from_pretrained`.
+        **where: Where to look.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or it has none.
+        ConfigError: A field has an impossible value.
+    """
+    folder: str | Path = source
+    if Path(source).is_file() or _has_other_config(source, where):
+        checkpoint = Checkpoint(source, **where)
+        found, folder = checkpoint.config(), checkpoint.folder
+        if found is not None:
+            return found
+    return cast(DistilBertConfig, DistilBertConfig.from_pretrained(folder, **where))
+
+
+def _has_other_config(source: str | Path, where: Mapping[str, Any]) -> bool:
+    """Return whether a checkpoint has no config.json, or one of a Keras object."""
+    path = find_file(source, CONFIG_FILE, **where)
+    return path is None or b'"registered_name"' in path.read_bytes()
 
 
 def find_head(config: DistilBertConfig, shapes: Mapping[str, tuple[int, ...]]) -> Head:
@@ -263,7 +289,7 @@ class PretrainedModel(PushToHub):
         return stored + [Parameter(path, tuple(found.shape), Kind.OTHER) for path, found in variables.items()]
 
     @classmethod
-    @renames(pretrained_model_name_or_path="source", use_auth_token="token")
+    @renames(LOADING_ORDER, pretrained_model_name_or_path="source", use_auth_token="token")
     def from_pretrained(
         cls,
         source: str | Path | None = None,
@@ -395,7 +421,7 @@ class PretrainedModel(PushToHub):
             return None  # Keras and JAX use an accelerator where there is one
         return device.replace("cuda", "gpu") if isinstance(device, str) else device
 
-    @renames(save_directory="folder", use_auth_token="token", save_config="is_main_process")
+    @renames(SAVING_ORDER, save_directory="folder", use_auth_token="token", save_config="is_main_process")
     def save_pretrained(
         self,
         folder: str | Path,

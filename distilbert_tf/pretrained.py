@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.compatibility import accept
+from distilbert_core.compatibility import SAVING_ORDER, accept, renames
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import BODY, Head, Kind, Parameter
@@ -216,6 +216,7 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
             self(self.dummy_inputs, training=False)  # Keras would leave them as they are
         super().load_weights(filepath, **kwargs)
 
+    @renames(SAVING_ORDER, save_directory="folder")
     def save_pretrained(self, *args: Any, saved_model: bool = False, version: int = 1, **kwargs: Any) -> None:
         """Write config.json and model.safetensors, as the Hub has them and every backend reads them.
 
@@ -231,7 +232,7 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
         if saved_model and kwargs.get("push_to_hub"):
             raise InputError("saved_model is not uploaded: save it, and upload the folder: hf upload NAME FOLDER.")
         if saved_model:
-            folder: Any = args[0] if args else kwargs.get("folder", kwargs.get("save_directory"))
+            folder: Any = args[0] if args else kwargs["folder"]
             self.export(Path(folder) / "saved_model" / str(version), verbose=False)
         super().save_pretrained(*args, **kwargs)
 

@@ -17,13 +17,12 @@ import numpy as np
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError
-from distilbert_core.hub import find_file
+from distilbert_core.hub import ADAPTER_CONFIG, find_file
 from distilbert_core.parameters import BODY
 from weight_conversion.formats import safetensors, torch_bin
 from weight_conversion.names import listed
 from weight_conversion.weights import DTYPES, Tensor
 
-CONFIG = "adapter_config.json"
 OPENERS = {"adapter_model.safetensors": safetensors.open_file, "adapter_model.bin": torch_bin.open_file}
 
 MERGE = (
@@ -96,7 +95,7 @@ class Adapter:
                     if ORIGINAL not in key
                 }
                 return cls(path, weights, settings, stored)
-        raise CheckpointError(f"{source} has {CONFIG}, and none of {', '.join(OPENERS)}.")
+        raise CheckpointError(f"{source} has {ADAPTER_CONFIG}, and none of {', '.join(OPENERS)}.")
 
     @property
     def base(self) -> str:

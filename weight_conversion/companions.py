@@ -50,8 +50,8 @@ def read_companions(source: str | Path, where: Mapping[str, Any], names: Iterabl
     return {name: file.read_bytes() for name, file in files.items()}
 
 
-def load_tokenizer(tokenizer_class: type[Tokenizer], files: Mapping[str, bytes]) -> Tokenizer:
-    """Return the tokenizer of some files.
+def load_tokenizer(tokenizer_class: type[Tokenizer], files: Mapping[str, bytes], **options: Any) -> Tokenizer:
+    """Return the tokenizer of some files; `options` take the place of what they say.
 
     Raises:
         CheckpointError: There is none, or a file is damaged.
@@ -59,7 +59,7 @@ def load_tokenizer(tokenizer_class: type[Tokenizer], files: Mapping[str, bytes])
     with tempfile.TemporaryDirectory() as folder:
         replace_files(folder, files)
         try:
-            return tokenizer_class.from_pretrained(folder)
+            return tokenizer_class.from_pretrained(folder, **options)
         except DistilBertError as error:  # its text names files by where they are for now
             raise type(error)(str(error).replace(f"{folder}{os.sep}", "")) from error
 

@@ -14,14 +14,21 @@ import numpy as np
 from distilbert_core.checkpoint import Selection
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError
-from distilbert_core.hub import find_file, local_folder, offline_note, resolve_file, split_hub_options
+from distilbert_core.hub import (
+    ADAPTER_CONFIG,
+    WEIGHT_SUFFIXES,
+    find_file,
+    local_folder,
+    offline_note,
+    resolve_file,
+    split_hub_options,
+)
 from distilbert_core.parameters import BODY, Head, Parameter, initial_array, parameter_table, sinusoidal_table
 from distilbert_core.pretrained import LoadingReport, find_head
-from weight_conversion.adapters import CONFIG as ADAPTER_CONFIG
 from weight_conversion.adapters import OPENERS as ADAPTER_FILES
 from weight_conversion.adapters import Adapter
 from weight_conversion.bert import bert_to_distilbert
-from weight_conversion.companions import COMPANIONS, read_companions
+from weight_conversion.companions import COMPANIONS, TOKENIZER_FILES, load_tokenizer, read_companions
 from weight_conversion.formats import FORMATS, Format
 from weight_conversion.formats.base import shard_files
 from weight_conversion.names import is_of_optimizer, listed, split_name, without_model
@@ -107,6 +114,24 @@ def _open(source: str | Path, selection: Selection, where: Mapping[str, Any], ba
     config = partial(format.read_config, files[0])
     notes = [] if format.unread is None else format.unread(files[0])
     return Opened(format, folder, stored, paths, state, config_file, config, companions, notes)
+
+
+def open_tokenizer(cls: type[Any], source: str | Path, where: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """Make the tokenizer that travels with a checkpoint: an adapter's, its base's, or that of a preset of KerasHub.
+
+    Args:
+        cls: Its class.
+        source: The checkpoint.
+        where: Where to look.
+        options: Arguments of the class that take the place of the stored ones.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or none in it.
+    """
+    present = {name: x for name, x in open_checkpoint(source, **where).companions.items() if name in TOKENIZER_FILES}
+    if not present:
+        raise CheckpointError(f"{source} has no tokenizer, nor has what it was made from.")
+    return load_tokenizer(cls, present, name_or_path=str(source), **options)
 
 
 def _find_adapter(source: str | Path, where: Mapping[str, Any]) -> tuple[Path, str | Path] | None:
@@ -290,8 +315,7 @@ def _format_of(path: Path) -> Format:
     """Return the format of a weight file."""
     formats = _formats_of(path)
     if not formats:
-        known = (suffix for format in FORMATS.values() for suffix in (format.suffix, *format.suffixes) if suffix)
-        raise CheckpointError(f"{path} must end in one of {', '.join(dict.fromkeys(known))}.")
+        raise CheckpointError(f"{path} is not a weight file: its name must end in one of {', '.join(WEIGHT_SUFFIXES)}.")
     return _of_kind(formats[0], path)
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, cast
 
-from distilbert_core.backends import RUNNABLE, default_backend
+from distilbert_core.backends import BACKENDS, RUNNABLE, default_backend
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.hub import default_model, split_hub_options
@@ -25,6 +25,7 @@ from distilbert_core.pipelines.question_answering import QuestionAnsweringPipeli
 from distilbert_core.pipelines.text_classification import TextClassificationPipeline
 from distilbert_core.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
 from distilbert_core.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
+from distilbert_core.pretrained import find_config
 from distilbert_core.tokenization.base import BaseTokenizer
 
 __all__ = [
@@ -87,8 +88,9 @@ def pipeline(
         task: 'text-classification' (or 'sentiment-analysis'), 'fill-mask', 'token-classification' (or 'ner'),
             'question-answering', 'feature-extraction', 'multiple-choice' or 'zero-shot-classification'; what the model
             was made for if left out.
-        model: Folder, embedded model or Hub id; or a model of any backend, which is used as it is. If left out: that of
-            the task in `distilbert_core.hub.DEFAULT_MODELS`, embedded or of the Hub.
+        model: Folder, weight file, embedded model or Hub id, of any format that `from_pretrained` opens; or a model of
+            any backend, which is used as it is. If left out: that of the task in `distilbert_core.hub.DEFAULT_MODELS`,
+            embedded or of the Hub.
         config: Configuration to use in place of the checkpoint's, or where to find one.
         tokenizer: A tokenizer, fast or slow, or where to find one, perhaps as (place, {'use_fast': False}); the model's
             if left out. `revision` and `subfolder` are the model's, and do not hold for another place.
@@ -159,8 +161,11 @@ def pipeline(
         options = cls.present_options(options)  # what is unknown is said before anything is read
     source: Any = default_model(cls.task if cls else "") if model is None else model
     if not isinstance(config, DistilBertConfig):
-        place: Any = source if config is None else config
-        config = cast(DistilBertConfig, DistilBertConfig.from_pretrained(place, **where))
+        if config is None and framework in BACKENDS:
+            config = find_config(source, **where)
+        else:
+            place: Any = source if config is None else config
+            config = cast(DistilBertConfig, DistilBertConfig.from_pretrained(place, **where))
     cls = cls or _class_for(*_heads(config))
     _check_head(cls.task, cls.head, source, config)
     tokenizer = find_tokenizer(tokenizer, source, use_fast, **where)

@@ -21,7 +21,6 @@ NOT_HERE = {  # method of Transformers' tokenizers -> why there is none here, an
     "prepare_seq2seq_batch": "Tokenize inputs with tokenizer(texts, text_target=targets).",
     "set_truncation_and_padding": "Give truncation and padding at each call; a tokenizer keeps no state between calls.",
     "register_for_auto_class": "Files that save_pretrained writes are opened by AutoTokenizer as they are.",
-    "push_to_hub": "Save the tokenizer with save_pretrained, and upload the folder: hf upload REPOSITORY FOLDER.",
 }
 
 

@@ -15,6 +15,7 @@ from tokenizers import AddedToken
 from distilbert_core.checkpoint import replace_files
 from distilbert_core.compatibility import TOKENIZER_LOADING, TOKENIZER_SAVING, accept_only, renames
 from distilbert_core.errors import CheckpointWarning, InputError
+from distilbert_core.hub import PUSHING, PushToHub
 from distilbert_core.tokenization import files
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_core.tokenization.choices import (
@@ -51,7 +52,7 @@ from distilbert_core.tokenization.vocabulary import one_of
 Text = str | Sequence[str]  # a text, or with is_split_into_words its words
 
 
-class BaseTokenizer(Preparation):
+class BaseTokenizer(Preparation, PushToHub):
     """Splits text into WordPiece tokens and gives their ids, with [CLS] and [SEP] around them.
 
     DistilBERT has no token types, so none are produced unless they are asked for. A tokenizer may be shared by threads.
@@ -391,9 +392,7 @@ class BaseTokenizer(Preparation):
             engine.encode_special_tokens = False
             engine.no_truncation()
 
-    def _truncation(
-        self, strategy: str | None, max_length: int | None, stride: int, special: int
-    ) -> Truncation | None:
+    def _truncation(self, strategy: str | None, max_length: int | None, stride: int, special: int) -> Truncation | None:
         """Return how texts are cut, with room for `special` tokens; None: not at all."""
         length = self._length(max_length) if strategy else NO_MAX_LENGTH
         if strategy is None or length >= NO_MAX_LENGTH:
@@ -517,7 +516,7 @@ class BaseTokenizer(Preparation):
     # -- files --------------------------------------------------------------------------------------------------
 
     @classmethod
-    @renames(pretrained_model_name_or_path="source")
+    @renames(pretrained_model_name_or_path="source", use_auth_token="token")
     def from_pretrained(cls, source: str | Path, **kwargs: Any) -> Self:
         """Load the tokenizer of a folder, a file, an embedded model or a Hub id.
 
@@ -525,8 +524,9 @@ class BaseTokenizer(Preparation):
         special_tokens_map.json and the tokens in added_tokens.json.
 
         Args:
-            source: Folder, embedded model or Hub id; or the path of vocab.txt or tokenizer.json, which are read without
-                the files beside them.
+            source: Folder, embedded model or Hub id; or a weight file, beside which the tokenizer is; or the path of
+                vocab.txt or tokenizer.json, which are read without the files beside them. An adapter without a
+                tokenizer has that of its base, a preset of KerasHub one like KerasHub's.
             **kwargs: Where to look (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
                 `subfolder`), and arguments of this class that take the place of the stored ones.
 
@@ -535,12 +535,13 @@ class BaseTokenizer(Preparation):
         """
         return files.load(cls, source, kwargs)
 
-    @renames(save_directory="folder")
+    @renames(save_directory="folder", use_auth_token="token")
     def save_pretrained(
         self,
         folder: str | Path,
         legacy_format: bool | None = None,
         filename_prefix: str | None = None,
+        push_to_hub: bool = False,
         **kwargs: Any,
     ) -> tuple[str, ...]:
         """Write the tokenizer's files into a folder; return their paths.
@@ -550,14 +551,25 @@ class BaseTokenizer(Preparation):
             legacy_format: True: vocab.txt and added_tokens.json but not tokenizer.json; False: the other way round;
                 None: all of them. The files with options are always written.
             filename_prefix: The files' names begin with this and '-'; `from_pretrained` reads those without a prefix.
-            **kwargs: Arguments of Transformers without effect; see `distilbert_core.compatibility.TOKENIZER_SAVING`.
+            push_to_hub: Also upload the files; see the method of this name. The repository is `repo_id`, or what the
+                folder is called.
+            **kwargs: Of `push_to_hub`. What else Transformers takes is in
+                `distilbert_core.compatibility.TOKENIZER_SAVING`.
+
+        Raises:
+            OSError: The disk is full, or the folder may not be written to.
+            TypeError: A keyword is unknown.
         """
+        hub = {name: kwargs.pop(name) for name in PUSHING & kwargs.keys()}
         accept_only(kwargs, TOKENIZER_SAVING, "save_pretrained")
         left_out = () if legacy_format is None else files.NOT_IN_FORMAT[legacy_format]
         content = {
             files.prefixed(name, filename_prefix): data for name, data in self.files().items() if name not in left_out
         }
         replace_files(folder, content)
+        if push_to_hub:
+            how = {"legacy_format": legacy_format, "filename_prefix": filename_prefix}
+            self.push_to_hub(**{"repo_id": Path(folder).expanduser().absolute().name, **hub, **how})
         return tuple(str(Path(folder) / name) for name in content)
 
     def files(self) -> dict[str, bytes]:

@@ -6,12 +6,13 @@ import json
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tokenizers import AddedToken
 
+from distilbert_core.conversion import open_tokenizer
 from distilbert_core.errors import CheckpointError
-from distilbert_core.hub import find_file, offline_note, split_hub_options
+from distilbert_core.hub import ADAPTER_CONFIG, WEIGHT_SUFFIXES, find_file, offline_note, split_hub_options
 from distilbert_core.tokenization.special_tokens import ADDITIONAL, MAY_BE_UNSET, SPECIAL_TOKENS, TOKEN_NAMES, Token
 
 if TYPE_CHECKING:
@@ -89,14 +90,20 @@ def load(cls: type[Tokenizer], source: str | Path, kwargs: Mapping[str, Any]) ->
     where, options = split_hub_options(kwargs)
     where = {name: value for name, value in where.items() if value is not None}
     file = Path(source).expanduser()
-    if file.is_file():
+    beside = ""
+    if file.is_file() and file.name.endswith((*WEIGHT_SUFFIXES, ADAPTER_CONFIG)):
+        source, beside = file.parent, f" beside {file.name}"
+    elif file.is_file():
         argument = "tokenizer_file" if file.suffix == ".json" else "vocab_file"
         return cls(**{"name_or_path": source, argument: file, **options})
     tokenizer_file = find_file(source, TOKENIZER_FILE, **where)
     vocab_file = None if tokenizer_file else find_file(source, VOCAB_FILE, **where)
-    if tokenizer_file is None and vocab_file is None:
+    lacking = tokenizer_file is None and vocab_file is None
+    if _is_kerashub(tokenizer_file) or (lacking and find_file(source, ADAPTER_CONFIG, **where) is not None):
+        return cast("Tokenizer", open_tokenizer(cls, source, where, options))
+    if lacking:
         note = offline_note(source, where)
-        raise CheckpointError(f"{source} has neither {TOKENIZER_FILE} nor {VOCAB_FILE}{note}.")
+        raise CheckpointError(f"{source} has neither {TOKENIZER_FILE} nor {VOCAB_FILE}{beside}{note}.")
     stored = read_json(find_file(source, SPECIAL_TOKENS_FILE, **where))
     stored |= read_json(find_file(source, TOKENIZER_CONFIG_FILE, **where))
     if extra := stored.get("extra_special_tokens"):  # their name in Transformers 5, where each may have a name, too
@@ -122,6 +129,11 @@ def load(cls: type[Tokenizer], source: str | Path, kwargs: Mapping[str, Any]) ->
         known["model_input_names"] = [name for name in known["model_input_names"] if name != "token_type_ids"]
     found = {"vocab_file": vocab_file, "tokenizer_file": tokenizer_file, "added_tokens_decoder": added}
     return cls(**{"name_or_path": source, **found, **known, **options})
+
+
+def _is_kerashub(path: Path | None) -> bool:
+    """Return whether a tokenizer.json is of a preset of KerasHub, which has its vocabulary elsewhere."""
+    return path is not None and path.stat().st_size < 1 << 16 and b'"registered_name": "keras_hub>' in path.read_bytes()
 
 
 def read_vocabulary(path: str | Path) -> dict[str, int]:

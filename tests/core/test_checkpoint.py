@@ -380,7 +380,7 @@ def test_only_what_the_index_names_is_read(tmp_path: Path) -> None:
             r"empty has no weights: none of model.safetensors, pytorch_model.bin, .*\.$",
         ),
         ("missing", "The folder .*missing does not exist"),
-        ("folder/config.json", "config.json must end in one of .safetensors, .bin, "),
+        ("folder/config.json", "config.json is not a weight file: its name must end in one of .safetensors, .bin, "),
     ],
 )
 def test_no_checkpoint_there(source: str, message: str, tmp_path: Path) -> None:

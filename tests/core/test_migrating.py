@@ -88,6 +88,7 @@ def subjects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[
         "__init__": TOKENIZER_LOADING,
         "from_pretrained": TOKENIZER_LOADING,
         "save_pretrained": TOKENIZER_SAVING,
+        "push_to_hub": TOKENIZER_SAVING,
         "decode": TOKENIZER_DECODING,
     }
     for name in ("DistilBertTokenizer", "DistilBertTokenizerFast"):
@@ -98,6 +99,7 @@ def subjects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[
             "__init__": {"vocab_file": vocabulary},
             "from_pretrained": {"pretrained_model_name_or_path": distilbert_core.DEFAULT_MODEL},
             "save_pretrained": {"save_directory": tmp_path / "tokenizer"},
+            "push_to_hub": {"repo_id": "me/model"},
             "encode": {"text": TEXT},
             "encode_plus": {"text": TEXT},
             "batch_encode_plus": {"batch_text_or_text_pairs": [TEXT]},

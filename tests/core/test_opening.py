@@ -15,6 +15,8 @@ from safetensors.numpy import save_file
 
 from distilbert_core import CheckpointError, Head
 from distilbert_core.checkpoint import Checkpoint, Selection, save_checkpoint
+from distilbert_core.hub import WEIGHT_SUFFIXES
+from weight_conversion.formats import FORMATS
 
 HEAD = Head.SEQUENCE_CLASSIFICATION
 CONFIG = small_config()
@@ -43,7 +45,7 @@ def test_what_is_not_read_says_why(name: str, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=REFUSED[name]):
             Checkpoint(source)
     (tmp_path / "notes.md").write_bytes(b"x")
-    with pytest.raises(CheckpointError, match=r"notes.md must end in one of .safetensors, .bin, .pth, .pt, .ckpt"):
+    with pytest.raises(CheckpointError, match=r"notes.md is not a weight file: its name must end in one of .s"):
         Checkpoint(tmp_path / "notes.md")
 
 
@@ -163,3 +165,8 @@ def test_variants_are_files_of_their_own(tmp_path: Path, size: int | str) -> Non
         CheckpointError, match=r"has no weights: none of model.bf16.safetensors, pytorch_model.bf16.bin"
     ):
         Checkpoint(tmp_path, selection=Selection("bf16"))
+
+
+def test_every_weight_file_has_a_known_end() -> None:
+    found = {suffix for format in FORMATS.values() for suffix in (format.suffix, *format.suffixes) if suffix}
+    assert found == set(WEIGHT_SUFFIXES)

@@ -13,11 +13,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
+from conftest import FIXTURES
+from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer
 
-from distilbert_core import DistilBertTokenizer, DistilBertTokenizerFast, InputError
+from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertTokenizer, DistilBertTokenizerFast, InputError
 from distilbert_core.hub import EMBEDDED_MODELS
 from distilbert_core.tokenization import BaseTokenizer, BatchEncoding
 from distilbert_core.tokenization.words import BasicTokenizer, WordpieceTokenizer
@@ -64,7 +67,6 @@ def test_options_of_the_engine_are_read_only(tokenizer: BaseTokenizer, name: str
 
 REFUSED = {
     "apply_chat_template": (["hello"], r" has no apply_chat_template\. DistilBERT is not a chat model: join the mess"),
-    "push_to_hub": (["me/mine"], r" has no push_to_hub\. Save the tokenizer .* hf upload REPOSITORY FOLDER\."),
     "max_len_single_sentence": (5, "^max_len_single_sentence must be 510, which follows from model_max_length, got 5;"),
     "chat_template": ("{}", "^chat_template must be None: DistilBERT is not a chat model"),
     "pad_token_id": (99999, r"^There is no token of id 99999; the ids are below len\(tokenizer\), 30522\."),
@@ -82,7 +84,7 @@ def test_what_cannot_be_done_says_what_to_do(tokenizer: BaseTokenizer, name: str
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"push_to_hub": True}, "^push_to_hub must be False or None, got True. Save the tokenizer, and upload"),
+        ({"tags": ["a"]}, r"^tags must be None or \[\], got \['a'\]\. Write them into the README.md"),
         ({"save_format": "h5"}, r"^save_pretrained\(\) got an unexpected keyword argument 'save_format'"),
     ],
 )
@@ -214,6 +216,65 @@ CALLS: list[dict[str, Any]] = [
     {"truncation": "only_second", "max_length": 4},  # cannot be done
     {"max_length": 3, "padding_side": "left", "padding": True},
 ]
+
+
+class Uploads(list[Any]):
+    """A stand-in for the Hub."""
+
+    def __call__(self, token: Any = None) -> Uploads:
+        self.append(token)
+        return self
+
+    def create_repo(self, repo_id: str, **options: Any) -> Any:
+        return type("Url", (), {"repo_id": f"me/{repo_id}"})
+
+    def upload_folder(self, folder_path: str, repo_id: str, **options: Any) -> str:
+        self.append((repo_id, sorted(path.name for path in Path(folder_path).iterdir())))
+        return "commit"
+
+
+def test_uploading(tokenizer: BaseTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploads = Uploads()
+    monkeypatch.setattr(huggingface_hub, "HfApi", uploads)
+    assert tokenizer.push_to_hub("mine", use_auth_token="t") == "commit"
+    every = sorted(Path(name).name for name in tokenizer.save_pretrained(tmp_path / "folder", push_to_hub=True))
+    written = tokenizer.save_pretrained(
+        tmp_path, legacy_format=True, push_to_hub=True, repo_id="else", token="u", max_shard_size="1GB"
+    )
+    assert uploads[:5] == ["t", ("me/mine", every), None, ("me/folder", every), "u"]
+    assert uploads[5] == ("me/else", sorted(Path(name).name for name in written))
+    assert "vocab.txt" in uploads[5][1]
+
+
+def test_a_weight_file_has_the_tokenizer_beside_it(tokenizer: BaseTokenizer, tmp_path: Path) -> None:
+    cls = type(tokenizer)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=r"has neither tokenizer.json nor vocab.txt beside pytorch_model\.bin\."):
+        cls.from_pretrained(tmp_path / "pytorch_model.bin")
+    tokenizer.save_pretrained(tmp_path)
+    found = cls.from_pretrained(tmp_path / "pytorch_model.bin", model_max_length=7)
+    assert (found.encode("a fine film"), found.model_max_length) == (tokenizer.encode("a fine film"), 7)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_an_adapter_has_its_own_tokenizer_or_its_base_s(tokenizer: BaseTokenizer, tmp_path: Path, own: bool) -> None:
+    settings = {"peft_type": "LORA", "base_model_name_or_path": DEFAULT_MODEL, "r": 2, "lora_alpha": 2}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    save_file({"base_model.model.classifier.bias": np.zeros(2, "f")}, tmp_path / "adapter_model.safetensors")
+    cls = type(tokenizer)
+    if own:
+        cls.from_pretrained(DEFAULT_MODEL, do_lower_case=False).save_pretrained(tmp_path)
+    for source in (tmp_path, tmp_path / "adapter_model.safetensors", tmp_path / "adapter_config.json"):
+        found = cls.from_pretrained(source, model_max_length=9)
+        assert (found.encode("a fine film"), found.model_max_length) == (tokenizer.encode("a fine film"), 9)
+        assert (found.tokenize("A") == ["[UNK]"]) is own
+
+
+@pytest.mark.parametrize("preset", ["kerashub_backbone", "kerashub_masked_lm"])
+def test_tokenizer_of_a_preset_of_kerashub(tokenizer: BaseTokenizer, preset: str) -> None:
+    pytest.importorskip("h5py")
+    found = type(tokenizer).from_pretrained(FIXTURES / "checkpoints" / preset)
+    assert found.tokenize("Word3 word41 x") == ["word3", "word41", "[UNK]"]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)

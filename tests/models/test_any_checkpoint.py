@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import random_arrays, save_random, small_config
+from conftest import FIXTURES
 from safetensors.numpy import save_file
 
-from distilbert_core import CheckpointError, CheckpointWarning, Head
+from distilbert_core import DEFAULT_MODEL, CheckpointError, CheckpointWarning, Head
 from distilbert_core.checkpoint import save_checkpoint
+from distilbert_core.hub import EMBEDDED_MODELS
+from distilbert_core.pipelines import pipeline
 from weight_conversion import convert
 
 HEAD = Head.SEQUENCE_CLASSIFICATION
@@ -174,6 +177,29 @@ def test_what_is_in_several_formats(framework, tmp_path):
         np.testing.assert_array_equal(got["classifier.weight"], arrays["classifier.weight"])
     with pytest.raises(CheckpointError, match=r"has no weights: none of model.safetensors"):
         framework.load(HEAD, tmp_path / "msgpack", use_safetensors=True)
+
+
+@pytest.mark.parametrize("kind", ["weight file", "preset of KerasHub", "adapter"])
+def test_a_pipeline_of_any_checkpoint(framework, kind, tmp_path):
+    """Its configuration, its task and its tokenizer are where the format has them."""
+    if kind == "preset of KerasHub":
+        pytest.importorskip("h5py")
+        classify = pipeline(model=FIXTURES / "checkpoints" / "kerashub_text_classifier", framework=framework.name)
+        assert classify.tokenizer.tokenize("Word3") == ["word3"]
+        assert len(classify("word3", top_k=None)) == 5
+        return
+    expected = pipeline("text-classification", DEFAULT_MODEL, framework=framework.name)("A lovely film.")
+    source = shutil.copytree(EMBEDDED_MODELS / DEFAULT_MODEL, tmp_path / "model") / "model.safetensors"
+    if kind == "adapter":
+        weights = {
+            "pre_classifier.lora_A.weight": np.zeros((2, 224)),
+            "pre_classifier.lora_B.weight": np.zeros((224, 2)),
+        }
+        source = write_adapter(tmp_path / "zero", tmp_path / "model", weights, task_type="SEQ_CLS")
+    assert pipeline("text-classification", source, framework=framework.name)("A lovely film.") == expected
+    (tmp_path / "rows.tsv").touch()
+    with pytest.raises(CheckpointError, match=r"rows\.tsv is not a weight file: its name must end in one of \.safet"):
+        pipeline("text-classification", tmp_path / "rows.tsv", framework=framework.name)
 
 
 # -- adapters of peft ---------------------------------------------------------------------------------------------

@@ -282,6 +282,35 @@ def test_uploading(framework, saved, tmp_path, uploads):
     assert (uploads[1][1], uploads[2][1]) == ("else", ["config.json"])
 
 
+def test_arguments_by_position(framework, saved, tmp_path):
+    """Those that Transformers' class of the framework has at that place; others are refused."""
+    cls, model = framework.cls(HEAD), framework.load(HEAD, saved)
+    if framework.name == "flax":
+        half = cls.from_pretrained(saved, "bfloat16")
+        assert str(half.dtype) == "bfloat16" and half.params["classifier"]["bias"].dtype == "float32"
+        zeros = {name: 0 * array for name, array in framework.parameters(model).items()}
+        params = framework.load(HEAD, saved, state_dict=zeros).params
+        model.save_pretrained(tmp_path / "by-position", params)
+        assert not framework.parameters(framework.load(HEAD, tmp_path / "by-position"))["classifier.weight"].any()
+    else:
+        with pytest.raises(
+            TypeError, match=r"^from_pretrained\(\) takes one argument by position; got .*: DistilBertC"
+        ):
+            cls.from_pretrained(saved, CONFIG)
+    if framework.name == "pt":
+        model.save_pretrained(tmp_path / "nothing", False)
+        assert not (tmp_path / "nothing").exists()
+        with pytest.raises(TypeError, match=r"^save_pretrained\(\) got is_main_process by position and by keyword"):
+            model.save_pretrained(tmp_path / "nothing", True, is_main_process=True)
+    if framework.name == "tf":
+        model.save_pretrained(tmp_path / "exported", True, 2)
+        assert (tmp_path / "exported" / "saved_model" / "2" / "saved_model.pb").is_file()
+    with pytest.raises(
+        TypeError, match=r"^save_pretrained\(\) takes one argument by position, then .*; got .*: int, int"
+    ):
+        model.save_pretrained(tmp_path / "nothing", *range(11))
+
+
 def test_the_tables_say_what_to_do():
     for table in (LOADING, SAVING, CONFIGURING, CONFIG_SAVING):
         for name, row in table.items():
