@@ -191,11 +191,8 @@ def test_a_pipeline_of_any_checkpoint(framework, kind, tmp_path):
     expected = pipeline("text-classification", DEFAULT_MODEL, framework=framework.name)("A lovely film.")
     source = shutil.copytree(EMBEDDED_MODELS / DEFAULT_MODEL, tmp_path / "model") / "model.safetensors"
     if kind == "adapter":
-        weights = {
-            "pre_classifier.lora_A.weight": np.zeros((2, 224)),
-            "pre_classifier.lora_B.weight": np.zeros((224, 2)),
-        }
-        source = write_adapter(tmp_path / "zero", tmp_path / "model", weights, task_type="SEQ_CLS")
+        zeros = {"pre_classifier.lora_A.weight": np.zeros((2, 224)), "pre_classifier.lora_B.weight": np.zeros((224, 2))}
+        source = write_adapter(tmp_path / "adapter", tmp_path / "model", zeros, task_type="SEQ_CLS")
     assert pipeline("text-classification", source, framework=framework.name)("A lovely film.") == expected
     (tmp_path / "rows.tsv").touch()
     with pytest.raises(CheckpointError, match=r"rows\.tsv is not a weight file: its name must end in one of \.safet"):

@@ -287,15 +287,14 @@ def test_arguments_by_position(framework, saved, tmp_path):
     cls, model = framework.cls(HEAD), framework.load(HEAD, saved)
     if framework.name == "flax":
         half = cls.from_pretrained(saved, "bfloat16")
-        assert str(half.dtype) == "bfloat16" and half.params["classifier"]["bias"].dtype == "float32"
+        assert str(half.dtype) == "bfloat16"
+        assert half.params["classifier"]["bias"].dtype == "float32"
         zeros = {name: 0 * array for name, array in framework.parameters(model).items()}
         params = framework.load(HEAD, saved, state_dict=zeros).params
         model.save_pretrained(tmp_path / "by-position", params)
         assert not framework.parameters(framework.load(HEAD, tmp_path / "by-position"))["classifier.weight"].any()
     else:
-        with pytest.raises(
-            TypeError, match=r"^from_pretrained\(\) takes one argument by position; got .*: DistilBertC"
-        ):
+        with pytest.raises(TypeError, match=r"^from_pretrained\(\) takes one argument by position; got .*: Distil"):
             cls.from_pretrained(saved, CONFIG)
     if framework.name == "pt":
         model.save_pretrained(tmp_path / "nothing", False)
@@ -305,9 +304,7 @@ def test_arguments_by_position(framework, saved, tmp_path):
     if framework.name == "tf":
         model.save_pretrained(tmp_path / "exported", True, 2)
         assert (tmp_path / "exported" / "saved_model" / "2" / "saved_model.pb").is_file()
-    with pytest.raises(
-        TypeError, match=r"^save_pretrained\(\) takes one argument by position, then .*; got .*: int, int"
-    ):
+    with pytest.raises(TypeError, match=r"^save_pretrained\(\) takes one argument by position, then .*; got .*: int"):
         model.save_pretrained(tmp_path / "nothing", *range(11))
 
 
