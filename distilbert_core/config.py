@@ -212,7 +212,7 @@ class DistilBertConfig(PushToHub):
         self.architectures = architectures
         self.pruned_heads = pruned_heads or {}  # type: ignore[assignment]
         for name, value in {**COMMON_FIELDS, **kwargs}.items():
-            if name != "model_type" and hasattr(DistilBertConfig, name):
+            if name not in ("model_type", *_ORIGIN) and hasattr(DistilBertConfig, name):
                 raise ConfigError(f"{name} cannot be a field: it is a method, or computed from other fields.")
             setattr(self, name, value)
         self.validate()

@@ -895,6 +895,7 @@ def test_members_of_the_configurations_of_transformers(tmp_path: Path) -> None:
     assert config.get_text_config(decoder=True) is config
     assert config.attribute_map["hidden_size"] == "dim"
     assert (config._name_or_path, config._commit_hash, config._attn_implementation) == ("", None, "eager")
+    assert DistilBertConfig.from_dict({"_commit_hash": "abc"})._commit_hash == "abc"
     assert (config.is_composition, config.sub_configs, config.keys_to_ignore_at_inference) == (False, {}, [])
     assert set(config) == config.to_dict().keys() - {"model_type"}
     config.to_json_file(json_file_path=tmp_path / "file.json")
