@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
-from distilbert_core.conversion import open_checkpoint
+from distilbert_core.conversion import canonical_arrays, open_checkpoint
 from distilbert_core.errors import CheckpointError
 from distilbert_core.hub import ADAPTER_CONFIG, find_file, resolve_file
 
@@ -114,12 +114,14 @@ class Checkpoint:
         selection = selection or Selection()
         for path, names in _weight_files(source, selection, where).items():
             self._open(path, names, framework)
-        if not self.entries or not self._has_own_names():
+        if not self.entries or not _are_own_names(self.entries):
             self._convert(source, framework, selection, where)
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return arrays by name, of any framework on the CPU, as if they were stored; each is copied when it is read.
+
+        Other names than the Hub's, such as those of torch.compile or of another framework, are understood as in files.
 
         Raises:
             CheckpointError: One of them is not an array.
@@ -130,6 +132,9 @@ class Checkpoint:
         for name, array in arrays.items():
             if not hasattr(array, "shape") or not hasattr(array, "dtype"):
                 raise CheckpointError(f"state_dict must hold arrays by name, got a {type(array).__name__} as {name!r}.")
+        if not _are_own_names(arrays):
+            arrays = canonical_arrays(arrays)
+        for name, array in arrays.items():
             dtype = str(getattr(array.dtype, "name", array.dtype)).removeprefix("torch.")
             found.entries[name] = Entry(tuple(array.shape), SPELLINGS.get(dtype, dtype), Path("state_dict"))
             found._readers[name] = partial(_copy, array)
@@ -154,12 +159,6 @@ class Checkpoint:
             self._readers.update(_maps(path, self.entries))
         self.metadata |= file.metadata() or {}
         self.paths.append(path)
-
-    def _has_own_names(self) -> bool:
-        """Return whether the names are the Hub's, as far as they are of a DistilBERT."""
-        if any(name in self.entries for name in WORD_EMBEDDINGS):
-            return not any(WRAPPER in name for name in self.entries)
-        return not any("word_embeddings" in name for name in self.entries)
 
     def _convert(self, source: str | Path, framework: str, selection: Selection, where: Mapping[str, Any]) -> None:
         """Open a checkpoint of another format, or with other names."""
@@ -186,6 +185,13 @@ class Checkpoint:
     def read(self, name: str) -> Any:
         """Return the tensor called `name`."""
         return self._readers[name]()
+
+
+def _are_own_names(names: Collection[str]) -> bool:
+    """Return whether names are the Hub's, as far as they are of a DistilBERT."""
+    if any(name in names for name in WORD_EMBEDDINGS):
+        return not any(WRAPPER in name for name in names)
+    return not any("word_embeddings" in name for name in names)
 
 
 def _maps(path: Path, entries: Mapping[str, Entry]) -> dict[str, Callable[[], np.ndarray]]:

@@ -13,6 +13,12 @@ def open_checkpoint(*args: Any, **kwargs: Any) -> Any:
     return importlib.import_module(f"{PACKAGE}.reading").open_checkpoint(*args, **kwargs)
 
 
+def canonical_arrays(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Give arrays the Hub's names; see `weight_conversion.reading`."""
+    found: dict[str, Any] = importlib.import_module(f"{PACKAGE}.reading").canonical_arrays(*args, **kwargs)
+    return found
+
+
 def open_tokenizer(*args: Any, **kwargs: Any) -> Any:
     """Make the tokenizer that travels with a checkpoint of another format; see `weight_conversion.reading`."""
     return importlib.import_module(f"{PACKAGE}.reading").open_tokenizer(*args, **kwargs)

@@ -6,6 +6,7 @@ gives an array out or takes one in.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -353,6 +354,9 @@ class PretrainedModel(PushToHub):
         kwargs = accept(kwargs, LOADING)
         if device_map is not None:
             device = cls._device_of(device_map, device)
+        if source is not None and not isinstance(source, str | os.PathLike):
+            raise TypeError(f"source must be a folder, a weight file or a Hub id, got a {type(source).__name__}.")
+        shown = source if state_dict is None else "state_dict"
         if state_dict is not None:
             checkpoint = Checkpoint.of_arrays(state_dict)
         elif source is not None:
@@ -371,16 +375,16 @@ class PretrainedModel(PushToHub):
         table: Sequence[Parameter] = parameter_table(config, cls.head)
         report = LoadingReport.of(table, checkpoint.shapes)
         if not cls._is_derived():  # else only an instance can tell what it has
-            fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
+            fresh = _check_report(report, table, cls, shown, ignore_mismatched_sizes)
 
         entries = {name: checkpoint.entries[entry] for name, entry in report.entries.items()}
         options |= cls._dtype_options(dtype, stored_dtypes, entries)
-        model = cls._blank(config, options.pop("dtype"), device, **options)
+        model: Any = cls._blank(config, options.pop("dtype"), device, **options)
         if cls._is_derived():
             model.tie_weights()
             table = [*model._stored_parameters(), *(p for p in table if p.tied_to is not None)]
             report = LoadingReport.of(table, checkpoint.shapes)
-            fresh = _check_report(report, table, cls, source, ignore_mismatched_sizes)
+            fresh = _check_report(report, table, cls, shown, ignore_mismatched_sizes)
         for parameter in table:
             if parameter.name in report.entries:
                 array = checkpoint.read(report.entries[parameter.name])
@@ -392,7 +396,7 @@ class PretrainedModel(PushToHub):
                 continue
             model._set_array(parameter, array, device)
         model.tie_weights()
-        _warn(cls, source, fresh, _untied(report, table, checkpoint) + report.unexpected + checkpoint.dropped)
+        _warn(cls, shown, fresh, _untied(report, table, checkpoint) + report.unexpected + checkpoint.dropped)
         if apart:
             return model.without_values()
         if not output_loading_info:

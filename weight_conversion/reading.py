@@ -295,6 +295,11 @@ def _find_other(source: str | Path, selection: Selection, where: Mapping[str, An
             if below is not None:
                 return source, format, [below], []
         files = sorted(path for path in folder.glob("*.*") if path.is_file() and _formats_of(path))
+        variants = sorted({path.name.rsplit(".", 2)[1] for path in folder.glob("*.index.*.json")})
+        if variants:
+            raise CheckpointError(
+                f"{source} has shards of a variant only: give variant={' or '.join(map(repr, variants))}."
+            )
         if len(files) > 1:
             names = listed([path.name for path in files])
             raise CheckpointError(f"{source} has several weight files: {names}. Give the path of one of them.")
@@ -323,6 +328,15 @@ def _of_kind(format: Format, path: Path) -> Format:
     """Return the format that a file says it is of, where several have one file name."""
     same = (other for other in FORMATS.values() if other.suffix == format.suffix)
     return next((other for other in same if other.recognise(path)), format)
+
+
+def canonical_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a caller's arrays, of any framework, by canonical name; see `canonical`."""
+    stored = {
+        name: Tensor(tuple(array.shape), "", partial(lambda array: array, array), "state_dict")
+        for name, array in arrays.items()
+    }
+    return {name: tensor.read() for name, tensor in canonical(stored).items()}
 
 
 def canonical(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:

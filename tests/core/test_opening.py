@@ -170,3 +170,20 @@ def test_variants_are_files_of_their_own(tmp_path: Path, size: int | str) -> Non
 def test_every_weight_file_has_a_known_end() -> None:
     found = {suffix for format in FORMATS.values() for suffix in (format.suffix, *format.suffixes) if suffix}
     assert found == set(WEIGHT_SUFFIXES)
+
+
+def test_shards_of_a_variant_are_not_taken_for_several_checkpoints(tmp_path: Path) -> None:
+    arrays = random_arrays(CONFIG, Head.NONE)
+    files = {"config.json": CONFIG.to_json_string().encode()}
+    save_checkpoint(tmp_path, arrays, files, max_shard_size=3000, variant="fp16")
+    with pytest.raises(CheckpointError, match=r" has shards of a variant only: give variant='fp16'\.$"):
+        Checkpoint(tmp_path)
+    assert Checkpoint(tmp_path, selection=Selection("fp16")).entries.keys() == arrays.keys()
+
+
+def test_a_file_of_several_models_is_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    state = {name: torch.tensor(array) for name, array in random_arrays(CONFIG, Head.NONE).items()}
+    torch.save({"model": state, "ema": state}, tmp_path / "both.pt")
+    with pytest.raises(CheckpointError, match=r"it holds several state dicts, model, ema: save the one you want"):
+        Checkpoint(tmp_path / "both.pt")

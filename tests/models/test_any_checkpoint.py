@@ -120,6 +120,7 @@ KINDS: dict[str, tuple[str, Callable[[Path, Arrays], Path]]] = {
     "compiled layers": ("numpy", compiled_layers),
     "model.pth": ("torch", torch_saved("model.pth", dict)),
     "last.ckpt": ("torch", torch_saved("last.ckpt", lambda s: {"state_dict": s, **STATE_OF_TRAINING}, "model.")),
+    "net.pth": ("torch", torch_saved("net.pth", lambda s: {"net": s, "loss": s["classifier.bias"].sum(), "epoch": 3})),
     "step.pt": ("torch", torch_saved("step.pt", lambda s: {"model": s, "epoch": 3}, "module.")),
     "orbax": ("orbax", converted("orbax")),
     "Orbax, one step": ("orbax", orbax(("5/default",), "5")),
@@ -177,6 +178,20 @@ def test_what_is_in_several_formats(framework, tmp_path):
         np.testing.assert_array_equal(got["classifier.weight"], arrays["classifier.weight"])
     with pytest.raises(CheckpointError, match=r"has no weights: none of model.safetensors"):
         framework.load(HEAD, tmp_path / "msgpack", use_safetensors=True)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "model."])
+def test_a_state_dict_with_other_names(framework, prefix):
+    arrays = random_arrays(CONFIG, HEAD)
+    given = {prefix + name: array for name, array in arrays.items()}
+    model = framework.load(HEAD, None, config=CONFIG, state_dict=given, dtype="auto")
+    for name, array in framework.parameters(model).items():
+        np.testing.assert_array_equal(array, arrays[name], err_msg=name)
+    del given[f"{prefix}distilbert.embeddings.LayerNorm.bias"]
+    with pytest.raises(
+        CheckpointError, match=r"^state_dict is no complete DistilBERT checkpoint: it lacks 1 parameter"
+    ):
+        framework.load(HEAD, None, config=CONFIG, state_dict=given)
 
 
 @pytest.mark.parametrize("kind", ["weight file", "preset of KerasHub", "adapter"])
