@@ -192,8 +192,8 @@ class Pipeline:
         """Return the result of one input, the results of a list, or a lazy iterator for any other iterable.
 
         Args:
-            inputs: An input of the task, a list of them, or another iterable, such as a generator or a data set that
-                can be indexed.
+            inputs: An input of the task; a list of them, an array or a column of pandas; or another iterable, such as a
+                generator or a data set that can be indexed. The iterator has a `len` where the iterable has.
             **options: Options of the task.
 
         Raises:
@@ -204,7 +204,7 @@ class Pipeline:
         if self.is_one(inputs, options):
             (result,) = self._answers([inputs], options, None)
             return result
-        if isinstance(inputs, list):
+        if isinstance(inputs, list) or (hasattr(inputs, "tolist") and np.ndim(inputs) == 1):
             return list(self._answers(inputs, options, bar_delay(options["progress"], streaming=False)))
         return self._stream(inputs, options)
 
@@ -345,7 +345,8 @@ class Pipeline:
                 f"inputs must be an iterable of inputs for {self.task}, such as a list or one column of a table, got "
                 f"a {type(inputs).__name__}."
             )
-        return self._answers(inputs, options, bar_delay(options["progress"], streaming=True), combine)
+        results = self._answers(inputs, options, bar_delay(options["progress"], streaming=True), combine)
+        return _SizedIterator(results, len(inputs)) if isinstance(inputs, Sized) else results
 
     def _answers(
         self,
@@ -358,25 +359,36 @@ class Pipeline:
         combine = combine or self.combine
         total = len(inputs) if isinstance(inputs, Sized) else None
         with progress_bar(total, delay) as advance:
-            for values, texts in self._portions(_iterate(inputs), options):
+            for values, texts in self._portions(_iterate(inputs), options, several=total != 1):
                 windows = list(chain.from_iterable(texts))
                 kept = iter(self._run(windows, options, advance, len(values) / len(windows)))
                 for value, group in zip(values, texts, strict=True):
                     yield combine(value, group, list(islice(kept, len(group))), options)
 
-    def _portions(self, inputs: Iterator[Any], options: Options) -> Iterator[tuple[list[Any], list[list[Encoding]]]]:
-        """Yield inputs with the token windows of each, enough of them at a time to fill batches of like length."""
+    def _portions(
+        self, inputs: Iterator[Any], options: Options, several: bool
+    ) -> Iterator[tuple[list[Any], list[list[Encoding]]]]:
+        """Yield inputs with the token windows of each, enough of them at a time to fill batches of like length.
+
+        An error of one of several inputs says which.
+        """
         values: list[Any] = []
         groups: list[list[Encoding]] = []
         tokens = 0
         warned = options.get("truncation", True) is not None  # an input that is read in windows is not cut
         budget = MOST_BATCHES * options["batch_tokens"]
-        while chunk := list(islice(inputs, CHUNK)):
-            texts = [self.read(value, options) for value in chunk]
+        numbered = enumerate(inputs)
+        while chunk := list(islice(numbered, CHUNK)):
+            texts = []
+            for index, value in chunk:
+                try:
+                    texts.append(self.read(value, options))
+                except InputError as error:
+                    raise (InputError(f"inputs[{index}]: {error}") if several else error) from error.__cause__
             new = self.tokenize(texts, options)
             if not warned:
                 warned = self._warn_of_cut(chain.from_iterable(texts), chain.from_iterable(new), options["max_length"])
-            values += chunk
+            values += [value for _, value in chunk]
             groups += new
             tokens += sum(len(window) for group in new for window in group)
             if len(values) >= MOST_INPUTS or tokens >= budget:
@@ -442,6 +454,19 @@ class Pipeline:
                     f"{name} of {reprlib.repr(text)} must be finite, but the model gives NaN or infinity; give another "
                     "dtype, such as 'float32', or look for such values in its weights."
                 )
+
+
+class _SizedIterator(Iterator[Any]):
+    """An iterator that knows how many items it has in all, which progress bars ask for."""
+
+    def __init__(self, items: Iterator[Any], total: int):
+        self._items, self._total = items, total
+
+    def __next__(self) -> Any:
+        return next(self._items)
+
+    def __len__(self) -> int:
+        return self._total
 
 
 def _iterate(inputs: Any) -> Iterator[Any]:

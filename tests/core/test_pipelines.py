@@ -132,6 +132,39 @@ def test_what_only_looks_like_many_inputs(inputs):
             answer(inputs)
 
 
+@pytest.mark.parametrize(
+    "inputs", [["a", "b", None], np.array(["a", "b", None], object), iter(["a", "b", None])], ids=type
+)
+def test_an_error_says_which_of_several_inputs_it_is(inputs):
+    answer = make("text-classification")
+    with pytest.raises(InputError, match=r"^inputs\[2\]: text-classification takes a text, .* got None"):
+        list(answer(inputs))
+    with pytest.raises(InputError, match=r"^text-classification takes a text, .* got None"):
+        answer(None)
+
+
+class Rows:
+    """A data set of PyTorch's kind."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return SENTENCES[index]
+
+
+def test_which_inputs_give_a_list():
+    answer = make("text-classification")
+    expected = answer(SENTENCES[:3])
+    for column in (np.array(SENTENCES[:3]), np.array(SENTENCES[:3], object)):
+        assert answer(column) == expected
+    for inputs in (Rows(), dict.fromkeys(SENTENCES[:3], 0).keys()):
+        results = answer(inputs)
+        assert (len(results), next(results), list(results), len(results)) == (3, expected[0], expected[1:], 3)
+    with pytest.raises(TypeError, match="has no len"):
+        len(answer(iter(SENTENCES)))
+
+
 def test_one_bare_text_gives_a_list_as_in_transformers():
     answer = make("text-classification")
     (alone,) = answer("good")
