@@ -241,6 +241,35 @@ def _choices(prompt: str, cells: Iterable[Any]) -> list[Any]:
     return choices
 
 
+@command("zero-shot", 'distilbert zero-shot "The match was a draw." --labels "politics, sports" --model ./my-model')
+@TEXTS
+@click.option("--labels", required=True, metavar="LABEL,LABEL...", help="The labels to choose from.")
+@click.option(
+    "--template",
+    default="This example is {}.",
+    metavar="TEXT",
+    help="Sentence of a label, with {} where the label stands.",
+)
+@click.option("--multi-label", is_flag=True, help="Several labels may hold: each has a score of its own.")
+@model_options(show_default=DEFAULT_MODELS["zero-shot-classification"])
+@output_options(*TABLE_FILES)
+def zero_shot(texts, file, column, labels, template, multi_label, as_json, output, **model):
+    """Classify texts by labels of your own.
+
+    The model is one of natural language inference: it says whether a text entails the sentence of a label.
+    """
+    inputs = _texts(texts, file, column)
+    options = {"candidate_labels": labels, "hypothesis_template": template, "multi_label": multi_label}
+    results = answers("zero-shot-classification", inputs, model, output, **options)
+    records = ({"text": text, "predictions": _by_label(result)} for text, result in results)
+    write(records, Layout(("number", "label", "score", "text"), "predictions"), output, as_json)
+
+
+def _by_label(result: dict[str, Any]) -> list[dict[str, Any]]:
+    pairs = zip(result["labels"], result["scores"], strict=True)
+    return [{"label": label, "score": score} for label, score in pairs]
+
+
 @command("tokenize", 'distilbert tokenize "Unbelievably good!"')
 @TEXTS
 @click.option("--slow", is_flag=True, help="Use the tokenizer that is written in Python.")
@@ -290,7 +319,9 @@ def info(model, as_json):
         print_description(found)
 
 
-COMMANDS = {command.name: command for command in (predict, fill_mask, tag, answer, embed, choose, tokenize, info)}
+COMMANDS = {
+    command.name: command for command in (predict, zero_shot, fill_mask, tag, answer, embed, choose, tokenize, info)
+}
 
 
 class LazyCommand(click.Command):

@@ -25,7 +25,13 @@ CLEAR_CASES = {
 }
 
 # Command -> the checkpoint that its examples call ./my-model. The others use the embedded model.
-MY_MODEL = {"fill-mask": "masked_lm", "tag": "entities", "answer": "answers", "choose": "choices"}
+MY_MODEL = {
+    "zero-shot": "inference",
+    "fill-mask": "masked_lm",
+    "tag": "entities",
+    "answer": "answers",
+    "choose": "choices",
+}
 
 NAMES = "Zoë Ångström met José in São Paulo; 東京 was too far 😀, they said…"
 STORY = "Zoë wrote it in 東京. " * 40
@@ -38,8 +44,23 @@ def by_mask(*masks):
     return [{"mask": number, **candidate} for number, mask in enumerate(masks, 1) for candidate in mask]
 
 
+def by_label(result):
+    return [{"label": label, "score": score} for label, score in zip(result["labels"], result["scores"], strict=True)]
+
+
 # Command line without --model, --backend and --json; task, inputs and options of the pipeline; the record it makes.
 CASES = [
+    *(
+        (
+            ["zero-shot", NAMES, "a", "--labels", "far, dull", *words],
+            ("zero-shot-classification", [NAMES, "a"], {"candidate_labels": ["far", "dull"], **options}),
+            lambda text, got: {"text": text, "predictions": by_label(got)},
+        )
+        for words, options in [
+            ([], {}),
+            (["--multi-label", "--template", "It is {}."], {"multi_label": True, "hypothesis_template": "It is {}."}),
+        ]
+    ),
     (
         ["fill-mask", *MASKED, "--top-k", "3"],
         ("fill-mask", MASKED, {"top_k": 3}),
@@ -204,6 +225,7 @@ def test_examples_of_the_help_run_as_printed(name, framework, capsys, monkeypatc
         (["predict", "x", "--dtype", "int8"], "dtype must be 'auto' or one of"),
         (["predict", "x", "--device", "abacus:0"], "--device abacus:0 cannot be used: "),
         (["fill-mask", "no mask", "--model", "masked_lm"], "'no mask' has no [MASK]"),
+        (["zero-shot", "x", "--labels", ",", "--model", "inference"], "candidate_labels must be a list of texts"),
         (["choose", "x", "y", "z", "--model", "masked_lm"], "multiple-choice cannot use: it needs a DistilBertForMu"),
     ],
 )
