@@ -29,6 +29,7 @@ INDEX_FILE = "model.safetensors.index.json"
 # What the Hub calls the word embeddings, with and without a head. Under another name, that of another framework or of a
 # model inside another one, they and all other tensors get their names from the conversion.
 WORD_EMBEDDINGS = ("distilbert.embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight")
+GIT_LFS = b"version https://git-lfs."
 WRAPPER = "_orig_mod."  # what torch.compile puts before the names of a module
 
 
@@ -112,6 +113,8 @@ class Checkpoint:
         self.dropped: list[str] = []
         self._readers: dict[str, Callable[[], Any]] = {}
         selection = selection or Selection()
+        if Path(source).is_file():
+            _check_file(Path(source), selection, where)
         for path, names in _weight_files(source, selection, where).items():
             self._open(path, names, framework)
         if not self.entries or not _are_own_names(self.entries):
@@ -143,6 +146,7 @@ class Checkpoint:
     def _open(self, path: Path, names: set[str] | None, framework: str) -> None:
         from safetensors import SafetensorError, safe_open
 
+        refuse_pointer(path)
         try:
             file = safe_open(path, framework="np" if framework == "map" else framework)
             stored = set(file.keys())
@@ -185,6 +189,27 @@ class Checkpoint:
     def read(self, name: str) -> Any:
         """Return the tensor called `name`."""
         return self._readers[name]()
+
+
+def _check_file(path: Path, selection: Selection, where: Mapping[str, Any]) -> None:
+    """Raise CheckpointError for arguments that choose among files, where one file is given."""
+    if selection.variant or where.get("subfolder"):
+        raise CheckpointError(
+            f"{path} is a file: leave out variant and subfolder, which choose among files of a folder."
+        )
+    if selection.use_safetensors not in (None, path.suffix == ".safetensors"):
+        raise CheckpointError(f"{path} is a file that use_safetensors={selection.use_safetensors} leaves out.")
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise CheckpointError if a file is what Git leaves in place of a large file until that is fetched."""
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(GIT_LFS)) == GIT_LFS:
+                raise CheckpointError(
+                    f"{path} is a pointer of Git LFS in place of the weights: run `git lfs pull` in its folder, or "
+                    "fetch it with `hf download`."
+                )
 
 
 def _are_own_names(names: Collection[str]) -> bool:

@@ -27,6 +27,7 @@ from distilbert_core.parameters import BODY, Head, Kind, Parameter, parameter_ta
 
 # What old files call the scale and shift of a LayerNorm.
 _OLD_LEAVES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+HALF_LIMIT = 65520.0  # the smallest number that becomes infinite in float16
 # Entries that some files hold beside the parameters, and that say nothing.
 _IGNORED_ENTRIES = ("embeddings.position_ids",)
 
@@ -344,7 +345,8 @@ class PretrainedModel(PushToHub):
             TypeError: A keyword is unknown, or has a value that would have an effect in Transformers and has none here.
 
         Warns:
-            CheckpointWarning: Names the parameters that are new, and the entries that were not used.
+            CheckpointWarning: Names the parameters that are new, those that float16 makes infinite, and the entries
+                that were not used.
         """
         where, kwargs = split_hub_options(kwargs)
         options = {name: kwargs.pop(name) for name in cls._options & kwargs.keys()}
@@ -379,24 +381,30 @@ class PretrainedModel(PushToHub):
 
         entries = {name: checkpoint.entries[entry] for name, entry in report.entries.items()}
         options |= cls._dtype_options(dtype, stored_dtypes, entries)
+        half = options.get("param_dtype" if "param_dtype" in cls._options else "dtype") == "float16"
         model: Any = cls._blank(config, options.pop("dtype"), device, **options)
         if cls._is_derived():
             model.tie_weights()
             table = [*model._stored_parameters(), *(p for p in table if p.tied_to is not None)]
             report = LoadingReport.of(table, checkpoint.shapes)
             fresh = _check_report(report, table, cls, shown, ignore_mismatched_sizes)
+        infinite: list[str] = []
         for parameter in table:
             if parameter.name in report.entries:
                 array = checkpoint.read(report.entries[parameter.name])
+                if half and checkpoint.entries[report.entries[parameter.name]].dtype != "F16" and _overflows(array):
+                    infinite.append(parameter.name)
             elif parameter.computed:
                 array = sinusoidal_table(*parameter.shape)
             elif parameter.tied_to is None and parameter.kind is not Kind.OTHER:
                 array = model._fresh_array(parameter)
             else:
                 continue
-            model._set_array(parameter, array, device)
+            with np.errstate(over="ignore"):  # said below, by name
+                model._set_array(parameter, array, device)
         model.tie_weights()
-        _warn(cls, shown, fresh, _untied(report, table, checkpoint) + report.unexpected + checkpoint.dropped)
+        unused = _untied(report, table, checkpoint) + report.unexpected + checkpoint.dropped
+        _warn(cls, shown, fresh, unused, infinite)
         if apart:
             return model.without_values()
         if not output_loading_info:
@@ -690,12 +698,19 @@ def _untied(report: LoadingReport, table: Iterable[Parameter], checkpoint: Check
     return found
 
 
-def _warn(cls: type[PretrainedModel], source: Any, fresh: list[str], unused: list[str]) -> None:
+def _overflows(array: Any) -> bool:
+    """Whether a finite value of an array, of NumPy or PyTorch, is too large for float16."""
+    return 0 not in array.shape and HALF_LIMIT <= float(abs(array).max()) < np.inf
+
+
+def _warn(cls: type[PretrainedModel], source: Any, fresh: list[str], unused: list[str], infinite: list[str]) -> None:
     parts = []
     if fresh:
         parts.append(f"freshly initialised, train before use: {', '.join(fresh)}")
     if unused:
         parts.append(f"in the checkpoint but not used: {', '.join(unused)}")
+    if infinite:
+        parts.append(f"too large for float16, and infinite now (dtype='bfloat16' holds them): {', '.join(infinite)}")
     if parts:
         warnings.warn(f"{cls.__name__} from {source}: " + "; ".join(parts) + ".", CheckpointWarning, stacklevel=4)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.checkpoint import Selection
+from distilbert_core.checkpoint import Selection, refuse_pointer
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError
 from distilbert_core.hub import (
@@ -104,6 +104,7 @@ def _open(source: str | Path, selection: Selection, where: Mapping[str, Any], ba
     state = file_state(paths)
     stored: dict[str, Tensor] = {}
     for path in files:
+        refuse_pointer(path)
         for name, tensor in format.open(path).items():
             if name in stored:
                 raise CheckpointError(f"{path} holds {name}, which another shard has too.")

@@ -187,3 +187,27 @@ def test_a_file_of_several_models_is_refused(tmp_path: Path) -> None:
     torch.save({"model": state, "ema": state}, tmp_path / "both.pt")
     with pytest.raises(CheckpointError, match=r"it holds several state dicts, model, ema: save the one you want"):
         Checkpoint(tmp_path / "both.pt")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tf_model.h5"])
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1\n")
+    with pytest.raises(CheckpointError, match=rf"{name} is a pointer of Git LFS .* run `git lfs pull`"):
+        Checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("selection", "where", "message"),
+    [
+        (Selection(variant="fp16"), {}, "is a file: leave out variant and subfolder"),
+        (Selection(), {"subfolder": "x"}, "is a file: leave out variant and subfolder"),
+        (Selection(use_safetensors=False), {}, "is a file that use_safetensors=False leaves out"),
+    ],
+)
+def test_a_file_is_not_chosen_among_others(
+    tmp_path: Path, selection: Selection, where: dict[str, str], message: str
+) -> None:
+    save_random(tmp_path, CONFIG, Head.NONE)
+    with pytest.raises(CheckpointError, match=message):
+        Checkpoint(tmp_path / "model.safetensors", selection=selection, **where)
+    assert Checkpoint(tmp_path / "model.safetensors", selection=Selection(use_safetensors=True)).entries

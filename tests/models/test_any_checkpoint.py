@@ -180,6 +180,17 @@ def test_what_is_in_several_formats(framework, tmp_path):
         framework.load(HEAD, tmp_path / "msgpack", use_safetensors=True)
 
 
+def test_values_that_float16_cannot_hold_are_named(framework, tmp_path):
+    arrays = random_arrays(CONFIG, HEAD)
+    arrays["classifier.bias"][0], arrays["pre_classifier.bias"][0] = 65520, 65519
+    half = {"param_dtype" if framework.name == "flax" else "dtype": "float16"}
+    with pytest.warns(CheckpointWarning, match=r"too large for float16, and infinite now .*: classifier\.bias\.$"):
+        model = framework.load(HEAD, write(tmp_path / "large", arrays), **half)
+    got = framework.parameters(model)
+    assert np.isinf(got["classifier.bias"][0])
+    assert got["pre_classifier.bias"][0] == 65504
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "model."])
 def test_a_state_dict_with_other_names(framework, prefix):
     arrays = random_arrays(CONFIG, HEAD)
