@@ -192,8 +192,9 @@ class Pipeline:
         """Return the result of one input, the results of a list, or a lazy iterator for any other iterable.
 
         Args:
-            inputs: An input of the task; a list of them, an array or a column of pandas; or another iterable, such as a
-                generator or a data set that can be indexed. The iterator has a `len` where the iterable has.
+            inputs: An input of the task; a list of them, or another sequence, an array or a column of a table; or
+                another iterable, such as a generator or a data set that can be indexed. Its iterator has a `len` where
+                it has one.
             **options: Options of the task.
 
         Raises:
@@ -204,7 +205,7 @@ class Pipeline:
         if self.is_one(inputs, options):
             (result,) = self._answers([inputs], options, None)
             return result
-        if isinstance(inputs, list) or (hasattr(inputs, "tolist") and np.ndim(inputs) == 1):
+        if isinstance(inputs, Sequence) or (hasattr(inputs, "tolist") and np.ndim(inputs) == 1):
             return list(self._answers(inputs, options, bar_delay(options["progress"], streaming=False)))
         return self._stream(inputs, options)
 

@@ -6,6 +6,7 @@ import io
 import json
 import reprlib
 import sys
+from collections import UserList
 from itertools import count, islice
 
 import numpy as np
@@ -156,7 +157,7 @@ class Rows:
 def test_which_inputs_give_a_list():
     answer = make("text-classification")
     expected = answer(SENTENCES[:3])
-    for column in (np.array(SENTENCES[:3]), np.array(SENTENCES[:3], object)):
+    for column in (np.array(SENTENCES[:3]), np.array(SENTENCES[:3], object), UserList(SENTENCES[:3])):
         assert answer(column) == expected
     for inputs in (Rows(), dict.fromkeys(SENTENCES[:3], 0).keys()):
         results = answer(inputs)
