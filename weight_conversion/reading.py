@@ -333,9 +333,10 @@ def _of_kind(format: Format, path: Path) -> Format:
 
 def canonical_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Return a caller's arrays, of any framework, by canonical name; see `canonical`."""
+    plain = {name: array if hasattr(array, "T") else np.asarray(array) for name, array in arrays.items()}
     stored = {
         name: Tensor(tuple(array.shape), "", partial(lambda array: array, array), "state_dict")
-        for name, array in arrays.items()
+        for name, array in plain.items()
     }
     return {name: tensor.read() for name, tensor in canonical(stored).items()}
 
