@@ -71,8 +71,8 @@ def test_unknown_keyword(framework, tmp_path, head):
 
 def test_unknown_keyword_of_from_pretrained(framework, tmp_path):
     save_random(tmp_path, small_config(), Head.NONE)
-    with pytest.raises(TypeError, match="from_tf"):
-        framework.load(Head.NONE, tmp_path, from_tf=True)
+    with pytest.raises(TypeError, match="from_keras"):
+        framework.load(Head.NONE, tmp_path, from_keras=True)
 
 
 def test_unknown_dtype(framework, tmp_path):

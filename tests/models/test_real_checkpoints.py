@@ -11,6 +11,9 @@ from weight_conversion import convert
 FOLDERS = sorted(path for path in (FIXTURES / "checkpoints").iterdir() if path.is_dir())
 # Both sides are float32. Measured at most:
 TOLERANCE = 1e-5
+# KerasHub's masked-LM head has a layer norm with epsilon 1e-5, and DistilBERT's has 1e-12. Measured: 6.6e-4, and 2.1e-6
+# with the same epsilon.
+OTHER_EPSILON = {"kerashub_masked_lm": 1e-3}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -24,4 +27,4 @@ def test_outputs_are_those_of_the_writer(framework, folder, tmp_path):
     outputs = framework.call(model, **inputs)
     assert expected
     for name, array in expected.items():
-        assert abs(outputs[name] - array).max() <= TOLERANCE
+        assert abs(outputs[name] - array).max() <= OTHER_EPSILON.get(folder.name, TOLERANCE)
