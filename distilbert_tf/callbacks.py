@@ -85,10 +85,10 @@ class KerasMetricCallback(keras.callbacks.Callback):
         """Add the numbers to the logs."""
         predictions: list[dict[str, np.ndarray]] = []
         labels: list[dict[str, np.ndarray]] = []
-        outputs: Sequence[str] = self.output_cols or getattr(self.model, "logit_names", ("predictions",))
+        outputs = self.output_cols or tuple(getattr(self.model, "logit_names", ("predictions",)))
         for batch in self.eval_dataset:
             x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            names: Sequence[str] = self.label_cols or getattr(self.model, "label_names", ("labels",))
+            names = self.label_cols or tuple(getattr(self.model, "label_names", ("labels",)))
             if self.label_cols is not None or (y is None and isinstance(x, Mapping)):
                 y = {name: x[name] for name in names}
                 x = {name: value for name, value in x.items() if name not in names}
