@@ -1,7 +1,7 @@
 """Arguments that scripts for Transformers have: which values ask for nothing special here, and what to do otherwise.
 
 One table for each public function; `accept` takes the arguments of a table out of the rest. Arguments that have
-another name here get it by `renames`.
+another name here get it by `renames`. Methods that have no meaning here are errors by `refuse_methods`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 Result = TypeVar("Result")
 
@@ -62,6 +62,36 @@ def accept_only(arguments: Mapping[str, Any], table: Mapping[str, Accepted], fun
     """Raise TypeError for arguments that are not in a table, or do ask for something special; see `accept`."""
     for name in accept(arguments, table):
         raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+
+
+def refuse_methods(cls: type, table: Mapping[str, str], error: type[Exception] = NotImplementedError) -> None:
+    """Give a class the methods of a table; calling one is an error that says what to do instead.
+
+    Args:
+        cls: The class.
+        table: What to do instead, as a sentence, by name of the method.
+        error: The type of the error.
+
+    Example:
+        >>> from distilbert_core.compatibility import refuse_methods
+        >>> class Model:
+        ...     pass
+        >>> refuse_methods(Model, {"generate": "An encoder does not generate."})
+        >>> Model().generate()
+        Traceback (most recent call last):
+        NotImplementedError: Model has no generate. An encoder does not generate.
+    """
+    for name, instead in table.items():
+        setattr(cls, name, _refusal(cls, name, instead, error))
+
+
+def _refusal(cls: type, name: str, instead: str, error: type[Exception]) -> Callable[..., NoReturn]:
+    def refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        raise error(f"{type(self).__name__} has no {name}. {instead}")
+
+    refuse.__name__, refuse.__qualname__ = name, f"{cls.__qualname__}.{name}"
+    refuse.__doc__ = f"Raise {error.__name__}. {instead}"
+    return refuse
 
 
 # Arguments that Transformers' classes take by position after the first, by framework.

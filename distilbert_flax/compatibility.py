@@ -16,6 +16,7 @@ from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
+from distilbert_core.compatibility import refuse_methods
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 
@@ -27,15 +28,6 @@ REFUSED: dict[str, str] = {
     "load_flax_sharded_weights": _READ,
     "register_for_auto_class": "FlaxAutoModel of Transformers loads what save_pretrained writes with its own classes.",
 }
-
-
-def _refusal(name: str, instead: str) -> Any:
-    def refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(f"{type(self).__name__} has no {name}. {instead}")
-
-    refuse.__name__ = refuse.__qualname__ = name
-    refuse.__doc__ = f"Not here. {instead}"
-    return refuse
 
 
 class TransformersMembers:
@@ -185,8 +177,7 @@ class TransformersMembers:
         return cls(config, **options)  # type: ignore[call-arg]
 
 
-for _name, _instead in REFUSED.items():
-    setattr(TransformersMembers, _name, _refusal(_name, _instead))
+refuse_methods(TransformersMembers, REFUSED)
 
 
 def _cast(params: Any, dtype: Any, mask: Any) -> Any:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from distilbert_core.compatibility import renames
+from distilbert_core.compatibility import refuse_methods, renames
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.pretrained import PretrainedModel
@@ -38,15 +38,6 @@ REFUSED: dict[str, str] = {
     "add_memory_hooks": "torch.profiler measures memory: torch.profiler.profile(profile_memory=True).",
     "reset_memory_hooks_state": "torch.profiler measures memory: torch.profiler.profile(profile_memory=True).",
 }
-
-
-def _refusal(name: str, instead: str) -> Any:
-    def refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(f"{type(self).__name__} has no {name}. {instead}")
-
-    refuse.__name__ = refuse.__qualname__ = name
-    refuse.__doc__ = f"Not here. {instead}"
-    return refuse
 
 
 def _seen_class(model: object) -> type:
@@ -277,8 +268,7 @@ class TransformersMembers(PretrainedModel, nn.Module):
         self.post_init()
 
 
-for _name, _instead in REFUSED.items():
-    setattr(TransformersMembers, _name, _refusal(_name, _instead))
+refuse_methods(TransformersMembers, REFUSED)
 
 
 def _require_gradient(module: nn.Module, arguments: tuple, output: Tensor) -> None:

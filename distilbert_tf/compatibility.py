@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, Self
 
 import keras
 import tensorflow as tf
 
 from distilbert_core import outputs
-from distilbert_core.compatibility import Accepted
+from distilbert_core.compatibility import Accepted, refuse_methods
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.outputs import ModelOutput
@@ -52,15 +52,6 @@ def warn_of_keras_2() -> None:
             "optimizers, losses and callbacks: use those of `import keras`, or unset TF_USE_LEGACY_KERAS.",
             stacklevel=3,
         )
-
-
-def _refusal(name: str, instead: str) -> Callable[..., NoReturn]:
-    def refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(f"{type(self).__name__} has no {name}. {instead}")
-
-    refuse.__name__ = refuse.__qualname__ = name
-    refuse.__doc__ = f"Not here. {instead}"
-    return refuse
 
 
 class TransformersMembers:
@@ -226,5 +217,4 @@ class TransformersMembers:
         )
 
 
-for _name, _instead in REFUSED.items():
-    setattr(TransformersMembers, _name, _refusal(_name, _instead))
+refuse_methods(TransformersMembers, REFUSED)

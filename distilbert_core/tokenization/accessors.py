@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Self
 
 from tokenizers import AddedToken
 
+from distilbert_core.compatibility import refuse_methods
 from distilbert_core.errors import InputError
 from distilbert_core.tokenization import files
 from distilbert_core.tokenization.decoding import Decoding
@@ -223,14 +224,4 @@ class Accessors(Decoding):
         return type(self)(**{**self.init_kwargs, **special, "added_tokens_decoder": {}, "tokenizer_object": engine})
 
 
-def _refusal(name: str, reason: str) -> Callable[..., NoReturn]:
-    def refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        raise InputError(f"{type(self).__name__} has no {name}. {reason}")
-
-    refuse.__name__, refuse.__qualname__ = name, f"Accessors.{name}"
-    refuse.__doc__ = f"Raise InputError. {reason}"
-    return refuse
-
-
-for _name, _reason in NOT_HERE.items():
-    setattr(Accessors, _name, _refusal(_name, _reason))
+refuse_methods(Accessors, NOT_HERE, InputError)
