@@ -76,9 +76,8 @@ class Entry:
 class Checkpoint:
     """The tensors of a checkpoint by name, memory-mapped: nothing is read before `read` asks for it.
 
-    PyTorch tensors are the file's pages themselves. To write to them changes a copy; to remove the file, or to rename
-    another over it as all savers here do, leaves them as they are. Only who overwrites the bytes of the file in place
-    changes them too.
+    PyTorch tensors share the file's memory. Writing to them changes a copy. Removing the file, or renaming another one
+    over it as all savers here do, does not change them; overwriting the file in place does.
 
     What is not safetensors with the Hub's names is read by the conversion, one tensor at a time; see
     `weight_conversion.reading.open_checkpoint`.
@@ -398,7 +397,7 @@ def save_checkpoint(
 def _weights_writer(arrays: dict[str, np.ndarray]) -> Callable[[Path], None]:
     from safetensors.numpy import save_file
 
-    # safetensors writes an array's memory as it lies: one that is a transposed view must first be laid out anew.
+    # safetensors writes an array's memory as it lies: one that is a transposed view must be copied first.
     return lambda path: save_file(
         {name: np.asarray(array, order="C") for name, array in arrays.items()}, path, metadata={"format": "pt"}
     )

@@ -182,7 +182,6 @@ def one_device(device_map: Any) -> Any:
     return devices[0]
 
 
-_NO_CODE = "Only weights are read: no code of a checkpoint is run."
 _ONE_DEVICE = "A model is on one device: give device, or device_map with one."
 _QUANTIZE = (
     "Quantize the loaded model by its framework: torch.ao or bitsandbytes' layers, keras.Model.quantize, or "

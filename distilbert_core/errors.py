@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -56,3 +56,14 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
         " Did you mean 'learning_rate'?"
     """
     return "".join(f" Did you mean {match!r}?" for match in get_close_matches(name, list(known), 1, cutoff))
+
+
+def listed(names: Sequence[str], separator: str = ", ", most: int = 8) -> str:
+    """Return names joined by a separator, only the first of them where there are many.
+
+    Example:
+        >>> from distilbert_core.errors import listed
+        >>> listed(["a", "b", "c", "d"], most=2)
+        'a, b and 2 more'
+    """
+    return separator.join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -28,6 +28,8 @@ WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".h5", ".msgp
 ADAPTER_CONFIG = "adapter_config.json"  # of peft: the checkpoint is an adapter, added to a base that it names
 
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder")
+# Arguments of `push_to_hub` that `save_pretrained` takes too.
+PUSHING = frozenset({"repo_id", "token", "private", "commit_message", "commit_description", "create_pr", "revision"})
 
 
 def split_hub_options(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -65,11 +67,6 @@ def default_model(task: str, stacklevel: int = 2) -> str:
         )
         warnings.warn(message, InputWarning, stacklevel=stacklevel + 1)
     return model
-
-
-PUSHING = frozenset(
-    {"repo_id", "token", "private", "commit_message", "commit_description", "create_pr", "revision"}
-)  # arguments of `push_to_hub` that `save_pretrained` takes too
 
 
 def local_folder(source: str | Path) -> Path | None:

@@ -20,7 +20,7 @@ from distilbert_core.checkpoint import DTYPES, Checkpoint, Entry, Selection, sav
 from distilbert_core.compatibility import LOADING, LOADING_ORDER, SAVING, SAVING_ORDER, accept, one_device, renames
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig, as_config
 from distilbert_core.conversion import save_native
-from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
+from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError, listed
 from distilbert_core.hub import PUSHING, PushToHub, find_file, split_hub_options
 from distilbert_core.inputs import choose
 from distilbert_core.parameters import BODY, Head, Kind, Parameter, parameter_table, sinusoidal_table
@@ -284,7 +284,7 @@ class PretrainedModel(PushToHub):
         misfits = untied + ([] if self._is_derived() else misfits)
         if misfits:
             raise InputError(
-                f"This {type(self).__name__} could not be loaded again: {_names(misfits, '; ')}. Where the number of "
+                f"This {type(self).__name__} could not be loaded again: {listed(misfits, '; ')}. Where the number of "
                 "labels or tokens is another, set it in model.config (num_labels, vocab_size). Where a layer was "
                 f"replaced, derive a class whose constructor makes it. {self._adapter_advice}"
             )
@@ -526,7 +526,7 @@ class PretrainedModel(PushToHub):
         shapes = {name: tuple(getattr(value, "shape", ())) for name, value in given.items()}
         wrong = [p.name for p in self.parameter_table if p.name not in tied and shapes.get(p.name) != p.shape]
         if wrong:
-            raise InputError(f"state_dict lacks parameters, or has them in another shape: {_names(wrong)}.")
+            raise InputError(f"state_dict lacks parameters, or has them in another shape: {listed(wrong)}.")
         return {name: self._as_array(value) for name, value in given.items()}
 
     def _as_array(self, value: Any) -> np.ndarray:
@@ -629,7 +629,7 @@ class PretrainedModel(PushToHub):
         if absent:
             raise InputError(
                 "A layer that was replaced, wrapped or parametrized cannot be resized or pruned: it does not have "
-                f"{_names(absent)}. {self._adapter_advice}"
+                f"{listed(absent)}. {self._adapter_advice}"
             )
         return reshaped
 
@@ -680,7 +680,7 @@ def _check_report(
     if body:
         raise CheckpointError(
             f"{source} is no complete DistilBERT checkpoint: it lacks {len(body)} parameter(s) of the body: "
-            f"{_names(body)}. It holds: {_names(report.unexpected) or 'nothing else'}."
+            f"{listed(body)}. It holds: {listed(report.unexpected) or 'nothing else'}."
         )
     return missing + [name for name, _, _ in report.mismatched]
 
@@ -713,7 +713,3 @@ def _warn(cls: type[PretrainedModel], source: Any, fresh: list[str], unused: lis
         parts.append(f"too large for float16, and infinite now (dtype='bfloat16' holds them): {', '.join(infinite)}")
     if parts:
         warnings.warn(f"{cls.__name__} from {source}: " + "; ".join(parts) + ".", CheckpointWarning, stacklevel=4)
-
-
-def _names(names: list[str], separator: str = ", ", most: int = 8) -> str:
-    return separator.join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -136,9 +136,7 @@ def _open(path: Path | None) -> AbstractContextManager[Iterable[bytes]]:
 def _parse_lines(name: str, lines: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
     unknown = [column for column in columns if column != LINES]
     if unknown:
-        raise InputError(
-            f"{name} has lines and no columns, so no {_quoted(unknown)}; give a .csv, .tsv or .jsonl file."
-        )
+        raise InputError(f"{name} has lines and no columns, so no {quoted(unknown)}; give a .csv, .tsv or .jsonl file.")
     return ((line.rstrip("\r\n"),) for line in lines)
 
 
@@ -150,10 +148,10 @@ def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialec
         return
     missing = [column for column in columns if column not in header]
     if missing:
-        raise InputError(f"{name} has no column {_quoted(missing)}; its columns are {_quoted(header)}.")
+        raise InputError(f"{name} has no column {quoted(missing)}; its columns are {quoted(header)}.")
     repeated = [column for column in dict.fromkeys(columns) if header.count(column) > 1]
     if repeated:
-        raise InputError(f"{name} has several columns {_quoted(repeated)}; its columns are {_quoted(header)}.")
+        raise InputError(f"{name} has several columns {quoted(repeated)}; its columns are {quoted(header)}.")
     indices = [header.index(column) for column in columns]
     empty = 0  # lines since the last row
     for number, row in rows:
@@ -190,7 +188,7 @@ def _parse_jsonl(name: str, lines: Iterable[str], columns: Sequence[str]) -> Ite
             raise InputError(f"{name} line {number} must be a JSON object, got {type(record).__name__}.")
         missing = [column for column in columns if column not in record]
         if missing:
-            raise InputError(f"{name} line {number} has no column {_quoted(missing)}; it has {_quoted(record)}.")
+            raise InputError(f"{name} line {number} has no column {quoted(missing)}; it has {quoted(record)}.")
         yield tuple(record[column] for column in columns)
 
 
@@ -207,7 +205,8 @@ def _only_texts(name: str, records: Iterable[tuple], columns: Sequence[str]) -> 
         yield record
 
 
-def _quoted(names: Iterable[str]) -> str:
+def quoted(names: Iterable[Any]) -> str:
+    """Return names in quotation marks, with commas between them."""
     return ", ".join(map(repr, names))
 
 

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.config import DistilBertConfig
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, listed
 from distilbert_core.hub import ADAPTER_CONFIG, find_file
 from distilbert_core.parameters import BODY
 from weight_conversion.formats import safetensors, torch_bin
-from weight_conversion.names import listed
 from weight_conversion.weights import DTYPES, Tensor
 
 OPENERS = {"adapter_model.safetensors": safetensors.open_file, "adapter_model.bin": torch_bin.open_file}

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from distilbert_core.checkpoint import replace_files
 from distilbert_core.config import CONFIG_FILE
-from distilbert_core.errors import CheckpointError, DistilBertError
+from distilbert_core.errors import CheckpointError, DistilBertError, listed
 from distilbert_core.hub import find_file, local_folder
-from weight_conversion.names import listed
 from weight_conversion.weights import Weights
 
 if TYPE_CHECKING:

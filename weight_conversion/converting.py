@@ -17,12 +17,11 @@ import numpy as np
 
 from distilbert_core.checkpoint import Selection, parse_size, render_index, replace_files, split_by_size
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig
-from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
+from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError, listed
 from distilbert_core.parameters import Head, parameter_table
 from weight_conversion.companions import TOKENIZER_FILES, file_notes, find_modules, unused_files
 from weight_conversion.formats import FORMATS, Format
 from weight_conversion.formats.base import Files, contiguous
-from weight_conversion.names import listed
 from weight_conversion.reading import open_weights
 from weight_conversion.weights import DTYPES, Tensor, Weights, cast, file_state, read_ahead
 

@@ -6,7 +6,7 @@ The canonical names are those of the Hub's PyTorch files, e.g. 'distilbert.trans
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.parameters import BODY, Head, Parameter, parameter_table
@@ -108,17 +108,3 @@ def flax_name(parameter: Parameter, head: Head) -> str:
     """Return where a parameter is in the tree of Transformers' Flax model, joined by '/'."""
     modules, leaf = LAYOUTS["flax"].path(parameter)
     return "/".join([*modules, leaf])
-
-
-# -- in sentences -----------------------------------------------------------------------------------------------
-
-
-def listed(names: Sequence[str], most: int = 8) -> str:
-    """Return names with commas between them, only the first of them where there are many.
-
-    Example:
-        >>> from weight_conversion.names import listed
-        >>> listed(["a", "b", "c", "d"], most=2)
-        'a, b and 2 more'
-    """
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -13,7 +13,7 @@ import numpy as np
 
 from distilbert_core.checkpoint import Selection, refuse_pointer
 from distilbert_core.config import CONFIG_FILE, DistilBertConfig
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, listed
 from distilbert_core.hub import (
     ADAPTER_CONFIG,
     WEIGHT_SUFFIXES,
@@ -31,7 +31,7 @@ from weight_conversion.bert import bert_to_distilbert
 from weight_conversion.companions import COMPANIONS, TOKENIZER_FILES, load_tokenizer, read_companions
 from weight_conversion.formats import FORMATS, Format
 from weight_conversion.formats.base import shard_files
-from weight_conversion.names import is_of_optimizer, listed, split_name, without_model
+from weight_conversion.names import is_of_optimizer, split_name, without_model
 from weight_conversion.refusals import refuse
 from weight_conversion.weights import DTYPES, Tensor, Weights, check_sizes, file_state
 

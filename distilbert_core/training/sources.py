@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distilbert_core.errors import InputError
-from distilbert_core.records import PARSERS, column_names, file_kind, parse_records
+from distilbert_core.records import PARSERS, column_names, file_kind, parse_records, quoted
 
 # Methods that turn a scalar, an array or a tensor of a library into Python's own types, or into NumPy's.
 PLAIN = ("as_py", "tolist", "to_list", "numpy")
@@ -86,7 +86,7 @@ class TableSource(Source):
         self.table = table
         self.columns = {str(column): column for column in columns}
         if len(self.columns) < len(columns):
-            raise InputError(f"{name} has several columns of one name; its columns are {_quoted(columns)}.")
+            raise InputError(f"{name} has several columns of one name; its columns are {quoted(columns)}.")
 
     def column_names(self) -> list[str]:
         """Return the names of all columns."""
@@ -96,13 +96,13 @@ class TableSource(Source):
         """Yield the values of some columns."""
         missing = [column for column in columns if column not in self.columns]
         if missing:
-            raise InputError(f"{self.name} has no column {_quoted(missing)}; its columns are {_quoted(self.columns)}.")
+            raise InputError(f"{self.name} has no column {quoted(missing)}; its columns are {quoted(self.columns)}.")
         of_columns = [self.table[self.columns[column]] for column in columns]
         try:
             for values in zip(*of_columns, strict=True):
                 yield tuple(map(plain, values))
         except ValueError as error:
-            raise InputError(f"{self.name}: the columns {_quoted(columns)} must have one length ({error}).") from error
+            raise InputError(f"{self.name}: the columns {quoted(columns)} must have one length ({error}).") from error
 
     def class_names(self, column: str) -> list[str] | None:
         """Return the names of the classes of a column, if the table is a Dataset."""
@@ -131,9 +131,7 @@ class RowSource(Source):
         for number, row in enumerate(self.rows, 1):
             missing = [column for column in columns if column not in row]
             if missing:
-                raise InputError(
-                    f"{self.name}: record {number} has no column {_quoted(missing)}; it has {_quoted(row)}."
-                )
+                raise InputError(f"{self.name}: record {number} has no column {quoted(missing)}; it has {quoted(row)}.")
             yield tuple(plain(row[column]) for column in columns)
 
     def class_names(self, column: str) -> list[str] | None:
@@ -235,7 +233,7 @@ def _check_mapping(argument: str, given: Mapping[Any, Any]) -> None:
     splits = [name for name, part in given.items() if hasattr(part, "column_names") or hasattr(part, "columns")]
     if splits:
         raise InputError(
-            f"{argument} has the splits {_quoted(splits)}; give one of them: {argument}=data[{splits[0]!r}]."
+            f"{argument} has the splits {quoted(splits)}; give one of them: {argument}=data[{splits[0]!r}]."
         )
     for name, values in given.items():
         if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
@@ -252,7 +250,3 @@ def _class_names(dataset: Any, column: Any) -> list[str] | None:
     feature = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)
     names = getattr(feature, "names", None)
     return list(names) if isinstance(names, list | tuple) else None
-
-
-def _quoted(names: Iterable[Any]) -> str:
-    return ", ".join(map(repr, names))

@@ -15,10 +15,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, listed
 from distilbert_core.parameters import Head
 from weight_conversion.formats.base import Format, Tensors, damaged
-from weight_conversion.names import listed
 from weight_conversion.weights import DTYPES, Tensor
 
 # What the pickle of a state dict calls. PyTorch's weights_only allows more, such as a bytearray of any length.
