@@ -128,6 +128,23 @@ def check_label_shape(labels: Shape, logits: Shape, name: str = "labels") -> Non
     _check_shape(name, got, wanted, "like what the model predicts")
 
 
+def check_multi_label(labels: Shape, logits: Shape, dtype: Any) -> None:
+    """Raise InputError if labels that are taken for several in each row do not have the shape of the logits.
+
+    Args:
+        labels: Their shape.
+        logits: Shape [B, L].
+        dtype: That of the labels, for the message.
+    """
+    try:
+        check_label_shape(labels, logits)
+    except InputError as error:
+        raise InputError(
+            f"labels of {dtype} are several labels in each row (multi-label) unless config.problem_type says otherwise. "
+            f"{error} Give classes as integers."
+        ) from None
+
+
 def weight_axes(name: str, weights: Shape, losses: Shape) -> int:
     """Return how many axes of the losses their weights have: the first ones, which axes of size 1 may follow.
 

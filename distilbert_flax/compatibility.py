@@ -81,13 +81,17 @@ class TransformersMembers:
     def _params_state(self, params: Mapping[str, Any]) -> nnx.State:
         """Return the values of a nested dict in the place of this model's own."""
         own = {"/".join(map(str, path)): (path, param) for path, param in nnx.to_flat_state(nnx.state(self, nnx.Param))}
+        if isinstance(params, nnx.State):
+            params = nnx.to_pure_dict(params)
         given = {"/".join(map(str, path)): array for path, array in flatten_dict(params).items()}
-        differing = sorted(given.keys() ^ own.keys())
-        if differing:
-            raise InputError(
-                "params must hold the names that model.params has; missing or unknown: "
-                f"{', '.join(differing[:8])}{' ...' if len(differing) > 8 else ''}."
-            )
+        faults = [
+            f"{fault} {', '.join(sorted(names)[:4])}{' ...' if len(names) > 4 else ''}"
+            for fault, names in (("missing", own.keys() - given.keys()), ("unknown", given.keys() - own.keys()))
+            if names
+        ]
+        if faults:
+            remedy = " Give params['params']." if set(params) == {"params"} else ""
+            raise InputError(f"params must hold the names that model.params has: {'; '.join(faults)}.{remedy}")
         for name, (_, param) in own.items():
             if jnp.shape(given[name]) != param.shape:
                 raise InputError(f"params: {name} must have shape {param.shape}, got {jnp.shape(given[name])}.")

@@ -29,7 +29,7 @@ from distilbert_core.parameters import Head
 from distilbert_flax.layers import Numerics
 from distilbert_flax.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_flax.model import FlaxDistilBertModel, activation_function
-from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, shape_of
+from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, as_input, shape_of
 
 
 class _ModelWithHead(FlaxDistilBertPreTrainedModel):
@@ -303,6 +303,7 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
         The arguments are those of the other heads, with an axis C after the batch: input_ids [B, C, T],
         inputs_embeds [B, C, T, D], attention_mask and position_ids [B, C, T].
         """
+        input_ids, inputs_embeds = as_input("input_ids", input_ids), as_input("inputs_embeds", inputs_embeds)
         choices = choice_count(shape_of(input_ids), shape_of(inputs_embeds))
         model, mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
         body: Any = model.distilbert(

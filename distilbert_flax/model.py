@@ -24,7 +24,7 @@ from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
 from distilbert_core.parameters import Head, sinusoidal_table
 from distilbert_flax.attention import Segments, attention, blockwise_attention
 from distilbert_flax.layers import FixedTable, Numerics
-from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, shape_of, values_known
+from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, as_input, shape_of, values_known
 
 ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
@@ -371,14 +371,7 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
                 called eagerly; under `jax.jit` an id out of range makes its row NaN.
         """
         config = self.config
-        input_ids, attention_mask, head_mask, inputs_embeds, position_ids, segment_ids, output_tokens = (
-            None if value is None else jnp.asarray(value)
-            for value in (
-                *(input_ids, attention_mask, head_mask, inputs_embeds),
-                *(position_ids, segment_ids, output_tokens),
-            )
-        )
-        arguments = {
+        given = {
             "input_ids": input_ids,
             "inputs_embeds": inputs_embeds,
             "attention_mask": attention_mask,
@@ -387,7 +380,11 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
             "segment_ids": segment_ids,
             "output_tokens": output_tokens,
         }
+        arguments = {name: as_input(name, value) for name, value in given.items()}
         check_shapes(config, {name: shape_of(value) for name, value in arguments.items()})
+        input_ids, inputs_embeds, attention_mask, position_ids, head_mask, segment_ids, output_tokens = (
+            arguments.values()
+        )
         check_values("input_ids", input_ids, config.vocab_size, "vocab_size")
         check_values("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings")
         model, mode = self._for_call(params, train, deterministic, rngs, dropout_rng)

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import Kind, Parameter
 from distilbert_core.pretrained import PretrainedModel
+from distilbert_core.tokenization.columns import as_array
 from distilbert_flax.compatibility import TransformersMembers
 from distilbert_flax.layers import FixedTable, Numerics, at_least_float32, dropout_rngs, known_value
 from distilbert_flax.sharding import Rules, logical_axes, name_axes, place, shard
@@ -27,6 +28,7 @@ from weight_conversion import LAYOUTS
 
 LAYOUT = LAYOUTS["flax"]
 
+INTEGERS = ("input_ids", "position_ids", "segment_ids", "output_tokens")  # what is looked up, or counted
 TRANSIENT = (nnx.RngState, nnx.Intermediate, nnx.Perturbation)  # variables that no checkpoint holds
 
 
@@ -48,6 +50,45 @@ def to_tensor(array: np.ndarray) -> Array:
 def shape_of(array: ArrayLike | None) -> tuple[int | None, ...] | None:
     """Return the shape of an array, None for a size that is a symbol (`jax.export`); None if there is no array."""
     return None if array is None else tuple(size if isinstance(size, int) else None for size in jnp.shape(array))
+
+
+def explicit_axes(array: Array) -> PartitionSpec:
+    """Return what an array is divided over, of a mesh's axes of the kind Explicit, which say it in the array's type."""
+    return jax.typeof(array).sharding.spec
+
+
+def as_input(name: str, value: Any) -> Array | None:
+    """Return what a model is given as a JAX array, None for None.
+
+    Raises:
+        InputError: It cannot be an array of numbers, or ids are not integers; the message names the argument.
+
+    Example:
+        >>> from distilbert_flax.pretrained import as_input
+        >>> as_input("input_ids", [[101, 102]]).shape
+        (1, 2)
+    """
+    if isinstance(value, Mapping):
+        raise InputError(
+            f"{name} must be an array, got a {type(value).__name__}: give its items by name, model(**inputs)."
+        )
+    if isinstance(value, list | tuple | str):
+        try:
+            array = jnp.asarray(value)
+        except (TypeError, ValueError):
+            as_array(value, name)  # says why it cannot be one
+            raise
+    else:
+        array = None if value is None else jnp.asarray(value)
+    if array is not None and name in INTEGERS and not jnp.issubdtype(array.dtype, jnp.integer):
+        raise InputError(f"{name} must be integers, got {array.dtype}: give {name}.astype(int).")
+    if array is not None and any(explicit_axes(array)):
+        raise InputError(
+            f"{name} is divided over a mesh with Explicit axes, {explicit_axes(array)}. Put inputs on it with "
+            "distilbert_flax.sharding.shard_batch, or make it with jax.make_mesh(sizes, names, "
+            "axis_types=(jax.sharding.AxisType.Auto,) * len(names))."
+        )
+    return array
 
 
 def values_known(array: Any) -> bool:

@@ -15,6 +15,7 @@ from distilbert_core.inputs import (
     check_distillation,
     check_interval,
     check_label_shape,
+    check_multi_label,
     check_range,
     check_whole,
     problem_type,
@@ -126,6 +127,7 @@ def sequence_classification_loss(
         case "single_label_classification":
             return cross_entropy(logits, labels, weights=weights)
         case _:
+            check_multi_label(labels.shape, logits.shape, labels.dtype)
             return binary_cross_entropy(logits, labels, weights)
 
 

@@ -161,8 +161,8 @@ def changed(params, change):
 
 BIAS = "distilbert/transformer/layer/0/ffn/lin2/bias"
 WRONG_PARAMS = {
-    "missing": (lambda flat: flat.pop(BIAS), f"missing or unknown: {BIAS}"),
-    "unknown": (lambda flat: flat.update({"pooler/bias": np.zeros(2)}), "missing or unknown: pooler/bias"),
+    "missing": (lambda flat: flat.pop(BIAS), f"missing {BIAS}"),
+    "unknown": (lambda flat: flat.update({"pooler/bias": np.zeros(2)}), "unknown pooler/bias"),
     "shape": (lambda flat: flat.update({BIAS: np.zeros(13)}), rf"{BIAS} must have shape \(12,\), got \(13,\)"),
 }
 
