@@ -6,9 +6,12 @@ import os
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
+sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this file
+
+from uploads import Uploads
 
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # commands would keep programs in the user's folder
 
@@ -35,6 +38,14 @@ def pytest_configure(config: pytest.Config) -> None:
         import jax
 
         jax.config.update("jax_enable_x64", True)  # float64 is the truth
+
+
+@pytest.fixture
+def uploads(monkeypatch: pytest.MonkeyPatch) -> Uploads:
+    """What is uploaded to the Hub; none of it is sent."""
+    made = Uploads()
+    monkeypatch.setattr(huggingface_hub, "HfApi", made)
+    return made
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

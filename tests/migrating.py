@@ -16,7 +16,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -215,22 +214,6 @@ def _value(default: str) -> Any:
         return ast.literal_eval(default)
     except (ValueError, SyntaxError):
         return None
-
-
-class NoHub:
-    """In place of `huggingface_hub.HfApi`: takes every upload and sends nothing."""
-
-    def __init__(self, token: Any = None):
-        pass
-
-    def create_repo(self, repo_id: str, **options: Any) -> Any:
-        return SimpleNamespace(repo_id=repo_id)
-
-    def create_branch(self, repo_id: str, **options: Any) -> None:
-        pass
-
-    def upload_folder(self, **options: Any) -> None:
-        pass
 
 
 def _misplaced(method: str, function: Callable[..., Any], arguments: Sequence[str]) -> Iterator[str]:

@@ -6,10 +6,10 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import migrating
 import pytest
 from migrating import PAGE, SECTIONS, Subject
+from uploads import Uploads
 
 import distilbert_core
 from distilbert_core import DistilBertConfig
@@ -49,9 +49,8 @@ def test_every_class_is_on_the_page() -> None:
 
 
 @pytest.fixture
-def subjects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Subject]]:
+def subjects(tmp_path: Path, uploads: Uploads) -> dict[str, list[Subject]]:
     """Our objects by group."""
-    monkeypatch.setattr(huggingface_hub, "HfApi", migrating.NoHub)
     config = DistilBertConfig()
     file = {"json_file": tmp_path / "config.json"}
     config.save_pretrained(tmp_path)

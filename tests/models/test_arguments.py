@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import pytest
 from checkpoints import random_arrays, save_random, small_config
@@ -26,32 +25,6 @@ PREFIXES = {"pt": "", "tf": "TF", "flax": "Flax"}
 def saved(tmp_path: Path) -> Path:
     save_random(tmp_path / "saved", CONFIG, HEAD)
     return tmp_path / "saved"
-
-
-class Uploads(list):
-    """A stand-in for the Hub: what was asked of it, and the names and sizes of the files of each upload."""
-
-    def __call__(self, token: Any = None) -> Uploads:
-        self.append(("token", token))
-        return self
-
-    def create_repo(self, repo_id: str, **options: Any) -> Any:
-        self.append(("create_repo", repo_id, options))
-        return type("Url", (), {"repo_id": f"me/{repo_id}"})
-
-    def create_branch(self, repo_id: str, **options: Any) -> None:
-        self.append(("create_branch", repo_id, options))
-
-    def upload_folder(self, folder_path: str, **options: Any) -> str:
-        self.append(("upload_folder", sorted(path.name for path in Path(folder_path).iterdir()), options))
-        return "commit"
-
-
-@pytest.fixture
-def uploads(monkeypatch: pytest.MonkeyPatch) -> Uploads:
-    made = Uploads()
-    monkeypatch.setattr(huggingface_hub, "HfApi", made)
-    return made
 
 
 def defaults(owner: str, method: str) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import migrating
 import pytest
 from frameworks import Framework
 from migrating import Subject
+from uploads import Uploads
 
 from distilbert_core import DEFAULT_MODEL, DistilBertConfig, DistilBertTokenizerFast, Head
 from distilbert_core import pipelines as our_pipelines
@@ -38,8 +38,7 @@ def models(framework: Framework) -> Iterator[tuple[str, Any]]:
         yield PREFIXES[framework.name] + head.architecture, framework.new(head, DistilBertConfig(**SIZES, **LABELS))
 
 
-def test_rows_of_models_are_true(framework: Framework, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub, "HfApi", migrating.NoHub)
+def test_rows_of_models_are_true(framework: Framework, tmp_path: Path, uploads: Uploads) -> None:
     compatibility = importlib.import_module(f"{framework.package.__name__}.compatibility")
     keras = dict.fromkeys(("fit", "evaluate", "predict", "train_on_batch", "test_on_batch"), "KERAS_2")
     tables = {name: getattr(compatibility, table) for name, table in keras.items() if framework.name == "tf"}

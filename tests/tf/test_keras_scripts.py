@@ -129,27 +129,12 @@ def test_metric_callback(tokenizer):
         distilbert_tf.KerasMetricCallback(metric, ({"input_ids": [[1]]}, [0]))
 
 
-def test_push_to_hub_callback(tmp_path, monkeypatch, tokenizer):
-    import huggingface_hub
-
-    calls = []
-
-    class Api:
-        def __init__(self, token=None):
-            pass
-
-        def create_repo(self, name, exist_ok):
-            return type("Url", (), {"repo_id": f"me/{name}"})
-
-        def upload_folder(self, repo_id, folder_path, commit_message):
-            calls.append((repo_id, sorted(path.name for path in folder_path.iterdir()), commit_message))
-
-    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+def test_push_to_hub_callback(tmp_path, tokenizer, uploads):
     callback = distilbert_tf.PushToHubCallback(tmp_path / "mine", tokenizer=tokenizer)
     callback.set_model(new(Head.NONE))
     callback.on_epoch_end(0)
-    [(name, files, message)] = calls
-    assert (name, message) == ("me/mine", "Training in progress, epoch 0")
+    _, files, options = uploads[-1]
+    assert options == {"repo_id": "me/mine", "commit_message": "Training in progress, epoch 0"}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(files)
     with pytest.raises(InputError, match="save_steps must be a positive integer"):
         distilbert_tf.PushToHubCallback(tmp_path, save_strategy="steps")
