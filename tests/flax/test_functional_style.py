@@ -15,6 +15,7 @@ from flax.core import freeze
 from flax.serialization import msgpack_restore
 from flax.traverse_util import flatten_dict, unflatten_dict
 from frameworks import FRAMEWORKS
+from jax_trees import numbers
 from safetensors.numpy import load_file
 
 from distilbert_core import DistilBertConfig, Head, InputError
@@ -40,10 +41,6 @@ def model(folder):
 @pytest.fixture(scope="module")
 def inputs():
     return random_inputs(small_config(n_layers=1), HEAD)
-
-
-def numbers(tree) -> tuple[np.ndarray, ...]:
-    return tuple(np.asarray(leaf) for leaf in jax.tree.leaves(tree))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,16 +16,13 @@ from flax.training.train_state import TrainState
 from frameworks import FRAMEWORKS
 from jax import export
 from jax.sharding import AxisType, PartitionSpec
+from jax_trees import numbers
 from processes import fresh_python
 
 from distilbert_core import BatchEncoding, DistilBertTokenizerFast, Head, InputError
 
 FLAX = FRAMEWORKS["flax"]
 HEAD = Head.SEQUENCE_CLASSIFICATION
-
-
-def numbers(tree) -> tuple[np.ndarray, ...]:
-    return tuple(np.asarray(leaf) for leaf in jax.tree.leaves(tree))
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +159,6 @@ print("right")
 
 def test_the_strict_modes_of_jax():
     """No number is silently given another rank or dtype, none is NaN on the way, and no tracer leaks."""
-    from pathlib import Path
-
     assert fresh_python(STRICT, str(Path(__file__).parents[1])).strip() == "right"
 
 

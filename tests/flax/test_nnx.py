@@ -9,6 +9,7 @@ import pytest
 from checkpoints import HEADS, random_inputs, save_random, small_config
 from comparison import assert_close, largest_difference
 from flax import nnx
+from jax_trees import numbers
 
 import distilbert_flax
 from distilbert_core import BACKENDS, Head, InputError
@@ -22,10 +23,6 @@ def model_and_inputs(tmp_path, head, dtype="float64", **changes):
     config = small_config(**changes)
     save_random(tmp_path, config, head)
     return cls(head).from_pretrained(tmp_path, dtype=dtype), random_inputs(config, head)
-
-
-def numbers(output) -> tuple[np.ndarray, ...]:
-    return tuple(np.asarray(value) for value in jax.tree.leaves(output))
 
 
 @pytest.mark.parametrize("head", HEADS)

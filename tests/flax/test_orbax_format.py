@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 
-import jax
-import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 from checkpoints import HEADS, random_inputs, save_random, small_config
@@ -14,6 +12,7 @@ from comparison import assert_close
 from conversions import arrays_of, bits
 from flax import nnx
 from frameworks import FRAMEWORKS
+from jax_trees import numbers
 
 from distilbert_core import CheckpointError, Head
 from weight_conversion import convert, open_weights
@@ -46,10 +45,6 @@ def assert_same_arrays(got, expected) -> None:
 def save(state, folder) -> None:
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder, state)
-
-
-def numbers(output) -> tuple[np.ndarray, ...]:
-    return tuple(np.asarray(value) for value in jax.tree.leaves(output))
 
 
 @pytest.mark.parametrize(("head", "changes"), MODELS)

@@ -12,6 +12,7 @@ from checkpoints import random_inputs, save_random, small_config
 from comparison import assert_close
 from flax import nnx
 from frameworks import FRAMEWORKS
+from jax_trees import numbers
 
 from distilbert_core import Head, InputError
 
@@ -40,10 +41,6 @@ def _everything(graph, state, inputs, head_mask):
     output = model(**inputs, **options)
     loss, gradients = nnx.value_and_grad(lambda model: model(**inputs, train=True, rngs=jax.random.key(3)).loss)(model)
     return dict(output), loss, gradients
-
-
-def numbers(tree) -> tuple[np.ndarray, ...]:
-    return tuple(np.asarray(leaf) for leaf in jax.tree.leaves(tree))
 
 
 @pytest.fixture(scope="module")
