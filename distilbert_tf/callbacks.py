@@ -126,7 +126,7 @@ def _joined(batches: list[dict[str, np.ndarray]]) -> Any:
 
 
 class PushToHubCallback(keras.callbacks.Callback):
-    """Saves a model after every epoch, or every so many steps, and uploads it to the Hub.
+    """Saves a model after every epoch, or after every `save_steps` steps, and uploads it to the Hub.
 
     Args:
         output_dir: Folder to save to.

@@ -26,19 +26,19 @@ def batched(
     drop_remainder: bool | None = None,
     prefetch: bool = True,
 ) -> tf.data.Dataset:
-    """Return batches (inputs by name, labels) of rows; see `prepare_tf_dataset` of the models.
+    """Return batches (inputs by name, labels) of rows, as `prepare_tf_dataset` of the models does.
 
     Args:
-        dataset: Rows.
+        dataset: Rows of tokens: a `datasets.Dataset`, or a list of dicts.
         inputs: Names of inputs to keep, labels left out.
         labels: Names of labels.
-        batch_size: See there.
-        shuffle: See there.
-        tokenizer: See there.
-        collate_fn: See there.
-        collate_fn_args: See there.
-        drop_remainder: See there.
-        prefetch: See there.
+        batch_size: Rows in a batch.
+        shuffle: In another order every epoch.
+        tokenizer: Fills the rows of a batch up to one length.
+        collate_fn: Makes a batch of rows in place of the tokenizer.
+        collate_fn_args: Further arguments of `collate_fn`.
+        drop_remainder: Leave out the last batch if it is smaller.
+        prefetch: Make batches ahead.
 
     Raises:
         InputError: There are no rows, or no input is among their columns.
