@@ -140,7 +140,7 @@ def check_multi_label(labels: Shape, logits: Shape, dtype: Any) -> None:
         check_label_shape(labels, logits)
     except InputError as error:
         raise InputError(
-            f"labels of {dtype} are several labels in each row (multi-label) unless config.problem_type says otherwise. "
+            f"labels of {dtype} are several labels in a row (multi-label) unless config.problem_type says otherwise. "
             f"{error} Give classes as integers."
         ) from None
 

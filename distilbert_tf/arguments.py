@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from distilbert_core.errors import InputError
 from distilbert_core.inputs import IGNORE_INDEX
 from distilbert_core.tokenization.columns import as_array
 
@@ -38,6 +39,18 @@ def as_tensor(name: str, value: Any) -> Any:
     return as_array(value, name) if isinstance(value, list | tuple) and depth(value) is not None else value
 
 
+def refuse_texts(value: Any) -> None:
+    """Raise InputError if texts are given where a model takes ids: they must be tokenized."""
+    first = value[0] if isinstance(value, list | tuple) and value else value
+    kind = getattr(getattr(value, "dtype", None), "kind", "")  # of NumPy and pandas
+    if kind == "O":
+        first = next(iter(np.asarray(value).flat), None)
+    if isinstance(first, str) or kind in ("U", "S") or getattr(value, "dtype", None) == tf.string:
+        raise InputError(
+            "input_ids must hold ids of tokens, got texts: give tokenizer(texts, padding=True, return_tensors='np')."
+        )
+
+
 def as_inputs(x: Any, pad_token_id: int | None, axes: int) -> Any:
     """Return inputs as Keras wants to have them: a dict of arrays and tensors where they are a dict or hold lists.
 
@@ -47,8 +60,9 @@ def as_inputs(x: Any, pad_token_id: int | None, axes: int) -> Any:
         axes: Number of axes of ids.
 
     Raises:
-        InputError: The rows of a list have different lengths.
+        InputError: The rows of a list have different lengths, or there are texts in place of ids.
     """
+    refuse_texts(x)
     if isinstance(x, tf.RaggedTensor) or depth(x) == axes:
         x = {"input_ids": x}
     elif isinstance(x, list | tuple) and any(isinstance(value, list | tf.RaggedTensor) for value in x):

@@ -213,7 +213,11 @@ class FittedModel(TFDistilBertPreTrainedModel):
         names = self.logit_names
         if isinstance(value, Mapping):
             if set(value) <= set(names):
-                return dict(value) if len(names) > 1 else value.get(names[0])
+                if len(names) > 1:
+                    return dict(value)
+                alone = value.get(names[0])
+                one_metric = "metrics" in argument and alone is not None and not isinstance(alone, list | tuple)
+                return [alone] if one_metric else alone  # Keras takes a metric in a list only
             if not self._is_derived():
                 raise InputError(f"{argument} must be for {' and '.join(names)}, got {', '.join(value)}.")
         elif "metrics" in argument and len(names) > 1 and isinstance(value, list | tuple) and len(value) == 1:

@@ -6,7 +6,7 @@ import copy
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
 from distilbert_core.parameters import BODY, Head, Kind, Parameter
 from distilbert_core.pretrained import PretrainedModel
-from distilbert_tf.arguments import as_inputs, as_tensor, dense, depth
+from distilbert_tf.arguments import as_inputs, as_tensor, dense, depth, refuse_texts
 from distilbert_tf.compatibility import KERAS_2, TransformersMembers
 from distilbert_tf.layers import Numerics, blank_variables
 from weight_conversion import LAYOUTS
@@ -138,17 +138,44 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
         """Call the model with its arguments, a dict of them, or a list of them in order.
 
         Lists of numbers become arrays. Ragged tensors are padded, and `attention_mask` is then made if it is not given.
+
+        Raises:
+            InputError: There are texts in place of ids.
+            TypeError: An argument has another name than those of `call`.
         """
+        if args:
+            refuse_texts(args[0])
+        if args and isinstance(args[0], Mapping) and self._takes_a_dict():
+            return super().__call__(dense(args[0], self.config.pad_token_id), *args[1:], **kwargs)
         if args and isinstance(args[0], Mapping):
             args, kwargs = args[1:], {**args[0], **kwargs}
             args = (kwargs.pop("input_ids", None), *args)
         elif args and isinstance(args[0], list | tuple) and not 0 < (depth(args[0]) or 0) <= self._depth:
             args = (*args[0], *args[1:])
+        self._refuse_unknown(kwargs)
         if any(isinstance(value, list | tuple | tf.RaggedTensor) for value in (*args, *kwargs.values())):
             args, kwargs = (), dense(self._named(*args) | kwargs, self.config.pad_token_id)
         if not args:
             args = (kwargs.pop("input_ids", None),)
         return super().__call__(*args, **kwargs)
+
+    def _takes_a_dict(self) -> bool:
+        """Whether `call`, of a user's class, has one argument for all inputs in place of `input_ids` and others."""
+        return "input_ids" not in self._call_arguments() and not self._takes_any_name()
+
+    def _takes_any_name(self) -> bool:
+        parameters = inspect.signature(self.call).parameters.values()
+        return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+    def _refuse_unknown(self, names: Iterable[str]) -> None:
+        """Raise TypeError if an argument, or a column of a data set, is none of those that `call` has."""
+        parameters = self._call_arguments()
+        unknown = [name for name in names if name not in parameters]
+        if unknown and not self._takes_any_name():
+            raise TypeError(
+                f"{type(self).__name__} got an unexpected keyword argument {', '.join(map(repr, unknown))}: leave it "
+                f"out of the inputs, or give it one of the names {', '.join(parameters)}."
+            )
 
     @property
     def _depth(self) -> int:

@@ -35,7 +35,7 @@ def test_what_cannot_be_ids_is_named_with_its_remedy(model, case):
 
 
 def test_choices_of_different_lengths_are_named():
-    with pytest.raises(InputError, match="different lengths.*padding=True"):
+    with pytest.raises(InputError, match=r"different lengths.*padding=True"):
         FlaxDistilBertForMultipleChoice(CONFIG)([[[2, 3], [2, 5, 3]]])
 
 
@@ -56,5 +56,5 @@ def test_params_may_be_a_state_and_a_dict_around_them_is_named(model):
 def test_inputs_on_explicit_axes_name_the_mesh(model):
     mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Explicit,))
     ids = jax.device_put(IDS, NamedSharding(mesh, PartitionSpec("data")))
-    with pytest.raises(InputError, match="input_ids is divided over a mesh with Explicit axes.*data.*shard_batch"):
+    with pytest.raises(InputError, match=r"input_ids is divided over a mesh with Explicit axes.*data.*shard_batch"):
         jax.jit(lambda ids: model(ids).logits)(ids)

@@ -76,6 +76,33 @@ def test_data_sets_of_forms():
     assert_close(got, FRAMEWORK.call(body, **INPUTS).last_hidden_state, 1e-13)
 
 
+TEXTS = ["a film", "a dull film"]
+
+
+@pytest.mark.parametrize("x", [TEXTS, np.array(TEXTS), np.array(TEXTS, object), tf.constant(TEXTS)])
+def test_texts_are_not_ids(x):
+    model = compiled(new())
+    for call in (model, model.predict, new(Head.NONE).predict):
+        with pytest.raises(InputError, match=r"input_ids must hold ids of tokens, got texts: give tokenizer"):
+            call(x)
+
+
+def test_columns_that_no_argument_takes():
+    """In a call and in a data set, with the names that there are."""
+    model = compiled(new())
+    message = r"TFDistilBertForSeq.* unexpected keyword argument 'idx': leave it out .* input_ids, .* labels"
+    with pytest.raises(TypeError, match=message):
+        model({**INPUTS, "idx": CLASSES})
+    with pytest.raises(TypeError, match=message):
+        model.evaluate(tf.data.Dataset.from_tensor_slices(({**INPUTS, "idx": CLASSES}, CLASSES)).batch(3), verbose=0)
+
+
+def test_a_metric_by_the_name_of_the_only_output():
+    model = compiled(new(), metrics={"logits": "accuracy"})
+    accuracy = float((model(INPUTS).logits.numpy().argmax(-1) == CLASSES).mean())
+    assert model.evaluate(INPUTS, CLASSES, verbose=0)[1] == pytest.approx(accuracy)
+
+
 def test_texts_of_different_lengths():
     ids = {"input_ids": [[5, 6], [7]]}
     for call in (new(), lambda x: compiled(new()).fit(x, [0, 1], verbose=0)):
@@ -238,6 +265,24 @@ def test_a_class_on_the_base(tmp_path):
     model.save_pretrained(tmp_path)
     again = OnTheBase.from_pretrained(tmp_path, dtype="float64")
     assert_close(again.predict(INPUTS, verbose=0), model.predict(INPUTS, verbose=0), 1e-13)
+
+
+class TakesADict(TFDistilBertPreTrainedModel):
+    """As Keras' own models are written: one argument for all inputs."""
+
+    def __init__(self, config, *args, **kwargs):
+        super().__init__(config, *args, **kwargs)
+        self.distilbert = TFDistilBertModel(config, dtype=self.dtype_policy, name="distilbert")
+
+    def call(self, inputs, training=None):
+        return self.distilbert(inputs, training=training).last_hidden_state[:, 0]
+
+
+def test_a_class_with_one_argument_for_all_inputs():
+    model = TakesADict(small_config(n_layers=1, **NO_DROPOUT), dtype="float64")
+    expected = model.distilbert(INPUTS).last_hidden_state[:, 0]
+    for call in (model, compiled(model, loss="mse").predict):
+        assert_close(np.asarray(call(INPUTS)), expected.numpy(), 0)
 
 
 @pytest.mark.parametrize("head", Head)
