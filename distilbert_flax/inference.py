@@ -11,7 +11,7 @@ import numpy as np
 from distilbert_core.inference import BLOCK_TOKENS, PackedInference
 from distilbert_core.packing import Packing, cheapest_length, pack
 from distilbert_flax.model import check_values
-from distilbert_flax.pretrained import _device as find_device
+from distilbert_flax.pretrained import find_device
 
 SHORT, LONG = (16, 32, 64), (128, 256, 512)  # lengths of packed rows; where a text is longer, the next power of two
 FEW = 256  # tokens of a batch that may be packed into short rows

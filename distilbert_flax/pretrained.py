@@ -200,7 +200,7 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
     ) -> Self:
         if (mesh is None) != (rules is None) or (mesh is not None and device is not None):
             raise InputError("Give mesh and rules, both and without device, or none of them.")
-        found = _device(device)
+        found = find_device(device)
         with jax.default_device(found) if isinstance(found, jax.Device) else nullcontext():
             model = cls._made(config, dtype, **options)
         if mesh is not None and rules is not None:
@@ -313,7 +313,7 @@ def _in_place_of(old: Any, name: str, array: np.ndarray, device: Any) -> Array:
     sharding = getattr(old.get_value() if isinstance(old, nnx.Variable) else old, "sharding", None)
     if device is not None or not isinstance(sharding, NamedSharding):
         # A copy: the array may be the pages of a file.
-        return jnp.array(np.asarray(array, old.dtype), device=_device(device))
+        return jnp.array(np.asarray(array, old.dtype), device=find_device(device))
     try:
         sharding.shard_shape(array.shape)
     except ValueError as error:
@@ -324,7 +324,7 @@ def _in_place_of(old: Any, name: str, array: np.ndarray, device: Any) -> Array:
     return place(array, sharding, old.dtype)
 
 
-def _device(device: Any) -> Any:
+def find_device(device: Any) -> Any:
     """Return a JAX device given as 'cpu', 'gpu' or 'gpu:1'; a device, a sharding and None stay what they are."""
     if not isinstance(device, str):
         return device

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from distilbert_core import DistilBertConfig, Head, parameter_table
 from distilbert_core.checkpoint import save_checkpoint
@@ -134,3 +137,12 @@ CASES: list[tuple[str, Head, dict[str, Any]]] = [
     ("multi-label", Head.SEQUENCE_CLASSIFICATION, {"problem_type": "multi_label_classification"}),
 ]
 CASE_IDS = [name for name, _, _ in CASES]
+
+
+def write_adapter(folder: Path, base: Path | str, arrays: Mapping[str, np.ndarray], **settings: Any) -> Path:
+    """Write an adapter of peft: its arrays by their names below the base, and its settings; return the folder."""
+    folder.mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": str(base), "r": 2, "lora_alpha": 6, **settings}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    save_file({f"base_model.model.{key}": array for key, array in arrays.items()}, folder / "adapter_model.safetensors")
+    return folder

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import random_arrays, save_random, small_config
+from checkpoints import random_arrays, save_random, small_config, write_adapter
 from safetensors.numpy import save_file
 
 from distilbert_core import CheckpointError, Head
@@ -118,13 +118,7 @@ def test_adapters_that_are_refused(
     arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any], message: str, tmp_path: Path
 ) -> None:
     save_random(tmp_path / "base", CONFIG, Head.NONE)
-    (tmp_path / "adapter").mkdir()
-    config = {"peft_type": "LORA", "base_model_name_or_path": str(tmp_path / "base"), "r": 2, "lora_alpha": 6}
-    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config | dict(settings)))
-    save_file(
-        {f"base_model.model.{name}": array for name, array in arrays.items()},
-        tmp_path / "adapter" / "adapter_model.safetensors",
-    )
+    write_adapter(tmp_path / "adapter", tmp_path / "base", arrays, **settings)
     with pytest.raises(CheckpointError, match=message):
         Checkpoint(tmp_path / "adapter")
 

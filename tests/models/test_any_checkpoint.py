@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import random_arrays, save_random, small_config
+from checkpoints import random_arrays, save_random, small_config, write_adapter
 from conftest import FIXTURES
 from safetensors.numpy import save_file
 
@@ -225,14 +224,6 @@ def test_a_pipeline_of_any_checkpoint(framework, kind, tmp_path):
 
 
 # -- adapters of peft ---------------------------------------------------------------------------------------------
-
-
-def write_adapter(folder: Path, base: Path | str, arrays: Mapping[str, np.ndarray], **settings: Any) -> Path:
-    folder.mkdir()
-    config = {"peft_type": "LORA", "base_model_name_or_path": str(base), "r": 2, "lora_alpha": 6, **settings}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    save_file({f"base_model.model.{key}": array for key, array in arrays.items()}, folder / "adapter_model.safetensors")
-    return folder
 
 
 def test_an_adapter_is_added_to_its_base(framework, tmp_path):
