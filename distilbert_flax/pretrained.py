@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from distilbert_core.config import DistilBertConfig
@@ -311,7 +311,8 @@ def _plain(module: nnx.LoRALinear) -> nnx.Linear:
 def _in_place_of(old: Any, name: str, array: np.ndarray, device: Any) -> Array:
     """Return an array of an older one's dtype, on its mesh, or raise InputError if that does not divide it."""
     sharding = getattr(old.get_value() if isinstance(old, nnx.Variable) else old, "sharding", None)
-    if device is not None or not isinstance(sharding, NamedSharding):
+    # Shapes that are made under jax.set_mesh know an abstract mesh, which has no devices.
+    if device is not None or not isinstance(sharding, NamedSharding) or isinstance(sharding.mesh, AbstractMesh):
         # A copy: the array may be the pages of a file.
         return jnp.array(np.asarray(array, old.dtype), device=find_device(device))
     try:

@@ -58,3 +58,11 @@ def test_inputs_on_explicit_axes_name_the_mesh(model):
     ids = jax.device_put(IDS, NamedSharding(mesh, PartitionSpec("data")))
     with pytest.raises(InputError, match=r"input_ids is divided over a mesh with Explicit axes.*data.*shard_batch"):
         jax.jit(lambda ids: model(ids).logits)(ids)
+
+
+def test_loading_under_a_mesh(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    for kind in (AxisType.Explicit, AxisType.Auto):
+        with jax.set_mesh(jax.make_mesh((1,), ("data",), axis_types=(kind,))):
+            loaded = FlaxDistilBertForSequenceClassification.from_pretrained(tmp_path)
+            assert jnp.array_equal(loaded(IDS).logits, model(IDS).logits)
