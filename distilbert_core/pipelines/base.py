@@ -26,7 +26,7 @@ from distilbert_core.tokenization import DistilBertTokenizer, DistilBertTokenize
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.encodings import Encoding
 
-# Inputs are read this many at a time, until there are enough to sort by length: so many inputs, or so many batches.
+# Inputs are read CHUNK at a time, until there are enough to sort by length: MOST_INPUTS, or tokens for MOST_BATCHES.
 CHUNK = 64
 MOST_INPUTS = 1024
 MOST_BATCHES = 16
