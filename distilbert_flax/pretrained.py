@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
-from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.typing import ArrayLike
 
 from distilbert_core.config import DistilBertConfig
@@ -52,39 +52,35 @@ def shape_of(array: ArrayLike | None) -> tuple[int | None, ...] | None:
     return None if array is None else tuple(size if isinstance(size, int) else None for size in jnp.shape(array))
 
 
-def explicit_axes(array: Array) -> PartitionSpec:
-    """Return what an array is divided over, of a mesh's axes of the kind Explicit, which say it in the array's type."""
-    return jax.typeof(array).sharding.spec
-
-
 def as_input(name: str, value: Any) -> Array | None:
     """Return what a model is given as a JAX array, None for None.
 
     Raises:
-        InputError: It cannot be an array of numbers, or ids are not integers; the message names the argument.
+        InputError: It cannot be an array of numbers, ids are not integers, or it is divided over Explicit axes of a
+            mesh; the message names the argument.
 
     Example:
         >>> from distilbert_flax.pretrained import as_input
         >>> as_input("input_ids", [[101, 102]]).shape
         (1, 2)
     """
+    if value is None:
+        return None
     if isinstance(value, Mapping):
-        raise InputError(
-            f"{name} must be an array, got a {type(value).__name__}: give its items by name, model(**inputs)."
-        )
-    if isinstance(value, list | tuple | str):
-        try:
-            array = jnp.asarray(value)
-        except (TypeError, ValueError):
+        kind = type(value).__name__
+        raise InputError(f"{name} must be an array, got a {kind}: give its items by name, model(**inputs).")
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError):
+        if isinstance(value, list | tuple | str | np.ndarray):
             as_array(value, name)  # says why it cannot be one
-            raise
-    else:
-        array = None if value is None else jnp.asarray(value)
-    if array is not None and name in INTEGERS and not jnp.issubdtype(array.dtype, jnp.integer):
+        raise
+    if name in INTEGERS and not jnp.issubdtype(array.dtype, jnp.integer):
         raise InputError(f"{name} must be integers, got {array.dtype}: give {name}.astype(int).")
-    if array is not None and any(explicit_axes(array)):
+    divided_over = jax.typeof(array).sharding.spec  # of Explicit axes alone; Auto ones are not in the type
+    if any(divided_over):
         raise InputError(
-            f"{name} is divided over a mesh with Explicit axes, {explicit_axes(array)}. Put inputs on it with "
+            f"{name} is divided over a mesh with Explicit axes, {divided_over}. Put inputs on it with "
             "distilbert_flax.sharding.shard_batch, or make it with jax.make_mesh(sizes, names, "
             "axis_types=(jax.sharding.AxisType.Auto,) * len(names))."
         )

@@ -46,7 +46,8 @@ def labels_apart(takes: Takes, x: Any, y: Any = None, weights: Any = None) -> tu
         weights: Weights of the labels, likewise.
 
     Raises:
-        InputError: Labels or weights are given twice, or have other names, or rows of a list have different lengths.
+        InputError: Labels or weights are given twice, or have other names, or rows of a list have different lengths, or
+            one array is given in place of two labels.
     """
     x = as_inputs(x, takes.pad_token_id, takes.axes)
     if isinstance(x, dict):
@@ -70,7 +71,11 @@ def _in_order(argument: str, values: Any, takes: Takes) -> Any:
         values = values if len(given) > 1 else values[0]
     if len(takes.labels) > 1 and isinstance(values, list | tuple) and len(values) == len(takes.labels):
         return type(values)(as_tensor(argument, value) for value in values)
-    return as_tensor(argument, values)
+    values = as_tensor(argument, values)
+    if argument == "y" and len(takes.labels) > 1 and not takes.others and hasattr(values, "shape"):
+        names = " and ".join(takes.labels)
+        raise InputError(f"y must be {names}, in a tuple or a dict, got one array of shape {values.shape}.")
+    return values
 
 
 class LabelsApart(keras.utils.PyDataset):

@@ -303,7 +303,8 @@ class TFDistilBertForMultipleChoice(_ModelWithHead):
 def _choices(input_ids: tf.Tensor | None, inputs_embeds: tf.Tensor | None) -> int | tf.Tensor:
     """Return the number of choices; a tensor where it is not known while tracing."""
     x = choose(inputs_embeds, input_ids)
-    if x is not None and len(x.shape) > 2 and x.shape[1] is None:
+    shape = shape_of(x)
+    if shape is not None and len(shape) > 2 and shape[1] is None:
         return ops.shape(x)[1]
     return choice_count(shape_of(input_ids), shape_of(inputs_embeds))
 

@@ -40,7 +40,16 @@ def values_known(tensor: Any) -> bool:
 
 
 def shape_of(tensor: Any) -> tuple[int | None, ...] | None:
-    """Return the shape of a tensor, with None for sizes not known yet; None if there is no tensor."""
+    """Return the shape of a tensor, with None for sizes not known yet; None if there is no tensor.
+
+    Raises:
+        InputError: Not even the number of axes is known.
+    """
+    if isinstance(tensor, tf.Tensor) and tensor.shape.rank is None:
+        raise InputError(
+            "The number of axes of an input is not known: this graph was traced for inputs with different ones. Give "
+            "input_ids [batch, tokens], for multiple choice [batch, choices, tokens]."
+        )
     return None if tensor is None else tuple(tensor.shape)
 
 

@@ -147,7 +147,7 @@ def as_array(values: Any, name: str, kind: str = "np") -> np.ndarray:
     except Exception as error:  # NumPy and each framework raise their own types
         raise InputError(_fault(values, name, str(error))) from error
     if not _is_numeric(array.dtype):
-        raise InputError(_fault(values, name, _TOO_LARGE))
+        raise InputError(_fault(values.tolist() if values is array else values, name, _TOO_LARGE))
     if array.dtype not in (np.float64, np.uint64) or any(hasattr(leaf, "dtype") for leaf in _leaves(values)):
         return array
     if array.size == 0:

@@ -17,6 +17,7 @@ IDS = np.array([[2, 5, 3], [2, 6, 3]])
 REFUSED = {
     "an encoding": (BatchEncoding({"input_ids": IDS}), r"input_ids .* BatchEncoding: .*model\(\*\*inputs\)"),
     "texts of different lengths": ([[2, 3], [2, 5, 3]], "different lengths.*padding=True"),
+    "an array of texts": (np.array(["a film"]), "input_ids must hold only numbers to become an array, got 'a film'"),
     "a text": ("a film", "input_ids must hold only numbers"),
     "fractions": (IDS.astype("float32"), r"input_ids must be integers, got float32: give input_ids\.astype\(int\)"),
 }

@@ -97,6 +97,20 @@ def test_columns_that_no_argument_takes():
         model.evaluate(tf.data.Dataset.from_tensor_slices(({**INPUTS, "idx": CLASSES}, CLASSES)).batch(3), verbose=0)
 
 
+@pytest.mark.parametrize("y", [CLASSES, np.stack([CLASSES, CLASSES], 1), CLASSES.tolist()])
+def test_one_array_for_start_and_end(y):
+    with pytest.raises(
+        InputError, match=r"start_positions and end_positions, in a tuple or a dict, got one array of sh"
+    ):
+        compiled(new(Head.QUESTION_ANSWERING)).evaluate(INPUTS, y, verbose=0)
+
+
+def test_an_input_of_no_known_rank():
+    graph = tf.function(new(Head.MULTIPLE_CHOICE), [tf.TensorSpec(None, tf.int64)], autograph=False)
+    with pytest.raises(InputError, match=r"number of axes of an input is not known.*\[batch, choices, tokens\]"):
+        graph(IDS)
+
+
 def test_a_metric_by_the_name_of_the_only_output():
     model = compiled(new(), metrics={"logits": "accuracy"})
     accuracy = float((model(INPUTS).logits.numpy().argmax(-1) == CLASSES).mean())
