@@ -162,11 +162,17 @@ class PushToHubCallback(keras.callbacks.Callback):
         self.save_strategy, self.save_steps = save_strategy, save_steps or 1
         self.hub_model_id = hub_model_id or self.output_dir.absolute().name
         self.hub_token = hub_token
+        self.step = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Count steps from here; an epoch may have fewer than `save_steps`."""
+        self.step = 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Upload after every `save_steps` steps."""
-        if self.save_strategy == "steps" and (batch + 1) % self.save_steps == 0:
-            self._push(f"Training in progress, step {batch}")
+        self.step += 1
+        if self.save_strategy == "steps" and self.step % self.save_steps == 0:
+            self._push(f"Training in progress, step {self.step}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Upload after an epoch."""

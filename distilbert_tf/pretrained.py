@@ -267,10 +267,10 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
         """
         if saved_model and kwargs.get("push_to_hub"):
             raise InputError("saved_model is not uploaded: save it, and upload the folder: hf upload NAME FOLDER.")
-        if saved_model:
+        super().save_pretrained(*args, **kwargs)
+        if saved_model and kwargs.get("is_main_process", True):
             folder: Any = args[0] if args else kwargs["folder"]
             self.export(Path(folder) / "saved_model" / str(version), verbose=False)
-        super().save_pretrained(*args, **kwargs)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save to a .keras file, as Keras does; the arguments are those of `keras.Model.save`.

@@ -136,6 +136,14 @@ def test_push_to_hub_callback(tmp_path, tokenizer, uploads):
     _, files, options = uploads[-1]
     assert options == {"repo_id": "me/mine", "commit_message": "Training in progress, epoch 0"}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(files)
+    by_steps = distilbert_tf.PushToHubCallback(tmp_path / "mine", save_strategy="steps", save_steps=3)
+    by_steps.set_model(callback.model)
+    by_steps.on_train_begin()
+    for _ in range(2):  # epochs of two steps
+        by_steps.on_train_batch_end(0)
+        by_steps.on_train_batch_end(1)
+    messages = [call[2]["commit_message"] for call in uploads if call[0] == "upload_folder"]
+    assert messages == ["Training in progress, epoch 0", "Training in progress, step 3"]
     with pytest.raises(InputError, match="save_steps must be a positive integer"):
         distilbert_tf.PushToHubCallback(tmp_path, save_strategy="steps")
 
