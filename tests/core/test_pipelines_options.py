@@ -315,7 +315,11 @@ def test_steps_that_a_class_would_define_in_vain(name):
             InputError,
             "model must be a model of this package, .*got builtins.object",
         ),
-        ({"task": "ner", "feature_extractor": "x"}, TypeError, "feature_extractor must be None, got 'x'"),
+        (
+            {"task": "ner", "framework": "pt", "feature_extractor": "x"},
+            TypeError,
+            "feature_extractor must be None, got 'x'",
+        ),
         (
             {"task": "ner", "tokenizer": 3, "model": FakeInference(Head.NONE)},
             InputError,

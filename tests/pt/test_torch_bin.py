@@ -148,7 +148,8 @@ ATTACKS = {  # what is written to pytorch_model.bin, given the state dict and th
     "zip bomb": (lambda state, path: compressed(saved({"a": torch.zeros(2**22)})), "is compressed"),
     "a tensor": (lambda state, path: saved(state[NAME]), "it holds a Tensor"),
     "a list": (lambda state, path: saved(list(state.values())), "it holds a list"),
-    "nested elsewhere": (lambda state, path: saved({"weights": state}), "'weights' is no tensor"),
+    "nested twice": (lambda state, path: saved({"run": {"weights": state}}), "'run' is no tensor"),
+    "two state dicts": (lambda state, path: saved({"model": state, "ema": state}), "several state dicts, model, ema"),
     "malicious, beside the state": (
         lambda state, path: saved({"state_dict": state, "hyper_parameters": Namespace(a=Harm(path))}),
         "it would call posix.mkdir.*Where you trust it",
