@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from distilbert_core.compatibility import accept
 from distilbert_core.errors import InputError
 from distilbert_core.inputs import check_interval
 from distilbert_core.parameters import Head
 from distilbert_tf.arguments import as_inputs, as_tensor
 from distilbert_tf.attention import blocks_at_any_length
-from distilbert_tf.compatibility import KERAS_2
 from distilbert_tf.losses import check_labels, labels_mean
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
 
@@ -112,23 +109,6 @@ def _batch_apart(takes: Takes, batch: Any) -> tuple[Any, Any, Any]:
     return labels_apart(takes, *keras.utils.unpack_x_y_sample_weight(batch))
 
 
-def _sorted_out(name: str) -> Callable:
-    """Return one of Keras' methods, whose data have labels as y, wherever they were."""
-    method = getattr(keras.Model, name)
-    signature = inspect.signature(method)
-
-    @functools.wraps(method)
-    def sorted_out(self: FittedModel, *args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(self, *args, **accept(kwargs, KERAS_2))
-        if "y" in signature.parameters:
-            self._sort_out(given.arguments)
-        else:
-            given.arguments["x"], _, _ = labels_apart(self._takes(), given.arguments["x"])
-        return method(*given.args, **given.kwargs)
-
-    return sorted_out
-
-
 OWN_LOSS = ("auto", "auto_with_warning", "passthrough")  # what the task's own loss is called in Transformers
 _COMPILE = inspect.signature(keras.Model.compile)
 _OF_OUTPUTS = {"loss", "loss_weights", "metrics", "weighted_metrics"}  # arguments of `compile`
@@ -162,13 +142,6 @@ class FittedModel(TFDistilBertPreTrainedModel):
         return Takes(
             self.label_names, self.logit_names, self.config.pad_token_id, self._depth, others=self._is_derived()
         )
-
-    fit = _sorted_out("fit")
-    evaluate = _sorted_out("evaluate")
-    predict = _sorted_out("predict")
-    train_on_batch = _sorted_out("train_on_batch")
-    test_on_batch = _sorted_out("test_on_batch")
-    predict_on_batch = _sorted_out("predict_on_batch")
 
     _by_name = False  # whether Keras gets the outputs by name, as the losses or metrics of two are given
 
@@ -232,12 +205,15 @@ class FittedModel(TFDistilBertPreTrainedModel):
             return {name: [metric] for name in names}
         return value
 
-    def _sort_out(self, given: dict[str, Any]) -> None:
+    def _prepare_data(self, given: dict[str, Any], has_labels: bool) -> None:
         """Move labels and their weights to where Keras looks for them among the arguments of one of its methods.
 
         Where it finds no labels it drops `sample_weight`, and `class_weight` is dropped too or ends in an IndexError.
         """
         takes = self._takes()
+        if not has_labels:
+            given["x"], _, _ = labels_apart(takes, given["x"])
+            return
         x, y, weights = labels_apart(takes, given.get("x"), given.get("y"), given.get(WEIGHT))
         if given.get("class_weight") is not None:
             x, given["class_weight"] = self._for_class_weight(x, y, given["class_weight"])

@@ -97,21 +97,18 @@ def walk(part: Any, path: str = "", seen: set[int] | None = None) -> Iterator[tu
         yield from walk(value, f"{path}.{name}" if path else name, seen)
 
 
-def _of_tensors(name: str) -> Callable[..., Any]:
-    """Return one of Keras' methods, which then takes lists and ragged tensors too."""
+def _with_prepared_data(name: str) -> Callable[..., Any]:
+    """Return one of Keras' methods, whose data go through `_prepare_data` of the model first."""
     method = getattr(keras.Model, name)
     signature = inspect.signature(method)
 
     @functools.wraps(method)
-    def of_tensors(self: TFDistilBertPreTrainedModel, *args: Any, **kwargs: Any) -> Any:
+    def with_prepared_data(self: TFDistilBertPreTrainedModel, *args: Any, **kwargs: Any) -> Any:
         given = signature.bind(self, *args, **accept(kwargs, KERAS_2))
-        x, y = given.arguments.get("x"), given.arguments.get("y")
-        given.arguments["x"] = as_inputs(x, self.config.pad_token_id, self._depth)
-        if y is not None:
-            given.arguments["y"] = as_tensor("y", y)
+        self._prepare_data(given.arguments, has_labels="y" in signature.parameters)
         return method(*given.args, **given.kwargs)
 
-    return of_tensors
+    return with_prepared_data
 
 
 class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Model):
@@ -136,12 +133,18 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
     def get_build_config(self) -> None:
         """Return nothing: the layers are built when they are made."""
 
-    fit = _of_tensors("fit")
-    evaluate = _of_tensors("evaluate")
-    predict = _of_tensors("predict")
-    train_on_batch = _of_tensors("train_on_batch")
-    test_on_batch = _of_tensors("test_on_batch")
-    predict_on_batch = _of_tensors("predict_on_batch")
+    fit = _with_prepared_data("fit")
+    evaluate = _with_prepared_data("evaluate")
+    predict = _with_prepared_data("predict")
+    train_on_batch = _with_prepared_data("train_on_batch")
+    test_on_batch = _with_prepared_data("test_on_batch")
+    predict_on_batch = _with_prepared_data("predict_on_batch")
+
+    def _prepare_data(self, given: dict[str, Any], has_labels: bool) -> None:
+        """Replace lists and ragged tensors among the arguments of one of Keras' methods, which has `y` or has not."""
+        given["x"] = as_inputs(given.get("x"), self.config.pad_token_id, self._depth)
+        if given.get("y") is not None:
+            given["y"] = as_tensor("y", given["y"])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model with its arguments, a dict of them, or a list of them in order.
