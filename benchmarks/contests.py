@@ -276,7 +276,7 @@ def english_lengths(rng: np.random.Generator, rows: int, longest: int) -> np.nda
 def made_up_texts(rng: np.random.Generator, lengths: Sequence[int]) -> list[str]:
     """Return texts of whole words that have so many tokens, [CLS] and [SEP] included."""
     from distilbert_core import DEFAULT_MODEL
-    from distilbert_core.hub import EMBEDDED_MODELS
+    from distilbert_core.files.hub import EMBEDDED_MODELS
 
     vocabulary = (EMBEDDED_MODELS / DEFAULT_MODEL / "vocab.txt").read_text(encoding="utf-8").split()
     words = np.array([token for token in vocabulary if token.isascii() and token.isalpha()])

@@ -77,7 +77,7 @@ def records(folder: Path) -> list[dict[str, float]]:
 def hidden_cosine(student: Path, teacher: Path, texts: list[str], backend: str) -> float:
     """Return the mean over all tokens of the cosine between the last hidden states of two models."""
     from distilbert_core import DistilBertTokenizerFast, Head
-    from distilbert_core.inference import load_inference
+    from distilbert_core.model.loading import load_inference
 
     tokenizer = DistilBertTokenizerFast.from_pretrained(teacher)
     models = [load_inference(backend, Head.NONE, folder) for folder in (student, teacher)]

@@ -92,7 +92,7 @@ def main() -> None:
         core = cores.get()
         try:
             with log.open("w") as file:
-                command = [sys.executable, "-m", "distilbert_core.cli", *words]
+                command = [sys.executable, "-m", "distilbert_cli", *words]
                 stay = partial(os.sched_setaffinity, 0, {core}) if PINNED else None
                 done = subprocess.run(command, stdout=subprocess.PIPE, stderr=file, text=True, preexec_fn=stay)
             print(log.stem, done.stdout.strip() or f"failed, see {log}", flush=True)
@@ -134,7 +134,7 @@ def make(folder: Path, *words: object) -> None:
     """Run a command that makes a folder, if it is not there."""
     if not folder.exists():
         print(folder.name, flush=True)
-        subprocess.run([sys.executable, "-m", "distilbert_core.cli", *map(str, words)], check=True)
+        subprocess.run([sys.executable, "-m", "distilbert_cli", *map(str, words)], check=True)
 
 
 def name_of(case: Case, backend: str, seed: int) -> str:

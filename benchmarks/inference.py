@@ -87,7 +87,7 @@ def inputs(job: dict[str, Any]) -> dict[str, np.ndarray]:
 def ours(job: dict[str, Any], backend: str, dtype: str = "float32") -> Run:
     """Our inference object, NumPy in and NumPy out."""
     from distilbert_core import Head
-    from distilbert_core.inference import load_inference
+    from distilbert_core.model.loading import load_inference
 
     model = load_inference(backend, Head.SEQUENCE_CLASSIFICATION, job["folder"], dtype=dtype)
     arrays = inputs(job)
@@ -97,7 +97,7 @@ def ours(job: dict[str, Any], backend: str, dtype: str = "float32") -> Run:
 def ours_exported(job: dict[str, Any], engine: str, dtype: str = "float32", format: str = "onnx") -> Run:
     """Our inference object on what our conversion exports."""
     from distilbert_core import Head
-    from distilbert_core.inference import load_inference
+    from distilbert_core.model.loading import load_inference
     from weight_conversion import convert
 
     folder = Path(job["folder"], format)

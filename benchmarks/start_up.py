@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from distilbert_core.hub import EMBEDDED_MODELS
+from distilbert_core.files.hub import EMBEDDED_MODELS
 
 CLASS = "DistilBertForMaskedLM"
 EMBEDDED = str(EMBEDDED_MODELS / "sst2-tiny")
@@ -95,7 +95,7 @@ def command_pairs() -> Iterable[Pair]:
     answer = f"print(pipeline('text-classification', model={EMBEDDED!r})({TEXT!r}))"
     transformers = Code(f"from transformers import pipeline; {answer}")
     for name, (title, needs, bare) in FRAMEWORKS.items():
-        ours = Code(f"from distilbert_core.cli import main; main(['predict', {TEXT!r}, '--backend', {name!r}])")
+        ours = Code(f"from distilbert_cli import main; main(['predict', {TEXT!r}, '--backend', {name!r}])")
         needed = ("torch", "transformers", *needs)
         yield Pair(f"predict: {title} backend / Transformers' pipeline", needed, ours, transformers, whole=True)
         yield Pair(f"predict: {title} backend / import of the framework", needs, ours, Code(bare), whole=True)

@@ -89,7 +89,7 @@ def accuracy(model: Path, file: Path, backend: str) -> float:
     """Return the accuracy of a model on a file, in per cent."""
     words = ("evaluate", file, *TASK[:2], "--model", model, "--backend", backend, "--json")
     done = subprocess.run(
-        [sys.executable, "-m", "distilbert_core.cli", *map(str, words)], check=True, capture_output=True, text=True
+        [sys.executable, "-m", "distilbert_cli", *map(str, words)], check=True, capture_output=True, text=True
     )
     return 100 * json.loads(done.stdout)["accuracy"]
 

@@ -27,7 +27,7 @@ from rich.progress import track
 from rich.table import Table
 
 from distilbert_core import DEFAULT_MODEL, DistilBertTokenizer, DistilBertTokenizerFast
-from distilbert_core.hub import EMBEDDED_MODELS
+from distilbert_core.files.hub import EMBEDDED_MODELS
 
 VOCAB = EMBEDDED_MODELS / DEFAULT_MODEL / "vocab.txt"
 COUNT = 10_000

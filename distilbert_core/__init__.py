@@ -3,8 +3,6 @@
 Importing it imports no deep-learning framework.
 """
 
-from distilbert_core.backends import BACKENDS, Backend, available_backends, backend_class, load_backend
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import (
     BackendNotInstalledError,
     CheckpointError,
@@ -16,9 +14,11 @@ from distilbert_core.errors import (
     InputWarning,
     TrainingError,
 )
-from distilbert_core.hub import DEFAULT_MODEL
-from distilbert_core.inputs import IGNORE_INDEX
-from distilbert_core.outputs import (
+from distilbert_core.files.hub import DEFAULT_MODEL
+from distilbert_core.model.backends import BACKENDS, Backend, available_backends, backend_class, load_backend
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inputs import IGNORE_INDEX
+from distilbert_core.model.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
     ModelOutput,
@@ -27,10 +27,12 @@ from distilbert_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from distilbert_core.parameters import Head, Kind, Parameter, parameter_table
+from distilbert_core.model.parameters import Head, Kind, Parameter, parameter_table
+from distilbert_core.moved import install
 from distilbert_core.tokenization import BatchEncoding, DistilBertTokenizer, DistilBertTokenizerFast
 
 __version__ = "0.1.0"
+install()  # the import paths of earlier versions
 
 __all__ = [
     "BACKENDS",

@@ -1,7 +1,7 @@
 """DistilBERT in JAX, as Flax NNX modules."""
 
-from distilbert_core.config import DistilBertConfig
-from distilbert_core.outputs import OUTPUT_TYPES
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.outputs import OUTPUT_TYPES
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_flax.heads import (
     FlaxDistilBertForMaskedLM,

@@ -17,8 +17,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from distilbert_core.compatibility import refuse_methods
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
+from distilbert_core.model.config import DistilBertConfig
 
 _READ = "from_pretrained reads flax_model.msgpack, and every other format."
 

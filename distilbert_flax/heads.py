@@ -14,9 +14,9 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
-from distilbert_core.config import DistilBertConfig
-from distilbert_core.inputs import choice_count, choose, refuse_weights
-from distilbert_core.outputs import (
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inputs import choice_count, choose, refuse_weights
+from distilbert_core.model.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
     ModelOutput,
@@ -25,7 +25,7 @@ from distilbert_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from distilbert_core.parameters import Head
+from distilbert_core.model.parameters import Head
 from distilbert_flax.layers import Numerics
 from distilbert_flax.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_flax.model import FlaxDistilBertModel, activation_function

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from distilbert_core.inference import BLOCK_TOKENS, PackedInference
-from distilbert_core.packing import Packing, cheapest_length, pack
+from distilbert_core.model.inference import BLOCK_TOKENS, PackedInference
+from distilbert_core.model.packing import Packing, cheapest_length, pack
 from distilbert_flax.model import check_values
 from distilbert_flax.pretrained import find_device
 

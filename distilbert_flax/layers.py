@@ -15,8 +15,8 @@ from jax import Array
 from jax.nn.initializers import normal
 from jax.typing import ArrayLike
 
-from distilbert_core.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import InputError
+from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
 
 Made = TypeVar("Made")
 

@@ -13,9 +13,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import (
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inputs import (
     IGNORE_INDEX,
     check_distillation,
     check_interval,

@@ -17,11 +17,11 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
-from distilbert_core.config import ACTIVATIONS, LAPLACE, DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import check_range, check_shapes, choose
-from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
-from distilbert_core.parameters import Head, sinusoidal_table
+from distilbert_core.model.config import ACTIVATIONS, LAPLACE, DistilBertConfig
+from distilbert_core.model.inputs import check_range, check_shapes, choose
+from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
+from distilbert_core.model.parameters import Head, sinusoidal_table
 from distilbert_flax.attention import Segments, attention, blockwise_attention
 from distilbert_flax.layers import FixedTable, Numerics
 from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, as_input, shape_of, values_known
@@ -360,7 +360,7 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
             dropout_rng: Another name for `rngs`, as a key.
             segment_ids: [B, T] integers, for rows that hold several texts: a token attends to the tokens that have its
                 number. With it, give `position_ids`, and no `attention_mask`: padding is a segment of its own. See
-                `distilbert_core.packing`.
+                `distilbert_core.model.packing`.
             output_tokens: [B, Q] places of tokens, ascending: the last block computes only these.
 
         Returns:

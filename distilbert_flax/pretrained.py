@@ -16,15 +16,15 @@ from jax import Array
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.typing import ArrayLike
 
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.parameters import Kind, Parameter
-from distilbert_core.pretrained import PretrainedModel
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.layouts import LAYOUTS
+from distilbert_core.model.parameters import Kind, Parameter
+from distilbert_core.model.pretrained import PretrainedModel
 from distilbert_core.tokenization.columns import as_array
 from distilbert_flax.compatibility import TransformersMembers
 from distilbert_flax.layers import FixedTable, Numerics, at_least_float32, dropout_rngs, known_value
 from distilbert_flax.sharding import Rules, logical_axes, name_axes, place, shard
-from weight_conversion import LAYOUTS
 
 LAYOUT = LAYOUTS["flax"]
 

@@ -21,7 +21,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from distilbert_core.errors import InputError
-from distilbert_core.parameters import Kind, Parameter
+from distilbert_core.model.parameters import Kind, Parameter
 
 Rules = Mapping[str, str | tuple[str, ...] | None]
 Node = TypeVar("Node")

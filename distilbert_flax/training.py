@@ -15,12 +15,12 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from distilbert_core.distillation.recipe import DistillationRecipe
-from distilbert_core.distillation.trainer import PROJECTION, Distiller, weighted_losses
 from distilbert_core.errors import InputError
-from distilbert_core.packing import few_sizes
-from distilbert_core.parameters import Head
+from distilbert_core.model.packing import few_sizes
+from distilbert_core.model.parameters import Head
 from distilbert_core.training.batches import Batch, Sizes
+from distilbert_core.training.distillation.recipe import DistillationRecipe
+from distilbert_core.training.distillation.trainer import PROJECTION, Distiller, weighted_losses
 from distilbert_core.training.recipe import DECAYED, Recipe
 from distilbert_core.training.trainer import NOTHING, Trainer, mean_losses, step_seed
 from distilbert_flax import losses

@@ -2,8 +2,8 @@
 
 from torch.utils import _pytree as pytree
 
-from distilbert_core.config import DistilBertConfig
-from distilbert_core.outputs import OUTPUT_TYPES, ModelOutput
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.outputs import OUTPUT_TYPES, ModelOutput
 from distilbert_pt.heads import (
     DistilBertForMaskedLM,
     DistilBertForMultipleChoice,

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from distilbert_core.compatibility import refuse_methods, renames
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.pretrained import PretrainedModel
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.pretrained import PretrainedModel
 
 _PEFT = "Use the library peft: get_peft_model(model, LoraConfig(...)), PeftModel.from_pretrained(model, folder)."
 

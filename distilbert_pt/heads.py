@@ -10,10 +10,10 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from distilbert_core.compatibility import renames
-from distilbert_core.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import choice_count, choose, refuse_weights
-from distilbert_core.outputs import (
+from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
+from distilbert_core.model.inputs import choice_count, choose, refuse_weights
+from distilbert_core.model.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
     ModelOutput,
@@ -22,7 +22,7 @@ from distilbert_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from distilbert_core.parameters import Head
+from distilbert_core.model.parameters import Head
 from distilbert_pt.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_pt.model import DistilBertModel, activation_function
 from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of

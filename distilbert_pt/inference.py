@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from distilbert_core.inference import BLOCK_TOKENS, PackedInference
-from distilbert_core.packing import Packing, few_sizes, pack
+from distilbert_core.model.inference import BLOCK_TOKENS, PackedInference
+from distilbert_core.model.packing import Packing, few_sizes, pack
 from distilbert_pt.prepacking import Prepacking
 from distilbert_pt.pretrained import DistilBertPreTrainedModel, to_array, to_tensor
 

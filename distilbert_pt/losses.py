@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import (
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inputs import (
     IGNORE_INDEX,
     check_distillation,
     check_interval,

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from distilbert_core.config import ACTIVATIONS, LAPLACE, NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import check_range, check_shapes, choose
-from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
-from distilbert_core.parameters import Head
+from distilbert_core.model.config import ACTIVATIONS, LAPLACE, NORM_EPSILON, DistilBertConfig
+from distilbert_core.model.inputs import check_range, check_shapes, choose
+from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
+from distilbert_core.model.parameters import Head
 from distilbert_pt.attention import ATTENTION, eager_attention, fused_attention, packed_attention, segment_runs
 from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of, values_known
 
@@ -323,7 +323,7 @@ class DistilBertModel(DistilBertPreTrainedModel):
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
             segment_ids: [B, T] integers, for rows that hold several texts: a token attends to the tokens after one
                 another that have its number. With it, give `position_ids`, and no `attention_mask`: padding is a
-                segment of its own. See `distilbert_core.packing`.
+                segment of its own. See `distilbert_core.model.packing`.
             output_tokens: [B, Q] places of tokens, ascending: the last block computes only these.
 
         Returns:

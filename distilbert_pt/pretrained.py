@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from distilbert_core.compatibility import renames
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import choose
-from distilbert_core.outputs import ModelOutput
-from distilbert_core.parameters import BODY, Kind, Parameter, sinusoidal_table
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inputs import choose
+from distilbert_core.model.outputs import ModelOutput
+from distilbert_core.model.parameters import BODY, Kind, Parameter, sinusoidal_table
 from distilbert_pt.compatibility import TransformersMembers
 
 Output = TypeVar("Output", bound=ModelOutput)

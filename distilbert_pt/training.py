@@ -12,9 +12,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from distilbert_core.distillation.trainer import PROJECTION, Distiller, weighted_losses
-from distilbert_core.parameters import Head
+from distilbert_core.model.parameters import Head
 from distilbert_core.training.batches import Batch
+from distilbert_core.training.distillation.trainer import PROJECTION, Distiller, weighted_losses
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.trainer import NOTHING, Trainer, mean_losses, step_seed
 from distilbert_pt import losses

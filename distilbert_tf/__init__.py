@@ -15,16 +15,16 @@ if keras.backend.backend() != "tensorflow":
 
 import optree
 
-from distilbert_core.collators import (
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.outputs import OUTPUT_TYPES
+from distilbert_core.tokenization.batch_encoding import BatchEncoding
+from distilbert_core.tokenization.collators import (
     DataCollatorForLanguageModeling,
     DataCollatorForMultipleChoice,
     DataCollatorForTokenClassification,
     DataCollatorWithPadding,
     DefaultDataCollator,
 )
-from distilbert_core.config import DistilBertConfig
-from distilbert_core.outputs import OUTPUT_TYPES
-from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_tf.callbacks import KerasMetricCallback, PushToHubCallback
 from distilbert_tf.compatibility import ALIASES, warn_of_keras_2
 from distilbert_tf.heads import (

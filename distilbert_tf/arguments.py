@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import IGNORE_INDEX
+from distilbert_core.model.inputs import IGNORE_INDEX
 from distilbert_core.tokenization.columns import as_array
 
 

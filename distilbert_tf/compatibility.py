@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Self
 import keras
 import tensorflow as tf
 
-from distilbert_core import outputs
 from distilbert_core.compatibility import Accepted, refuse_methods
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.outputs import ModelOutput
-from distilbert_core.parameters import Head
+from distilbert_core.model import outputs
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.outputs import ModelOutput
+from distilbert_core.model.parameters import Head
 from distilbert_tf.datasets import batched
 
 # Methods of Transformers 4.53's Keras models that are not here, and what to do instead.
@@ -184,7 +184,7 @@ class TransformersMembers:
             batch_size: Rows in a batch.
             shuffle: In another order every epoch, which follows `keras.utils.set_random_seed`.
             tokenizer: Fills the rows of a batch up to one length. Without one they must have one length.
-            collate_fn: Makes a batch of rows in place of that, such as one of `distilbert_core.collators`.
+            collate_fn: Makes a batch of rows in place of that, such as one of `distilbert_core.tokenization.collators`.
             collate_fn_args: Further arguments of it.
             drop_remainder: Leave out the last batch if it is smaller. False if left out, also with `shuffle`.
             prefetch: Make batches ahead.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distilbert_core.collators import DataCollatorWithPadding, DefaultDataCollator
 from distilbert_core.errors import InputError
+from distilbert_core.tokenization.collators import DataCollatorWithPadding, DefaultDataCollator
 
 OWN_COLLATORS = DefaultDataCollator.__module__
 

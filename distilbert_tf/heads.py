@@ -12,9 +12,9 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.config import DistilBertConfig
-from distilbert_core.inputs import choice_count, choose, refuse_weights
-from distilbert_core.outputs import (
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inputs import choice_count, choose, refuse_weights
+from distilbert_core.model.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
     ModelOutput,
@@ -23,7 +23,7 @@ from distilbert_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from distilbert_core.parameters import Head
+from distilbert_core.model.parameters import Head
 from distilbert_tf.fitting import FittedModel
 from distilbert_tf.layers import Numerics
 from distilbert_tf.losses import cross_entropy, question_answering_loss, sequence_classification_loss

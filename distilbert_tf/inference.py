@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distilbert_core.inference import BLOCK_TOKENS, PackedInference
-from distilbert_core.inputs import check_range
-from distilbert_core.packing import Packing, cheapest_length, pack
-from distilbert_core.parameters import Head
+from distilbert_core.model.inference import BLOCK_TOKENS, PackedInference
+from distilbert_core.model.inputs import check_range
+from distilbert_core.model.packing import Packing, cheapest_length, pack
+from distilbert_core.model.parameters import Head
 from distilbert_tf.attention import blocks_at_any_length
 
 ROW_LENGTHS = (128, 256)  # of packed rows, beside that of the longest text

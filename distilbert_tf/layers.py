@@ -17,8 +17,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.config import NORM_EPSILON, DistilBertConfig
-from distilbert_core.parameters import sinusoidal_table
+from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
+from distilbert_core.model.parameters import sinusoidal_table
 from distilbert_tf.attention import upcast
 
 _BLANK = ContextVar("blank", default=False)

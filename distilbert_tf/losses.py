@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import (
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inputs import (
     IGNORE_INDEX,
     check_distillation,
     check_interval,

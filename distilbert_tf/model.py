@@ -13,11 +13,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.config import ACTIVATIONS, LAPLACE, DistilBertConfig
 from distilbert_core.errors import InputError
-from distilbert_core.inputs import check_range, check_shapes, choose
-from distilbert_core.outputs import PLAIN_OUTPUTS, BaseModelOutput
-from distilbert_core.parameters import Head
+from distilbert_core.model.config import ACTIVATIONS, LAPLACE, DistilBertConfig
+from distilbert_core.model.inputs import check_range, check_shapes, choose
+from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
+from distilbert_core.model.parameters import Head
 from distilbert_tf.attention import Segments, attention, eager_attention, may_branch
 from distilbert_tf.layers import Dense, DenseRows, Numerics
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel, shape_of, values_known
@@ -272,7 +272,7 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
             segment_ids: [B, T] integers, for rows that hold several texts: a token attends to the tokens that have its
                 number. With it, give `position_ids`, and no `attention_mask`: padding is a segment of its own. See
-                `distilbert_core.packing`.
+                `distilbert_core.model.packing`.
             output_tokens: [B, Q] places of tokens, ascending: the last block computes only these.
 
         Returns:

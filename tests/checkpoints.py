@@ -11,8 +11,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from distilbert_core import DistilBertConfig, Head, parameter_table
-from distilbert_core.checkpoint import save_checkpoint
-from distilbert_core.parameters import sinusoidal_table
+from distilbert_core.files.checkpoint import save_checkpoint
+from distilbert_core.model.parameters import sinusoidal_table
 
 SIZES: dict[str, Any] = {
     "vocab_size": 47,

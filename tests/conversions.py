@@ -12,7 +12,7 @@ from hypothesis import Phase
 from hypothesis import strategies as st
 
 from distilbert_core import DistilBertConfig, Head, parameter_table
-from distilbert_core.checkpoint import save_checkpoint
+from distilbert_core.files.checkpoint import save_checkpoint
 from weight_conversion import convert, open_weights
 from weight_conversion.weights import DTYPES
 

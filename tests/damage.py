@@ -13,8 +13,8 @@ import numpy as np
 from checkpoints import random_arrays, small_config
 
 from distilbert_core import Head
-from distilbert_core.checkpoint import save_checkpoint
 from distilbert_core.errors import DistilBertError
+from distilbert_core.files.checkpoint import save_checkpoint
 from weight_conversion import convert, open_weights
 
 HEAD = Head.SEQUENCE_CLASSIFICATION

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from distilbert_core import DEFAULT_MODEL, DistilBertConfig, DistilBertTokenizerFast, Head
-from distilbert_core.inference import Inference
+from distilbert_core.model.inference import Inference
 from distilbert_core.pipelines import TASKS, Pipeline
 
 TOKENIZER = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)

@@ -8,8 +8,8 @@ from pathlib import Path
 from oracle.pipeline_cases import CHECKPOINTS, SIZES, draw
 
 from distilbert_core import DEFAULT_MODEL, DistilBertConfig, Head, parameter_table
-from distilbert_core.checkpoint import save_checkpoint
-from distilbert_core.hub import EMBEDDED_MODELS
+from distilbert_core.files.checkpoint import save_checkpoint
+from distilbert_core.files.hub import EMBEDDED_MODELS
 from distilbert_core.pipelines import Pipeline, pipeline
 
 VOCAB = EMBEDDED_MODELS / DEFAULT_MODEL / "vocab.txt"

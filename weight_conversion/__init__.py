@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from weight_conversion.layouts import LAYOUTS, Layout
+from distilbert_core.model.layouts import LAYOUTS, Layout
 
 if TYPE_CHECKING:
     from weight_conversion.bert import bert_names, bert_to_distilbert

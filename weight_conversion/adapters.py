@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, listed
-from distilbert_core.hub import ADAPTER_CONFIG, find_file
-from distilbert_core.parameters import BODY
+from distilbert_core.files.hub import ADAPTER_CONFIG, find_file
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.parameters import BODY
 from weight_conversion.formats import safetensors, torch_bin
 from weight_conversion.weights import DTYPES, Tensor
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import CheckpointError, ConfigError, InputError
-from distilbert_core.parameters import BODY, Head, parameter_table
+from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
+from distilbert_core.model.parameters import BODY, Head, parameter_table
 from weight_conversion.weights import check_sizes
 
 PREFIX = "bert."  # of the body inside a BERT with a head

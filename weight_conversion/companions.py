@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from distilbert_core.checkpoint import replace_files
-from distilbert_core.config import CONFIG_FILE
 from distilbert_core.errors import CheckpointError, DistilBertError, listed
-from distilbert_core.hub import find_file, local_folder
+from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.hub import find_file, local_folder
+from distilbert_core.model.config import CONFIG_FILE
 from weight_conversion.weights import Weights
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distilbert_core.parameters import BODY, Head
+from distilbert_core.model.parameters import BODY, Head
 from weight_conversion.weights import Tensor, Weights
 
 BLOCK = 1 << 20  # elements that are compared at a time, which bounds the memory for their copies in float64

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.checkpoint import Selection, parse_size, render_index, replace_files, split_by_size
-from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError, listed
-from distilbert_core.parameters import Head, parameter_table
+from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.checkpoint import Selection, parse_size, render_index, split_by_size
+from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
+from distilbert_core.model.parameters import Head, parameter_table
 from weight_conversion.companions import TOKENIZER_FILES, file_notes, find_modules, unused_files
 from weight_conversion.formats import FORMATS, Format
 from weight_conversion.formats.base import Files, contiguous

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from distilbert_core.config import DistilBertConfig
-from distilbert_core.parameters import BODY, Head, Parameter, parameter_table
-from weight_conversion.layouts import LAYOUTS
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.layouts import LAYOUTS
+from distilbert_core.model.parameters import BODY, Head, Parameter, parameter_table
 
 # What a leaf is called somewhere -> what it is called on the Hub, and whether its two axes are swapped.
 LEAVES: Mapping[str, tuple[str, bool]] = {

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.checkpoint import Selection, refuse_pointer
-from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError, listed
-from distilbert_core.hub import (
+from distilbert_core.files.checkpoint import Selection, refuse_pointer
+from distilbert_core.files.hub import (
     ADAPTER_CONFIG,
     WEIGHT_SUFFIXES,
     find_file,
@@ -23,8 +22,9 @@ from distilbert_core.hub import (
     resolve_file,
     split_hub_options,
 )
-from distilbert_core.parameters import BODY, Head, Parameter, initial_array, parameter_table, sinusoidal_table
-from distilbert_core.pretrained import LoadingReport, find_head
+from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
+from distilbert_core.model.parameters import BODY, Head, Parameter, initial_array, parameter_table, sinusoidal_table
+from distilbert_core.model.report import LoadingReport, find_head
 from weight_conversion.adapters import OPENERS as ADAPTER_FILES
 from weight_conversion.adapters import Adapter
 from weight_conversion.bert import bert_to_distilbert

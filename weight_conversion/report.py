@@ -10,8 +10,8 @@ from string import Template
 
 import numpy as np
 
-from distilbert_core.backends import BACKENDS
-from distilbert_core.checkpoint import replace_files
+from distilbert_core.files.atomic import replace_files
+from distilbert_core.model.backends import BACKENDS
 from weight_conversion.charts import PALETTE, error_chart, histogram
 from weight_conversion.comparing import full_names
 from weight_conversion.verifying import DTYPES, Run, Verification

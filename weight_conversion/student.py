@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distilbert_core.checkpoint import replace_files
-from distilbert_core.config import CONFIG_FILE, NORM_EPSILON, DistilBertConfig
 from distilbert_core.errors import CheckpointError, InputError
-from distilbert_core.parameters import BODY, Head, parameter_table
+from distilbert_core.files.atomic import replace_files
+from distilbert_core.model.config import CONFIG_FILE, NORM_EPSILON, DistilBertConfig
+from distilbert_core.model.parameters import BODY, Head, parameter_table
 from weight_conversion.companions import TOKENIZER_FILES, file_notes, find_modules, load_tokenizer, unused_files
 from weight_conversion.converting import add_weights, obsolete_files
 from weight_conversion.formats import FORMATS

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.backends import BACKENDS, available_backends, backend_class, load_backend
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import BackendNotInstalledError, InputError
-from distilbert_core.hub import find_file
-from distilbert_core.inference import TOKEN_HEADS
-from distilbert_core.parameters import Head, parameter_table
+from distilbert_core.files.hub import find_file
+from distilbert_core.model.backends import BACKENDS, available_backends, backend_class, load_backend
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inference import TOKEN_HEADS
+from distilbert_core.model.parameters import Head, parameter_table
 from weight_conversion.comparing import relative_to
 from weight_conversion.converting import convert
 from weight_conversion.reading import check_keywords, open_weights

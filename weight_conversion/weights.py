@@ -13,9 +13,9 @@ from typing import Self
 import ml_dtypes
 import numpy as np
 
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError
-from distilbert_core.parameters import Head
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.parameters import Head
 
 AHEAD = 3  # tensors that are read before their turn
 DTYPES = {  # name -> NumPy's

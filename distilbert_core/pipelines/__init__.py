@@ -1,7 +1,7 @@
 """Texts in, answers out: one implementation of each task for the three backends.
 
-A pipeline sees a model only through `distilbert_core.inference`: NumPy in, NumPy out. Results have the fields, and
-the numbers, of Transformers' pipelines.
+A pipeline sees a model only through `distilbert_core.model.inference`: NumPy in, NumPy out. Results have the fields
+and the numbers of Transformers' pipelines.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import os
 from collections.abc import Mapping
 from typing import Any, cast
 
-from distilbert_core.backends import BACKENDS, RUNNABLE, default_backend
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, InputError
-from distilbert_core.hub import default_model, split_hub_options
-from distilbert_core.inference import Inference, load_inference, unwrapped
-from distilbert_core.parameters import Head
+from distilbert_core.files.hub import default_model, split_hub_options
+from distilbert_core.model.backends import BACKENDS, RUNNABLE, default_backend
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inference import Inference, unwrapped
+from distilbert_core.model.loading import load_inference
+from distilbert_core.model.parameters import Head
+from distilbert_core.model.pretrained import find_config
 from distilbert_core.pipelines.base import ALIASES, Pipeline, find_tokenizer
 from distilbert_core.pipelines.datasets import KeyDataset, KeyPairDataset
 from distilbert_core.pipelines.feature_extraction import FeatureExtractionPipeline
@@ -25,7 +27,6 @@ from distilbert_core.pipelines.question_answering import QuestionAnsweringPipeli
 from distilbert_core.pipelines.text_classification import TextClassificationPipeline
 from distilbert_core.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
 from distilbert_core.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
-from distilbert_core.pretrained import find_config
 from distilbert_core.tokenization.base import BaseTokenizer
 
 __all__ = [
@@ -89,8 +90,8 @@ def pipeline(
             'question-answering', 'feature-extraction', 'multiple-choice' or 'zero-shot-classification'; what the model
             was made for if left out.
         model: Folder, weight file, embedded model or Hub id, of any format that `from_pretrained` opens; or a model of
-            any backend, which is used as it is. If left out: that of the task in `distilbert_core.hub.DEFAULT_MODELS`,
-            embedded or of the Hub.
+            any backend, which is used as it is. If left out: the task's model in
+            `distilbert_core.files.hub.DEFAULT_MODELS`, embedded or of the Hub.
         config: Configuration to use in place of the checkpoint's, or where to find one.
         tokenizer: A tokenizer, fast or slow, or where to find one, perhaps as (place, {'use_fast': False}); the model's
             if left out. `revision` and `subfolder` are the model's, and do not hold for another place.

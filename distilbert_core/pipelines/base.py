@@ -13,17 +13,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from distilbert_core.batching import pad_rows, token_batches
 from distilbert_core.compatibility import PIPELINES, accept
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, InputError
-from distilbert_core.inference import TOKEN_HEADS, inference_of
-from distilbert_core.parameters import Head
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inference import TOKEN_HEADS
+from distilbert_core.model.loading import inference_of
+from distilbert_core.model.parameters import Head
+from distilbert_core.model.pretrained import dtype_name
 from distilbert_core.pipelines.options import NO_TRUNCATION, STRATEGIES, Option, warn
 from distilbert_core.pipelines.progress import bar_delay, progress_bar
-from distilbert_core.pretrained import dtype_name
 from distilbert_core.tokenization import DistilBertTokenizer, DistilBertTokenizerFast
 from distilbert_core.tokenization.base import BaseTokenizer
+from distilbert_core.tokenization.batching import pad_rows, token_batches
 from distilbert_core.tokenization.encodings import Encoding
 
 # Inputs are read CHUNK at a time, until there are enough to sort by length: MOST_INPUTS, or tokens for MOST_BATCHES.

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from distilbert_core.backends import BACKENDS
 from distilbert_core.errors import InputError
-from distilbert_core.parameters import Head
+from distilbert_core.model.backends import BACKENDS
+from distilbert_core.model.parameters import Head
 from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline
 from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option, one_of, unpack
 from distilbert_core.tokenization.columns import to_tensor

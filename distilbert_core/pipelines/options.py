@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from distilbert_core.batching import positive_integer
+from distilbert_core.checks import positive_integer
 from distilbert_core.errors import InputError, InputWarning
 
 Check = Callable[[str, Any], object]  # from the name and the value of an option; raises InputError

@@ -12,10 +12,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from tokenizers import AddedToken
 
-from distilbert_core.checkpoint import replace_files
 from distilbert_core.compatibility import TOKENIZER_LOADING, TOKENIZER_SAVING, accept_only, renames
 from distilbert_core.errors import CheckpointWarning, InputError
-from distilbert_core.hub import PUSHING, PushToHub
+from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.hub import PUSHING, PushToHub
 from distilbert_core.tokenization import files
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_core.tokenization.choices import (

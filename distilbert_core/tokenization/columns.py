@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.backends import load_backend
 from distilbert_core.errors import InputError
+from distilbert_core.model.backends import load_backend
 from distilbert_core.tokenization.special_tokens import no_token
 
 TENSOR_BACKENDS = {"pt": "pt", "tf": "tf", "jax": "flax", "flax": "flax"}  # return_tensors -> backend that makes them

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tokenizers import AddedToken
 
-from distilbert_core.conversion import open_tokenizer
 from distilbert_core.errors import CheckpointError
-from distilbert_core.hub import ADAPTER_CONFIG, WEIGHT_SUFFIXES, find_file, offline_note, split_hub_options
+from distilbert_core.files.conversion import open_tokenizer
+from distilbert_core.files.hub import ADAPTER_CONFIG, WEIGHT_SUFFIXES, find_file, offline_note, split_hub_options
 from distilbert_core.tokenization.special_tokens import ADDITIONAL, MAY_BE_UNSET, SPECIAL_TOKENS, TOKEN_NAMES, Token
 
 if TYPE_CHECKING:

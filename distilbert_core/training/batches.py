@@ -12,10 +12,10 @@ from itertools import chain, count, islice
 import numpy as np
 
 from distilbert_core.errors import InputError
-from distilbert_core.inference import TOKEN_HEADS
-from distilbert_core.inputs import IGNORE_INDEX, check_interval, weight_axes
-from distilbert_core.packing import Packing, first_tokens
-from distilbert_core.parameters import Head
+from distilbert_core.model.inference import TOKEN_HEADS
+from distilbert_core.model.inputs import IGNORE_INDEX, check_interval, weight_axes
+from distilbert_core.model.packing import Packing, first_tokens
+from distilbert_core.model.parameters import Head
 
 Batch = dict[str, np.ndarray]  # a model's arguments by name
 WEIGHT = "sample_weight"  # the one that says what each label counts in the loss

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.backends import default_backend
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, InputError
-from distilbert_core.hub import split_hub_options
-from distilbert_core.inference import load_inference
+from distilbert_core.files.hub import split_hub_options
+from distilbert_core.model.backends import default_backend
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.loading import load_inference
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.training.job import Data, Job, check_number, find_task, head_labels, other_head
 from distilbert_core.training.metrics import Metrics

@@ -11,12 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.backends import BACKENDS, default_backend
-from distilbert_core.checkpoint import replace_files
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError, InputError, InputWarning, did_you_mean
-from distilbert_core.hub import split_hub_options
-from distilbert_core.parameters import Head
+from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.hub import split_hub_options
+from distilbert_core.model.backends import BACKENDS, default_backend
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.parameters import Head
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.training.labels import check_known, label_names
 from distilbert_core.training.recipe import Recipe

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError
+from distilbert_core.model.config import DistilBertConfig
 
 MOST_LABELS = 100_000  # a number above is none of a label, but that of a row, or a year and a day
 OUTSIDE = "O"  # the label of words that are in no entity

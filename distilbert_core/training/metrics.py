@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.backends import require_library
 from distilbert_core.errors import InputError
+from distilbert_core.libraries import require_library
 
 Metrics = dict[str, float]
 

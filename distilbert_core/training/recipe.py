@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from distilbert_core.errors import InputError, did_you_mean
-from distilbert_core.parameters import Kind, Parameter
+from distilbert_core.model.parameters import Kind, Parameter
 from distilbert_core.training.labels import BALANCED
 
 DECAYED = frozenset({Kind.KERNEL, Kind.EMBEDDING})  # biases and norms are not drawn towards zero

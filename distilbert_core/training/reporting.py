@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Self
 
-from distilbert_core.backends import require_library
-from distilbert_core.checkpoint import replace_files
+from distilbert_core.files.atomic import replace_files
+from distilbert_core.libraries import require_library
 from distilbert_core.training.metrics import Metrics
 
 LOG_EVERY = 10  # steps

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from distilbert_core.checkpoint import replace_files
 from distilbert_core.errors import CheckpointError, TrainingError
+from distilbert_core.files.atomic import replace_files
 from distilbert_core.training.batches import training_order
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.reporting import Log, Silence, draw_curve, training_bar

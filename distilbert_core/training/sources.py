@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distilbert_core.errors import InputError
-from distilbert_core.records import PARSERS, column_names, file_kind, parse_records, quoted
+from distilbert_core.files.records import PARSERS, column_names, file_kind, parse_records, quoted
 
 # Methods that turn a scalar, an array or a tensor of a library into Python's own types, or into NumPy's.
 PLAIN = ("as_py", "tolist", "to_list", "numpy")
@@ -57,7 +57,7 @@ class Source:
 
 
 class FileSource(Source):
-    """The rows of a file; see `distilbert_core.records`."""
+    """The rows of a file; see `distilbert_core.files.records`."""
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path).expanduser()

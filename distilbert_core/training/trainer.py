@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from distilbert_core.backends import backend_class, load_backend
 from distilbert_core.errors import CheckpointWarning, InputError
-from distilbert_core.inference import PackedInference, warn_of_unused
-from distilbert_core.parameters import BODY, Head, Parameter, initial_array
+from distilbert_core.model.backends import backend_class, load_backend
+from distilbert_core.model.inference import PackedInference, warn_of_unused
+from distilbert_core.model.parameters import BODY, Head, Parameter, initial_array
 from distilbert_core.training.batches import Batch, Sizes, pack_batch, split_batch
 from distilbert_core.training.recipe import Recipe
 

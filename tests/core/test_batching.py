@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilbert_core import InputError
-from distilbert_core.batching import pad_rows, token_batches
+from distilbert_core.tokenization.batching import pad_rows, token_batches
 
 
 @pytest.mark.parametrize(

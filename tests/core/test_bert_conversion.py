@@ -10,7 +10,7 @@ import pytest
 from checkpoints import small_config
 
 from distilbert_core import CheckpointError, ConfigError, Head, InputError, parameter_table
-from distilbert_core.checkpoint import save_checkpoint
+from distilbert_core.files.checkpoint import save_checkpoint
 from weight_conversion import bert_names, bert_to_distilbert, open_weights
 
 FIELDS = {

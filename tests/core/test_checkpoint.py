@@ -22,15 +22,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from distilbert_core import CheckpointError, Head
-from distilbert_core.checkpoint import (
-    INDEX_FILE,
-    WEIGHTS_FILE,
-    Checkpoint,
-    Entry,
-    parse_size,
-    replace_files,
-    save_checkpoint,
-)
+from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.checkpoint import INDEX_FILE, WEIGHTS_FILE, Checkpoint, Entry, parse_size, save_checkpoint
 
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 CONFIG = {"config.json": b'{"new": true}'}
@@ -236,7 +229,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from distilbert_core.checkpoint import replace_files
+from distilbert_core.files.atomic import replace_files
 
 def write(path):
     path.write_bytes(b"half")

@@ -25,6 +25,11 @@ import pytest
 from checkpoints import save_random, small_config
 from processes import fresh_python
 
+from distilbert_cli import main
+from distilbert_cli.commands import COMMANDS, LAZY_COMMANDS
+from distilbert_cli.info import describe
+from distilbert_cli.readers import read_records, read_texts, read_whole
+from distilbert_cli.writers import Layout, write
 from distilbert_core import (
     BACKENDS,
     DEFAULT_MODEL,
@@ -36,16 +41,11 @@ from distilbert_core import (
     available_backends,
     load_backend,
 )
-from distilbert_core.checkpoint import WEIGHTS_FILE, save_checkpoint
-from distilbert_core.cli import main
-from distilbert_core.cli.commands import COMMANDS, LAZY_COMMANDS
-from distilbert_core.cli.info import describe
-from distilbert_core.cli.readers import read_records, read_texts, read_whole
-from distilbert_core.cli.writers import Layout, write
-from distilbert_core.inference import Inference
+from distilbert_core.files.checkpoint import WEIGHTS_FILE, save_checkpoint
+from distilbert_core.model.inference import Inference
 from weight_conversion import convert
 
-COMMAND = [sys.executable, "-m", "distilbert_core.cli"]
+COMMAND = [sys.executable, "-m", "distilbert_cli"]
 GOOD, BAD = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL).convert_tokens_to_ids(["good", "bad"])
 
 
@@ -368,7 +368,7 @@ def test_pairs_of_a_table(word_counter, capsys, tmp_path):
     ],
 )
 def test_a_prompt_of_a_file_has_two_choices_at_least(monkeypatch, tmp_path, capsys, name, content, columns):
-    monkeypatch.setattr("distilbert_core.cli.commands.answers", lambda task, inputs, *_: ((x, {}) for x in inputs))
+    monkeypatch.setattr("distilbert_cli.commands.answers", lambda task, inputs, *_: ((x, {}) for x in inputs))
     file = write_file(tmp_path / name, content)
     assert main(["choose", "--file", str(file), "--model", "m", *columns]) == 1
     message = "'It was' must have at least two choices, got ['late']; give --choice-column for each."
@@ -585,9 +585,9 @@ def test_completion_in_bash(tmp_path):
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys; from distilbert_core.cli import main; main(['predict', '--help']); print(*sys.modules)"
+    code = "import sys; from distilbert_cli import main; main(['predict', '--help']); print(*sys.modules)"
     loaded = set(fresh_python(code).splitlines()[-1].split())
-    assert "distilbert_core.cli.commands" in loaded
+    assert "distilbert_cli.commands" in loaded
     assert not loaded & {"rich", "huggingface_hub", "safetensors", "distilbert_core.pipelines", "torch", "keras", "jax"}
 
 

@@ -7,8 +7,8 @@ import gc
 import pytest
 
 import distilbert_core.pipelines
+from distilbert_cli.loading import load_pipeline
 from distilbert_core import CheckpointError, InputError
-from distilbert_core.cli.loading import load_pipeline
 
 MODEL = {"model": "sst2-tiny", "device": "moon"}
 

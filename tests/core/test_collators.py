@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distilbert_core import DistilBertTokenizerFast, InputError
-from distilbert_core.collators import (
+from distilbert_core.tokenization.collators import (
     DataCollatorForLanguageModeling,
     DataCollatorForMultipleChoice,
     DataCollatorForTokenClassification,

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distilbert_core import CheckpointError, ConfigError, ConfigWarning, DistilBertConfig, InputError
-from distilbert_core.config import ACTIVATIONS, PROBLEM_TYPES
+from distilbert_core.model.config import ACTIVATIONS, PROBLEM_TYPES
 
 # The documented signature of Transformers 4.53, in its order.
 POSITIONAL: dict[str, Any] = {

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from processes import fresh_python
 
 from distilbert_core import DEFAULT_MODEL, Head
-from distilbert_core.checkpoint import save_checkpoint
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
+from distilbert_core.files.checkpoint import save_checkpoint
 from weight_conversion import FORMATS, companions, convert, make_student, open_weights, reading, verify
 
 WITHOUT_FRAMEWORK = ("pt", "tf", "flax", "h5", "msgpack", "keras", "keras-weights")

@@ -20,10 +20,10 @@ import pytest
 from checkpoints import random_arrays, save_random, small_config
 from processes import fresh_python
 
+from distilbert_cli import main
+from distilbert_cli.commands import LAZY_COMMANDS
 from distilbert_core import DEFAULT_MODEL, CheckpointError, Head, InputError
-from distilbert_core.checkpoint import Checkpoint, save_checkpoint
-from distilbert_core.cli import main
-from distilbert_core.cli.commands import LAZY_COMMANDS
+from distilbert_core.files.checkpoint import Checkpoint, save_checkpoint
 from weight_conversion import FORMATS, open_weights
 from weight_conversion.charts import BAR_HEIGHT, BOTTOM, HEIGHT, TOP, error_chart, histogram
 from weight_conversion.comparing import BLOCK, diff
@@ -55,7 +55,7 @@ def write_changed(folder: Path, change, config=None, dtype="float32") -> Path:
 
 
 def test_the_commands_are_imported_when_they_are_called():
-    code = "import sys; from distilbert_core.cli import main; main(['--help']); print(*sys.modules)"
+    code = "import sys; from distilbert_cli import main; main(['--help']); print(*sys.modules)"
     *shown, modules = fresh_python(code).splitlines()
     for name, lazy in LAZY_COMMANDS.items():
         assert f"  {name:9}  {lazy.short_help}" in shown

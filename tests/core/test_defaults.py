@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from distilbert_cli import main
 from distilbert_core import DEFAULT_MODEL, CheckpointError, InputError
-from distilbert_core.cli import main
 from distilbert_core.errors import InputWarning
-from distilbert_core.hub import DEFAULT_MODELS
+from distilbert_core.files.hub import DEFAULT_MODELS
 from distilbert_core.pipelines import TASKS, pipeline
 
 OF_THE_HUB = {task: model for task, model in DEFAULT_MODELS.items() if model != DEFAULT_MODEL}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from distilbert_core import CheckpointError, InputError
-from distilbert_core.distillation.cache import TeacherCache, _read_shard, compress, expand
+from distilbert_core.training.distillation.cache import TeacherCache, _read_shard, compress, expand
 
 SETTINGS = {"teacher": "bert", "seed": 42, "lengths": [1, 2]}
 
@@ -112,7 +112,7 @@ def test_a_shard_that_cannot_be_written_changes_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("distilbert_core.checkpoint._flush_to_disk", full)
+        patch.setattr("distilbert_core.files.atomic._flush_to_disk", full)
         with pytest.raises(OSError, match="No space left"):
             cache.put(5, outputs(5))
     assert (tmp_path / "index.json").read_bytes() == before
@@ -160,7 +160,7 @@ def test_a_shard_is_freed_before_the_next_is_read(tmp_path, monkeypatch):
         freed.append(first() is None)
         return _read_shard(*args)
 
-    monkeypatch.setattr("distilbert_core.distillation.cache._read_shard", read)
+    monkeypatch.setattr("distilbert_core.training.distillation.cache._read_shard", read)
     assert_stored(cache.get(2), 2)
     assert freed == [True]
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distilbert_core import DEFAULT_MODEL, IGNORE_INDEX, DistilBertConfig, DistilBertTokenizerFast, Head, InputError
-from distilbert_core.distillation import DistillationRecipe
-from distilbert_core.distillation.texts import FEWEST, LINES_AT_ONCE, PackedMaskedLM, choose
-from distilbert_core.inference import Inference
+from distilbert_core.model.inference import Inference
 from distilbert_core.training import TASKS
+from distilbert_core.training.distillation import DistillationRecipe
+from distilbert_core.training.distillation.texts import FEWEST, LINES_AT_ONCE, PackedMaskedLM, choose
 
 TOKENIZER = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
 CONFIG = DistilBertConfig.from_pretrained(DEFAULT_MODEL)

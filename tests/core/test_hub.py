@@ -22,10 +22,10 @@ from checkpoints import random_arrays, small_config
 from hub_server import HubServer, Repository, commit_of, serve
 from huggingface_hub import constants, file_download
 
+from distilbert_cli.info import describe
 from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertConfig, DistilBertTokenizerFast, Head
-from distilbert_core.checkpoint import Checkpoint, save_checkpoint
-from distilbert_core.cli.info import describe
-from distilbert_core.hub import EMBEDDED_MODELS, find_file, local_folder, resolve_file, split_hub_options
+from distilbert_core.files.checkpoint import Checkpoint, save_checkpoint
+from distilbert_core.files.hub import EMBEDDED_MODELS, find_file, local_folder, resolve_file, split_hub_options
 
 REPO = "someone/model"
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "##ly")

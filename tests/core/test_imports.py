@@ -15,7 +15,7 @@ BACKENDS = {"distilbert_pt", "distilbert_tf", "distilbert_flax"}
 # Needed by some calls only, and slow to import.
 LATER = {"huggingface_hub", "rich"}
 
-LIMIT = 0.25  # seconds; measured: 0.17, of which NumPy 0.11
+LIMIT = 2.3  # times the import of NumPy alone; measured: 1.6 to 1.8
 
 USES = {
     "import": "",
@@ -37,7 +37,10 @@ def test_no_framework_is_imported(use: str) -> None:
 
 
 def test_importing_is_quick() -> None:
-    """Best of five, in time of the processor: other work on the machine must not decide."""
-    script = "import time; start = time.process_time(); import distilbert_core; print(time.process_time() - start)"
-    times = [float(run(script)) for _ in range(5)]
-    assert min(times) <= LIMIT, times
+    """Best of five, in time of the processor and beside NumPy: neither other work nor a slow machine must decide."""
+    script = (
+        "from time import process_time as now; start = now(); import numpy; middle = now(); import distilbert_core; "
+        "print((now() - start) / (middle - start))"
+    )
+    ratios = [float(run(script)) for _ in range(5)]
+    assert min(ratios) <= LIMIT, ratios

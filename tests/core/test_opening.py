@@ -14,8 +14,8 @@ from checkpoints import random_arrays, save_random, small_config, write_adapter
 from safetensors.numpy import save_file
 
 from distilbert_core import CheckpointError, Head
-from distilbert_core.checkpoint import Checkpoint, Selection, save_checkpoint
-from distilbert_core.hub import WEIGHT_SUFFIXES
+from distilbert_core.files.checkpoint import Checkpoint, Selection, save_checkpoint
+from distilbert_core.files.hub import WEIGHT_SUFFIXES
 from weight_conversion.formats import FORMATS
 
 HEAD = Head.SEQUENCE_CLASSIFICATION

@@ -18,7 +18,7 @@ from distilbert_core import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from distilbert_core.outputs import OUTPUT_TYPES
+from distilbert_core.model.outputs import OUTPUT_TYPES
 
 LOSS_AND_LOGITS = ("loss", "logits", "hidden_states", "attentions")
 FIELDS: dict[type[ModelOutput], tuple[str, ...]] = {

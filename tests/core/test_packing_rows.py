@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilbert_core import Head, InputError
-from distilbert_core.packing import cheapest_length, fill_bins, first_tokens, pack
+from distilbert_core.model.packing import cheapest_length, fill_bins, first_tokens, pack
 from distilbert_core.training.batches import Sizes, pack_batch
 
 IDS = np.array([[5, 6, 7, 0], [0, 8, 9, 0], [1, 2, 3, 4]])

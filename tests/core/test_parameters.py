@@ -12,7 +12,7 @@ from conftest import FIXTURES
 from safetensors.numpy import load_file
 
 from distilbert_core import DistilBertConfig, Head, Kind, Parameter, parameter_table
-from distilbert_core.parameters import sinusoidal_table
+from distilbert_core.model.parameters import sinusoidal_table
 
 ORACLE = sorted(path.parent for path in FIXTURES.glob("oracle/*/model.safetensors"))
 HEADS = {head.architecture: head for head in Head}

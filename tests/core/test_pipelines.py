@@ -672,7 +672,7 @@ def test_unknown_framework():
 
 
 def test_no_framework(monkeypatch):
-    monkeypatch.setattr("distilbert_core.backends.available_backends", list)
+    monkeypatch.setattr("distilbert_core.model.backends.available_backends", list)
     with pytest.raises(BackendNotInstalledError, match=r'No backend is installed.*pip install "distilbert\[pt\]"'):
         pipeline("text-classification")
 

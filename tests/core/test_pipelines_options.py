@@ -9,7 +9,7 @@ from oracle.pipeline_cases import STORY
 
 from distilbert_core import DEFAULT_MODEL, DistilBertConfig, DistilBertTokenizer, Head, InputError, InputWarning
 from distilbert_core.compatibility import PIPELINES
-from distilbert_core.inference import has_own_call
+from distilbert_core.model.inference import has_own_call
 from distilbert_core.pipelines import (
     TASKS,
     AggregationStrategy,

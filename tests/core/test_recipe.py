@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from distilbert_core import InputError, Kind, Parameter
-from distilbert_core.distillation import DistillationRecipe
 from distilbert_core.training import Recipe
+from distilbert_core.training.distillation import DistillationRecipe
 from distilbert_core.training.recipe import OTHER_NAMES
 
 ROOT = math.sqrt(3)

@@ -6,7 +6,7 @@ import pytest
 from record_files import write_file
 
 from distilbert_core import InputError
-from distilbert_core.records import column_names, file_kind, parse_records
+from distilbert_core.files.records import column_names, file_kind, parse_records
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from distilbert_cli import main
 from distilbert_core import DEFAULT_MODEL, DistilBertTokenizerFast
-from distilbert_core.cli import main
 from weight_conversion import corpus_vocabulary, open_weights
 
 

@@ -11,9 +11,9 @@ import reference
 from checkpoints import BATCH, TOKENS, ragged_mask, random_arrays, save_random, small_config
 
 from distilbert_core import CheckpointError, DistilBertConfig, DistilBertTokenizer, DistilBertTokenizerFast, Head
-from distilbert_core.checkpoint import save_checkpoint
 from distilbert_core.errors import InputError
-from distilbert_core.parameters import initial_array, parameter_table
+from distilbert_core.files.checkpoint import save_checkpoint
+from distilbert_core.model.parameters import initial_array, parameter_table
 from weight_conversion import bert_names, convert, corpus_vocabulary, make_student, open_weights
 from weight_conversion.student import strongest_units
 

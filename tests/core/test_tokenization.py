@@ -22,7 +22,7 @@ from tokenizers import AddedToken
 
 from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertTokenizer, DistilBertTokenizerFast, InputError
 from distilbert_core.errors import CheckpointWarning
-from distilbert_core.hub import EMBEDDED_MODELS
+from distilbert_core.files.hub import EMBEDDED_MODELS
 from distilbert_core.tokenization import NO_MAX_LENGTH, BaseTokenizer, BatchEncoding, columns, read_vocabulary
 
 VOCAB = EMBEDDED_MODELS / DEFAULT_MODEL / "vocab.txt"  # that of bert-base-uncased

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from distilbert_core import DistilBertTokenizer, DistilBertTokenizerFast, InputError
-from distilbert_core.batching import pad_rows
 from distilbert_core.tokenization import BaseTokenizer, BatchEncoding, columns
+from distilbert_core.tokenization.batching import pad_rows
 
 TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c")
 PAD, UNK, CLS, SEP, MASK, A, B, C = range(8)

@@ -21,7 +21,7 @@ from tokenizers import AddedToken, Tokenizer
 from uploads import Uploads
 
 from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertTokenizer, DistilBertTokenizerFast, InputError
-from distilbert_core.hub import EMBEDDED_MODELS
+from distilbert_core.files.hub import EMBEDDED_MODELS
 from distilbert_core.tokenization import BaseTokenizer, BatchEncoding
 from distilbert_core.tokenization.words import BasicTokenizer, WordpieceTokenizer
 

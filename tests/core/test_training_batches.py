@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilbert_core import IGNORE_INDEX, Head, InputError
-from distilbert_core.distillation.batches import pack_comparison
-from distilbert_core.packing import pack
+from distilbert_core.model.packing import pack
 from distilbert_core.training.batches import WINDOW, Sizes, mask_tokens, pack_batch, training_order
+from distilbert_core.training.distillation.batches import pack_comparison
 
 # -- order ----------------------------------------------------------------------------------------------------------
 

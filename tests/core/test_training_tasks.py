@@ -15,7 +15,7 @@ from distilbert_core import (
     Head,
     InputError,
 )
-from distilbert_core.inference import Inference
+from distilbert_core.model.inference import Inference
 from distilbert_core.pipelines import QuestionAnsweringPipeline
 from distilbert_core.training import TASKS, Recipe, labels, metrics
 from distilbert_core.training.tasks import Feature

@@ -10,7 +10,7 @@ from comparison import assert_close
 from jax import export
 
 from distilbert_core import BatchEncoding
-from distilbert_core.outputs import SequenceClassifierOutput
+from distilbert_core.model.outputs import SequenceClassifierOutput
 from distilbert_flax import FlaxDistilBertForSequenceClassification
 
 

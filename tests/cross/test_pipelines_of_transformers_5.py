@@ -12,8 +12,8 @@ from oracle.pipeline_cases import CASES, CHECKPOINTS, NAMES, STORY, TEXTS, answe
 from pipelines import VOCAB, load, write_checkpoint
 
 from distilbert_core import BACKENDS, DEFAULT_MODEL, Head, InputError, backend_class
-from distilbert_core.hub import EMBEDDED_MODELS
-from distilbert_core.inference import unwrapped
+from distilbert_core.files.hub import EMBEDDED_MODELS
+from distilbert_core.model.inference import unwrapped
 from distilbert_core.pipelines import pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Transformers' own

@@ -12,9 +12,9 @@ from checkpoints import CASE_IDS, CASES, random_inputs, save_random, small_confi
 from comparison import assert_close
 from frameworks import FRAMEWORKS
 
+from distilbert_cli import main
 from distilbert_core import DEFAULT_MODEL, DistilBertTokenizerFast, Head
-from distilbert_core.checkpoint import WEIGHTS_FILE
-from distilbert_core.cli import main
+from distilbert_core.files.checkpoint import WEIGHTS_FILE
 
 PAIRS = list(itertools.combinations(FRAMEWORKS, 2))
 # Measured: at most 6.1e-13 for outputs (in ForMaskedLM-one-layer; see test_values.py), 6.7e-14 for gradients.

@@ -96,7 +96,7 @@ def test_embedded_model_and_tokenizer():
     texts = ["I love using DistilBERT!", "Neither good nor bad , merely long ."]
     folder = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
     inputs = dict(folder(texts, padding=True, return_tensors="np"))
-    from distilbert_core.hub import EMBEDDED_MODELS
+    from distilbert_core.files.hub import EMBEDDED_MODELS
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(EMBEDDED_MODELS / DEFAULT_MODEL)
     np.testing.assert_array_equal(tokenizer(texts, padding=True, return_tensors="np")["input_ids"], inputs["input_ids"])

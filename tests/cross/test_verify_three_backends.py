@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from checkpoints import HEADS, save_random, small_config
 
+from distilbert_cli import main
 from distilbert_core import BACKENDS, DEFAULT_MODEL
-from distilbert_core.cli import main
 from weight_conversion.verifying import DTYPES, verify
 
 

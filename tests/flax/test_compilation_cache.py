@@ -14,7 +14,7 @@ def predict(cache, **changes):
     environment |= {"XDG_CACHE_HOME": str(cache), "JAX_ENABLE_COMPILATION_CACHE": "true"}
     # Which programs take long enough to be worth keeping is the machine's business; here all of them are kept.
     environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", **changes}
-    command = [sys.executable, "-m", "distilbert_core.cli", "predict", "A lovely film.", "--backend", "flax", "--json"]
+    command = [sys.executable, "-m", "distilbert_cli", "predict", "A lovely film.", "--backend", "flax", "--json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return done.stdout, done.stderr
 

@@ -16,7 +16,7 @@ from processes import fresh_python
 
 import distilbert_flax
 from distilbert_core import CheckpointWarning, Head, InputError
-from distilbert_core.checkpoint import Checkpoint
+from distilbert_core.files.checkpoint import Checkpoint
 from distilbert_flax.sharding import DATA_PARALLEL, FULLY_SHARDED, shard
 
 FRAMEWORK = FRAMEWORKS["flax"]

@@ -9,8 +9,8 @@ from flax import nnx
 
 import distilbert_flax.inference as inference
 from distilbert_core import Head
-from distilbert_core.inference import load_inference
-from distilbert_core.packing import cheapest_length
+from distilbert_core.model.loading import load_inference
+from distilbert_core.model.packing import cheapest_length
 from distilbert_flax.inference import groups, output_count, row_lengths
 
 

@@ -17,7 +17,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from frameworks import FRAMEWORKS
 
 from distilbert_core import Head
-from distilbert_core.packing import cheapest_length, pack
+from distilbert_core.model.packing import cheapest_length, pack
 from distilbert_core.training.batches import pack_batch, training_order
 from distilbert_flax.inference import row_lengths
 from distilbert_flax.training import BackendTrainer, quarter_steps

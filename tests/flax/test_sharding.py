@@ -19,7 +19,7 @@ from frameworks import FRAMEWORKS
 from safetensors.numpy import load_file
 
 from distilbert_core import DistilBertTokenizerFast, Head, InputError, parameter_table
-from distilbert_core.checkpoint import Checkpoint
+from distilbert_core.files.checkpoint import Checkpoint
 from distilbert_flax.sharding import (
     AXES,
     DATA_PARALLEL,
@@ -292,7 +292,7 @@ def test_a_run_on_several_devices_is_that_on_one(tmp_path, command):
 
 def run_command(words: list[str], processes: int, devices: int) -> dict[str, np.ndarray]:
     """Run `distilbert` in so many processes that see so many devices each; the model in its last word, the output."""
-    start = "import jax, sys; from distilbert_core.cli import main; "
+    start = "import jax, sys; from distilbert_cli import main; "
     if processes > 1:
         start += f"jax.distributed.initialize('localhost:{free_port()}', {processes}, int(sys.argv.pop(1))); "
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"

@@ -15,8 +15,8 @@ from conftest import FIXTURES
 from safetensors.numpy import save_file
 
 from distilbert_core import DEFAULT_MODEL, CheckpointError, CheckpointWarning, Head
-from distilbert_core.checkpoint import save_checkpoint
-from distilbert_core.hub import EMBEDDED_MODELS
+from distilbert_core.files.checkpoint import save_checkpoint
+from distilbert_core.files.hub import EMBEDDED_MODELS
 from distilbert_core.pipelines import pipeline
 from weight_conversion import convert
 

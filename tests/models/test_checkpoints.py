@@ -12,7 +12,7 @@ from checkpoints import HEADS, random_arrays, random_inputs, save_random, small_
 from comparison import assert_close
 
 from distilbert_core import CheckpointError, CheckpointWarning, DistilBertConfig, Head
-from distilbert_core.checkpoint import INDEX_FILE, WEIGHTS_FILE, Checkpoint, save_checkpoint
+from distilbert_core.files.checkpoint import INDEX_FILE, WEIGHTS_FILE, Checkpoint, save_checkpoint
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 

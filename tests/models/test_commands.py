@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from pipelines import write_checkpoint
 
+from distilbert_cli import main
+from distilbert_cli.commands import COMMANDS
 from distilbert_core import BACKENDS, DEFAULT_MODEL
-from distilbert_core.cli import main
-from distilbert_core.cli.commands import COMMANDS
 from distilbert_core.pipelines import pipeline
 
 CLEAR_CASES = {
@@ -209,8 +209,8 @@ def test_examples_of_the_help_run_as_printed(name, framework, capsys, monkeypatc
     monkeypatch.chdir(tmp_path)
     if name in MY_MODEL:
         (tmp_path / "my-model").symlink_to(write_checkpoint(MY_MODEL[name], checkpoints))
-    monkeypatch.setattr("distilbert_core.backends.available_backends", lambda: [framework.name])
-    monkeypatch.setattr("distilbert_core.cli.predict.BACKENDS", {framework.name: BACKENDS[framework.name]})
+    monkeypatch.setattr("distilbert_core.model.backends.available_backends", lambda: [framework.name])
+    monkeypatch.setattr("distilbert_cli.predict.BACKENDS", {framework.name: BACKENDS[framework.name]})
     help_text = COMMANDS[name].get_help(click.Context(COMMANDS[name], info_name=f"distilbert {name}"))
     for line in help_text.split("Example:\n")[1].splitlines():
         words = shlex.split(line)

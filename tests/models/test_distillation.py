@@ -11,12 +11,12 @@ from checkpoints import SIZES, save_random, small_config, training_inputs
 from comparison import assert_close
 from test_distillation_losses import log_softmax
 
+from distilbert_cli import main
 from distilbert_core import DistilBertTokenizerFast, Head, InputError
-from distilbert_core.cli import main
-from distilbert_core.distillation import DistillationRecipe, distill, load_distiller
-from distilbert_core.distillation.cache import TeacherCache
-from distilbert_core.distillation.trainer import PROJECTION
-from distilbert_core.inference import load_inference
+from distilbert_core.model.loading import load_inference
+from distilbert_core.training.distillation import DistillationRecipe, distill, load_distiller
+from distilbert_core.training.distillation.cache import TeacherCache
+from distilbert_core.training.distillation.trainer import PROJECTION
 from weight_conversion import open_weights
 
 LM, CLASSIFIER = Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION

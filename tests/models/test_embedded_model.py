@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distilbert_core import DEFAULT_MODEL, DistilBertConfig, DistilBertTokenizerFast, Head
-from distilbert_core.hub import EMBEDDED_MODELS
+from distilbert_core.files.hub import EMBEDDED_MODELS
 from distilbert_core.pipelines import pipeline
 
 CLEAR_CASES = {

@@ -21,10 +21,10 @@ from checkpoints import HEADS_WITH_LOSS, random_arrays, random_inputs, save_rand
 from comparison import assert_close
 from processes import fresh_python
 
+from distilbert_cli import main
 from distilbert_core import CheckpointError, DistilBertTokenizerFast, Head, InputError, TrainingError
-from distilbert_core.checkpoint import save_checkpoint
-from distilbert_core.cli import main
 from distilbert_core.errors import CheckpointWarning
+from distilbert_core.files.checkpoint import save_checkpoint
 from distilbert_core.pipelines import pipeline
 from distilbert_core.training import Progress, Recipe, evaluate, finetune, load_trainer
 from distilbert_core.training.batches import training_order
@@ -385,10 +385,10 @@ def test_weights_that_are_no_numbers_are_not_saved(framework, data, body, tmp_pa
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, whole, tmp_path, monkeypatch):
-    import distilbert_core.checkpoint
+    import distilbert_core.files.checkpoint
 
     flushed = []
-    flush = distilbert_core.checkpoint._flush_to_disk
+    flush = distilbert_core.files.checkpoint._flush_to_disk
 
     def full(path):
         flushed.append(path.name)
@@ -397,7 +397,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, whole, tmp
         flush(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(distilbert_core.checkpoint, "_flush_to_disk", full)
+        patch.setattr(distilbert_core.files.checkpoint, "_flush_to_disk", full)
         with pytest.raises(OSError, match="No space left on device"):
             run(framework, data, body, tmp_path / "new")
     assert not list(tmp_path.glob("**/.saving-*"))
@@ -407,7 +407,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, whole, tmp
 
 def test_a_new_head_is_the_same_in_all_backends(framework, data, body, tmp_path):
     """Drawn from the seed alone; the sums were made by initial_array."""
-    from distilbert_core.parameters import initial_array
+    from distilbert_core.model.parameters import initial_array
 
     trainer = load_trainer(framework.name, HEAD, body, Recipe(seed=3), np.zeros(1), num_labels=2)
     arrays = framework.parameters(trainer.model)

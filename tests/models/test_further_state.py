@@ -11,7 +11,7 @@ from comparison import assert_close
 from further_state import FURTHER
 
 from distilbert_core import CheckpointWarning, Head, InputError
-from distilbert_core.checkpoint import Checkpoint
+from distilbert_core.files.checkpoint import Checkpoint
 
 HEAD = Head.SEQUENCE_CLASSIFICATION
 

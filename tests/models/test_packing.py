@@ -11,8 +11,9 @@ from comparison import assert_close
 from safetensors.numpy import load_file, save_file
 
 from distilbert_core import Head, InputError
-from distilbert_core.inference import TOKEN_HEADS, load_inference
-from distilbert_core.packing import first_tokens, pack
+from distilbert_core.model.inference import TOKEN_HEADS
+from distilbert_core.model.loading import load_inference
+from distilbert_core.model.packing import first_tokens, pack
 
 FLOAT64_TOLERANCE = 1e-12  # measured: 1.3e-15
 WHOLE_TEXTS = (Head.SEQUENCE_CLASSIFICATION, Head.MULTIPLE_CHOICE)

@@ -13,8 +13,8 @@ from oracle.pipeline_cases import CASES, FILE_NAME, NAMES, QUESTION, SHORT_QUEST
 from pipelines import VOCAB, load, write_checkpoint
 
 from distilbert_core import DEFAULT_MODEL, CheckpointError, ConfigWarning, DistilBertTokenizer, Head
-from distilbert_core.hub import EMBEDDED_MODELS
-from distilbert_core.inference import load_inference
+from distilbert_core.files.hub import EMBEDDED_MODELS
+from distilbert_core.model.loading import load_inference
 from distilbert_core.pipelines import TASKS, KeyDataset, pipeline
 
 EXPECTED = json.loads((FIXTURES / "oracle" / FILE_NAME).read_text())

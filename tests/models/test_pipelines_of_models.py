@@ -11,7 +11,7 @@ from oracle.pipeline_cases import TEXTS
 from pipelines import VOCAB, load, write_checkpoint
 
 from distilbert_core import DEFAULT_MODEL, DistilBertTokenizerFast, Head, InputError, InputWarning
-from distilbert_core.inference import load_inference
+from distilbert_core.model.loading import load_inference
 from distilbert_core.pipelines import FeatureExtractionPipeline, TextClassificationPipeline, pipeline
 
 # Keras writes a .keras file, and NumPy 2 has something to say about what h5py gets.

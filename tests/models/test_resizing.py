@@ -16,7 +16,7 @@ from distilbert_core import (
     DistilBertTokenizerFast,
     Head,
 )
-from distilbert_core.parameters import sinusoidal_table
+from distilbert_core.model.parameters import sinusoidal_table
 
 WORDS = "distilbert.embeddings.word_embeddings.weight"
 POSITIONS = "distilbert.embeddings.position_embeddings.weight"

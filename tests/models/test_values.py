@@ -10,7 +10,7 @@ from reference import ACTIVATIONS as FORMULAS
 from reference import forward
 
 from distilbert_core import DistilBertConfig, Head
-from distilbert_core.config import ACTIVATIONS
+from distilbert_core.model.config import ACTIVATIONS
 
 EVERYTHING = {"output_attentions": True, "output_hidden_states": True}
 # Measured: at most 9e-15, but 6.1e-13 in ForMaskedLM-one-layer, whose random weights give the head's LayerNorm a row of

@@ -9,9 +9,10 @@ import pytest
 from checkpoints import BATCH, HEADS, TOKENS, random_inputs, save_random, small_config
 from comparison import assert_close
 
+from distilbert_cli import main
 from distilbert_core import CheckpointError, Head, InputError
-from distilbert_core.cli import main
-from distilbert_core.inference import TOKEN_HEADS, load_inference
+from distilbert_core.model.inference import TOKEN_HEADS
+from distilbert_core.model.loading import load_inference
 from distilbert_core.pipelines import pipeline
 from weight_conversion import convert
 
@@ -42,7 +43,7 @@ def exported(tmp_path_factory):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("head", HEADS)
 def test_real_tokens_get_what_pytorch_gives_them(exported, head, engine, monkeypatch):
-    monkeypatch.setattr("distilbert_core.exported.GROUP_TOKENS", 2 * TOKENS)  # so that there are several groups
+    monkeypatch.setattr("distilbert_core.model.exported.GROUP_TOKENS", 2 * TOKENS)  # so that there are several groups
     pt, onnx = exported(head)
     inputs = {name: random_inputs(small_config(), head)[name] for name in ("input_ids", "attention_mask")}
     inputs["attention_mask"][..., 0] = 1

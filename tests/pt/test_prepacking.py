@@ -14,7 +14,7 @@ from comparison import assert_close
 from torch import nn
 
 from distilbert_core import Head
-from distilbert_core.inference import load_inference
+from distilbert_core.model.loading import load_inference
 from distilbert_pt import prepacking
 from distilbert_pt.prepacking import PrepackedLinear
 

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 import distilbert_pt
 from distilbert_core import Head
-from distilbert_core.checkpoint import WEIGHTS_FILE
+from distilbert_core.files.checkpoint import WEIGHTS_FILE
 from distilbert_pt.pretrained import to_array
 
 

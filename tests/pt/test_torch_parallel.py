@@ -113,7 +113,7 @@ def test_two_processes_make_the_run_of_one(checkpoint, tmp_path, command):
         words += ["--model", folder, "--train", data, "--new-head"]
     else:
         words += ["--teacher", folder, "--student", folder, "--data", data, "--task-weight", "9"]
-    cli = ("-m", "distilbert_core.cli", *map(str, words))
+    cli = ("-m", "distilbert_cli", *map(str, words))
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     for name, start in (("two", (*torchrun, *cli)), ("one", (*cli, "--accumulate", "2"))):
         done = subprocess.run(

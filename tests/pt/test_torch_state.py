@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.utils import prune
 
 from distilbert_core import Head, InputError
-from distilbert_core.checkpoint import Checkpoint
-from distilbert_core.inference import load_inference
+from distilbert_core.files.checkpoint import Checkpoint
+from distilbert_core.model.loading import load_inference
 from distilbert_pt import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
 
 FRAMEWORK = FRAMEWORKS["pt"]

@@ -91,7 +91,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-from distilbert_core.distillation import DistillationRecipe, distill
+from distilbert_core.training.distillation import DistillationRecipe, distill
 from distilbert_core.training import Recipe, finetune
 
 folder, command = {folder!r}, {command!r}

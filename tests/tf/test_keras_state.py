@@ -12,7 +12,7 @@ from frameworks import FRAMEWORKS
 from further_state import FURTHER
 
 from distilbert_core import Head, InputError
-from distilbert_core.parameters import parameter_table
+from distilbert_core.model.parameters import parameter_table
 from distilbert_tf import TFDistilBertModel
 
 FRAMEWORK, FURTHER_STATE = FRAMEWORKS["tf"], FURTHER["tf"]

@@ -9,7 +9,7 @@ from checkpoints import save_random, small_config
 from frameworks import FRAMEWORKS
 
 from distilbert_core import Head
-from distilbert_core.inference import load_inference
+from distilbert_core.model.loading import load_inference
 
 PT = FRAMEWORKS["pt"]
 IDS = torch.tensor([[2, 7, 8, 9, 3], [2, 5, 3, 0, 0]])

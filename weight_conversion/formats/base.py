@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError
-from distilbert_core.parameters import Head, Parameter
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.parameters import Head, Parameter
 from weight_conversion.names import split_name
 from weight_conversion.weights import DTYPES, Tensor, Weights
 

@@ -17,13 +17,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError
-from distilbert_core.parameters import Head, Parameter
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.layouts import LAYOUTS
+from distilbert_core.model.parameters import Head, Parameter
 from weight_conversion.formats.base import Files, Format, Tensors, damaged
 from weight_conversion.formats.hdf5 import VARIABLES, open_datasets, write_datasets
 from weight_conversion.formats.tensorflow_h5 import MODEL_NAMES
-from weight_conversion.layouts import LAYOUTS
 from weight_conversion.names import TOP_MODULES
 from weight_conversion.weights import DTYPES, Tensor, Weights
 

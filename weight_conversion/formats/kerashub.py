@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distilbert_core.config import ACTIVATIONS, CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError, DistilBertError
-from distilbert_core.parameters import BODY, Head, Kind, Parameter, parameter_table
+from distilbert_core.model.config import ACTIVATIONS, CONFIG_FILE, DistilBertConfig
+from distilbert_core.model.parameters import BODY, Head, Kind, Parameter, parameter_table
 from weight_conversion.companions import TOKENIZER_FILES, load_tokenizer
 from weight_conversion.formats.base import Files, Format, Tensors, damaged
 from weight_conversion.formats.hdf5 import VARIABLES, open_datasets, write_datasets

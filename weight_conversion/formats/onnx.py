@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.backends import load_backend
-from distilbert_core.config import CONFIG_FILE
 from distilbert_core.errors import CheckpointError
-from distilbert_core.parameters import Head
+from distilbert_core.model.backends import load_backend
+from distilbert_core.model.config import CONFIG_FILE
+from distilbert_core.model.parameters import Head
 from weight_conversion.formats.base import Files, Format, Tensors, require
 from weight_conversion.formats.safetensors import PT
 from weight_conversion.weights import DTYPES, Tensor, Weights

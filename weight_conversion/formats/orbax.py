@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.errors import CheckpointError
-from distilbert_core.parameters import Head
+from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
+from distilbert_core.model.parameters import Head
 from weight_conversion.formats.base import Format, Tensors, damaged, require
 from weight_conversion.names import flax_name, is_of_optimizer
 from weight_conversion.weights import Tensor

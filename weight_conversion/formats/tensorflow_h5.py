@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import CheckpointError
-from distilbert_core.parameters import BODY, Head
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.parameters import BODY, Head
 from weight_conversion.formats.base import Format, Tensors, damaged, require
 from weight_conversion.formats.hdf5 import member_of, new_file, tensor_of
 from weight_conversion.names import tensorflow_name

@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from distilbert_core.batching import pad_rows, token_batches
-from distilbert_core.config import DistilBertConfig
 from distilbert_core.errors import InputError, did_you_mean
-from distilbert_core.inference import TOKEN_HEADS, Inference
-from distilbert_core.parameters import Head
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inference import TOKEN_HEADS, Inference
+from distilbert_core.model.parameters import Head
 from distilbert_core.tokenization.base import BaseTokenizer
+from distilbert_core.tokenization.batching import pad_rows, token_batches
 from distilbert_core.training.batches import WEIGHT, Batch
 from distilbert_core.training.labels import as_number, class_name, class_weights
 from distilbert_core.training.metrics import Metrics

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distilbert_core.batching import token_batches
-from distilbert_core.config import DistilBertConfig
-from distilbert_core.inference import Inference
-from distilbert_core.inputs import IGNORE_INDEX
-from distilbert_core.parameters import Head
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inference import Inference
+from distilbert_core.model.inputs import IGNORE_INDEX
+from distilbert_core.model.parameters import Head
 from distilbert_core.tokenization.base import BaseTokenizer
+from distilbert_core.tokenization.batching import token_batches
 from distilbert_core.training import metrics
 from distilbert_core.training.batches import Batch, mask_tokens
 from distilbert_core.training.metrics import Metrics

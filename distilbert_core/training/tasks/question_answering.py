@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import InputError
-from distilbert_core.inference import Inference
-from distilbert_core.parameters import Head
+from distilbert_core.files.records import decoded_lines
+from distilbert_core.model.inference import Inference
+from distilbert_core.model.parameters import Head
 from distilbert_core.pipelines.question_answering import QuestionAnsweringPipeline
-from distilbert_core.records import decoded_lines
 from distilbert_core.tokenization.encodings import Encoding
 from distilbert_core.training import metrics
 from distilbert_core.training.batches import Batch

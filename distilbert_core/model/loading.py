@@ -1,0 +1,72 @@
+"""A checkpoint, or a model, as an inference object."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from distilbert_core.errors import InputError
+from distilbert_core.model.backends import BACKENDS, EXPORTED, load_backend
+from distilbert_core.model.exported import ExportedInference
+from distilbert_core.model.inference import Inference, framework_of, unwrapped
+from distilbert_core.model.parameters import Head
+
+
+def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) -> Inference:
+    """Load a checkpoint for inference on a backend.
+
+    Args:
+        backend: 'pt', 'tf' or 'flax'; or 'onnx' or 'openvino', for a folder with a model.onnx.
+        head: What the model predicts.
+        source: Folder, embedded model or Hub id.
+        **kwargs: Keywords of `from_pretrained`.
+
+    Raises:
+        BackendNotInstalledError: The backend's framework is not installed.
+        CheckpointError: There is no such checkpoint, it is damaged, or it lacks the head: what a head of random
+            numbers predicts is noise.
+
+    Example:
+        >>> import numpy as np
+        >>> from distilbert_core import Head
+        >>> from distilbert_core.model.loading import load_inference
+        >>> classify = load_inference("pt", Head.SEQUENCE_CLASSIFICATION, "sst2-tiny")
+        >>> int(classify(input_ids=np.array([[101, 2307, 102]]))["logits"].argmax())  # "great"
+        1
+    """
+    if backend in EXPORTED:
+        return ExportedInference.load(backend, head, source, **kwargs)
+    module = importlib.import_module(f"{load_backend(backend).__name__}.inference")
+    return module.BackendInference.load(head, source, **kwargs)
+
+
+def inference_of(model: Any, head: Head, task: str) -> Inference:
+    """Return the inference object of a model of any backend.
+
+    Args:
+        model: The model, perhaps wrapped: see `unwrapped`; or its inference object.
+        head: What it should predict; `Head.NONE`: its body is taken.
+        task: What for, for the error.
+
+    Raises:
+        InputError: It is not a model of this package, or it has another head.
+
+    Example:
+        >>> from distilbert_core import Head, backend_class
+        >>> from distilbert_core.model.loading import inference_of
+        >>> model = backend_class("pt", Head.SEQUENCE_CLASSIFICATION).from_pretrained("sst2-tiny")
+        >>> inference_of(model, Head.SEQUENCE_CLASSIFICATION, "text-classification").backend
+        'pt'
+    """
+    if isinstance(model, Inference):
+        return model
+    model = unwrapped(model)
+    backend = BACKENDS[framework_of(model) or ""]
+    if head is Head.NONE:
+        model = model.base_model
+    elif getattr(model, "head", None) is not head:
+        raise InputError(f"{task} needs a {backend.class_prefix}{head.value}, got a {type(model).__name__}.")
+    module = importlib.import_module(f"{load_backend(backend.name).__name__}.inference")
+    inference: Inference = module.BackendInference(model)
+    return inference

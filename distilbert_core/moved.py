@@ -1,0 +1,84 @@
+"""Earlier import paths: modules that have moved can still be imported under their former names.
+
+`import distilbert_core.packing` gives the module `distilbert_core.model.packing` itself, so there is one of each.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+_WINGS = {  # wing -> the modules in it that had no wing before
+    "files": ("checkpoint", "conversion", "hub", "records"),
+    "model": (
+        "backends",
+        "config",
+        "exported",
+        "inference",
+        "inputs",
+        "outputs",
+        "packing",
+        "parameters",
+        "pretrained",
+    ),
+    "tokenization": ("batching", "collators"),
+    "training": ("distillation",),
+}
+MOVED = {  # former name -> name; the modules of a package move with it
+    **{f"distilbert_core.{module}": f"distilbert_core.{wing}.{module}" for wing in _WINGS for module in _WINGS[wing]},
+    "distilbert_core.cli": "distilbert_cli",
+    "weight_conversion.cli": "distilbert_cli.conversion",
+    "weight_conversion.layouts": "distilbert_core.model.layouts",
+    "weight_conversion.student_cli": "distilbert_cli.student",
+}
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Imports a moved module, and gives it under its former name, too."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return importlib.util.spec_from_loader(fullname, self) if new_name(fullname) else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        name = new_name(spec.name)
+        assert name is not None
+        module = importlib.import_module(name)
+        # The import system writes a module's new spec into it: this one keeps its own.
+        return _Alias(module)
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        sys.modules[module.__spec__.name] = vars(module)["moved"]
+
+
+class _Alias(ModuleType):
+    """Stands for a moved module until its import is complete."""
+
+    def __init__(self, moved: ModuleType):
+        super().__init__(moved.__name__)
+        self.moved = moved
+
+
+def new_name(name: str) -> str | None:
+    """Return where a module is now, or None if it has not moved.
+
+    Example:
+        >>> from distilbert_core.moved import new_name
+        >>> new_name("distilbert_core.distillation.cache")
+        'distilbert_core.training.distillation.cache'
+    """
+    package = next((old for old in MOVED if name == old or name.startswith(f"{old}.")), None)
+    return None if package is None else MOVED[package] + name.removeprefix(package)
+
+
+def install() -> None:
+    """Make the former names importable."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())  # before empty folders that a former version left

@@ -1,0 +1,39 @@
+"""Texts of which some have a label, and of all of which the teacher says what it thinks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from distilbert_core.model.inputs import IGNORE_INDEX
+from distilbert_core.training.labels import all_labels
+from distilbert_core.training.tasks.base import Row, text_of
+from distilbert_core.training.tasks.sequence_classification import SequenceClassification
+
+
+class PartlyLabelled(SequenceClassification):
+    """One label for a text, or for a pair; where it is missing or empty, the teacher alone says what is right."""
+
+    columns = ("text",)
+    optional = ("text_pair", "label")
+
+    @classmethod
+    def read_for_evaluation(cls, source: Any, columns: Mapping[str, str] | None = None) -> list[Row]:
+        """Return the rows of a source, which all have a label; see `Task.read`."""
+        return SequenceClassification.read(source, columns)
+
+    @classmethod
+    def check(cls, row: Row) -> Row:
+        """Return the row with the name of its label, None if it has none."""
+        texts = {column: text_of(column, value) for column, value in row.items() if column != "label"}
+        label = row.get("label")
+        return {**texts, "label": None if label is None or label == "" else cls.check_label(label)}
+
+    @classmethod
+    def label_names(cls, rows: Sequence[Row]) -> list[str]:
+        """Return the labels that are there, in order."""
+        return all_labels(row["label"] for row in rows if row["label"] is not None)
+
+    def target(self, row: Row) -> int:
+        """Return the number of the label, -100 if there is none."""
+        return IGNORE_INDEX if row["label"] is None else super().target(row)
