@@ -385,10 +385,10 @@ def test_weights_that_are_no_numbers_are_not_saved(framework, data, body, tmp_pa
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, whole, tmp_path, monkeypatch):
-    import distilbert_core.files.checkpoint
+    import distilbert_core.files.atomic
 
     flushed = []
-    flush = distilbert_core.files.checkpoint._flush_to_disk
+    flush = distilbert_core.files.atomic._flush_to_disk
 
     def full(path):
         flushed.append(path.name)
@@ -397,7 +397,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, whole, tmp
         flush(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(distilbert_core.files.checkpoint, "_flush_to_disk", full)
+        patch.setattr(distilbert_core.files.atomic, "_flush_to_disk", full)
         with pytest.raises(OSError, match="No space left on device"):
             run(framework, data, body, tmp_path / "new")
     assert not list(tmp_path.glob("**/.saving-*"))
