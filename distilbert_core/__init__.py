@@ -15,8 +15,9 @@ from distilbert_core.errors import (
     TrainingError,
 )
 from distilbert_core.files.hub import DEFAULT_MODEL
-from distilbert_core.model.backends import BACKENDS, Backend, available_backends, backend_class, load_backend
+from distilbert_core.model.backends import BACKENDS, available_backends, backend_class, get_backend, load_backend
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.contract import Backend
 from distilbert_core.model.inputs import IGNORE_INDEX
 from distilbert_core.model.outputs import (
     BaseModelOutput,
@@ -64,6 +65,7 @@ __all__ = [
     "TrainingError",
     "available_backends",
     "backend_class",
+    "get_backend",
     "load_backend",
     "parameter_table",
 ]

@@ -3,6 +3,7 @@
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.outputs import OUTPUT_TYPES
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
+from distilbert_flax.backend import BACKEND
 from distilbert_flax.heads import (
     FlaxDistilBertForMaskedLM,
     FlaxDistilBertForMultipleChoice,
@@ -19,6 +20,7 @@ for _type in (*OUTPUT_TYPES, BatchEncoding):
     register(_type)
 
 __all__ = [
+    "BACKEND",
     "DistilBertConfig",
     "FixedTable",
     "FlaxDistilBertForMaskedLM",

@@ -17,8 +17,8 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.typing import ArrayLike
 
 from distilbert_core.errors import InputError
+from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.layouts import LAYOUTS
 from distilbert_core.model.parameters import Kind, Parameter
 from distilbert_core.model.pretrained import PretrainedModel
 from distilbert_core.tokenization.columns import as_array
@@ -26,7 +26,7 @@ from distilbert_flax.compatibility import TransformersMembers
 from distilbert_flax.layers import FixedTable, Numerics, at_least_float32, dropout_rngs, known_value
 from distilbert_flax.sharding import Rules, logical_axes, name_axes, place, shard
 
-LAYOUT = LAYOUTS["flax"]
+LAYOUT = BACKENDS["flax"].layout
 
 INTEGERS = ("input_ids", "position_ids", "segment_ids", "output_tokens")  # what is looked up, or counted
 TRANSIENT = (nnx.RngState, nnx.Intermediate, nnx.Perturbation)  # variables that no checkpoint holds

@@ -4,6 +4,7 @@ from torch.utils import _pytree as pytree
 
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.outputs import OUTPUT_TYPES, ModelOutput
+from distilbert_pt.backend import BACKEND
 from distilbert_pt.heads import (
     DistilBertForMaskedLM,
     DistilBertForMultipleChoice,
@@ -30,6 +31,7 @@ for _output in OUTPUT_TYPES:
     _register(_output)
 
 __all__ = [
+    "BACKEND",
     "FFN",
     "DistilBertConfig",
     "DistilBertForMaskedLM",

@@ -25,6 +25,7 @@ from distilbert_core.tokenization.collators import (
     DataCollatorWithPadding,
     DefaultDataCollator,
 )
+from distilbert_tf.backend import BACKEND
 from distilbert_tf.callbacks import KerasMetricCallback, PushToHubCallback
 from distilbert_tf.compatibility import ALIASES, warn_of_keras_2
 from distilbert_tf.heads import (
@@ -65,6 +66,7 @@ for _class in (
     keras.saving.get_custom_objects()[_class.__name__] = _class
 
 __all__ = [
+    "BACKEND",
     "AdamWeightDecay",
     "DataCollatorForLanguageModeling",
     "DataCollatorForMultipleChoice",

@@ -17,15 +17,15 @@ from keras import ops
 
 from distilbert_core.compatibility import SAVING_ORDER, accept, renames
 from distilbert_core.errors import InputError
+from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.layouts import LAYOUTS
 from distilbert_core.model.parameters import BODY, Head, Kind, Parameter
 from distilbert_core.model.pretrained import PretrainedModel
 from distilbert_tf.arguments import as_inputs, as_tensor, dense, depth, refuse_texts
 from distilbert_tf.compatibility import KERAS_2, TransformersMembers
 from distilbert_tf.layers import Numerics, blank_variables
 
-LAYOUT = LAYOUTS["keras"]
+LAYOUT = BACKENDS["tf"].layout
 EXPORTED_DTYPES = {"litert": tf.int32}  # of ids; int64 in other formats
 
 

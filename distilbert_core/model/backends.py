@@ -1,65 +1,43 @@
-"""The one place where the core reaches a backend: by name, and not before it is asked for."""
+"""The one place where the core finds a backend: by its name, and imported when it is asked for."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from distilbert_core.errors import BackendNotInstalledError
+from distilbert_core.model.contract import Backend, Registration
+from distilbert_core.model.layouts import FLAX, KERAS, TORCH
 from distilbert_core.model.parameters import Head
 
-
-@dataclass(frozen=True)
-class Backend:
-    """A backend: its short name, its title, its package, the modules it needs, and the prefix of its classes."""
-
-    name: str
-    title: str
-    package: str
-    requires: tuple[str, ...]
-    class_prefix: str
-
-    @property
-    def install_command(self) -> str:
-        """The command that installs this backend."""
-        return f'pip install "distilbert[{self.name}]"'
-
-    @property
-    def missing(self) -> list[str]:
-        """The modules it needs that are not installed."""
-        return [module for module in self.requires if importlib.util.find_spec(module) is None]
-
-
 BACKENDS = {
-    backend.name: backend
-    for backend in (
-        Backend("pt", "PyTorch", "distilbert_pt", ("torch",), "DistilBert"),
-        Backend("tf", "Keras 3 / TensorFlow", "distilbert_tf", ("tensorflow", "keras"), "TFDistilBert"),
-        Backend("flax", "JAX / Flax NNX", "distilbert_flax", ("jax", "flax"), "FlaxDistilBert"),
+    registration.name: registration
+    for registration in (
+        Registration("pt", "PyTorch", "distilbert_pt", ("torch",), "DistilBert", TORCH),
+        Registration("tf", "Keras 3 / TensorFlow", "distilbert_tf", ("tensorflow", "keras"), "TFDistilBert", KERAS),
+        Registration("flax", "JAX / Flax NNX", "distilbert_flax", ("jax", "flax"), "FlaxDistilBert", FLAX),
     )
 }
 
-EXPORTED = ("onnx", "openvino")  # what runs an exported model: see `distilbert_core.model.exported`
+EXPORTED = ("onnx", "openvino")  # runtimes of exported models: see `distilbert_core.model.exported`
 RUNNABLE = (*BACKENDS, *EXPORTED)
 
 
 def available_backends() -> list[str]:
     """Return the names of the backends whose framework is installed."""
-    return [name for name, backend in BACKENDS.items() if not backend.missing]
+    return [name for name, registration in BACKENDS.items() if not registration.missing]
 
 
 def default_backend() -> str:
     """Return the name of the first backend that is installed.
 
     Raises:
-        BackendNotInstalledError: There is none; the message gives the pip commands.
+        BackendNotInstalledError: No framework is installed; the message gives the pip commands.
     """
     installed = available_backends()
     if not installed:
-        commands = "; ".join(f"{backend.title}: {backend.install_command}" for backend in BACKENDS.values())
+        commands = "; ".join(f"{row.title}: {row.install_command}" for row in BACKENDS.values())
         raise BackendNotInstalledError(f"No backend is installed. {commands}")
     return installed[0]
 
@@ -72,21 +50,34 @@ def load_backend(name: str) -> ModuleType:
 
     Raises:
         BackendNotInstalledError: Its framework is not installed; the message gives the pip command.
-        ValueError: There is no such backend.
+        ValueError: The name is not one of `BACKENDS`.
     """
     if name not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {name!r}.")
-    backend = BACKENDS[name]
-    if backend.missing:
+    registration = BACKENDS[name]
+    if registration.missing:
         raise BackendNotInstalledError(
-            f"The {backend.title} backend needs {' and '.join(backend.missing)}; install it with "
-            f"{backend.install_command}"
+            f"The {registration.title} backend needs {' and '.join(registration.missing)}; install it with "
+            f"{registration.install_command}"
         )
-    return importlib.import_module(backend.package)
+    return importlib.import_module(registration.package)
+
+
+def get_backend(name: str) -> Backend:
+    """Import a backend's package and return its `BACKEND`; the errors are the same as of `load_backend`.
+
+    Example:
+        >>> from distilbert_core.model.backends import get_backend
+        >>> backend = get_backend("pt")
+        >>> backend.title, backend.runner.__name__
+        ('PyTorch', 'BackendInference')
+    """
+    backend: Backend = load_backend(name).BACKEND
+    return backend
 
 
 def backend_class(name: str, head: Head) -> Any:
-    """Return a backend's model class for a head; see `load_backend` for the errors.
+    """Return a backend's model class for a head; the errors are the same as of `load_backend`.
 
     Example:
         >>> from distilbert_core import Head
@@ -94,4 +85,4 @@ def backend_class(name: str, head: Head) -> Any:
         >>> backend_class("pt", Head.MASKED_LM).__name__
         'DistilBertForMaskedLM'
     """
-    return getattr(load_backend(name), BACKENDS[name].class_prefix + head.value)
+    return get_backend(name).model_class(head)

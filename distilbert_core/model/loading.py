@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from distilbert_core.errors import InputError
-from distilbert_core.model.backends import BACKENDS, EXPORTED, load_backend
+from distilbert_core.model.backends import BACKENDS, EXPORTED, get_backend
 from distilbert_core.model.exported import ExportedInference
 from distilbert_core.model.inference import Inference, framework_of, unwrapped
 from distilbert_core.model.parameters import Head
@@ -37,8 +36,7 @@ def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) 
     """
     if backend in EXPORTED:
         return ExportedInference.load(backend, head, source, **kwargs)
-    module = importlib.import_module(f"{load_backend(backend).__name__}.inference")
-    return module.BackendInference.load(head, source, **kwargs)
+    return cast(Inference, get_backend(backend).runner.load(head, source, **kwargs))
 
 
 def inference_of(model: Any, head: Head, task: str) -> Inference:
@@ -67,6 +65,4 @@ def inference_of(model: Any, head: Head, task: str) -> Inference:
         model = model.base_model
     elif getattr(model, "head", None) is not head:
         raise InputError(f"{task} needs a {backend.class_prefix}{head.value}, got a {type(model).__name__}.")
-    module = importlib.import_module(f"{load_backend(backend.name).__name__}.inference")
-    inference: Inference = module.BackendInference(model)
-    return inference
+    return cast(Inference, get_backend(backend.name).runner(model))

@@ -1,0 +1,222 @@
+"""The contract of a backend: everything that the core asks of a package such as `distilbert_pt`.
+
+A backend package has one object, `BACKEND`, in its module `backend`. The core finds it by `get_backend` and looks up
+nothing else in the package. To write a backend, derive `Backend`, and write the classes and functions that its members
+return. The protocols below name what the core calls; mypy compares the three backends with them, and
+tests/models/test_contract.py compares argument names and their order.
+
+Shapes: R packed rows, C columns of a packed row, S outputs of a row, B batch, T tokens, L labels.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeAlias
+
+import numpy as np
+
+from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.layouts import Layout
+from distilbert_core.model.parameters import Head, Parameter
+
+Tensor: TypeAlias = Any  # a tensor of the backend's framework; the core passes it on and does not look inside
+Device: TypeAlias = Any  # a device as the backend's framework names it
+
+
+class Model(Protocol):
+    """A model of any head: `PretrainedModel`, and how packed rows are computed."""
+
+    config: DistilBertConfig
+
+    @property
+    def head(self) -> Head | None:
+        """The head; None: of a class of a user's own."""
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **kwargs: Any) -> Any:
+        """Load a checkpoint; see `PretrainedModel.from_pretrained`."""
+
+    def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
+        """Write config.json and model.safetensors; see `PretrainedModel.save_pretrained`."""
+
+    @property
+    def parameter_table(self) -> tuple[Parameter, ...]:
+        """Every parameter of this model."""
+
+    @property
+    def base_model(self) -> Any:
+        """The base model inside a model with a head, else the model itself."""
+
+    def packed_outputs(
+        self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, output_tokens: Tensor | None = None
+    ) -> Tensor:
+        """Return hidden states, or logits if the model has a head, of packed rows.
+
+        Args:
+            input_ids: [R, C] integers.
+            position_ids: [R, C] integers: the position of each token in its text.
+            segment_ids: [R, C] integers: the number of the text that each token is from. Tokens attend to the tokens
+                of their own text.
+            output_tokens: [R, S] indices of the tokens to return outputs for; all tokens if left out.
+
+        Returns:
+            [R, S, ...], or [R, C, ...] without `output_tokens`.
+        """
+
+
+class ModelWithHead(Model, Protocol):
+    """A model with a head on its base model."""
+
+    distilbert: Any  # the base model, a `Model`
+
+    def head_logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits [B, T, ...] of hidden states [B, T, D]."""
+
+    def task_loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the loss [] of logits against labels, whose losses are multiplied by weights."""
+
+
+class Runner(Protocol):
+    """A model for inference, NumPy in and NumPy out; `PackedInference` is the base of the three."""
+
+    backend: str
+    head: Head
+
+    def __init__(self, model: Any) -> None: ...
+
+    @classmethod
+    def load(cls, head: Head, source: str | Path, **kwargs: Any) -> Self:
+        """Load a checkpoint for inference; see `load_inference`."""
+
+    @classmethod
+    def accelerators(cls) -> list[Device]:
+        """Return the devices of the framework other than the CPU."""
+
+    @property
+    def device(self) -> Device:
+        """The device of the model."""
+
+    def move(self, device: Device) -> None:
+        """Move the model to a device; see `Inference.move`."""
+
+    def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs of the model, called with these arguments."""
+
+    def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the outputs of packed rows, the arguments of `Model.packed_outputs`."""
+
+
+class Engine(Protocol):
+    """A model in training, which takes a step at a time and gives out all that the next step depends on."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return parameters, moments of the optimizer and random state by name."""
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+
+
+class Losses(Protocol):
+    """The formulas of the losses: functions of the module `losses`. Each returns a tensor [] in at least float32."""
+
+    def cross_entropy(
+        self, logits: Tensor, labels: Tensor, name: str = "labels", weights: Tensor | None = None
+    ) -> Tensor:
+        """Return the mean cross-entropy of classes; labels of -100 do not count."""
+
+    def mean_squared_error(self, predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the mean squared error."""
+
+    def binary_cross_entropy(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the mean cross-entropy of labels that are 0 or 1 each."""
+
+    def sequence_classification_loss(
+        self, config: DistilBertConfig, logits: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return the loss that `config.problem_type` names."""
+
+    def distillation_loss(
+        self, student_logits: Tensor, teacher_logits: Tensor, temperature: float = 2.0, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return the divergence of the student's distribution from the teacher's, both softened."""
+
+    def cosine_loss(self, student_hidden: Tensor, teacher_hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return 1 minus the mean cosine of hidden states."""
+
+    def logits_squared_error(
+        self, student_logits: Tensor, teacher_logits: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return the mean squared difference of logits."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The facts about a backend that the core knows without importing it.
+
+    Attributes:
+        name: Short name: 'pt'.
+        title: Name of the framework for people: 'PyTorch'.
+        package: The package of the backend: 'distilbert_pt'.
+        requires: Modules that must be installed.
+        class_prefix: How the names of its models begin, before `Head.value`.
+        layout: Names and layout of its parameters.
+    """
+
+    name: str
+    title: str
+    package: str
+    requires: tuple[str, ...]
+    class_prefix: str
+    layout: Layout
+
+    @property
+    def install_command(self) -> str:
+        """The command that installs this backend."""
+        return f'pip install "distilbert[{self.name}]"'
+
+    @property
+    def missing(self) -> list[str]:
+        """The required modules that are not installed."""
+        return [module for module in self.requires if importlib.util.find_spec(module) is None]
+
+
+class Backend(ABC):
+    """A backend. `runner`, `engine` and `losses` are imported when they are first asked for.
+
+    Args:
+        registration: Its row of `BACKENDS`.
+    """
+
+    def __init__(self, registration: Registration):
+        self.registration = registration
+        self.name = registration.name
+        self.title = registration.title
+        self.package = registration.package
+        self.layout = registration.layout
+
+    @abstractmethod
+    def model_class(self, head: Head) -> type[Model]:
+        """Return the class of the models with a head."""
+
+    @property
+    @abstractmethod
+    def runner(self) -> type[Runner]:
+        """The class of models for inference."""
+
+    @property
+    @abstractmethod
+    def engine(self) -> type[Engine]:
+        """The class of models in training."""
+
+    @property
+    @abstractmethod
+    def losses(self) -> Losses:
+        """The module of losses."""
+
+    @abstractmethod
+    def to_tensor(self, array: np.ndarray) -> Tensor:
+        """Return a tensor of the framework with the values of a NumPy array."""

@@ -1,0 +1,56 @@
+"""What this package offers the core: `distilbert_core.model.contract` in JAX and Flax NNX."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from distilbert_core.model import contract
+from distilbert_core.model.backends import BACKENDS
+from distilbert_core.model.parameters import Head
+from distilbert_flax.heads import (
+    FlaxDistilBertForMaskedLM,
+    FlaxDistilBertForMultipleChoice,
+    FlaxDistilBertForQuestionAnswering,
+    FlaxDistilBertForSequenceClassification,
+    FlaxDistilBertForTokenClassification,
+)
+from distilbert_flax.model import FlaxDistilBertModel
+from distilbert_flax.pretrained import to_tensor
+
+_MODELS: dict[Head, type[contract.Model]] = {
+    Head.NONE: FlaxDistilBertModel,
+    Head.MASKED_LM: FlaxDistilBertForMaskedLM,
+    Head.SEQUENCE_CLASSIFICATION: FlaxDistilBertForSequenceClassification,
+    Head.MULTIPLE_CHOICE: FlaxDistilBertForMultipleChoice,
+    Head.TOKEN_CLASSIFICATION: FlaxDistilBertForTokenClassification,
+    Head.QUESTION_ANSWERING: FlaxDistilBertForQuestionAnswering,
+}
+
+
+class _Backend(contract.Backend):
+    def model_class(self, head: Head) -> type[contract.Model]:
+        return _MODELS[head]
+
+    @property
+    def runner(self) -> type[contract.Runner]:
+        from distilbert_flax.inference import BackendInference
+
+        return BackendInference
+
+    @property
+    def engine(self) -> type[contract.Engine]:
+        from distilbert_flax.training import BackendTrainer
+
+        return BackendTrainer
+
+    @property
+    def losses(self) -> contract.Losses:
+        from distilbert_flax import losses
+
+        return losses
+
+    def to_tensor(self, array: np.ndarray) -> contract.Tensor:
+        return to_tensor(array)
+
+
+BACKEND: contract.Backend = _Backend(BACKENDS["flax"])

@@ -1,0 +1,56 @@
+"""What this package offers the core: `distilbert_core.model.contract` in PyTorch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from distilbert_core.model import contract
+from distilbert_core.model.backends import BACKENDS
+from distilbert_core.model.parameters import Head
+from distilbert_pt.heads import (
+    DistilBertForMaskedLM,
+    DistilBertForMultipleChoice,
+    DistilBertForQuestionAnswering,
+    DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
+)
+from distilbert_pt.model import DistilBertModel
+from distilbert_pt.pretrained import to_tensor
+
+_MODELS: dict[Head, type[contract.Model]] = {
+    Head.NONE: DistilBertModel,
+    Head.MASKED_LM: DistilBertForMaskedLM,
+    Head.SEQUENCE_CLASSIFICATION: DistilBertForSequenceClassification,
+    Head.MULTIPLE_CHOICE: DistilBertForMultipleChoice,
+    Head.TOKEN_CLASSIFICATION: DistilBertForTokenClassification,
+    Head.QUESTION_ANSWERING: DistilBertForQuestionAnswering,
+}
+
+
+class _Backend(contract.Backend):
+    def model_class(self, head: Head) -> type[contract.Model]:
+        return _MODELS[head]
+
+    @property
+    def runner(self) -> type[contract.Runner]:
+        from distilbert_pt.inference import BackendInference
+
+        return BackendInference
+
+    @property
+    def engine(self) -> type[contract.Engine]:
+        from distilbert_pt.training import BackendTrainer
+
+        return BackendTrainer
+
+    @property
+    def losses(self) -> contract.Losses:
+        from distilbert_pt import losses
+
+        return losses
+
+    def to_tensor(self, array: np.ndarray) -> contract.Tensor:
+        return to_tensor(array)
+
+
+BACKEND: contract.Backend = _Backend(BACKENDS["pt"])

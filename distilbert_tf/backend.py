@@ -1,0 +1,56 @@
+"""What this package offers the core: `distilbert_core.model.contract` in Keras 3 on TensorFlow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from distilbert_core.model import contract
+from distilbert_core.model.backends import BACKENDS
+from distilbert_core.model.parameters import Head
+from distilbert_tf.heads import (
+    TFDistilBertForMaskedLM,
+    TFDistilBertForMultipleChoice,
+    TFDistilBertForQuestionAnswering,
+    TFDistilBertForSequenceClassification,
+    TFDistilBertForTokenClassification,
+)
+from distilbert_tf.model import TFDistilBertModel
+from distilbert_tf.pretrained import to_tensor
+
+_MODELS: dict[Head, type[contract.Model]] = {
+    Head.NONE: TFDistilBertModel,
+    Head.MASKED_LM: TFDistilBertForMaskedLM,
+    Head.SEQUENCE_CLASSIFICATION: TFDistilBertForSequenceClassification,
+    Head.MULTIPLE_CHOICE: TFDistilBertForMultipleChoice,
+    Head.TOKEN_CLASSIFICATION: TFDistilBertForTokenClassification,
+    Head.QUESTION_ANSWERING: TFDistilBertForQuestionAnswering,
+}
+
+
+class _Backend(contract.Backend):
+    def model_class(self, head: Head) -> type[contract.Model]:
+        return _MODELS[head]
+
+    @property
+    def runner(self) -> type[contract.Runner]:
+        from distilbert_tf.inference import BackendInference
+
+        return BackendInference
+
+    @property
+    def engine(self) -> type[contract.Engine]:
+        from distilbert_tf.training import BackendTrainer
+
+        return BackendTrainer
+
+    @property
+    def losses(self) -> contract.Losses:
+        from distilbert_tf import losses
+
+        return losses
+
+    def to_tensor(self, array: np.ndarray) -> contract.Tensor:
+        return to_tensor(array)
+
+
+BACKEND: contract.Backend = _Backend(BACKENDS["tf"])
