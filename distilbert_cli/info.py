@@ -11,12 +11,11 @@ from typing import Any
 import click
 
 from distilbert_core.errors import CheckpointError
-from distilbert_core.files.checkpoint import INDEX_FILE, WEIGHTS_FILE, Checkpoint
+from distilbert_core.files.checkpoint import DTYPES, INDEX_FILE, WEIGHTS_FILE, Checkpoint
 from distilbert_core.files.hub import find_file, resolve_file
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.parameters import Head, parameter_table
-from distilbert_core.model.pretrained import DTYPES
 from distilbert_core.model.report import LoadingReport, find_head
 
 OTHER_FORMATS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")

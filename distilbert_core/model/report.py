@@ -1,4 +1,4 @@
-"""How the entries of a checkpoint fit the parameters of a model."""
+"""How the entries of a checkpoint match the parameters of a model."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from dataclasses import dataclass, field
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.parameters import BODY, Head, Kind, Parameter, parameter_table
 
-# What old files call the scale and shift of a LayerNorm.
+# Names of the scale and shift of a LayerNorm in old files.
 _OLD_LEAVES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
 
-
-# Entries that some files hold beside the parameters, and that say nothing.
+# Entries of some files that hold no parameters.
 _IGNORED_ENTRIES = ("embeddings.position_ids",)
 
 
 @dataclass
 class LoadingReport:
-    """How the entries of a checkpoint meet the parameters of a model.
+    """How the entries of a checkpoint match the parameters of a model.
 
     Attributes:
         entries: The entry that each parameter is read from.
-        missing: Parameters that no entry is there for.
-        unexpected: Entries that no parameter takes.
+        missing: Parameters without an entry.
+        unexpected: Entries without a parameter.
         mismatched: (parameter, shape in the checkpoint, shape in the model).
-        tied: The entry that is there for each parameter that shares another's array.
+        tied: The entry of each parameter that shares the array of another one, if it has an entry of its own.
     """
 
     entries: dict[str, str] = field(default_factory=dict)
@@ -36,7 +35,7 @@ class LoadingReport:
 
     @classmethod
     def of(cls, table: Iterable[Parameter], shapes: Mapping[str, tuple[int, ...]]) -> LoadingReport:
-        """Match a parameter table with the entries of a checkpoint, whether either is a bare body or has a head."""
+        """Match a parameter table with the entries of a checkpoint; each may be a base model or have a head."""
         report = cls()
         used = set()
         for parameter in table:
@@ -56,11 +55,29 @@ class LoadingReport:
         report.unexpected = sorted(name for name in shapes.keys() - used if not name.endswith(_IGNORED_ENTRIES))
         return report
 
+    def missing_values(self, table: Iterable[Parameter]) -> list[str]:
+        """Return the missing parameters, without those that a formula gives."""
+        computed = {parameter.name for parameter in table if parameter.computed}
+        return [name for name in self.missing if name not in computed]
+
+    def fresh(self, table: Iterable[Parameter]) -> list[str]:
+        """Return the parameters that the checkpoint gives no values, or values of another shape."""
+        return self.missing_values(table) + [name for name, _, _ in self.mismatched]
+
+    def as_loading_info(self) -> dict[str, list]:
+        """Return the dict that `from_pretrained` gives with `output_loading_info`."""
+        return {
+            "missing_keys": self.missing,
+            "unexpected_keys": self.unexpected,
+            "mismatched_keys": self.mismatched,
+            "error_msgs": [],  # every error is raised
+        }
+
 
 def find_head(config: DistilBertConfig, shapes: Mapping[str, tuple[int, ...]]) -> Head:
-    """Return the head that fits the entries of a checkpoint best; the configuration decides between equals.
+    """Return the head that fits the entries of a checkpoint best.
 
-    Without entries it decides alone.
+    If several fit equally well, as without entries, `config.architectures` decides.
     """
 
     def misfit(head: Head) -> tuple[int, bool]:
@@ -72,7 +89,7 @@ def find_head(config: DistilBertConfig, shapes: Mapping[str, tuple[int, ...]]) -
 
 
 def _entry_names(name: str) -> Iterable[str]:
-    """Yield the names a parameter may have in a checkpoint: with or without body prefix, old or new leaf."""
+    """Yield the names a parameter may have in a checkpoint: with or without a prefix, old or new."""
     for prefixed in (name, name.removeprefix(f"{BODY}."), f"{BODY}.{name}"):
         yield prefixed
         for new, old in _OLD_LEAVES.items():

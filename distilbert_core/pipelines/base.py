@@ -16,10 +16,10 @@ import numpy as np
 from distilbert_core.compatibility import PIPELINES, accept
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.dtypes import dtype_name
 from distilbert_core.model.inference import TOKEN_HEADS
 from distilbert_core.model.loading import inference_of
 from distilbert_core.model.parameters import Head
-from distilbert_core.model.pretrained import dtype_name
 from distilbert_core.pipelines.options import NO_TRUNCATION, STRATEGIES, Option, warn
 from distilbert_core.pipelines.progress import bar_delay, progress_bar
 from distilbert_core.tokenization import DistilBertTokenizer, DistilBertTokenizerFast

@@ -198,7 +198,7 @@ def test_a_state_dict_with_other_names(framework, prefix):
         np.testing.assert_array_equal(array, arrays[name], err_msg=name)
     del given[f"{prefix}distilbert.embeddings.LayerNorm.bias"]
     with pytest.raises(
-        CheckpointError, match=r"^state_dict is no complete DistilBERT checkpoint: it lacks 1 parameter"
+        CheckpointError, match=r"^state_dict is not a complete DistilBERT checkpoint: it lacks 1 parameter"
     ):
         framework.load(HEAD, None, config=CONFIG, state_dict=given)
 

@@ -149,7 +149,7 @@ def test_arrays_in_place_of_a_checkpoints(framework, saved):
     assert not np.array_equal(framework.parameters(model)["classifier.bias"], arrays["classifier.bias"])
     del arrays["distilbert.embeddings.LayerNorm.bias"]
     with pytest.raises(
-        CheckpointError, match=r"lacks 1 parameter\(s\) of the body: distilbert.embeddings.LayerNorm.bias"
+        CheckpointError, match=r"lacks 1 parameter\(s\) of the base model: distilbert.embeddings.LayerNorm.bias"
     ):
         framework.load(HEAD, saved, state_dict=arrays)
     with pytest.raises(CheckpointError, match="state_dict must hold arrays by name, got a list as 'x'"):

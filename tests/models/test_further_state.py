@@ -106,7 +106,7 @@ def test_a_wrapped_layer_is_refused(framework, further, tmp_path):
     model = framework.new(HEAD, small_config())
     further.wrap_query(model)
     name = f"distilbert.transformer.layer.0.attention.q_lin.{further.kernel}"
-    with pytest.raises(InputError, match=rf"{re.escape(name)} must have shape .*, it is not there.*derive a class"):
+    with pytest.raises(InputError, match=rf"{re.escape(name)} must have shape .*, it is missing.*derive a class"):
         model.save_pretrained(tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
 

@@ -265,7 +265,9 @@ def test_a_model_on_our_base_class_needs_a_body_in_the_checkpoint(tmp_path):
 
     kept = {name: t for name, t in load_file(tmp_path / "model.safetensors").items() if "q_lin" not in name}
     save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(OSError, match=r"is no complete DistilBERT checkpoint: it lacks 4 parameter\(s\) of the body"):
+    with pytest.raises(
+        OSError, match=r"is not a complete DistilBERT checkpoint: it lacks 4 parameter\(s\) of the base model"
+    ):
         Scorer.from_pretrained(tmp_path)
 
 
