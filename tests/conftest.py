@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import huggingface_hub
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this file
-
-from uploads import Uploads
+from support.uploads import Uploads
 
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # commands would keep programs in the user's folder
-
-FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,7 +45,7 @@ def uploads(monkeypatch: pytest.MonkeyPatch) -> Uploads:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test with an argument `framework` once for each backend."""
     if "framework" in metafunc.fixturenames:
-        from frameworks import FRAMEWORKS
+        from support.frameworks import FRAMEWORKS
 
         names = metafunc.config.tested_backends  # type: ignore[attr-defined]
         metafunc.parametrize("framework", [FRAMEWORKS[name] for name in names], ids=names)

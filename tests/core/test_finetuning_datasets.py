@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import runpy
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "finetuning_datasets.py"
+from support.paths import EXAMPLES
+
+SCRIPT = EXAMPLES / "finetuning_datasets.py"
 STSB = 'main-news\t{file}\t2012test\t0001\t{score}\tA "cat" sat.\tA cat\'s nap.{more}\n'
 BOOK = (
     "Title\r\n*** START OF THIS EBOOK A ***\r\nOne\r\ntwo.\r\n \r\n\r\nThree.\r\n*** END OF THIS EBOOK A ***\r\nLicence"

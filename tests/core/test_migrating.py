@@ -6,10 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import migrating
 import pytest
-from migrating import PAGE, SECTIONS, Subject
-from uploads import Uploads
 
 import distilbert_core
 from distilbert_core import DistilBertConfig
@@ -21,6 +18,9 @@ from distilbert_core.compatibility import (
     TOKENIZER_SAVING,
 )
 from distilbert_core.tokenization.accessors import NOT_HERE
+from support import migrating
+from support.migrating import PAGE, SECTIONS, Subject
+from support.uploads import Uploads
 
 by_group = pytest.mark.parametrize("group", migrating.GROUPS)
 TEXT = "A lovely film."

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import random_inputs, save_random, small_config
-from comparison import assert_close
-from frameworks import FRAMEWORKS
 from peft import LoraConfig, get_peft_model
 
 from distilbert_core import CheckpointWarning, Head
+from support.checkpoints import random_inputs, save_random, small_config
+from support.comparison import assert_close
+from support.frameworks import FRAMEWORKS
 
 HEAD = Head.SEQUENCE_CLASSIFICATION
 KINDS: dict[str, dict[str, Any]] = {

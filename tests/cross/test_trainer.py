@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import trainer_checks
-from checkpoints import HEADS_WITH_LOSS
+
+from support import trainer_checks
+from support.checkpoints import HEADS_WITH_LOSS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Transformers' own
 

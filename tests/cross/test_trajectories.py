@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from checkpoints import BATCH, HEADS_WITH_LOSS, save_random, small_config, training_inputs
-from comparison import assert_close
-from frameworks import FRAMEWORKS
 
 from distilbert_core import Head
 from distilbert_core.training import Recipe, load_trainer
+from support.checkpoints import BATCH, HEADS_WITH_LOSS, save_random, small_config, training_inputs
+from support.comparison import assert_close
+from support.frameworks import FRAMEWORKS
 
 STEPS = 50
 # Strong clipping, warmup and weight decay, so that each of them matters.

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from checkpoints import CASES, random_inputs, save_random, small_config
-from comparison import assert_close
-from frameworks import FRAMEWORKS
 
 from distilbert_core import DEFAULT_MODEL, DistilBertTokenizerFast, Head
 from distilbert_pt.pretrained import to_array, to_tensor
+from support.checkpoints import CASES, random_inputs, save_random, small_config
+from support.comparison import assert_close
+from support.frameworks import FRAMEWORKS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Transformers' own
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from checkpoints import HEADS, save_random, small_config
 
 from distilbert_cli import main
 from distilbert_core import BACKENDS, DEFAULT_MODEL
+from support.checkpoints import HEADS, save_random, small_config
 from weight_conversion.verifying import DTYPES, verify
 
 

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checkpoints import HEADS, random_inputs, save_random, small_config
-from comparison import assert_close, largest_difference
 from flax import nnx
 from flax.core import freeze
 from flax.serialization import msgpack_restore
 from flax.traverse_util import flatten_dict, unflatten_dict
-from frameworks import FRAMEWORKS
-from jax_trees import numbers
 from safetensors.numpy import load_file
 
 from distilbert_core import DistilBertConfig, Head, InputError
+from support.checkpoints import HEADS, random_inputs, save_random, small_config
+from support.comparison import assert_close, largest_difference
+from support.frameworks import FRAMEWORKS
+from support.jax_trees import numbers
+from support.paths import FIXTURES
 from weight_conversion.names import flax_name
 
 FLAX = FRAMEWORKS["flax"]
 HEAD = Head.SEQUENCE_CLASSIFICATION
-TRANSFORMERS = Path(__file__).parents[1] / "fixtures" / "checkpoints"
+TRANSFORMERS = FIXTURES / "checkpoints"
 
 
 @pytest.fixture(scope="module")

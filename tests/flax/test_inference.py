@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from checkpoints import save_random, small_config
 from flax import nnx
 
 import distilbert_flax.inference as inference
@@ -12,6 +11,7 @@ from distilbert_core import Head
 from distilbert_core.model.loading import load_inference
 from distilbert_core.model.packing import cheapest_length
 from distilbert_flax.inference import groups, output_count, row_lengths
+from support.checkpoints import save_random, small_config
 
 
 @pytest.mark.parametrize("most", [1, 8, 64])

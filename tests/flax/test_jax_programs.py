@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from checkpoints import HEADS, random_inputs, small_config
-from comparison import assert_close
 from flax import nnx
 from flax.training.train_state import TrainState
-from frameworks import FRAMEWORKS
 from jax import export
 from jax.sharding import AxisType, PartitionSpec
-from jax_trees import numbers
-from processes import fresh_python
 
 from distilbert_core import BatchEncoding, DistilBertTokenizerFast, Head, InputError
+from support.checkpoints import HEADS, random_inputs, small_config
+from support.comparison import assert_close
+from support.frameworks import FRAMEWORKS
+from support.jax_trees import numbers
+from support.paths import TESTS
+from support.processes import fresh_python
 
 FLAX = FRAMEWORKS["flax"]
 HEAD = Head.SEQUENCE_CLASSIFICATION
@@ -135,8 +134,8 @@ for name, value in (("numpy_rank_promotion", "raise"), ("numpy_dtype_promotion",
                     ("check_tracer_leaks", True)):
     jax.config.update("jax_" + name, value)
 sys.path.insert(0, sys.argv[1])
-from checkpoints import HEADS, random_inputs, small_config
-from frameworks import FRAMEWORKS
+from support.checkpoints import HEADS, random_inputs, small_config
+from support.frameworks import FRAMEWORKS
 for x64, heads in ((False, HEADS), (True, HEADS[-1:])):
     jax.config.update("jax_enable_x64", x64)
     for head in heads:
@@ -159,7 +158,7 @@ print("right")
 
 def test_the_strict_modes_of_jax():
     """No number is silently given another rank or dtype, none is NaN on the way, and no tracer leaks."""
-    assert fresh_python(STRICT, str(Path(__file__).parents[1])).strip() == "right"
+    assert fresh_python(STRICT, str(TESTS)).strip() == "right"
 
 
 # What is given as rngs -> the seed of which it draws the same; None where it has streams of its own.

@@ -8,13 +8,13 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from checkpoints import random_inputs, save_random, small_config
-from comparison import assert_close
 from flax import nnx
-from frameworks import FRAMEWORKS
-from jax_trees import numbers
 
 from distilbert_core import Head, InputError
+from support.checkpoints import random_inputs, save_random, small_config
+from support.comparison import assert_close
+from support.frameworks import FRAMEWORKS
+from support.jax_trees import numbers
 
 FLAX = FRAMEWORKS["flax"]
 HEAD = Head.TOKEN_CLASSIFICATION

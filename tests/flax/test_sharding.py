@@ -12,10 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from checkpoints import HEADS, save_random, small_config
-from comparison import assert_close, largest_difference
 from flax import nnx
-from frameworks import FRAMEWORKS
 from safetensors.numpy import load_file
 
 from distilbert_core import DistilBertTokenizerFast, Head, InputError, parameter_table
@@ -29,9 +26,13 @@ from distilbert_flax.sharding import (
     logical_axes,
     shard,
 )
+from support.checkpoints import HEADS, save_random, small_config
+from support.comparison import assert_close, largest_difference
+from support.frameworks import FRAMEWORKS
+from support.paths import EXAMPLES, TESTS
 
 FLAX = FRAMEWORKS["flax"]
-EXAMPLE = Path(__file__).parents[2] / "examples" / "flax_multi_host.py"
+EXAMPLE = EXAMPLES / "flax_multi_host.py"
 
 # Rules -> the part of each parameter that one of 2 x 2 devices holds: (word embeddings [48, 12], q_lin.kernel [12, 12],
 # q_lin.bias [12], lin2.kernel [20, 12], LayerNorm.scale [12]).
@@ -53,7 +54,7 @@ from flax import nnx
 jax.config.update("jax_enable_x64", True)
 sys.path.insert(0, sys.argv[1])
 import tempfile
-from checkpoints import random_inputs, save_random, small_config
+from support.checkpoints import random_inputs, save_random, small_config
 from distilbert_core import Head, InputError
 from distilbert_flax import FlaxDistilBertForMaskedLM, FlaxDistilBertModel
 from distilbert_flax.sharding import axis_rules, create, shard, shard_batch
@@ -144,7 +145,7 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def on_four_devices():
     rules = json.dumps({name: rules for name, (rules, _) in CASES.items()})
-    command = [sys.executable, "-c", ON_FOUR_DEVICES, str(Path(__file__).parents[1]), rules]
+    command = [sys.executable, "-c", ON_FOUR_DEVICES, str(TESTS), rules]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 

@@ -6,11 +6,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-from checkpoints import small_config
-from comparison import assert_close
-from conftest import FIXTURES
 
 from distilbert_core import DistilBertConfig, Head
+from support.checkpoints import small_config
+from support.comparison import assert_close
+from support.paths import FIXTURES
 
 ORACLE = FIXTURES / "oracle"
 CASES = sorted(path.parent.name for path in ORACLE.glob("*/expected.npz"))

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import random_arrays, save_random, small_config, write_adapter
-from conftest import FIXTURES
 from safetensors.numpy import save_file
 
 from distilbert_core import DEFAULT_MODEL, CheckpointError, CheckpointWarning, Head
 from distilbert_core.files.checkpoint import save_checkpoint
 from distilbert_core.files.hub import EMBEDDED_MODELS
 from distilbert_core.pipelines import pipeline
+from support.checkpoints import random_arrays, save_random, small_config, write_adapter
+from support.paths import FIXTURES
 from weight_conversion import convert
 
 HEAD = Head.SEQUENCE_CLASSIFICATION

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import random_arrays, save_random, small_config
-from conftest import FIXTURES
 
 from distilbert_core import CheckpointError, DistilBertConfig, Head, InputError
 from distilbert_core.compatibility import CONFIG_SAVING, CONFIGURING, LOADING, SAVING
+from support.checkpoints import random_arrays, save_random, small_config
+from support.paths import FIXTURES
 
 HEAD = Head.SEQUENCE_CLASSIFICATION
 CONFIG = small_config()

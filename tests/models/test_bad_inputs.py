@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from checkpoints import BATCH, TOKENS, save_random, small_config
 
 from distilbert_core import Head, InputError
+from support.checkpoints import BATCH, TOKENS, save_random, small_config
 
 IDS = np.ones((BATCH, TOKENS), np.int64)
 EMBEDS = np.zeros((BATCH, TOKENS, 12), np.float32)

@@ -8,11 +8,11 @@ import warnings
 
 import numpy as np
 import pytest
-from checkpoints import HEADS, random_arrays, random_inputs, save_random, small_config
-from comparison import assert_close
 
 from distilbert_core import CheckpointError, CheckpointWarning, DistilBertConfig, Head
 from distilbert_core.files.checkpoint import INDEX_FILE, WEIGHTS_FILE, Checkpoint, save_checkpoint
+from support.checkpoints import HEADS, random_arrays, random_inputs, save_random, small_config
+from support.comparison import assert_close
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 

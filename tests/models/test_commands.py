@@ -10,12 +10,12 @@ import shlex
 import click
 import numpy as np
 import pytest
-from pipelines import write_checkpoint
 
 from distilbert_cli import main
 from distilbert_cli.commands import COMMANDS
 from distilbert_core import BACKENDS, DEFAULT_MODEL
 from distilbert_core.pipelines import pipeline
+from support.pipelines import write_checkpoint
 
 CLEAR_CASES = {
     "I love using DistilBERT!": "POSITIVE",

@@ -7,9 +7,6 @@ import shutil
 
 import numpy as np
 import pytest
-from checkpoints import SIZES, save_random, small_config, training_inputs
-from comparison import assert_close
-from test_distillation_losses import log_softmax
 
 from distilbert_cli import main
 from distilbert_core import DistilBertTokenizerFast, Head, InputError
@@ -17,6 +14,9 @@ from distilbert_core.model.loading import load_inference
 from distilbert_core.training.distillation import DistillationRecipe, distill, load_distiller
 from distilbert_core.training.distillation.cache import TeacherCache
 from distilbert_core.training.distillation.trainer import PROJECTION
+from support.checkpoints import SIZES, save_random, small_config, training_inputs
+from support.comparison import assert_close
+from support.reference import log_softmax
 from weight_conversion import open_weights
 
 LM, CLASSIFIER = Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION

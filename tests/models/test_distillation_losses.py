@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 import pytest
-from comparison import assert_close
-from frameworks import FRAMEWORKS
 
 from distilbert_core import InputError
+from support.comparison import assert_close
+from support.frameworks import FRAMEWORKS
+from support.reference import log_softmax
 
 SHAPE = (5, 7, 11)
 EPSILON = 1e-12  # of torch.nn.functional.cosine_embedding_loss
@@ -27,11 +28,6 @@ class Judged(NamedTuple):
 
 
 # The formulas, for rows [N, C] that all count: the loss of each row, and its derivative by the student's row.
-
-
-def log_softmax(x: np.ndarray) -> np.ndarray:
-    x = x - x.max(-1, keepdims=True)
-    return x - np.log(np.exp(x).sum(-1, keepdims=True))
 
 
 def divergences(student: np.ndarray, teacher: np.ndarray, temperature: float = 2.0) -> tuple[np.ndarray, np.ndarray]:

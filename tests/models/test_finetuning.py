@@ -17,9 +17,6 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from checkpoints import HEADS_WITH_LOSS, random_arrays, random_inputs, save_random, small_config, training_inputs
-from comparison import assert_close
-from processes import fresh_python
 
 from distilbert_cli import main
 from distilbert_core import CheckpointError, DistilBertTokenizerFast, Head, InputError, TrainingError
@@ -28,6 +25,16 @@ from distilbert_core.files.checkpoint import save_checkpoint
 from distilbert_core.pipelines import pipeline
 from distilbert_core.training import Progress, Recipe, evaluate, finetune, load_trainer
 from distilbert_core.training.batches import training_order
+from support.checkpoints import (
+    HEADS_WITH_LOSS,
+    random_arrays,
+    random_inputs,
+    save_random,
+    small_config,
+    training_inputs,
+)
+from support.comparison import assert_close
+from support.processes import fresh_python
 
 HEAD = Head.SEQUENCE_CLASSIFICATION
 HEAD_TASK = "sequence-classification"

@@ -6,12 +6,12 @@ import re
 
 import numpy as np
 import pytest
-from checkpoints import HEADS_WITH_LOSS, random_inputs, save_random, small_config
-from comparison import assert_close
-from further_state import FURTHER
 
 from distilbert_core import CheckpointWarning, Head, InputError
 from distilbert_core.files.checkpoint import Checkpoint
+from support.checkpoints import HEADS_WITH_LOSS, random_inputs, save_random, small_config
+from support.comparison import assert_close
+from support.further_state import FURTHER
 
 HEAD = Head.SEQUENCE_CLASSIFICATION
 

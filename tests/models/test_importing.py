@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from processes import fresh_python
+from support.processes import fresh_python
 
 FRAMEWORK_MODULES = {"pt": {"torch"}, "tf": {"tensorflow", "keras"}, "flax": {"jax", "flax"}}
 PACKAGES = {"pt": "distilbert_pt", "tf": "distilbert_tf", "flax": "distilbert_flax"}

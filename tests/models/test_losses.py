@@ -6,11 +6,11 @@ import inspect
 
 import numpy as np
 import pytest
-from checkpoints import HEADS_WITH_LOSS, TOKENS, random_inputs, save_random, small_config
-from comparison import assert_close
-from reference import forward, softmax
 
 from distilbert_core import Head, InputError
+from support.checkpoints import HEADS_WITH_LOSS, TOKENS, random_inputs, save_random, small_config
+from support.comparison import assert_close
+from support.reference import forward, softmax
 
 LABELS_THAT_DO_NOT_COUNT = {
     Head.MASKED_LM: {"labels": np.full((5, 11), -100)},

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import migrating
 import pytest
-from frameworks import Framework
-from migrating import Subject
-from uploads import Uploads
 
 from distilbert_core import DEFAULT_MODEL, DistilBertConfig, DistilBertTokenizerFast, Head
 from distilbert_core import pipelines as our_pipelines
 from distilbert_core.compatibility import LOADING, PIPELINES, SAVING
+from support import migrating
+from support.frameworks import Framework
+from support.migrating import Subject
+from support.uploads import Uploads
 
 SIZES = {"dim": 8, "n_heads": 2, "hidden_dim": 16, "n_layers": 1, "max_position_embeddings": 64}
 LABELS = {"id2label": {0: "contradiction", 1: "entailment"}}

@@ -6,14 +6,14 @@ import importlib
 
 import numpy as np
 import pytest
-from checkpoints import BATCH, HEADS, TOKENS, ragged_mask, random_inputs, save_random, small_config
-from comparison import assert_close
 from safetensors.numpy import load_file, save_file
 
 from distilbert_core import Head, InputError
 from distilbert_core.model.inference import TOKEN_HEADS
 from distilbert_core.model.loading import load_inference
 from distilbert_core.model.packing import first_tokens, pack
+from support.checkpoints import BATCH, HEADS, TOKENS, ragged_mask, random_inputs, save_random, small_config
+from support.comparison import assert_close
 
 FLOAT64_TOLERANCE = 1e-12  # measured: 1.3e-15
 WHOLE_TEXTS = (Head.SEQUENCE_CLASSIFICATION, Head.MULTIPLE_CHOICE)

@@ -6,16 +6,16 @@ import json
 
 import numpy as np
 import pytest
-from checkpoints import save_random, small_config
-from conftest import FIXTURES
 from oracle.pipeline_calls import CALLS, results_of_calls
 from oracle.pipeline_cases import CASES, FILE_NAME, NAMES, QUESTION, SHORT_QUESTION, STORY, TEXTS, largest_difference
-from pipelines import VOCAB, load, write_checkpoint
 
 from distilbert_core import DEFAULT_MODEL, CheckpointError, ConfigWarning, DistilBertTokenizer, Head
 from distilbert_core.files.hub import EMBEDDED_MODELS
 from distilbert_core.model.loading import load_inference
 from distilbert_core.pipelines import TASKS, KeyDataset, pipeline
+from support.checkpoints import save_random, small_config
+from support.paths import FIXTURES
+from support.pipelines import VOCAB, load, write_checkpoint
 
 EXPECTED = json.loads((FIXTURES / "oracle" / FILE_NAME).read_text())
 # Both sides are float32. Measured: PyTorch 2.6e-6, Keras 3.2e-6, Flax 3.5e-6.

@@ -6,13 +6,13 @@ import pickle
 
 import numpy as np
 import pytest
-from checkpoints import save_random, small_config
 from oracle.pipeline_cases import TEXTS
-from pipelines import VOCAB, load, write_checkpoint
 
 from distilbert_core import DEFAULT_MODEL, DistilBertTokenizerFast, Head, InputError, InputWarning
 from distilbert_core.model.loading import load_inference
 from distilbert_core.pipelines import FeatureExtractionPipeline, TextClassificationPipeline, pipeline
+from support.checkpoints import save_random, small_config
+from support.pipelines import VOCAB, load, write_checkpoint
 
 # Keras writes a .keras file, and NumPy 2 has something to say about what h5py gets.
 pickling = pytest.mark.filterwarnings("ignore:__array__ implementation")

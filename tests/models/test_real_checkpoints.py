@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import FIXTURES
 from safetensors.numpy import load_file
 
+from support.paths import FIXTURES
 from weight_conversion import convert
 
 FOLDERS = sorted(path for path in (FIXTURES / "checkpoints").iterdir() if path.is_dir())

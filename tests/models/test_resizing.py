@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from checkpoints import HEADS, random_inputs, save_random, small_config
-from comparison import assert_close
-from reference import forward
 
 from distilbert_core import (
     DEFAULT_MODEL,
@@ -17,6 +14,9 @@ from distilbert_core import (
     Head,
 )
 from distilbert_core.model.parameters import sinusoidal_table
+from support.checkpoints import HEADS, random_inputs, save_random, small_config
+from support.comparison import assert_close
+from support.reference import forward
 
 WORDS = "distilbert.embeddings.word_embeddings.weight"
 POSITIONS = "distilbert.embeddings.position_embeddings.weight"

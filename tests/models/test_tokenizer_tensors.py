@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from frameworks import Framework
 
 from distilbert_core import DistilBertTokenizer, DistilBertTokenizerFast, InputError
 from distilbert_core.tokenization import BaseTokenizer, BatchEncoding
+from support.frameworks import Framework
 
 KINDS = {"pt": "pt", "tf": "tf", "flax": "jax"}  # backend -> return_tensors
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from checkpoints import HEADS, random_inputs, save_random, small_config
-from comparison import assert_close, largest_difference
 
 from distilbert_core import Head, Kind
+from support.checkpoints import HEADS, random_inputs, save_random, small_config
+from support.comparison import assert_close, largest_difference
 
 WORDS = "distilbert.embeddings.word_embeddings.weight"
 POSITIONS = "distilbert.embeddings.position_embeddings.weight"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from checkpoints import CASE_IDS, CASES, HEADS, random_inputs, save_random, small_config
-from comparison import assert_close
-from reference import ACTIVATIONS as FORMULAS
-from reference import forward
 
 from distilbert_core import DistilBertConfig, Head
 from distilbert_core.model.config import ACTIVATIONS
+from support.checkpoints import CASE_IDS, CASES, HEADS, random_inputs, save_random, small_config
+from support.comparison import assert_close
+from support.reference import ACTIVATIONS as FORMULAS
+from support.reference import forward
 
 EVERYTHING = {"output_attentions": True, "output_hidden_states": True}
 # Measured: at most 9e-15, but 6.1e-13 in ForMaskedLM-one-layer, whose random weights give the head's LayerNorm a row of

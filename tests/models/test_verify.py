@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 import pytest
-from checkpoints import HEADS, random_arrays, save_random, small_config
 
 from distilbert_cli import main
 from distilbert_core import BackendNotInstalledError, CheckpointWarning, Head, InputError
 from distilbert_core.files.checkpoint import save_checkpoint
 from distilbert_core.model.inference import TOKEN_HEADS
+from support.checkpoints import HEADS, random_arrays, save_random, small_config
 from weight_conversion import convert
 from weight_conversion.verifying import BOUNDS, compute, make_inputs, verify
 

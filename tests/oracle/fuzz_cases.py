@@ -1,6 +1,6 @@
 """What DistilBertTokenizerFast makes of many random texts, as digests of a hundred texts each.
 
-The texts are those of tests/fuzz_texts.py, which the ordinary tests make again.
+The texts are those of tests/support/fuzz_texts.py, which the ordinary tests make again.
 """
 
 import json
@@ -15,7 +15,7 @@ from tokenizer_cases import load_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fuzz_texts import digests, fuzz_texts
+from support.fuzz_texts import digests, fuzz_texts
 
 FILE_NAME = "tokenizer_fuzz.json"
 BATCH = 1000  # texts encoded at once

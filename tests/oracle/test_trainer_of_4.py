@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import trainer_checks  # noqa: E402  it is not installed there
-from checkpoints import HEADS_WITH_LOSS  # noqa: E402
+from support import trainer_checks
+from support.checkpoints import HEADS_WITH_LOSS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Transformers' own
 

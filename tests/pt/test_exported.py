@@ -6,14 +6,14 @@ import pickle
 
 import numpy as np
 import pytest
-from checkpoints import BATCH, HEADS, TOKENS, random_inputs, save_random, small_config
-from comparison import assert_close
 
 from distilbert_cli import main
 from distilbert_core import CheckpointError, Head, InputError
 from distilbert_core.model.inference import TOKEN_HEADS
 from distilbert_core.model.loading import load_inference
 from distilbert_core.pipelines import pipeline
+from support.checkpoints import BATCH, HEADS, TOKENS, random_inputs, save_random, small_config
+from support.comparison import assert_close
 from weight_conversion import convert
 
 pytest.importorskip("onnxruntime")

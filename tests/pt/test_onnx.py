@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from checkpoints import HEADS, random_inputs, save_random, small_config
-from comparison import assert_close
-from conftest import FIXTURES
-from frameworks import FRAMEWORKS
 from safetensors.numpy import load_file
 
 from distilbert_core import CheckpointError, Head
+from support.checkpoints import HEADS, random_inputs, save_random, small_config
+from support.comparison import assert_close
+from support.frameworks import FRAMEWORKS
+from support.paths import FIXTURES
 from weight_conversion import convert, open_weights
 
 onnxruntime = pytest.importorskip("onnxruntime")

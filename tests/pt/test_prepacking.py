@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from checkpoints import random_inputs, save_random, small_config
-from comparison import assert_close
 from torch import nn
 
 from distilbert_core import Head
 from distilbert_core.model.loading import load_inference
 from distilbert_pt import prepacking
 from distilbert_pt.prepacking import PrepackedLinear
+from support.checkpoints import random_inputs, save_random, small_config
+from support.comparison import assert_close
 
 CPU = torch.device("cpu")
 TOLERANCE = 5e-6  # measured: 4.8e-7

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import pickle
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn_embedder
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn_embedder import TextEmbedder
 
 from distilbert_core.errors import InputError
 from distilbert_core.pipelines import pipeline
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-
-import sklearn_embedder
-from sklearn_embedder import TextEmbedder
 
 GOOD = ["A lovely film.", "I love it!", "Great fun for everyone", "What a wonderful story", "superb acting", "so good"]
 BAD = ["A dull film.", "I hate it!", "No fun for anyone", "What a stupid story", "dreadful acting", "so bad"]

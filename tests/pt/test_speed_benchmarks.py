@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from support.paths import BENCHMARKS
+
 TABLE = """
 from functools import partial
 from worker import Contestant

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import random_arrays, save_random, small_config
-from conversions import PHASES, bits, chains, check_chain, configs
-from damage import HEAD, check_outcome, damaged_copies, make_source
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import fresh_python
 
 from distilbert_core import Head
 from distilbert_core.errors import CheckpointError
+from support.checkpoints import random_arrays, save_random, small_config
+from support.conversions import PHASES, bits, chains, check_chain, configs
+from support.damage import HEAD, check_outcome, damaged_copies, make_source
+from support.processes import fresh_python
 from weight_conversion import convert, open_weights
 
 FORMATS = ("bin", "pt", "tf", "flax", "h5", "msgpack")

@@ -11,12 +11,9 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import ray.data
+import ray_inference
 
 from distilbert_core.pipelines import pipeline
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-
-import ray_inference
 
 for module in (ray_inference, sys.modules[__name__]):
     ray.cloudpickle.register_pickle_by_value(module)  # as the script that runs is: workers cannot import it

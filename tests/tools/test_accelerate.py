@@ -7,12 +7,12 @@ import copy
 import accelerate
 import pytest
 import torch
-import trainer_checks
-from checkpoints import HEADS_WITH_LOSS, small_config
-from comparison import assert_close
-from frameworks import FRAMEWORKS
 
 from distilbert_core import Head
+from support import trainer_checks
+from support.checkpoints import HEADS_WITH_LOSS, small_config
+from support.comparison import assert_close
+from support.frameworks import FRAMEWORKS
 
 PT = FRAMEWORKS["pt"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from captum.attr import LayerIntegratedGradients
-from checkpoints import save_random, small_config
-from frameworks import FRAMEWORKS
 
 from distilbert_core import Head
 from distilbert_core.model.loading import load_inference
+from support.checkpoints import save_random, small_config
+from support.frameworks import FRAMEWORKS
 
 PT = FRAMEWORKS["pt"]
 IDS = torch.tensor([[2, 7, 8, 9, 3], [2, 5, 3, 0, 0]])

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import torch
 import transformers
-from checkpoints import small_config
-from frameworks import FRAMEWORKS
 
 from distilbert_core import DistilBertTokenizerFast, Head
+from support.checkpoints import small_config
+from support.frameworks import FRAMEWORKS
 
 PT = FRAMEWORKS["pt"]
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Transformers' own

@@ -5,11 +5,11 @@ from __future__ import annotations
 import lightning
 import pytest
 import torch
-import trainer_checks
-from comparison import assert_close
-from frameworks import FRAMEWORKS
 
 from distilbert_core import Head
+from support import trainer_checks
+from support.comparison import assert_close
+from support.frameworks import FRAMEWORKS
 
 PT = FRAMEWORKS["pt"]
 HEAD = Head.MASKED_LM

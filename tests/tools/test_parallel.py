@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import parallel
 import pytest
-import trainer_checks
-from comparison import assert_close
-from frameworks import FRAMEWORKS
+
+from support import parallel, trainer_checks
+from support.comparison import assert_close
+from support.frameworks import FRAMEWORKS
 
 PT = FRAMEWORKS["pt"]
 

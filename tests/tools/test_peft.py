@@ -7,12 +7,12 @@ import json
 import peft
 import pytest
 import torch
-import trainer_checks
-from checkpoints import save_random, small_config
-from frameworks import FRAMEWORKS
 
 from distilbert_core import Head
 from distilbert_pt import DistilBertForSequenceClassification
+from support import trainer_checks
+from support.checkpoints import save_random, small_config
+from support.frameworks import FRAMEWORKS
 
 PT = FRAMEWORKS["pt"]
 HEAD = Head.SEQUENCE_CLASSIFICATION

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import transformers
-from checkpoints import save_random, small_config
-from frameworks import FRAMEWORKS
 
 from distilbert_core import DistilBertTokenizerFast, Head
 from distilbert_core.pipelines import pipeline
+from support.checkpoints import save_random, small_config
+from support.frameworks import FRAMEWORKS
 
 PT = FRAMEWORKS["pt"]
 TEXTS = ["a good film", "bad , if not the worst"]

@@ -1,0 +1,153 @@
+"""Training in two processes, with the script in examples/: the weights are those of one process."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+from distilbert_core import Head, InputError
+from support.checkpoints import save_random, small_config
+from support.comparison import assert_close, largest_difference
+from support.frameworks import FRAMEWORKS
+from support.paths import EXAMPLES
+from support.pipelines import VOCAB
+
+PT = FRAMEWORKS["pt"]
+HEAD = Head.SEQUENCE_CLASSIFICATION
+SCRIPT = EXAMPLES / "torch_fsdp.py"
+ROWS = """sentence	label
+a fine film	1
+dull , and far too long for what it has to say	0
+not a moment is wasted	1
+it never wakes up	0
+warm and funny	2
+the worst of the year by some way	0
+you will laugh	1
+nothing works	2
+a joy from its first scene to its last	1
+"""
+
+
+def load_script():
+    spec = importlib.util.spec_from_file_location("torch_fsdp", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    arrays = save_random(folder, small_config(vocab_size=30522, num_labels=3), HEAD)
+    (folder / "vocab.txt").write_bytes(VOCAB.read_bytes())
+    (folder / "train.tsv").write_text(ROWS)
+    return folder, arrays
+
+
+def options(folder, out, parallel):
+    """Two epochs of two batches of four of the nine rows, in float64, where the order of sums does not matter."""
+    return (
+        *("--model", folder, "--train", folder / "train.tsv", "--out", out, "--parallel", parallel),
+        *("--epochs", "2", "--batch-size", "4", "--learning-rate", "1e-2", "--dtype", "float64", "--no-dropout"),
+    )
+
+
+@pytest.fixture(scope="module")
+def one_process(checkpoint, tmp_path_factory):
+    folder, arrays = checkpoint
+    out = tmp_path_factory.mktemp("one")
+    load_script().main([str(option) for option in options(folder, out, "none")])
+    weights = PT.parameters(PT.load(HEAD, out, dtype="auto"))
+    assert largest_difference(weights, arrays) > 1e-2
+    return weights
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_train_the_weights_of_one(checkpoint, one_process, tmp_path, parallel):
+    folder, _ = checkpoint
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = subprocess.run(
+        [*torchrun, SCRIPT, *options(folder, tmp_path, parallel)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "epoch 2, 2 process(es): last loss" in done.stdout
+    weights = PT.parameters(PT.load(HEAD, tmp_path, dtype="auto"))
+    # Measured: 2.3e-11, in a key bias. Its gradient is 0 but for rounding, which AdamW divides by its size.
+    assert_close(weights, one_process, 1e-9)
+
+
+@pytest.mark.parametrize("command", ["finetune", "distill"])
+def test_two_processes_make_the_run_of_one(checkpoint, tmp_path, command):
+    """The same parts of each batch, in one process after one another and in two at once. Measured: 0."""
+    folder, _ = checkpoint
+    data = folder / "train.tsv"
+    words = [
+        command,
+        "--column",
+        "text=sentence",
+        "--eval",
+        data,
+        "--task",
+        "sequence-classification",
+        "--backend",
+        "pt",
+        "--dtype",
+        "float64",
+        "--dropout",
+        "0",
+    ]
+    words += ["--max-steps", "3", "--batch-size", "4", "--learning-rate", "1e-2"]
+    if command == "finetune":
+        words += ["--model", folder, "--train", data, "--new-head"]
+    else:
+        words += ["--teacher", folder, "--student", folder, "--data", data, "--task-weight", "9"]
+    cli = ("-m", "distilbert_cli", *map(str, words))
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    for name, start in (("two", (*torchrun, *cli)), ("one", (*cli, "--accumulate", "2"))):
+        done = subprocess.run(
+            [sys.executable, *start, "--output", str(tmp_path / name)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    one, two = (PT.parameters(PT.load(HEAD, tmp_path / name, dtype="auto")) for name in ("one", "two"))
+    assert_close(two, one, 1e-12)
+    logs = [(tmp_path / name / "training/metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
+    assert len(logs[0]) == len(logs[1])  # one process wrote it
+    losses = [[json.loads(line)["loss"] for line in lines if '"loss"' in line] for lines in logs]
+    assert_close(losses[1], losses[0], 1e-12)
+
+
+def test_shares_make_up_the_batches():
+    shares = load_script().share_of_batches
+    rows = [(str(i), i) for i in range(9)]
+    halves = [[*shares(rows, 4, rank, 2, torch.Generator().manual_seed(3))] for rank in (0, 1)]
+    (whole,) = [[*shares(rows, 4, 0, 1, torch.Generator().manual_seed(3))]]
+    assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(batch) for batch in whole]
+    assert [len(batch) for batch in whole] == [4, 4]
+    with pytest.raises(ValueError, match=r"--batch-size must be a multiple of the 2 processes, got 3\."):
+        next(shares(rows, 3, 0, 2, torch.Generator()))
+
+
+def test_a_sharded_model_says_how_it_is_saved(tmp_path):
+    model = PT.new(HEAD, small_config())
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+        with pytest.raises(InputError, match=r"weight must be whole, got a part of it: .*get_model_state_dict"):
+            model.save_pretrained(tmp_path)
+    finally:
+        dist.destroy_process_group()
