@@ -444,7 +444,7 @@ def test_classes_may_have_one_name(ids: dict[str, int] | None) -> None:
 
 @pytest.mark.parametrize("index", [-1, 2])
 def test_the_name_of_no_class(index: int) -> None:
-    with pytest.raises(InputError, match=f"^index must be that of a class, from 0 to 1, got {index}\\.$"):
+    with pytest.raises(InputError, match=f"^index must be from 0 to 1, got {index}\\.$"):
         DistilBertConfig(id2label=NAMES).label_name(index)
 
 
