@@ -1,6 +1,7 @@
-"""The `distilbert` command. Nothing heavy is imported before a command needs it, so that help and completion are quick.
+"""The `distilbert` command.
 
-`commands` holds the commands, `options` what they share, `readers` where inputs come from, `writers` where results go.
+`commands` is the table of the commands, `options` holds the options that they share, `readers` reads their inputs and
+`writers` writes their results. A module that needs time to import is imported by the command that needs it.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from pathlib import Path
 import click
 
 import distilbert_core
-from distilbert_cli.commands import COMMANDS, LAZY_COMMANDS
+from distilbert_cli.commands import COMMANDS
 from distilbert_cli.options import HELP_OPTIONS
 from distilbert_core.errors import DistilBertError
 
-INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
+INTERRUPTED = 130  # the exit status that shells use after Ctrl-C
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "distilbert")
-# What the frameworks read from the environment, where it does not say otherwise.
+# Settings of the frameworks; a variable that the user has set is kept.
 ENVIRONMENT = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's start-up chatter
-    # JAX keeps what one command compiles for those that follow.
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # hides TensorFlow's messages at start-up
+    # JAX keeps the programs that one command compiled for the next one.
     "JAX_COMPILATION_CACHE_DIR": str(CACHE / "jax"),
     "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),  # bytes
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
@@ -31,14 +32,14 @@ ENVIRONMENT = {
 
 
 class _Failure(click.ClickException):
-    """An error that is the input's or the checkpoint's, not the usage's: one line on standard error, exit status 1."""
+    """An error in an input or a checkpoint, not in the usage: one line on standard error, exit status 1."""
 
     def show(self, file=None) -> None:
         click.echo(f"distilbert: error: {' '.join(self.message.split())}", err=True, file=file)
 
 
 class _Group(click.Group):
-    """Commands that end quietly where nobody reads on or Ctrl-C is pressed, and whose errors are one line."""
+    """Commands that print errors in one line, and end quietly after Ctrl-C or when their output is closed."""
 
     def invoke(self, context: click.Context) -> None:
         try:
@@ -46,18 +47,20 @@ class _Group(click.Group):
             sys.stdout.flush()
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
-        except BrokenPipeError:  # whoever read our output has seen enough
+        except BrokenPipeError:  # the reader of the pipe, such as `head`, has finished
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except (DistilBertError, OSError) as error:
             raise _Failure(str(error)) from error
 
 
-@click.group(cls=_Group, commands={**COMMANDS, **LAZY_COMMANDS}, context_settings=HELP_OPTIONS, no_args_is_help=False)
+@click.group(cls=_Group, commands=dict(COMMANDS), context_settings=HELP_OPTIONS, no_args_is_help=False)
 @click.version_option(distilbert_core.__version__, message="distilbert %(version)s")
 def distilbert() -> None:
     """DistilBERT in PyTorch, Keras and JAX/Flax.
 
-    Texts are given as arguments, else they come from --file, else they are the lines of standard input.
+    A command reads its texts from its arguments, from --file, or from standard input with one text per line.
+
+    COMMAND --help describes a command and ends with an example.
     """
     warnings.showwarning = lambda message, *_: click.echo(f"distilbert: warning: {message}", err=True)
     for name, value in ENVIRONMENT.items():
@@ -68,10 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        arguments: Words of the command line; those of this process if left out.
+        arguments: Words of the command line; default: the arguments of this process.
 
     Returns:
-        The exit status: 0, 1 after an error, 2 after wrong usage, 130 after Ctrl-C. What went wrong has been printed.
+        The exit status: 0; 1 after an error; 2 after wrong usage; 130 after Ctrl-C. The error has been printed.
 
     Example:
         >>> from distilbert_cli import main

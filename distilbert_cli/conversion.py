@@ -1,4 +1,4 @@
-"""The commands `convert`, `verify` and `diff` of the command `distilbert`."""
+"""The commands `convert`, `verify` and `diff`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,20 @@ from typing import Any
 
 import click
 
-from distilbert_cli.options import command, complete_model
-from distilbert_cli.writers import Layout, write
+from distilbert_cli.options import (
+    FORCE,
+    HEADS,
+    JSON,
+    PATH,
+    REVISION,
+    backend_option,
+    checkpoint_argument,
+    command,
+    head_option,
+)
+from distilbert_cli.writers import Columns, write
 from distilbert_core.errors import CheckpointError
-from distilbert_core.model.backends import BACKENDS, available_backends
+from distilbert_core.model.backends import available_backends
 from distilbert_core.model.parameters import Head
 from distilbert_core.pipelines.progress import bar_delay, progress_bar
 from weight_conversion.comparing import TensorDifference
@@ -24,13 +34,7 @@ from weight_conversion.formats import FORMATS
 from weight_conversion.verifying import Run, Verification
 from weight_conversion.weights import DTYPES, Weights
 
-HEADS = {head.architecture: head for head in Head}
 DIFFERENT = 1  # exit status
-
-DESTINATION = click.Path(path_type=Path)
-REVISION = click.option("--revision", metavar="NAME", help="Branch, tag or commit of what is on the Hub.")
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-FORCE_HELP = "Replace what is there."
 
 
 # -- convert ----------------------------------------------------------------------------------------------------
@@ -41,31 +45,35 @@ FORCE_HELP = "Replace what is there."
     "distilbert convert sst2-tiny ./sst2-h5 --to h5 --verify",
     "distilbert convert ./old/pytorch_model.bin ./new --to pt --dtype bfloat16",
 )
-@click.argument("source", shell_complete=complete_model)
-@click.argument("destination", type=DESTINATION)
-@click.option("--to", type=click.Choice(list(FORMATS)), default="pt", help="Format of the result.")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), help="Dtype of the result.", show_default="the source's")
-@click.option("--head", type=click.Choice(list(HEADS)), help="Class of the result.", show_default="the source's")
+@checkpoint_argument("source")
+@click.argument("destination", type=PATH)
+@click.option("--to", type=click.Choice(list(FORMATS)), default="pt", help="Format to write.")
+@click.option("--dtype", type=click.Choice(list(DTYPES)), help="Dtype to write.", show_default="as stored")
+@head_option("Model class to write.", "the class of the source")
 @click.option(
-    "--max-shard-size", "--shard-size", default="5GB", metavar="SIZE", help="Split larger weights: 300MB, 2GiB, ..."
+    "--max-shard-size",
+    "--shard-size",
+    default="5GB",
+    metavar="SIZE",
+    help="Split the weights into files of at most this size, such as 300MB or 2GiB.",
 )
-@click.option("--force", is_flag=True, help=FORCE_HELP)
+@FORCE
 @click.option(
-    "--verify", "check", is_flag=True, help="Then compare the result with the source, in bits and in outputs."
+    "--verify", "check", is_flag=True, help="Compare the result with the source: all bits, and the model's outputs."
 )
 @REVISION
 def convert(source, destination, to, dtype, head, max_shard_size, force, check, revision):
     """Convert a checkpoint to another format.
 
     SOURCE is a folder, a weight file with config.json beside it, an embedded model or a Hub id. DESTINATION is a
-    folder, which appears whole or not at all.
+    folder. It appears only when it is complete.
     """
     from weight_conversion.converting import convert as convert_weights
 
-    head, where = HEADS.get(head), {"revision": revision}
-    with _bar(lambda: _size(source, head, dtype, where)) as progress:
+    head, hub_options = HEADS.get(head), {"revision": revision}
+    with _bar(lambda: _size(source, head, dtype, hub_options)) as progress:
         options = {"dtype": dtype, "head": head, "max_shard_size": max_shard_size, "force": force}
-        weights = convert_weights(source, destination, to, **options, progress=progress, **where)
+        weights = convert_weights(source, destination, to, **options, progress=progress, **hub_options)
     _print_notes(weights.notes)
     count = sum(math.prod(tensor.shape) for tensor in weights.tensors.values())
     click.echo(
@@ -73,21 +81,23 @@ def convert(source, destination, to, dtype, head, max_shard_size, force, check, 
         f"{dtype or ', '.join(weights.dtypes)}."
     )
     if check:
-        _check_bits(source, destination, head, dtype, where)
-        _finish(_verify([source, str(destination)], None, False, head, where), None, False)
+        _check_bits(source, destination, head, dtype, hub_options)
+        _finish(_verify([source, str(destination)], None, False, head, hub_options), as_json=False)
 
 
-def _check_bits(source: str, destination: Path, head: Head | None, dtype: str | None, where: dict[str, Any]) -> None:
-    """Compare all values with those of the source in the dtype of the result.
+def _check_bits(
+    source: str, destination: Path, head: Head | None, dtype: str | None, hub_options: dict[str, Any]
+) -> None:
+    """Compare every tensor with the source, rounded to the dtype of the result.
 
     Raises:
-        CheckpointError: One differs.
+        CheckpointError: A tensor differs.
     """
-    expected, got = _open(source, head, where), _open(destination, head)
+    expected, got = _open(source, head, hub_options), _open(destination, head)
     tensors = {name: tensor.astype(dtype or tensor.dtype) for name, tensor in expected.tensors.items()}
-    different = [found for found in compare(replace(expected, tensors=tensors), got) if found.kind != "equal"]
-    if different:
-        names = ", ".join(found.name for found in different)
+    differences = compare(replace(expected, tensors=tensors), got)
+    names = ", ".join(difference.name for difference in differences if difference.kind != "equal")
+    if names:
         raise CheckpointError(f"{destination} differs from {source} in {names}; convert it again.")
     as_dtype = f", rounded to {dtype}," if dtype else ""
     click.echo(f"All {len(got.tensors)} tensors equal the source's{as_dtype} bit for bit.")
@@ -97,62 +107,60 @@ def _check_bits(source: str, destination: Path, head: Head | None, dtype: str | 
 
 
 @command("verify", "distilbert verify sst2-tiny", "distilbert verify sst2-tiny ./sst2-h5 --report report.html")
-@click.argument("sources", nargs=-1, required=True, metavar="CHECKPOINT...", shell_complete=complete_model)
-@click.option(
-    "--backend",
-    "backends",
-    multiple=True,
-    type=click.Choice(list(BACKENDS)),
-    help="Backend to run; give it for each.",
+@checkpoint_argument("sources", nargs=-1, required=True, metavar="CHECKPOINT...")
+@backend_option(
+    help="Backend to run on; repeat the option for more backends.",
     show_default="all that are installed",
+    parameter="backends",
+    multiple=True,
 )
 @click.option("--attentions", is_flag=True, help="Also compare the attention probabilities of every layer.")
 @click.option(
-    "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write an HTML page of it too."
+    "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write an HTML report."
 )
-@click.option("--force", is_flag=True, help=FORCE_HELP)
+@FORCE
 @REVISION
-@AS_JSON
+@JSON
 def verify(sources, backends, attentions, report, force, revision, as_json):
-    """Compare what checkpoints compute.
+    """Compare the outputs of checkpoints.
 
-    Runs real text through every backend that is installed, in float64 and in float32, and compares every layer and
-    output with those of the first checkpoint on the first backend in float64. Exits with 1 if they differ by more than
-    rounding explains.
+    Runs the same texts through every checkpoint on every installed backend, in float64 and in float32. Each layer and
+    output is compared with the first checkpoint on the first backend in float64. The exit status is 1 if a difference
+    is larger than rounding errors.
     """
     if report is not None and report.exists() and not force:
-        raise CheckpointError(f"{report} is there already; give --force to replace it.")
-    where = {"revision": revision}
-    found = _verify(sources, backends or None, attentions, None, where)
+        raise CheckpointError(f"{report} exists already; give --force to replace it.")
+    hub_options = {"revision": revision}
+    verification = _verify(sources, backends or None, attentions, None, hub_options)
     if report is not None:
         from weight_conversion.report import write_report
 
-        write_report(report, found, [_open(source, None, where) for source in sources])
-    _finish(found, report, as_json)
+        write_report(report, verification, [_open(source, None, hub_options) for source in sources])
+    _finish(verification, as_json)
 
 
 def _verify(
-    sources: list[str], backends: list[str] | None, attentions: bool, head: Head | None, where: dict[str, Any]
+    sources: list[str], backends: list[str] | None, attentions: bool, head: Head | None, hub_options: dict[str, Any]
 ) -> Verification:
     from weight_conversion.verifying import DTYPES as COMPUTED
     from weight_conversion.verifying import verify as compute_all
 
     with _bar(lambda: len(sources) * len(backends or available_backends()) * len(COMPUTED)) as progress:
-        return compute_all(sources, backends, head=head, attentions=attentions, progress=progress, **where)
+        return compute_all(sources, backends, head=head, attentions=attentions, progress=progress, **hub_options)
 
 
-def _finish(found: Verification, report: Path | None, as_json: bool) -> None:
-    """Print what was found, and exit with 1 if something differs."""
+def _finish(verification: Verification, as_json: bool) -> None:
+    """Print a verification, and exit with 1 if something differs."""
     if as_json:
-        click.echo(json.dumps(_verification_record(found), ensure_ascii=False))
+        click.echo(json.dumps(_verification_record(verification), ensure_ascii=False))
     else:
-        _print_notes(found.notes)
-        click.echo(f"{found.head.architecture}, {found.inputs}; reference: {found.reference}")
-        write(map(_strings, _difference_records(found)), Layout(DIFFERENCE_COLUMNS), None, False)
-        for run in found.runs:
+        _print_notes(verification.notes)
+        click.echo(f"{verification.head.architecture}, {verification.inputs}; reference: {verification.reference}")
+        write(map(_strings, _difference_records(verification)), Columns(DIFFERENCE_COLUMNS), None, False)
+        for run in verification.runs:
             click.echo(verdict(run))
-        click.echo("equal but for rounding" if found.passed else "DIFFERENT")
-    if not found.passed:
+        click.echo("equal up to rounding" if verification.passed else "DIFFERENT")
+    if not verification.passed:
         raise click.exceptions.Exit(DIFFERENT)
 
 
@@ -160,14 +168,14 @@ DIFFERENCE_COLUMNS = ("checkpoint", "backend", "dtype", "output", "absolute", "r
 
 
 def verdict(run: Run) -> str:
-    """Return one line on a run."""
+    """Return one line that says whether a run agrees with the reference."""
     worst, mark = run.worst, "ok " if run.passed else "BAD"
     limit = f"{'<=' if run.passed else '>'} {run.bound:.0e}"
     return f"{mark} {run.source} {run.backend} {run.dtype}: {worst.relative:.1e} {limit} relative, at {worst.name}"
 
 
-def _difference_records(found: Verification) -> Iterator[dict[str, Any]]:
-    for run in found.runs:
+def _difference_records(verification: Verification) -> Iterator[dict[str, Any]]:
+    for run in verification.runs:
         for difference in run.differences:
             yield {
                 "checkpoint": run.source,
@@ -179,19 +187,19 @@ def _difference_records(found: Verification) -> Iterator[dict[str, Any]]:
             }
 
 
-def _verification_record(found: Verification) -> dict[str, Any]:
+def _verification_record(verification: Verification) -> dict[str, Any]:
     return {
-        "equal": found.passed,
-        "class": found.head.architecture,
-        "inputs": found.inputs,
-        "reference": found.reference,
-        "notes": list(found.notes),
+        "equal": verification.passed,
+        "class": verification.head.architecture,
+        "inputs": verification.inputs,
+        "reference": verification.reference,
+        "notes": list(verification.notes),
         "runs": [
             {"checkpoint": run.source, "backend": run.backend, "dtype": run.dtype, "bound": run.bound}
             | {"equal": run.passed}
-            for run in found.runs
+            for run in verification.runs
         ],
-        "differences": [_json_numbers(record) for record in _difference_records(found)],
+        "differences": [_json_numbers(record) for record in _difference_records(verification)],
     }
 
 
@@ -199,32 +207,32 @@ def _verification_record(found: Verification) -> dict[str, Any]:
 
 
 @command("diff", "distilbert diff sst2-tiny ./sst2-h5")
-@click.argument("first", metavar="A", shell_complete=complete_model)
-@click.argument("second", metavar="B", shell_complete=complete_model)
+@checkpoint_argument("first", metavar="A")
+@checkpoint_argument("second", metavar="B")
 @REVISION
-@AS_JSON
+@JSON
 def diff(first, second, revision, as_json):
     """List the tensors that differ.
 
-    A and B are checkpoints of any format. Values are compared by their bits, or as numbers where the dtypes are two.
-    Exits with 1 if a tensor differs in values, dtype or shape, or is in one of them only.
+    A and B are checkpoints of any format. Two tensors of the same dtype are compared bit by bit, others by value. The
+    exit status is 1 if a tensor differs in values, dtype or shape, or exists in only one of the checkpoints.
     """
-    where = {"revision": revision}
-    a, b = _open(first, None, where), _open(second, None, where)
+    hub_options = {"revision": revision}
+    a, b = _open(first, None, hub_options), _open(second, None, hub_options)
     with _bar(lambda: sum(tensor.nbytes for tensor in a.tensors.values())) as progress:
-        found = list(compare(a, b, progress))
-    different = [difference for difference in found if difference.kind != "equal"]
+        compared = list(compare(a, b, progress))
+    different = [difference for difference in compared if difference.kind != "equal"]
     if as_json:
-        record = {"equal": not different, "compared": len(found), "tensors": [*map(_diff_record, different)]}
+        record = {"equal": not different, "compared": len(compared), "tensors": [*map(_diff_record, different)]}
         click.echo(json.dumps(record, ensure_ascii=False))
     else:
         for source, weights in ((first, a), (second, b)):
             _print_notes([f"{source}: {note}" for note in weights.notes])
-        write(map(_strings, map(_diff_record, different)), Layout(DIFF_COLUMNS), None, False)
-        same = (
-            f"{len(found)} tensors are equal" if not different else f"{len(different)} of {len(found)} tensors differ"
+        write(map(_strings, map(_diff_record, different)), Columns(DIFF_COLUMNS), None, False)
+        count = (
+            f"{len(different)} of {len(compared)} tensors differ" if different else f"{len(compared)} tensors are equal"
         )
-        click.echo(f"{same}: {first} and {second}")
+        click.echo(f"{count}: {first} and {second}")
     if different:
         raise click.exceptions.Exit(DIFFERENT)
 
@@ -232,37 +240,37 @@ def diff(first, second, revision, as_json):
 DIFF_COLUMNS = ("tensor", "kind", "shapes", "dtypes", "differing", "absolute", "relative")
 
 
-def _diff_record(found: TensorDifference) -> dict[str, Any]:
+def _diff_record(difference: TensorDifference) -> dict[str, Any]:
     return _json_numbers(
         {
-            "tensor": found.name,
-            "kind": found.kind,
-            "shapes": found.shapes,
-            "dtypes": found.dtypes,
-            "differing": found.differing,
-            "absolute": found.absolute,
-            "relative": found.relative,
+            "tensor": difference.name,
+            "kind": difference.kind,
+            "shapes": difference.shapes,
+            "dtypes": difference.dtypes,
+            "differing": difference.differing,
+            "absolute": difference.absolute,
+            "relative": difference.relative,
         }
     )
 
 
-# -- what they share --------------------------------------------------------------------------------------------
+# -- shared by the three commands -----------------------------------------------------------------------------------
 
 
-def _open(source: str | Path, head: Head | None = None, where: dict[str, Any] | None = None) -> Weights:
+def _open(source: str | Path, head: Head | None = None, hub_options: dict[str, Any] | None = None) -> Weights:
     from weight_conversion.reading import open_weights
 
-    return open_weights(source, head, **(where or {}))
+    return open_weights(source, head, **(hub_options or {}))
 
 
-def _size(source: str, head: Head | None, dtype: str | None, where: dict[str, Any]) -> int:
-    """Return how many bytes a conversion writes."""
-    tensors = _open(source, head, where).tensors.values()
+def _size(source: str, head: Head | None, dtype: str | None, hub_options: dict[str, Any]) -> int:
+    """Return the number of bytes that a conversion writes."""
+    tensors = _open(source, head, hub_options).tensors.values()
     return sum(tensor.astype(dtype or tensor.dtype).nbytes for tensor in tensors)
 
 
 def _bar(total: Callable[[], int]) -> AbstractContextManager[Callable[[float], None]]:
-    """Return a progress bar for long work, where somebody watches; only then is the total asked for."""
+    """Return a progress bar. `total` is called only if the bar can appear: in a terminal."""
     delay = bar_delay(None, streaming=False)
     return progress_bar(None if delay is None else total(), delay)
 
@@ -273,21 +281,21 @@ def _print_notes(notes: Any) -> None:
 
 
 def _strings(record: dict[str, Any]) -> dict[str, str]:
-    """Return a record as a table shows it."""
+    """Return a record whose values are texts, for a table."""
     return {name: _cell(value) for name, value in record.items()}
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1e}"
-    if isinstance(value, tuple):  # one of each checkpoint
-        a, b = (str(part or "-") for part in value)
+    if isinstance(value, tuple):  # the values of both checkpoints
+        a, b = (str(item or "-") for item in value)
         return a if a == b else f"{a} / {b}"
     return "-" if value is None else str(value)
 
 
 def _json_numbers(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record with texts for the numbers that JSON does not have."""
+    """Return a record in which infinite numbers and NaN are texts, as JSON cannot write them."""
     return {
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in record.items()

@@ -1,4 +1,4 @@
-"""What `distilbert info` says of a checkpoint, from its configuration and the headers of its files, by no backend."""
+"""The command `info`: describes a checkpoint from its configuration and the headers of its files, without a backend."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from distilbert_cli.options import EMBEDDED, JSON, REVISION, checkpoint_argument, command
+from distilbert_cli.writers import to_json
 from distilbert_core.errors import CheckpointError
 from distilbert_core.files.checkpoint import DTYPES, INDEX_FILE, WEIGHTS_FILE, Checkpoint
 from distilbert_core.files.hub import find_file, resolve_file
@@ -21,35 +23,59 @@ from distilbert_core.model.report import LoadingReport, find_head
 OTHER_FORMATS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 
 
-def describe(source: str | Path) -> dict[str, Any]:
-    """Return what is known of a checkpoint without loading it.
+@command("info", "distilbert info sst2-tiny")
+@checkpoint_argument("model", **EMBEDDED)
+@REVISION
+@JSON
+def info(model, revision, as_json):
+    """Describe a checkpoint.
+
+    Shows its head, parameters, dtypes, files and configuration, and the backends that can load it. MODEL is a folder,
+    an embedded model or a Hub id. No backend needs to be installed.
+    """
+    description = describe(model, revision=revision)
+    if as_json:
+        click.echo(to_json(description))
+    else:
+        print_description(description)
+
+
+def describe(source: str | Path, **hub_options: Any) -> dict[str, Any]:
+    """Describe a checkpoint without loading it.
 
     Args:
         source: Folder, embedded model or Hub id.
+        **hub_options: Keywords for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, ...).
 
     Returns:
-        'model', 'folder', 'head', 'parameters' (their count, tied ones once), 'dtypes' (count by dtype), 'size' (bytes
-        of all files), 'files' (bytes by name), 'weights' ('safetensors', the file of another format, or what is the
-        matter), 'unused' (names of the entries that the model has no parameter for), 'backends' (by name, whether it is
-        'installed', and 'loads' this), and 'config'. Of a model of the Hub, 'files' are those that the cache holds.
+        A dict with these entries:
+
+        * 'model', 'folder', 'head', 'config';
+        * 'parameters': their number, where tied parameters count once;
+        * 'dtypes': number of stored values by dtype;
+        * 'files': sizes in bytes by name, and 'size', their sum. For a model of the Hub, only files in the cache count;
+        * 'weights': 'safetensors', the file of another format, or the reason why the weights cannot be loaded;
+        * 'unused': names of stored tensors for which the model has no parameter;
+        * 'backends': for each backend, whether it is 'installed' and whether it 'loads' the checkpoint.
 
     Raises:
-        CheckpointError: There is no such checkpoint, or it is damaged.
-        ConfigError: Its configuration has an impossible value.
+        CheckpointError: The checkpoint does not exist or is damaged.
+        ConfigError: The configuration has an invalid value.
 
     Example:
         >>> from distilbert_cli.info import describe
-        >>> found = describe("sst2-tiny")
-        >>> found["head"], found["weights"]
+        >>> description = describe("sst2-tiny")
+        >>> description["head"], description["weights"]
         ('ForSequenceClassification', 'safetensors')
     """
-    config = DistilBertConfig.from_pretrained(source)
-    folder = resolve_file(source, CONFIG_FILE).parent
-    checkpoint = Checkpoint(source) if find_file(source, WEIGHTS_FILE) or find_file(source, INDEX_FILE) else None
-    others = [] if checkpoint else [name for name in OTHER_FORMATS if find_file(source, name)]
+    config = DistilBertConfig.from_pretrained(source, **hub_options)
+    folder = resolve_file(source, CONFIG_FILE, **hub_options).parent
+    is_safetensors = any(find_file(source, name, **hub_options) for name in (WEIGHTS_FILE, INDEX_FILE))
+    checkpoint = Checkpoint(source, **hub_options) if is_safetensors else None
+    others = [] if checkpoint else [name for name in OTHER_FORMATS if find_file(source, name, **hub_options)]
     if others:
         with suppress(CheckpointError):
-            checkpoint = Checkpoint(source)
+            checkpoint = Checkpoint(source, **hub_options)
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
     head = find_head(config, checkpoint.shapes if checkpoint else {})
     report = LoadingReport.of(parameter_table(config, head), checkpoint.shapes if checkpoint else {})
@@ -78,17 +104,17 @@ def describe(source: str | Path) -> dict[str, Any]:
 def _weights(
     config: DistilBertConfig, head: Head, checkpoint: Checkpoint | None, report: LoadingReport, others: list[str]
 ) -> str:
-    """Return what every backend can load, 'safetensors' or one of `others`, the files of other formats; or why not."""
+    """Return the format that every backend can load, 'safetensors' or a name in `others`; or the reason against it."""
     if checkpoint is None:
-        return f"{', '.join(others)}: cannot be opened, distilbert convert says why" if others else "none"
+        return f"{', '.join(others)}: cannot be opened; distilbert convert shows the reason" if others else "none"
     computed = {parameter.name for parameter in parameter_table(config, head) if parameter.computed}
     missing = [name for name in report.missing if name not in computed]
     if missing:
         return f"incomplete: {', '.join(missing)}"
     if report.mismatched:
-        return f"not of the configuration's sizes: {', '.join(name for name, _, _ in report.mismatched)}"
+        return f"shapes differ from the configuration: {', '.join(name for name, _, _ in report.mismatched)}"
     foreign = {entry.dtype for entry in checkpoint.entries.values()} - DTYPES.keys()
-    return f"of a dtype that no backend loads: {', '.join(sorted(foreign))}" if foreign else (*others, "safetensors")[0]
+    return f"unsupported dtype: {', '.join(sorted(foreign))}" if foreign else (*others, "safetensors")[0]
 
 
 def _dtypes(checkpoint: Checkpoint | None) -> dict[str, int]:
@@ -99,22 +125,22 @@ def _dtypes(checkpoint: Checkpoint | None) -> dict[str, int]:
     return counts
 
 
-def print_description(found: dict[str, Any]) -> None:
-    """Print a description as lines of a name and a value."""
+def print_description(description: dict[str, Any]) -> None:
+    """Print a description, one name and value per line."""
     rows = [
-        ("model", found["model"]),
-        ("folder", found["folder"]),
-        ("head", found["head"]),
-        ("parameters", f"{found['parameters']:,}"),
-        ("dtypes", ", ".join(f"{name} ({count:,})" for name, count in found["dtypes"].items()) or "none"),
-        ("weights", found["weights"]),
-        *([("unused entries", ", ".join(found["unused"]))] if found["unused"] else []),
-        ("size", _megabytes(found["size"])),
-        *((f"  {name}", _megabytes(size)) for name, size in found["files"].items()),
+        ("model", description["model"]),
+        ("folder", description["folder"]),
+        ("head", description["head"]),
+        ("parameters", f"{description['parameters']:,}"),
+        ("dtypes", ", ".join(f"{name} ({count:,})" for name, count in description["dtypes"].items()) or "none"),
+        ("weights", description["weights"]),
+        *([("unused entries", ", ".join(description["unused"]))] if description["unused"] else []),
+        ("size", _megabytes(description["size"])),
+        *((f"  {name}", _megabytes(size)) for name, size in description["files"].items()),
         ("backends", ""),
-        *((f"  {BACKENDS[name].title}", _loads(name, state)) for name, state in found["backends"].items()),
+        *((f"  {BACKENDS[name].title}", _loads(name, state)) for name, state in description["backends"].items()),
         ("config", ""),
-        *((f"  {name}", json.dumps(value, ensure_ascii=False)) for name, value in found["config"].items()),
+        *((f"  {name}", json.dumps(value, ensure_ascii=False)) for name, value in description["config"].items()),
     ]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:

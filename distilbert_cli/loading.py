@@ -1,4 +1,4 @@
-"""From the options that say which model runs to its answers."""
+"""Loads the pipeline that a command asks for, and pairs its answers with the inputs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def load_pipeline(task: str, model: dict[str, Any], output: Path | None = None) 
     Args:
         task: Name of the task.
         model: Keywords of `pipeline`.
-        output: File that its answers go to, if any: whoever waits for it sees a progress bar.
+        output: File for the answers, if any. With a file, a terminal shows a progress bar.
 
     Raises:
-        BackendNotInstalledError: The backend's framework, or any at all, is not installed.
-        CheckpointError: There is no such checkpoint, it is damaged, or it is none for this task.
-        InputError: The framework has no such device.
+        BackendNotInstalledError: The framework of the backend is not installed, or no framework is.
+        CheckpointError: The checkpoint does not exist, is damaged, or has the head of another task.
+        InputError: The framework does not know the device.
     """
     from distilbert_core.pipelines import pipeline
 
@@ -37,11 +37,7 @@ def load_pipeline(task: str, model: dict[str, Any], output: Path | None = None) 
             return pipeline(task, progress=progress, **model)
     except DistilBertError:
         raise
-    except (
-        RuntimeError,
-        ValueError,
-        AssertionError,
-    ) as error:  # what the frameworks raise for a device unknown to them
+    except (RuntimeError, ValueError, AssertionError) as error:  # the frameworks' errors for an unknown device
         if model["device"] is None:
             raise
         raise InputError(f"--device {model['device']} cannot be used: {error}") from error
@@ -49,11 +45,11 @@ def load_pipeline(task: str, model: dict[str, Any], output: Path | None = None) 
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Within this, nobody looks for garbage, and after the first time not among what there is by then.
+    """Context manager: disable the garbage collector while a framework is imported.
 
-    To import a framework makes hundreds of thousands of objects that stay. Going through them time and again, and once
-    more when the process ends, takes a fifth of the time of a short command. What is there at a second time may be
-    garbage of the first, and must not stay.
+    The import creates hundreds of thousands of objects that stay. Scanning them again and again takes a fifth of the
+    time of a short command, so the first call also freezes them. Later calls do not: objects that exist by then may be
+    garbage of the first model.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -69,11 +65,28 @@ def _without_garbage_collection() -> Iterator[None]:
 def answers(
     task: str, inputs: Iterable[Any], model: dict[str, Any], output: Path | None, **options: Any
 ) -> Iterator[tuple[Any, Any]]:
-    """Load a pipeline, and return an iterator over inputs with their results; see `load_pipeline`."""
+    """Load a pipeline, and return an iterator over pairs of an input and its answer.
+
+    Args:
+        task: Name of the task.
+        inputs: Inputs of the pipeline.
+        model: Keywords of `pipeline`.
+        output: File for the answers, if any.
+        **options: Options of the task.
+
+    Raises:
+        DistilBertError: As `load_pipeline`; while iterating, also for an input that the pipeline rejects.
+    """
     return with_inputs(load_pipeline(task, model, output).stream, inputs, **options)
 
 
 def with_inputs(answer: Any, inputs: Iterable[Any], **options: Any) -> Iterator[tuple[Any, Any]]:
-    """Return an iterator over inputs with what `answer`, a function from an iterable to an iterator, makes of them."""
-    asked, given = tee(inputs)  # holds those between that which is being answered and the last that was read
-    return zip(given, answer(asked, **options), strict=True)
+    """Return an iterator over pairs of an input and its answer.
+
+    Args:
+        answer: Function from an iterable of inputs to an iterator over answers. It may read ahead.
+        inputs: Its inputs.
+        **options: Its keywords.
+    """
+    inputs, kept = tee(inputs)  # buffers the inputs that were read ahead of their answers
+    return zip(kept, answer(inputs, **options), strict=True)

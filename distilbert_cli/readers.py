@@ -1,4 +1,4 @@
-"""Where the inputs of a command come from: its arguments, standard input, or a file of lines or of columns."""
+"""Reads the inputs of a command: its arguments, a file of lines or of columns, or standard input."""
 
 from __future__ import annotations
 
@@ -7,12 +7,30 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from distilbert_cli.options import refuse
 from distilbert_core.errors import InputError
 from distilbert_core.files.records import LINES, decoded_lines, file_name, parse_records
 
 
+def command_texts(texts: Sequence[str], file: Path | None, column: str) -> Iterator[str]:
+    """Return the texts of a command that has the options `TEXTS`.
+
+    Raises:
+        InputError: As `read_records`.
+        UsageError: --column is given without --file.
+    """
+    if texts and not file:
+        refuse("needs --file", "column")
+    return read_texts(texts, file, column)
+
+
 def read_texts(texts: Sequence[str], path: Path | None, column: str = LINES) -> Iterator[str]:
-    """Yield the texts that were given as arguments, else those of a file, else the lines of standard input.
+    """Return an iterator over the texts of the arguments, of a file, or of the lines of standard input.
+
+    Args:
+        texts: Arguments of the command.
+        path: File to read if there are no arguments.
+        column: Column of the file that holds the texts.
 
     Raises:
         InputError: As `read_records`.
@@ -21,34 +39,39 @@ def read_texts(texts: Sequence[str], path: Path | None, column: str = LINES) -> 
 
 
 def read_records(
-    given: Sequence[tuple[str, ...]], path: Path | None, columns: Sequence[str], lists: bool = False
+    arguments: Sequence[tuple[str, ...]], path: Path | None, columns: Sequence[str], lists: bool = False
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield inputs one by one: those that were given as arguments, else those of a file, else of standard input.
+    """Return an iterator over the inputs of the arguments, of a file, or of standard input.
 
     Args:
-        given: Inputs from the command line.
-        path: A .csv or .tsv file with a header, a .jsonl or .ndjson file, or any other but .json with one text per
-            line; each maybe with .gz at the end. UTF-8.
-        columns: Names of the columns to take; a file of lines, such as standard input, has the one column 'text'.
+        arguments: Inputs on the command line.
+        path: A .csv or .tsv file with a header, a .jsonl or .ndjson file, or any other file but .json with one text
+            per line. The file may be gzipped (.gz) and is UTF-8.
+        columns: Names of the columns to read. A file of lines, such as standard input, has the one column 'text'.
         lists: Whether a .jsonl file may hold lists of texts.
 
     Returns:
-        An iterator over tuples with one entry per column. The first is read at once, the others as they are asked for.
+        An iterator over tuples with one entry per column. The first record is read at once, the others on demand.
 
     Raises:
-        InputError: Both or neither are given, or the file cannot be read, is empty, is not UTF-8, or lacks a column.
+        InputError: Both or neither of arguments and file are given; or the file cannot be read, is empty, is not UTF-8,
+            or lacks a column.
     """
-    if given and path:
+    if arguments and path:
         raise InputError("Give texts or --file, not both.")
-    if given:
-        return iter(given)
+    if arguments:
+        return iter(arguments)
     if path is None and sys.stdin.isatty():
         raise InputError('Nothing to read: give a text ("I love it!"), --file, or lines on standard input.')
     return parse_records(path, columns, only_texts=not lists)
 
 
 def read_whole(path: Path) -> str:
-    """Return the text of a file, or of standard input for the path '-'."""
+    """Return the text of a file, or of standard input if the path is '-'.
+
+    Raises:
+        InputError: The file cannot be read, is empty, or is not UTF-8.
+    """
     file = None if str(path) == "-" else path
     text = "".join(decoded_lines(file))
     if not text.strip():

@@ -1,7 +1,7 @@
-"""Where the results of a command go: a table on a terminal, tab-separated lines in a pipe, JSON lines, or a file.
+"""Writes the results of a command: a table on a terminal, tab-separated lines in a pipe, JSON lines, or a file.
 
-A result is a record: a dict that JSON can say, once arrays are lists. All writers take an iterator of records, and hold
-few of them at a time.
+A result is a record: a dict of JSON values and arrays. All writers take an iterator of records and keep only a few of
+them in memory.
 """
 
 from __future__ import annotations
@@ -22,52 +22,53 @@ from distilbert_core.files.atomic import replace_files
 
 Record = dict[str, Any]
 
-TABLE_ROWS = 200  # rows that are laid out together: a table's columns are as wide as what is in them
+TABLE_FILES = (".jsonl", ".csv")  # suffixes of files that hold the rows of a table
+TABLE_ROWS = 200  # rows that are laid out together, as the width of a column depends on its cells
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How records become rows of a table.
+class Columns:
+    """The columns of a table of records.
 
     Attributes:
-        columns: The fields that have a column. The column 'number' counts records from 1.
-        nested: Field whose dicts each have a row of their own; a record that lacks it is one row.
+        names: The fields that have a column. The column 'number' counts records from 1.
+        nested: Field that holds a list of dicts, one row for each. A record without this field is one row.
     """
 
-    columns: tuple[str, ...]
+    names: tuple[str, ...]
     nested: str = ""
 
     def rows(self, records: Iterable[Record]) -> Iterator[list[Any]]:
-        """Yield the rows of all records, each with a value per column."""
+        """Yield the rows of all records, with one value per column."""
         for number, record in enumerate(records, 1):
-            for part in record.get(self.nested, [record]):
-                fields = {"number": number, **record, **part}
-                yield [fields[column] for column in self.columns]
+            for row in record.get(self.nested, [record]):
+                fields = {"number": number, **record, **row}
+                yield [fields[name] for name in self.names]
 
 
-def write(records: Iterable[Record], layout: Layout, output: Path | None, as_json: bool) -> None:
-    """Write records as they come.
+def write(records: Iterable[Record], columns: Columns, output: Path | None, as_json: bool) -> None:
+    """Write records as they arrive.
 
     Args:
-        records: Results, in the order in which they are written.
-        layout: How they become rows where a table is written.
-        output: File to write; its suffix says the format: .jsonl, .csv, or .npy for the field 'embedding'. It appears
-            whole or not at all.
-        as_json: Print JSON lines rather than a table.
+        records: Results, in order.
+        columns: Columns of the table, for output that is a table.
+        output: File to write. Its suffix selects the format: .jsonl, .csv, or .npy for the field 'embedding'. The file
+            appears only when it is complete.
+        as_json: Print JSON lines instead of a table.
 
     Raises:
         OSError: The file cannot be written.
     """
     if output is not None:
-        write_file = partial(FILE_WRITERS[output.suffix], records, layout)
+        write_file = partial(FILE_WRITERS[output.suffix], records, columns)
         replace_files(output.parent, {output.name: write_file})
     elif as_json:
         for record in records:
             click.echo(to_json(record))
     elif sys.stdout.isatty():
-        _print_tables(layout, layout.rows(records))
+        _print_tables(columns, columns.rows(records))
     else:
-        for row in layout.rows(records):
+        for row in columns.rows(records):
             click.echo("\t".join(" ".join(_cell(value).splitlines()).replace("\t", " ") for value in row))
 
 
@@ -76,7 +77,7 @@ def to_json(record: Record) -> str:
     return json.dumps(record, ensure_ascii=False, default=lambda array: array.tolist())
 
 
-def _print_tables(layout: Layout, rows: Iterator[list[Any]]) -> None:
+def _print_tables(columns: Columns, rows: Iterator[list[Any]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -84,14 +85,14 @@ def _print_tables(layout: Layout, rows: Iterator[list[Any]]) -> None:
 
     console = Console(highlight=False)
     while chunk := list(islice(rows, TABLE_ROWS)):
-        table = Table(*layout.columns, box=box.SIMPLE)
+        table = Table(*columns.names, box=box.SIMPLE)
         for row in chunk:
-            table.add_row(*(Text(_cell(value)) for value in row))  # as Text: '[MASK]' would be markup
+            table.add_row(*(Text(_cell(value)) for value in row))  # rich would read '[MASK]' as markup
         console.print(table)
 
 
 def _cell(value: Any) -> str:
-    """Return a value as a table shows it: numbers to 4 decimals, of a vector how it begins and its length."""
+    """Return a value as a table shows it: numbers with 4 decimals; the first numbers of a vector, and its shape."""
     if isinstance(value, float):
         return f"{value:.4f}"
     if hasattr(value, "shape"):
@@ -100,20 +101,20 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _write_jsonl(records: Iterable[Record], layout: Layout, path: Path) -> None:
+def _write_jsonl(records: Iterable[Record], columns: Columns, path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.writelines(f"{to_json(record)}\n" for record in records)
 
 
-def _write_csv(records: Iterable[Record], layout: Layout, path: Path) -> None:
+def _write_csv(records: Iterable[Record], columns: Columns, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(layout.columns)
-        writer.writerows(layout.rows(records))
+        writer.writerow(columns.names)
+        writer.writerows(columns.rows(records))
 
 
-def _write_npy(records: Iterable[Record], layout: Layout, path: Path) -> None:
-    """Write the vectors [D] of all records as one array [records, D] of their dtype, one after the other."""
+def _write_npy(records: Iterable[Record], columns: Columns, path: Path) -> None:
+    """Write the vectors [D] of all records, one by one, as one array [records, D] of their dtype."""
     import numpy as np
 
     def write_header(count: int, vector: np.ndarray) -> int:
@@ -129,12 +130,12 @@ def _write_npy(records: Iterable[Record], layout: Layout, path: Path) -> None:
                 start = write_header(0, vector)
             file.write(vector.tobytes())
             count += 1
-        file.seek(0)  # only now is their number known; NumPy leaves room for it
+        file.seek(0)  # the count is known only now; NumPy leaves room for it in the header
         if write_header(count, vector) != start:
-            raise AssertionError("The header of the .npy file has grown over the first vector.")
+            raise AssertionError("The header of the .npy file has overwritten the first vector.")
 
 
-FILE_WRITERS: dict[str, Callable[[Iterable[Record], Layout, Path], None]] = {
+FILE_WRITERS: dict[str, Callable[[Iterable[Record], Columns, Path], None]] = {
     ".jsonl": _write_jsonl,
     ".csv": _write_csv,
     ".npy": _write_npy,

@@ -24,10 +24,10 @@ import numpy as np
 import pytest
 
 from distilbert_cli import main
-from distilbert_cli.commands import COMMANDS, LAZY_COMMANDS
+from distilbert_cli.commands import COMMANDS
 from distilbert_cli.info import describe
 from distilbert_cli.readers import read_records, read_texts, read_whole
-from distilbert_cli.writers import Layout, write
+from distilbert_cli.writers import Columns, write
 from distilbert_core import (
     BACKENDS,
     DEFAULT_MODEL,
@@ -211,7 +211,7 @@ def test_a_whole_file(tmp_path, monkeypatch):
 
 # -- writing --------------------------------------------------------------------------------------------------------
 
-LAYOUT = Layout(("number", "text", "word", "score"), "words")
+COLUMNS = Columns(("number", "text", "word", "score"), "words")
 RECORDS = [
     {"text": "a\tb\nc, d", "words": [{"word": "[MASK]", "score": 0.25}, {"word": "Füße", "score": 2 / 3}]},
     {"text": "none", "words": []},
@@ -221,19 +221,19 @@ ROWS_OF_RECORDS = [[1, "a\tb\nc, d", "[MASK]", 0.25], [1, "a\tb\nc, d", "Füße"
 
 
 def test_rows_of_records():
-    assert list(LAYOUT.rows(RECORDS)) == ROWS_OF_RECORDS
-    assert list(Layout(("text",), "words").rows([{"text": "no list: one row"}])) == [["no list: one row"]]
+    assert list(COLUMNS.rows(RECORDS)) == ROWS_OF_RECORDS
+    assert list(Columns(("text",), "words").rows([{"text": "no list: one row"}])) == [["no list: one row"]]
 
 
 def test_lines_in_a_pipe(capsys):
-    write(RECORDS, LAYOUT, None, as_json=False)
+    write(RECORDS, COLUMNS, None, as_json=False)
     assert capsys.readouterr().out == "1\ta b c, d\t[MASK]\t0.2500\n1\ta b c, d\tFüße\t0.6667\n3\tx\ty\t1.0000\n"
 
 
 def test_a_table_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "dumb")  # no colours
-    write(RECORDS, LAYOUT, None, as_json=False)
+    write(RECORDS, COLUMNS, None, as_json=False)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["number", "text", "word", "score"] in lines
     assert ["3", "x", "y", "1.0000"] in lines
@@ -241,24 +241,24 @@ def test_a_table_on_a_terminal(capsys, monkeypatch):
 
 
 def test_json_lines(capsys):
-    write(RECORDS, LAYOUT, None, as_json=True)
+    write(RECORDS, COLUMNS, None, as_json=True)
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == RECORDS
 
 
 def test_files_that_are_written(tmp_path):
-    write(iter(RECORDS), LAYOUT, tmp_path / "a.jsonl", as_json=False)
+    write(iter(RECORDS), COLUMNS, tmp_path / "a.jsonl", as_json=False)
     lines = (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == RECORDS
-    write(iter(RECORDS), LAYOUT, tmp_path / "a.csv", as_json=False)
+    write(iter(RECORDS), COLUMNS, tmp_path / "a.csv", as_json=False)
     with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
-        assert list(csv.reader(file)) == [[*LAYOUT.columns], *([str(cell) for cell in row] for row in ROWS_OF_RECORDS)]
+        assert list(csv.reader(file)) == [[*COLUMNS.names], *([str(cell) for cell in row] for row in ROWS_OF_RECORDS)]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("count", [1, 12])
 def test_vectors(tmp_path, count, dtype):
     vectors = np.random.default_rng(0).normal(size=(count, 7)).astype(dtype)
-    write(({"embedding": row} for row in vectors), Layout(("embedding",)), tmp_path / "a.npy", as_json=False)
+    write(({"embedding": row} for row in vectors), Columns(("embedding",)), tmp_path / "a.npy", as_json=False)
     read = np.load(tmp_path / "a.npy")
     assert read.dtype == dtype
     np.testing.assert_array_equal(read, vectors)
@@ -274,7 +274,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, name):
         if before:
             (tmp_path / name).write_bytes(before)
         with pytest.raises(InputError, match="the second line is bad"):
-            write(broken(), LAYOUT, tmp_path / name, as_json=False)
+            write(broken(), COLUMNS, tmp_path / name, as_json=False)
         assert [path.read_bytes() for path in tmp_path.iterdir()] == ([before] if before else [])
 
 
@@ -369,7 +369,7 @@ def test_pairs_of_a_table(word_counter, capsys, tmp_path):
     ],
 )
 def test_a_prompt_of_a_file_has_two_choices_at_least(monkeypatch, tmp_path, capsys, name, content, columns):
-    monkeypatch.setattr("distilbert_cli.commands.answers", lambda task, inputs, *_: ((x, {}) for x in inputs))
+    monkeypatch.setattr("distilbert_cli.answering.answers", lambda task, inputs, *_: ((x, {}) for x in inputs))
     file = write_file(tmp_path / name, content)
     assert main(["choose", "--file", str(file), "--model", "m", *columns]) == 1
     message = "'It was' must have at least two choices, got ['late']; give --choice-column for each."
@@ -417,9 +417,9 @@ def test_an_error_is_one_line(monkeypatch, capsys, tmp_path, arguments, message)
         (["predict", "x", "--backend", "mxnet"], "'mxnet' is not one of 'pt', 'tf', 'flax', 'onnx', 'openvino', 'all'"),
         (["predict", "x", "--output", "x.npy"], "x.npy must end in .jsonl or .csv"),
         (["predict", "x", "--top-k", "0"], "0 is not in the range x>=1"),
-        (["predict", "x", "--backend", "all", "--output", "x.csv"], "--backend all goes with none of"),
+        (["predict", "x", "--backend", "all", "--output", "x.csv"], "--backend all cannot be combined with --top-k"),
         (["predict", "x", "--pair-column", "second"], "--pair-column needs --file"),
-        (["predict", "x", "--top-k", "1", "--all-scores"], "--top-k does not go with --all-scores"),
+        (["predict", "x", "--top-k", "1", "--all-scores"], "--top-k cannot be combined with --all-scores"),
         (["predict", "x", "--backend", "all", "--column", "text"], "--column needs --file"),
         *(
             ([name, "x", "--column", "review", *model], "--column needs --file")
@@ -431,10 +431,13 @@ def test_an_error_is_one_line(monkeypatch, capsys, tmp_path, arguments, message)
                 ("tokenize", []),
             ]
         ),
-        (["predict", "x", "--json", "--output", "x.csv"], "--json does not go with --output x.csv; write to .jsonl"),
-        (["embed", "x", "--output", "x.npy", "--json"], "--json does not go with --output x.npy; write to .jsonl"),
-        (["answer", "x", "--model", "m"], "Give --context or --context-file"),
-        (["answer", "x", "--model", "m", "--context", "c", "--context-file", "f"], "Give --context or --context-file"),
+        (["predict", "x", "--json", "--output", "x.csv"], "--json cannot be combined with --output x.csv; write"),
+        (["embed", "x", "--output", "x.npy", "--json"], "--json cannot be combined with --output x.npy; write"),
+        (["answer", "x", "--model", "m"], "Give either --context or --context-file"),
+        (
+            ["answer", "x", "--model", "m", "--context", "c", "--context-file", "f"],
+            "Give either --context or --context-file",
+        ),
         *(
             (["answer", "--file", "f.csv", "--model", "m", option, "x"], f"{option} needs a QUESTION; a file has a col")
             for option in ("--context", "--context-file")
@@ -444,7 +447,7 @@ def test_an_error_is_one_line(monkeypatch, capsys, tmp_path, arguments, message)
         (["choose", "x", "y", "z", "--model", "m", "--choice-column", "c"], "--choice-column needs --file"),
         (["embed", "x", "--pooling", "none", "--no-normalize"], "--no-normalize needs --pooling mean or cls"),
         (["embed", "x", "--output", "x.csv"], "x.csv must end in .npy or .jsonl"),
-        (["embed", "x", "--pooling", "none", "--output", "x.npy"], "--pooling none gives each text a matrix"),
+        (["embed", "x", "--pooling", "none", "--output", "x.npy"], "--pooling none returns a matrix"),
     ],
 )
 def test_wrong_usage_exits_with_2(arguments, message, capsys):
@@ -509,7 +512,29 @@ def examples(name: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_ends_with_examples(name):
-    assert all(words[:2] == ["distilbert", name] for words in examples(name))
+    assert examples(name)
+    for words in examples(name):
+        assert words[:2] == ["distilbert", name]
+        COMMANDS[name].make_context(name, words[2:])  # raises for an unknown option
+
+
+def test_the_commands_are_imported_when_they_are_called():
+    code = "import sys; from distilbert_cli import main; main(['--help']); print(*sys.modules)"
+    *shown, modules = fresh_python(code).splitlines()
+    for name, command in COMMANDS.items():
+        assert f"  {name:9}  {command.short_help}" in shown
+    imported = set(modules.split())
+    assert not imported & {"weight_conversion", *(f"distilbert_cli.{command.module}" for command in COMMANDS.values())}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_short_help_is_that_of_the_command(name):
+    assert COMMANDS[name].get_short_help_str() == COMMANDS[name].load().get_short_help_str()
+
+
+@pytest.mark.parametrize("name", COMMANDS)  # all of them load a checkpoint
+def test_every_command_takes_a_revision(name):
+    assert "revision" in [parameter.name for parameter in COMMANDS[name].load().params]
 
 
 @pytest.mark.parametrize("name", ["tokenize", "info"])
@@ -530,7 +555,7 @@ DOCUMENTED = [
 @pytest.mark.parametrize("line", DOCUMENTED)
 def test_documented_command_lines_are_understood(line):
     _, name, *words = shlex.split(line)
-    {**COMMANDS, **LAZY_COMMANDS}[name].make_context(name, words)  # raises for an option that is not there
+    COMMANDS[name].make_context(name, words)  # raises for an unknown option
 
 
 def complete(line: str) -> list[str]:
@@ -587,7 +612,7 @@ def test_completion_in_bash(tmp_path):
 def test_help_imports_nothing_heavy():
     code = "import sys; from distilbert_cli import main; main(['predict', '--help']); print(*sys.modules)"
     loaded = set(fresh_python(code).splitlines()[-1].split())
-    assert "distilbert_cli.commands" in loaded
+    assert "distilbert_cli.predict" in loaded
     assert not loaded & {"rich", "huggingface_hub", "safetensors", "distilbert_core.pipelines", "torch", "keras", "jax"}
 
 
@@ -630,14 +655,14 @@ def test_info_of_weights_that_do_not_load(tmp_path):
 
     name = "transformer.layer.1.ffn.lin1.weight"
     assert weights_with({}, [name]) == f"incomplete: {name}"
-    assert weights_with({name: np.zeros((3, 5))}) == f"not of the configuration's sizes: {name}"
-    assert weights_with({name: arrays[name].astype("int8")}) == "of a dtype that no backend loads: I8"
+    assert weights_with({name: np.zeros((3, 5))}) == f"shapes differ from the configuration: {name}"
+    assert weights_with({name: arrays[name].astype("int8")}) == "unsupported dtype: I8"
     (tmp_path / WEIGHTS_FILE).unlink()
     assert describe(tmp_path)["weights"] == "none"
     (tmp_path / "tf_model.h5").write_bytes(b"")
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     found = describe(tmp_path)
-    assert found["weights"] == "pytorch_model.bin, tf_model.h5: cannot be opened, distilbert convert says why"
+    assert found["weights"] == "pytorch_model.bin, tf_model.h5: cannot be opened; distilbert convert shows the reason"
     assert found["dtypes"] == {}
     assert not any(state["loads"] for state in found["backends"].values())
 

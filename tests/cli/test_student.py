@@ -40,7 +40,7 @@ def test_the_tokens_of_texts(tmp_path):
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["--layers", "0,x"], 2, "write it as numbers with commas between them"),
+        (["--layers", "0,x"], 2, "write numbers separated by commas"),
         (["--layers", "0,6"], 1, "layers"),
         (["--vocabulary-size", "9"], 1, "--vocabulary-size needs --vocabulary-of"),
         (["--vocabulary-of", "not there.txt"], 1, "not there.txt"),

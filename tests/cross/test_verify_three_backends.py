@@ -25,6 +25,6 @@ def test_the_embedded_model(tmp_path, capsys):
     assert main(["verify", DEFAULT_MODEL, "--report", str(report)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].endswith("12 texts of 4 to 63 tokens; reference: sst2-tiny on PyTorch in float64")
-    assert printed[-1] == "equal but for rounding"
+    assert printed[-1] == "equal up to rounding"
     page = report.read_text(encoding="utf-8")
     assert all(backend.title in page for backend in BACKENDS.values())

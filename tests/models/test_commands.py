@@ -203,7 +203,7 @@ def test_vectors_in_a_file(run, tmp_path):
     np.testing.assert_array_equal(vectors, np.array([json.loads(line)["embedding"] for line in lines], np.float32))
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"tokenize", "info"}))
+@pytest.mark.parametrize("name", ["predict", "zero-shot", "fill-mask", "tag", "answer", "embed", "choose"])
 def test_examples_of_the_help_run_as_printed(name, framework, capsys, monkeypatch, tmp_path, checkpoints):
     """In a folder where ./my-model has the head that the command needs; what they leave out is the backend."""
     monkeypatch.chdir(tmp_path)
@@ -211,7 +211,8 @@ def test_examples_of_the_help_run_as_printed(name, framework, capsys, monkeypatc
         (tmp_path / "my-model").symlink_to(write_checkpoint(MY_MODEL[name], checkpoints))
     monkeypatch.setattr("distilbert_core.model.backends.available_backends", lambda: [framework.name])
     monkeypatch.setattr("distilbert_cli.predict.BACKENDS", {framework.name: BACKENDS[framework.name]})
-    help_text = COMMANDS[name].get_help(click.Context(COMMANDS[name], info_name=f"distilbert {name}"))
+    command = COMMANDS[name].load()
+    help_text = command.get_help(click.Context(command, info_name=f"distilbert {name}"))
     for line in help_text.split("Example:\n")[1].splitlines():
         words = shlex.split(line)
         assert words[0] == "distilbert"

@@ -277,7 +277,7 @@ def test_on_the_command_line(framework, from_files, tmp_path, capsys):
     assert open_weights(tmp_path / "narrow").config.hidden_dim == 8
     capsys.readouterr()
     assert run("--output", tmp_path / "wrong", "--student", teacher, "--layers", 0) == 1
-    assert "--student is a model as it is: leave it out, or" in capsys.readouterr().err
+    assert "--student is a finished model: leave out --student, or" in capsys.readouterr().err
     assert run("--output", tmp_path / "wrong", "--layers", 0, "--top-k", 3) == 1
     assert "top_k says what a cache keeps" in capsys.readouterr().err
     assert not (tmp_path / "wrong-student").exists()  # so that the same can be tried again

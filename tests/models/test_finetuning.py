@@ -255,12 +255,12 @@ def test_class_weights_on_the_command_line(monkeypatch, given, expected):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--class-weights", "even"], "write it as balanced, or as NAME=NUMBER,NAME=NUMBER, e.g. bad=1,good=3"),
-        (["--class-weights", "bad=1,good="], "write it as balanced, or as NAME=NUMBER"),
-        (["--class-weights", "bad=1,good=much"], "write it as balanced, or as NAME=NUMBER"),
+        (["--class-weights", "even"], "write balanced or NAME=NUMBER,NAME=NUMBER, e.g. bad=1,good=3"),
+        (["--class-weights", "bad=1,good="], "write balanced or NAME=NUMBER"),
+        (["--class-weights", "bad=1,good=much"], "write balanced or NAME=NUMBER"),
         (["--class-weights", "bad=1,bad=2"], "bad is given twice"),
         (["--column", "text=a", "--column", "text=b"], "text is given twice"),
-        (["--column", "text"], "write it as NAME=COLUMN, e.g. text=sentence"),
+        (["--column", "text"], "write NAME=COLUMN, e.g. text=sentence"),
         (["--doc-stride", "128"], "--doc-stride is for --task question-answering."),
         (["--mask-probability", "0.2"], "--mask-probability is for --task masked-lm."),
     ],

@@ -167,4 +167,4 @@ def test_convert_and_verify(framework, tmp_path, capsys, monkeypatch, options):
     lines = capsys.readouterr().out.splitlines()
     assert "bit for bit" in lines[1]
     assert ("rounded to float16" in lines[1]) == ("float16" in options)
-    assert lines[-1] == "equal but for rounding"
+    assert lines[-1] == "equal up to rounding"
