@@ -9,9 +9,9 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import CodeType, ModuleType
 
 _WINGS = {  # wing -> the modules in it that had no wing before
     "files": ("checkpoint", "conversion", "hub", "records"),
@@ -57,6 +57,15 @@ class _Finder(MetaPathFinder, Loader):
         assert module.__spec__ is not None
         sys.modules[module.__spec__.name] = vars(module)["moved"]
 
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of a module; `python -m distilbert_core.cli` runs it."""
+        loader = _spec(fullname).loader
+        return loader.get_code(_spec(fullname).name) if isinstance(loader, InspectLoader) else None
+
+    def is_package(self, fullname: str) -> bool:
+        """Return whether a module has modules of its own."""
+        return _spec(fullname).submodule_search_locations is not None
+
 
 class _Alias(ModuleType):
     """Stands for a moved module until its import is complete."""
@@ -64,6 +73,13 @@ class _Alias(ModuleType):
     def __init__(self, moved: ModuleType):
         super().__init__(moved.__name__)
         self.moved = moved
+
+
+def _spec(name: str) -> ModuleSpec:
+    """Return the specification of a moved module, under its new name."""
+    spec = importlib.util.find_spec(new_name(name) or name)
+    assert spec is not None
+    return spec
 
 
 def new_name(name: str) -> str | None:

@@ -49,3 +49,8 @@ def test_what_did_not_move_is_unknown() -> None:
 def test_a_pickled_tokenizer_still_opens() -> None:
     tokenizer = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
     assert pickle.loads(pickle.dumps(tokenizer))("text")["input_ids"] == tokenizer("text")["input_ids"]
+
+
+def test_a_former_path_runs_as_a_program() -> None:
+    words = [sys.executable, "-m", "distilbert_core.cli", "--version"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.startswith("distilbert ")
