@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
 import numpy as np
 
 from distilbert_core.errors import InputError
 
+Value = TypeVar("Value")
+
 
 def positive_integer(name: str, value: object) -> int:
-    """Return `value`, or raise InputError, naming the argument, if it is no integer above 0."""
+    """Return an argument's value, or raise InputError if it is not an integer above 0."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise InputError(f"{name} must be a positive integer, got {value!r}.")
     return int(value)
+
+
+def one_of(name: str, value: Value, allowed: Iterable[Any]) -> Value:
+    """Return an argument's value, or raise InputError if it is not one of the allowed names."""
+    if value not in allowed:
+        raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+    return value

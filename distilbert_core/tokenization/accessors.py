@@ -1,35 +1,37 @@
-"""Attributes and methods that generic code for Transformers reads and calls, and that nothing here needs."""
+"""Attributes and methods for code that was written for Transformers; this package does not need them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from inspect import signature
 from typing import Any, NoReturn, Self
 
 from tokenizers import AddedToken
 
 from distilbert_core.compatibility import refuse_methods
 from distilbert_core.errors import InputError
-from distilbert_core.tokenization import files
-from distilbert_core.tokenization.decoding import Decoding
-from distilbert_core.tokenization.special_tokens import ADDITIONAL, TOKEN_NAMES
+from distilbert_core.tokenization.added_tokens import AddedTokens
+from distilbert_core.tokenization.files import VOCAB_FILE
+from distilbert_core.tokenization.preparation import Preparation
+from distilbert_core.tokenization.pretrained import PretrainedTokenizer
+from distilbert_core.tokenization.special_tokens import ADDITIONAL, TOKEN_NAMES, token_fields
+from distilbert_core.tokenization.training import train_engine
 
-NOT_HERE = {  # method of Transformers' tokenizers -> why there is none here, and what to do
+NOT_HERE = {  # missing method of Transformers' tokenizers -> the reason, and an alternative
     "apply_chat_template": "DistilBERT is not a chat model: join the messages to one text, and tokenize it.",
     "get_chat_template": "DistilBERT is not a chat model.",
     "save_chat_templates": "DistilBERT is not a chat model.",
     "prepare_seq2seq_batch": "Tokenize inputs with tokenizer(texts, text_target=targets).",
     "set_truncation_and_padding": "Give truncation and padding at each call; a tokenizer keeps no state between calls.",
-    "register_for_auto_class": "Files that save_pretrained writes are opened by AutoTokenizer as they are.",
+    "register_for_auto_class": "AutoTokenizer opens the files that save_pretrained writes.",
 }
 
 
 class EngineOption:
-    """An option of the engine as an attribute that cannot be assigned.
+    """An option of the engine as a read-only attribute.
 
     Args:
-        read: What gives the option's value, of a tokenizer.
+        read: Returns the option's value of a tokenizer.
     """
 
     def __init__(self, read: Callable[[Any], Any]):
@@ -37,7 +39,7 @@ class EngineOption:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
-        self.__doc__ = f"The constructor's `{name}`, as the engine has it; None where the engine has no such option."
+        self.__doc__ = f"The constructor's `{name}`, read from the engine; None if the engine lacks this option."
 
     def __get__(self, tokenizer: Any, owner: type) -> Any:
         return self if tokenizer is None else self._read(tokenizer)
@@ -53,13 +55,12 @@ def _normalizer(name: str) -> EngineOption:
     return EngineOption(lambda tokenizer: tokenizer.normalizer_options().get(name))
 
 
-class Accessors(Decoding):
-    """What scripts for Transformers 4.53 read of a tokenizer and call on it."""
+class Accessors(Preparation, AddedTokens, PretrainedTokenizer):
+    """Attributes and methods that scripts for Transformers 4.53 use."""
 
-    model_max_length: int
     slow_tokenizer_class: type | None = None
 
-    vocab_files_names: Mapping[str, str] = {"vocab_file": files.VOCAB_FILE}
+    vocab_files_names: Mapping[str, str] = {"vocab_file": VOCAB_FILE}
     pretrained_vocab_files_map: Mapping[str, Any] = {}
     SPECIAL_TOKENS_ATTRIBUTES = (*TOKEN_NAMES, ADDITIONAL)
     can_save_slow_tokenizer = True
@@ -75,26 +76,23 @@ class Accessors(Decoding):
     wordpieces_prefix = EngineOption(lambda tokenizer: tokenizer._prefix())
 
     def normalizer_options(self) -> dict[str, bool | None]:
-        """Return the options of BERT's normaliser, named as in tokenizer.json; none if there is another or none."""
+        """Return the options of BERT's normaliser, named as in tokenizer.json; none for another one, or without one."""
         raise NotImplementedError
 
     def _prefix(self) -> str:
-        """Return what a token that continues a word begins with."""
+        """Return the prefix of tokens that continue a word."""
         raise NotImplementedError
 
     @property
     def init_kwargs(self) -> dict[str, Any]:
-        """The arguments of the constructor but for the files, which are None; a copy."""
-        from distilbert_core.tokenization.base import BaseTokenizer
-
-        names = [name for name in signature(BaseTokenizer.__init__).parameters if name not in ("self", "kwargs")]
-        return {name: getattr(self, name, None) for name in names} | self.special_tokens_map_extended
+        """The arguments of the constructor as a copy; the arguments of files are None."""
+        raise NotImplementedError
 
     # -- special tokens -----------------------------------------------------------------------------------------
 
     @property
     def special_tokens_map_extended(self) -> dict[str, Any]:
-        """The special tokens by argument name, as `AddedToken`, which says how each is matched."""
+        """The special tokens by argument name, as `AddedToken` with its options."""
         added = self._added()
         return {
             name: added[value] if isinstance(value, str) else [added[token] for token in value]
@@ -103,7 +101,7 @@ class Accessors(Decoding):
 
     @property
     def all_special_tokens_extended(self) -> list[AddedToken]:
-        """The special tokens that are set, as `AddedToken`, which says how each is matched."""
+        """The special tokens, without unset ones, as `AddedToken` with its options."""
         added = self._added()
         return [added[token] for token in self.all_special_tokens]
 
@@ -128,18 +126,14 @@ class Accessors(Decoding):
         return 0
 
     def sanitize_special_tokens(self) -> int:
-        """Do nothing and return 0, the number of tokens added: a special token is always in the vocabulary."""
+        """Return 0, the number of added tokens: the vocabulary always has the special tokens."""
         return 0
 
     # -- lengths ------------------------------------------------------------------------------------------------
 
-    def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Return how many special tokens stand around one text, or around a pair."""
-        return self.backend_tokenizer.num_special_tokens_to_add(pair)
-
     @property
     def max_len_single_sentence(self) -> int:
-        """Number of tokens a text may have, special ones not counted."""
+        """Largest number of tokens of a text, without special tokens."""
         return self.model_max_length - self.num_special_tokens_to_add()
 
     @max_len_single_sentence.setter
@@ -148,7 +142,7 @@ class Accessors(Decoding):
 
     @property
     def max_len_sentences_pair(self) -> int:
-        """Number of tokens a pair may have, special ones not counted."""
+        """Largest number of tokens of a pair, without special tokens."""
         return self.model_max_length - self.num_special_tokens_to_add(pair=True)
 
     @max_len_sentences_pair.setter
@@ -167,7 +161,7 @@ class Accessors(Decoding):
     def prepare_for_tokenization(
         self, text: str, is_split_into_words: bool = False, **kwargs: Any
     ) -> tuple[str, dict[str, Any]]:
-        """Return a text and the keywords as they are."""
+        """Return a text and the keywords unchanged."""
         return text, kwargs
 
     @contextmanager
@@ -185,10 +179,6 @@ class Accessors(Decoding):
         if value is not None:
             raise InputError(f"chat_template must be None: {NOT_HERE['get_chat_template']}")
 
-    def to_json(self) -> bytes:
-        """Return tokenizer.json."""
-        raise NotImplementedError
-
     def train_new_from_iterator(
         self,
         text_iterator: Iterable[Any],
@@ -198,16 +188,20 @@ class Accessors(Decoding):
         special_tokens_map: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Return a tokenizer with the options of this one and a WordPiece vocabulary made from texts.
+        """Train a new WordPiece vocabulary on texts; return a tokenizer with it and the options of this one.
 
         Args:
             text_iterator: Texts, or lists of texts.
-            vocab_size: Number of tokens of the new vocabulary, at most.
+            vocab_size: Largest number of tokens of the new vocabulary.
             length: Number of items in `text_iterator`, for the progress bar.
-            new_special_tokens: More tokens that are never split; they become `additional_special_tokens`.
-            special_tokens_map: New special token by the one of this tokenizer, for those that get another text.
+            new_special_tokens: Further special tokens; they are appended to `additional_special_tokens`.
+            special_tokens_map: New text of a special token, by its present text.
             **kwargs: Arguments of `tokenizers.trainers.WordPieceTrainer`, such as `min_frequency`, `limit_alphabet`
                 and `show_progress`.
+
+        Raises:
+            InputError: This tokenizer's vocabulary is not one of WordPiece, or `special_tokens_map` has a token that
+                is not special.
 
         Example:
             >>> from distilbert_core import DistilBertTokenizerFast
@@ -217,10 +211,27 @@ class Accessors(Decoding):
             >>> small.tokenize("Good film"), small.pad_token_id
             (['good', 'film'], 0)
         """
-        from distilbert_core.tokenization.training import train
+        new, texts = list(new_special_tokens or ()), dict(special_tokens_map or {})
+        unknown = [text for text in texts if text not in self.all_special_tokens]
+        if unknown:
+            raise InputError(
+                f"special_tokens_map must rename special tokens, which are {', '.join(self.all_special_tokens)}; got "
+                f"{', '.join(unknown)}."
+            )
 
-        new, names = list(new_special_tokens or ()), dict(special_tokens_map or {})
-        engine, special = train(self, text_iterator, vocab_size, length, new, names, kwargs)
+        def renamed(token: AddedToken) -> AddedToken:
+            return AddedToken(**{**token_fields(token), "content": texts.get(token.content, token.content)})
+
+        kept = [renamed(token) for _, token in sorted(self.added_tokens_decoder.items()) if token.special]
+        unk_token = texts.get(self.unk_token, self.unk_token)
+        engine = train_engine(
+            self.to_json(), text_iterator, vocab_size, length, [*kept, *new], unk_token, options=kwargs
+        )
+        special: dict[str, Any] = {
+            name: list(map(renamed, value)) if isinstance(value, list) else renamed(value)
+            for name, value in self.special_tokens_map_extended.items()
+        }
+        special[ADDITIONAL] = [*special.get(ADDITIONAL, ()), *new]
         return type(self)(**{**self.init_kwargs, **special, "added_tokens_decoder": {}, "tokenizer_object": engine})
 
 

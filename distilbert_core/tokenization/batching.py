@@ -29,7 +29,7 @@ def pad_rows(rows: Sequence[Sequence[int]], pad_id: int | None) -> tuple[np.ndar
         InputError: A row must be filled up and there is no `pad_id`.
 
     Example:
-        >>> from distilbert_core.model.batching import pad_rows
+        >>> from distilbert_core.tokenization.batching import pad_rows
         >>> ids, mask = pad_rows([[5, 6, 7], [8]], pad_id=0)
         >>> ids.tolist(), mask.tolist()
         ([[5, 6, 7], [8, 0, 0]], [[1, 1, 1], [1, 0, 0]])

@@ -14,7 +14,7 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.inputs import IGNORE_INDEX
-from distilbert_core.tokenization.columns import pad, to_tensor
+from distilbert_core.tokenization.columns import pad_lists, to_tensor
 
 Row = Mapping[str, Any]
 Batch = dict[str, Any]
@@ -121,7 +121,7 @@ class DataCollatorForTokenClassification(DataCollatorWithPadding):
         if labels is not None:
             length, left = batch["input_ids"].shape[1], self.tokenizer.padding_side == "left"
             labels = [np.asarray(row).tolist() for row in labels]
-            batch["labels"] = to_tensor(pad(labels, length, self.label_pad_token_id, left), "labels", kind)
+            batch["labels"] = to_tensor(pad_lists(labels, length, self.label_pad_token_id, left), "labels", kind)
         return batch
 
 

@@ -1,4 +1,4 @@
-"""Columns of encodings: checking them, filling their rows up to one length, and making arrays of them."""
+"""Columns of encodings: checks, padding, and conversion to arrays and tensors."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from distilbert_core.errors import InputError
 from distilbert_core.model.backends import load_backend
 from distilbert_core.tokenization.special_tokens import no_token
 
-TENSOR_BACKENDS = {"pt": "pt", "tf": "tf", "jax": "flax", "flax": "flax"}  # return_tensors -> backend that makes them
+TENSOR_BACKENDS = {"pt": "pt", "tf": "tf", "jax": "flax", "flax": "flax"}  # return_tensors -> backend
 
-FILLINGS: dict[str, Any] = {  # column -> what padding has in it
+PADDING_VALUES: dict[str, Any] = {  # column -> value of padding; the value of `input_ids` is the pad token
     "token_type_ids": 0,
     "attention_mask": 0,
     "special_tokens_mask": 1,
     "offset_mapping": (0, 0),
 }
-PADDED = ("input_ids", *FILLINGS)  # columns with a value for each token; the pad token fills `input_ids` up
+PADDED = ("input_ids", *PADDING_VALUES)  # columns with a value for each token
 
 Rows = Sequence[Sequence[Any]]
 
 
 def columns_of(encoded: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], bool]:
-    """Return encodings, given row by row or column by column, as columns, and whether they are of one text alone.
+    """Return encodings, given as rows or as columns, as columns, and whether they are a single row.
 
     Raises:
-        InputError: There is no `input_ids`, or the keys, the numbers of rows or the lengths of a row differ.
+        InputError: `input_ids` is missing; or keys, numbers of rows or lengths of a row differ.
     """
     if isinstance(encoded, Mapping):
         columns = dict(encoded)
@@ -65,47 +65,47 @@ def columns_of(encoded: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> tupl
 
 
 def plain_rows(rows: Sequence[Any]) -> list[Any]:
-    """Return rows with arrays and tensors as lists and Python's numbers."""
+    """Return rows with lists of Python's numbers in place of arrays and tensors."""
     return [np.asarray(row).tolist() if hasattr(row, "dtype") else row for row in rows]
 
 
 def array_rows(rows: Sequence[Any], name: str) -> list[Any]:
-    """Return rows with tensors as arrays, which are faster to go through."""
+    """Return rows with arrays in place of tensors, which are slow to iterate over."""
     return [as_array(row, name) if hasattr(row, "dtype") else row for row in rows]
 
 
-def pad(rows: Rows, length: int, value: Any, left: bool) -> list[list[Any]]:
-    """Return the rows, those that are shorter than `length` filled up with `value`."""
-    fillings = ([value] * (length - len(row)) for row in rows)
-    return [[*fill, *row] if left else [*row, *fill] for row, fill in zip(rows, fillings, strict=True)]
+def pad_lists(rows: Rows, length: int, value: Any, left: bool) -> list[list[Any]]:
+    """Return rows as lists, padded with `value` to `length`; longer rows keep their length."""
+    paddings = ([value] * (length - len(row)) for row in rows)
+    return [[*padding, *row] if left else [*row, *padding] for row, padding in zip(rows, paddings, strict=True)]
 
 
 def pad_to_array(rows: Rows, length: int, value: Any, left: bool, dtype: Any = np.int64) -> np.ndarray:
-    """Return the rows, none of them longer than `length`, as an array [rows, length] or [rows, length, 2].
+    """Return rows of at most `length` values as an array [rows, length] or [rows, length, 2], padded with `value`.
 
     Raises:
-        InputError: A row is shorter than `length` and there is no `value` to fill it up.
+        InputError: A row is shorter than `length`, and `value` is None.
     """
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-    places = np.arange(length) < lengths[:, None]
+    is_value = np.arange(length) < lengths[:, None]
     if value is None:
-        if not places.all():
+        if not is_value.all():
             raise InputError(no_token("pad_token"))
-        value = 0  # nothing is filled up
+        value = 0  # not used
     if left:
-        places = places[:, ::-1]
-    array = np.full((*places.shape, *np.shape(value)), value, dtype)
+        is_value = is_value[:, ::-1]
+    array = np.full((*is_value.shape, *np.shape(value)), value, dtype)
     values = chain.from_iterable(rows)
     if np.ndim(value):
-        # With a dummy at the end, no values at all have the shape of values, too.
-        array[places] = np.array([*values, value], dtype)[:-1]
+        # A dummy at the end gives an empty list the shape of its values, too.
+        array[is_value] = np.array([*values, value], dtype)[:-1]
     else:
-        array[places] = np.fromiter(values, dtype, lengths.sum())
+        array[is_value] = np.fromiter(values, dtype, lengths.sum())
     return array
 
 
 def to_tensor(values: Any, name: str, kind: str) -> Any:
-    """Return a column as an array, or as a tensor of a framework.
+    """Return a column as an array or a tensor.
 
     Args:
         values: Numbers, nested lists of them, arrays or tensors.
@@ -114,10 +114,10 @@ def to_tensor(values: Any, name: str, kind: str) -> Any:
 
     Returns:
         Python's integers become int64, its booleans bool, and its fractions float64 in NumPy and float32 in the
-        frameworks. Arrays and tensors keep their dtype. JAX has 32 bits at most, unless 64 are enabled.
+        frameworks. Arrays and tensors keep their dtype. JAX has 32-bit numbers, unless 64-bit ones are enabled.
 
     Raises:
-        InputError: The values cannot be an array, or the framework is not known.
+        InputError: The values cannot be an array, or `kind` is unknown.
 
     Example:
         >>> from distilbert_core.tokenization.columns import to_tensor
@@ -137,10 +137,15 @@ def to_tensor(values: Any, name: str, kind: str) -> Any:
 
 
 def as_array(values: Any, name: str, kind: str = "np") -> np.ndarray:
-    """Return a column as the array that becomes a tensor; see `to_tensor`.
+    """Return a column as an array, with the dtype that `to_tensor` gives it.
+
+    Args:
+        values: Numbers, nested lists of them, arrays or tensors.
+        name: The column's name, for errors.
+        kind: 'np', 'pt', 'tf' or 'jax'.
 
     Raises:
-        InputError: The values cannot be an array; the message names the column and says why.
+        InputError: The values cannot be an array. The message names the column and the reason.
     """
     try:
         array = np.asarray(values)
@@ -158,7 +163,7 @@ def as_array(values: Any, name: str, kind: str = "np") -> np.ndarray:
 
 
 def _leaves(values: Any) -> Iterator[Any]:
-    """Yield what nested lists hold."""
+    """Yield the values in nested lists."""
     if isinstance(values, list | tuple):
         for value in values:
             yield from _leaves(value)
@@ -167,7 +172,7 @@ def _leaves(values: Any) -> Iterator[Any]:
 
 
 def _is_numeric(dtype: np.dtype) -> bool:
-    """Say whether a dtype is one of numbers or booleans; the kind of bfloat16 is 'V', which records have too."""
+    """Return whether a dtype is numeric or boolean. bfloat16 has the kind 'V', like records."""
     return dtype.kind in "biufc" or (dtype.kind == "V" and not issubclass(dtype.type, np.void))
 
 
@@ -177,10 +182,10 @@ def _is_number(leaf: Any) -> bool:
 
 
 def _fault(values: Any, name: str, otherwise: str) -> str:
-    """Say why values cannot be an array: `otherwise` if they are numbers and have one shape."""
-    strange = [leaf for leaf in _leaves(values) if not _is_number(leaf)]
-    if strange:
-        return f"{name} must hold only numbers to become an array, got {reprlib.repr(strange[0])}."
+    """Return why values cannot be an array: `otherwise` if they are numbers and have one shape."""
+    not_numbers = [leaf for leaf in _leaves(values) if not _is_number(leaf)]
+    if not_numbers:
+        return f"{name} must hold only numbers to become an array, got {reprlib.repr(not_numbers[0])}."
     shapes = list(dict.fromkeys(map(_shape, values))) if isinstance(values, list | tuple) else [()]
     if len(shapes) == 1 and shapes[0] is not None:
         return f"{name} cannot be an array: {otherwise}."
@@ -191,13 +196,13 @@ def _fault(values: Any, name: str, otherwise: str) -> str:
         )
     sizes = " and ".join("uneven" if shape is None else str(shape) for shape in shapes[:2])
     return (
-        f"{name} must have rows of one shape to become an array, got {sizes}; pad them before, as only "
-        f"{', '.join(PADDED)} are padded here."
+        f"{name} must have rows of one shape to become an array, got {sizes}; pad them first: a tokenizer pads only "
+        f"{', '.join(PADDED)}."
     )
 
 
 def _shape(row: Any) -> tuple[int, ...] | None:
-    """Return the shape of a row; None if the rows of a row have different ones."""
+    """Return the shape of a row; None if the row itself has rows of different shapes."""
     try:
         return tuple(np.shape(row))
     except ValueError:

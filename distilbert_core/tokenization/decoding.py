@@ -11,7 +11,7 @@ from distilbert_core.compatibility import TOKENIZER_DECODING, accept_only
 from distilbert_core.errors import InputError
 from distilbert_core.tokenization.vocabulary import Vocabulary, as_ids, as_texts
 
-SPACES = (  # what decoding leaves -> what it becomes, one after the other
+SPACES = (  # replacements that clean a decoded text up, in this order
     (" .", "."),
     (" ?", "?"),
     (" !", "!"),
@@ -26,26 +26,26 @@ SPACES = (  # what decoding leaves -> what it becomes, one after the other
 
 
 class Decoding(Vocabulary):
-    """The part of a tokenizer that makes texts of ids."""
+    """Decodes ids to texts."""
 
     clean_up_tokenization_spaces: bool
 
     def _join(self, tokens: Sequence[str], clean_up: bool) -> str:
-        """Join pieces to words and words by spaces; cleaning up takes out those that `SPACES` finds in one token."""
+        """Join pieces to words, and words by spaces; `clean_up` applies `SPACES` to each token."""
         raise NotImplementedError
 
     @staticmethod
     def clean_up_tokenization(out_string: str) -> str:
-        """Take spaces before punctuation and around apostrophes out of a text."""
+        """Remove the spaces before punctuation and around apostrophes from a text."""
         for spaced, joined in SPACES:
             out_string = out_string.replace(spaced, joined)
         return out_string
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """Return the text of tokens: pieces joined to words, words by spaces, but for one before . , ? or !
+        """Return the text of tokens: pieces are joined to words, and words by spaces, except before . , ? and !
 
         Raises:
-            InputError: There is something else than texts among the tokens.
+            InputError: A token is not a text.
         """
         return self._join(as_texts("tokens", tokens), clean_up=True)
 
@@ -56,17 +56,17 @@ class Decoding(Vocabulary):
         clean_up_tokenization_spaces: bool | None = None,
         **kwargs: Any,
     ) -> str:
-        """Return the text of an id, or of a list or array of ids [T]; ids that there are no tokens for are left out.
+        """Return the text of an id, or of a list or array of ids [T]. Unknown ids are left out.
 
         Args:
             token_ids: The ids.
             skip_special_tokens: Leave special tokens out.
-            clean_up_tokenization_spaces: Take spaces before punctuation and around apostrophes out; the tokenizer's
-                own setting if left out.
-            **kwargs: `spaces_between_special_tokens=True`, without effect.
+            clean_up_tokenization_spaces: Remove the spaces before punctuation and around apostrophes. None: use the
+                tokenizer's own setting.
+            **kwargs: `spaces_between_special_tokens=True`; accepted for compatibility with Transformers.
 
         Raises:
-            InputError: The ids have more axes (see `batch_decode`), are not integers, or one is negative.
+            InputError: The ids have more than one axis (use `batch_decode`), are not integers, or one is negative.
         """
         accept_only(kwargs, TOKENIZER_DECODING, "decode")
         ids = np.atleast_1d(as_ids("token_ids", token_ids))
@@ -86,5 +86,16 @@ class Decoding(Vocabulary):
         clean_up_tokenization_spaces: bool | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Return the texts of several lists or an array of ids [B, T]; the arguments are those of `decode`."""
+        """Return the texts of several lists of ids, or of an array of ids [B, T].
+
+        Args:
+            sequences: The ids of each text.
+            skip_special_tokens: Leave special tokens out.
+            clean_up_tokenization_spaces: Remove the spaces before punctuation and around apostrophes. None: use the
+                tokenizer's own setting.
+            **kwargs: `spaces_between_special_tokens=True`; accepted for compatibility with Transformers.
+
+        Raises:
+            InputError: Ids are not integers, or one is negative.
+        """
         return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces, **kwargs) for ids in sequences]

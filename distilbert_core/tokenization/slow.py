@@ -11,6 +11,7 @@ from distilbert_core.errors import CheckpointError
 from distilbert_core.tokenization import files
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.decoding import SPACES
+from distilbert_core.tokenization.library_engine import make_engine, render_engine, set_template
 
 if TYPE_CHECKING:
     from distilbert_core.tokenization.wordpiece import WordPieceTokenizer
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class DistilBertTokenizer(BaseTokenizer):
     """WordPiece in plain Python: the same tokens, ids and offsets as `DistilBertTokenizerFast`, to be read and changed.
 
-    For the arguments see `BaseTokenizer`, which both share.
+    `BaseTokenizer` describes the arguments.
 
     Example:
         >>> from distilbert_core import DistilBertTokenizer
@@ -30,9 +31,10 @@ class DistilBertTokenizer(BaseTokenizer):
     """
 
     is_fast = False
+    backend_tokenizer: WordPieceTokenizer
 
     def _make_engine(self, specification: files.Specification) -> WordPieceTokenizer:
-        # Here, because its large regular expressions take longer than all else that importing the core does.
+        # Imported here: its large regular expressions take longer than the rest of importing the core.
         from distilbert_core.tokenization.normalization import WORDS, WORDS_AND_PUNCTUATION, Normalizer
         from distilbert_core.tokenization.wordpiece import WordPieceTokenizer
 
@@ -52,14 +54,14 @@ class DistilBertTokenizer(BaseTokenizer):
         )
 
     def _read_engine(
-        self, where: str | Path, text: str, content: Mapping[str, Any], normalizer: Mapping[str, bool]
+        self, name: str | Path, text: str, content: Mapping[str, Any], normalizer: Mapping[str, bool]
     ) -> WordPieceTokenizer:
-        specification = _specification_of(where, content)
+        specification = _specification_of(name, content)
         engine = self._make_engine(replace(specification, normalizer={**specification.normalizer, **normalizer}))
         engine.add_tokens([token for _, token in files.added_tokens_of(content)])
         return engine
 
-    def _tell_special_tokens(self) -> None:
+    def _update_special_tokens(self) -> None:
         self.backend_tokenizer.set_special_tokens(self.unk_token, self.cls_token, self.sep_token)
 
     def _normalize(self, text: str) -> str:
@@ -76,43 +78,41 @@ class DistilBertTokenizer(BaseTokenizer):
         return "".join(parts)
 
     def specification(self) -> files.Specification:
-        """Return vocabulary and options."""
+        """Return the vocabulary and the options of the engine."""
         return replace(self._specification, unk_token=self.unk_token)
 
     def normalizer_options(self) -> dict[str, bool | None]:
         """Return the options of BERT's normaliser; none without `do_basic_tokenize`."""
-        found = self._specification
-        return files.NORMALIZER_DEFAULTS | dict(found.normalizer) if found.basic else {}
+        specification = self._specification
+        return files.NORMALIZER_DEFAULTS | dict(specification.normalizer) if specification.basic else {}
 
     def _prefix(self) -> str:
         return self._specification.prefix
 
     @property
     def basic_tokenizer(self) -> BasicTokenizer:
-        """What normalises a text and splits it into words; for scripts that call it."""
+        """The first step, which normalises a text and splits it into words; for scripts that call it."""
         from distilbert_core.tokenization.words import BasicTokenizer
 
-        return BasicTokenizer.of(self.backend_tokenizer)
+        return BasicTokenizer.from_engine(self.backend_tokenizer)
 
     @property
     def wordpiece_tokenizer(self) -> WordpieceTokenizer:
-        """What splits words into tokens; for scripts that call it."""
+        """The second step, which splits words into tokens; for scripts that call it."""
         from distilbert_core.tokenization.words import WordpieceTokenizer
 
-        return WordpieceTokenizer.of(self.backend_tokenizer)
+        return WordpieceTokenizer.from_engine(self.backend_tokenizer)
 
     def to_json(self) -> bytes:
         """Return tokenizer.json."""
-        from distilbert_core.tokenization.fast import make_backend, render_backend, set_frame
-
-        tokenizer = make_backend(self.specification())
-        tokenizer.add_tokens(list(self.added_tokens_decoder.values()))
-        set_frame(tokenizer, self.cls_token, self.sep_token)
-        return render_backend(tokenizer)
+        engine = make_engine(self.specification())
+        engine.add_tokens(list(self.added_tokens_decoder.values()))
+        set_template(engine, self.cls_token, self.sep_token)
+        return render_engine(engine)
 
 
 def _specification_of(path: str | Path, content: Mapping[str, Any]) -> files.Specification:
-    """Return what tokenizer.json says an engine is made from."""
+    """Return the specification in tokenizer.json."""
     try:
         model, normalizer, decoder = content["model"], content["normalizer"] or {}, content.get("decoder") or {}
         steps = (model["type"], normalizer.get("type"), content["pre_tokenizer"]["type"], decoder.get("type"))
@@ -126,7 +126,7 @@ def _specification_of(path: str | Path, content: Mapping[str, Any]) -> files.Spe
             model.get("max_input_chars_per_word", files.LONGEST_WORD),
         )
     except (LookupError, TypeError) as error:
-        raise CheckpointError(f"{path} is no valid tokenizer.json ({type(error).__name__}: {error}).") from error
+        raise files.not_tokenizer_json(path, error) from error
     if steps not in _KNOWN_STEPS:
         raise CheckpointError(
             f"{path} is not of BERT's kind: its model, normalizer, pre_tokenizer and decoder must be "

@@ -1,9 +1,9 @@
-"""The special tokens of a tokenizer: their names, and what they may be."""
+"""Special and added tokens: their names, their values, and their stored form."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Generic, TypeVar, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from tokenizers import AddedToken
 
@@ -16,37 +16,50 @@ SPECIAL_TOKENS = {  # argument -> default
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
 }
-FURTHER_TOKENS = ("bos_token", "eos_token")  # of other models; None unless set
+FURTHER_TOKENS = ("bos_token", "eos_token")  # of other models; None by default
 TOKEN_NAMES = (*FURTHER_TOKENS, *SPECIAL_TOKENS)
-MAY_BE_UNSET = (*FURTHER_TOKENS, "pad_token", "mask_token")  # the others are needed for every text
+MAY_BE_UNSET = (*FURTHER_TOKENS, "pad_token", "mask_token")  # every text needs the other special tokens
 ADDITIONAL = "additional_special_tokens"  # the argument that is a list of tokens
 
 Token = str | AddedToken
 Id = TypeVar("Id", int, int | None)
 
 
+class _IdLookup(Protocol):
+    """A tokenizer, as far as the id of a special token needs one."""
+
+    def __len__(self) -> int:
+        """Return the number of tokens."""
+
+    def convert_tokens_to_ids(self, tokens: str) -> int | list[int]:
+        """Return the id of a token."""
+
+    def convert_ids_to_tokens(self, ids: Any) -> Any:
+        """Return the token of an id."""
+
+
 class TokenId(Generic[Id]):
-    """The id of a special token, as an attribute; to assign an id makes the token of this id the special one."""
+    """The id of a special token as an attribute. Assigning an id makes its token the special token."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.token_name = name.removesuffix("_id")
         self.__doc__ = f"Id of `{self.token_name}`; None if it is None."
 
-    def __get__(self, tokenizer: Any, owner: type) -> Id:
+    def __get__(self, tokenizer: _IdLookup | None, owner: type) -> Id:
         if tokenizer is None:
             return cast(Id, self)
         token = getattr(tokenizer, self.token_name)
         return cast(Id, None if token is None else tokenizer.convert_tokens_to_ids(token))
 
-    def __set__(self, tokenizer: Any, index: Id) -> None:
+    def __set__(self, tokenizer: _IdLookup, index: Id) -> None:
         setattr(tokenizer, self.token_name, None if index is None else token_of(tokenizer, index))
 
 
-def token_of(tokenizer: Any, index: int) -> str:
+def token_of(tokenizer: _IdLookup, index: int) -> str:
     """Return the token of an id.
 
     Raises:
-        InputError: There is none.
+        InputError: The id is unknown.
     """
     token = tokenizer.convert_ids_to_tokens(index)
     if not isinstance(token, str):
@@ -55,7 +68,7 @@ def token_of(tokenizer: Any, index: int) -> str:
 
 
 def check_tokens(tokens: Iterable[Any]) -> None:
-    """Raise InputError if there is something among the tokens that is not a token, or an empty one."""
+    """Raise InputError if a value is not a token, or is an empty one."""
     for token in tokens:
         if not isinstance(token, Token):
             raise InputError(f"A token must be a text or an AddedToken, got {token!r}.")
@@ -64,10 +77,13 @@ def check_tokens(tokens: Iterable[Any]) -> None:
 
 
 def tokens_of(name: str, value: Any) -> Sequence[Token]:
-    """Return the tokens that a special token's argument has: one, several for `additional_special_tokens`, or none.
+    """Return the tokens in the value of a special token's argument.
+
+    Returns:
+        One token, several for `additional_special_tokens`, or none.
 
     Raises:
-        InputError: The value may not be that argument's.
+        InputError: The argument cannot have this value.
     """
     if name == ADDITIONAL:
         if isinstance(value, Token) or not isinstance(value, Sequence):
@@ -84,14 +100,14 @@ def tokens_of(name: str, value: Any) -> Sequence[Token]:
 
 
 def as_text(value: Any) -> Any:
-    """Return the value of a special token's argument with texts in place of each `AddedToken`."""
+    """Return the value of a special token's argument with the text of each `AddedToken`."""
     if isinstance(value, AddedToken):
         return str(value)
     return value if value is None or isinstance(value, str) else [str(token) for token in value]
 
 
 def no_token(name: str) -> str:
-    """Return the message of an error: a special token is needed that is None."""
+    """Return the error message for a special token that is needed and is None."""
     return (
         f"This tokenizer has no {name}, and one is needed here: set tokenizer.{name} to a token of the vocabulary, or "
         f"add one with tokenizer.add_special_tokens({{{name!r}: {SPECIAL_TOKENS[name]!r}}})."
@@ -99,8 +115,28 @@ def no_token(name: str) -> str:
 
 
 def not_in_vocabulary(name: str, tokens: Iterable[str]) -> str:
-    """Return the message of an error: special tokens are not in the vocabulary."""
+    """Return the error message for special tokens that are not in the vocabulary."""
     given = list(tokens) if name == ADDITIONAL else next(iter(tokens))
     return (
         f"{name} must be in the vocabulary, got {given!r}; tokenizer.add_special_tokens({{{name!r}: ...}}) adds tokens."
     )
+
+
+# -- stored form ------------------------------------------------------------------------------------------------
+
+
+def new_token(content: str, special: bool) -> AddedToken:
+    """Return an added token with default options: a special one is matched in the text before normalisation."""
+    return AddedToken(content, special=special, normalized=not special)
+
+
+def added_token(stored: Mapping[str, Any]) -> AddedToken:
+    """Return an added token from its stored form."""
+    options = {name: value for name, value in stored.items() if name not in ("content", "__type", "id")}
+    return AddedToken(stored["content"], **options)
+
+
+def token_fields(token: AddedToken) -> dict[str, Any]:
+    """Return the stored form of an added token."""
+    names = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+    return {name: getattr(token, name) for name in names}

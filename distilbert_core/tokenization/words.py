@@ -41,7 +41,7 @@ class BasicTokenizer:
         self._normalizer = Normalizer(True, tokenize_chinese_chars, accents, do_lower_case)
 
     @classmethod
-    def of(cls, engine: WordPieceTokenizer) -> Self:
+    def from_engine(cls, engine: WordPieceTokenizer) -> Self:
         """Return the first step of a tokenizer's engine."""
         found = engine.normalizer
         if found is None:
@@ -80,7 +80,7 @@ class WordpieceTokenizer:
         )
 
     @classmethod
-    def of(cls, engine: WordPieceTokenizer) -> Self:
+    def from_engine(cls, engine: WordPieceTokenizer) -> Self:
         """Return the second step of a tokenizer's engine."""
         pieces = cls(engine.vocabulary, engine.unk_token, engine.longest_word)
         pieces._engine.prefix = engine.prefix

@@ -398,7 +398,7 @@ def test_encode_and_tokenize(small: Make) -> None:
         (["a", "b"], {"text_pair": "cd"}, "^text_pair must be like text"),
         ("a b", {"is_split_into_words": True}, "^text must be a text, a pair or a list of them, got str"),
         ([["a"], "b"], {"is_split_into_words": True}, r"^text\[1\] must be a text split into words"),
-        ("lone \ud800 surrogate", {}, "^A text holds lone surrogates, or truncation=False cannot be done"),
+        ("lone \ud800 surrogate", {}, "^A text holds lone surrogates, or truncation=False is impossible"),
         # Padding and truncation.
         ("a", {"padding": "right"}, "^padding must be one of longest, max_length, got 'right'"),
         ("a", {"padding": None}, "^padding must be one of longest, max_length, got None"),
@@ -417,8 +417,8 @@ def test_encode_and_tokenize(small: Make) -> None:
         ("a b c", {"truncation": True, "max_length": 4, "stride": 2}, "^stride must be smaller .*, 2 tokens, got 2"),
         ("a b c", {"truncation": True, "max_length": 4, "stride": -1}, "^stride must be a number of tokens, got -1"),
         ("a", {"padding": True, "padding_side": "up"}, "^padding_side must be one of right, left, got 'up'"),
-        (PAIR, {"truncation": "only_first", "max_length": 4}, "truncation='only_first' cannot be done"),
-        ("a b c", {"truncation": "only_second", "max_length": 3}, "truncation='only_second' cannot be done"),
+        (PAIR, {"truncation": "only_first", "max_length": 4}, "truncation='only_first' is impossible"),
+        ("a b c", {"truncation": "only_second", "max_length": 3}, "truncation='only_second' is impossible"),
         # Tensors.
         ("a", {"return_tensors": "torch"}, "^return_tensors must be one of np, .* got 'torch'"),
     ],
@@ -609,9 +609,9 @@ EMPTY = r"^A token must not be empty: it would take an id and be found in no tex
         ([None], r"^A token must be a text or an AddedToken, got None\.$"),
         (
             [AddedToken("\u200b")],
-            r"^The token '\\u200b' is empty when it is normalised, so it is found in no text; an ",
+            r"^The token '\\u200b' is empty when it is normalised, so no text has it; an ",
         ),
-        ("\x00", r"^The token '\\x00' is empty when it is normalised, so it is found in no text; an AddedToken with "),
+        ("\x00", r"^The token '\\x00' is empty when it is normalised, so no text has it; an AddedToken with "),
         ([AddedToken(" ", lstrip=True)], r"^The token ' ' is white space, so lstrip and rstrip must be False\.$"),
         ([AddedToken("\t", rstrip=True, normalized=False)], r"^The token '\\t' is white space, so lstrip and rstrip"),
     ],
@@ -632,7 +632,7 @@ def test_white_space_can_be_a_token(small: Make) -> None:
 
 def test_of_tokens_that_are_alike_the_first_is_normalised(small: Make, tmp_path: Path) -> None:
     tokenizer = small()
-    with pytest.warns(UserWarning, match=r"'New' and 'NEW' are alike when .*, so 'NEW' is only found as it is written"):
+    with pytest.warns(UserWarning, match=r"'New' and 'NEW' are equal when .*, so 'NEW' is only matched in the "):
         assert tokenizer.add_tokens(["New", "NEW", "New"]) == 2
     ids = [14, 14, 15, 14]
     assert tokenizer.encode("new New NEW nEw", add_special_tokens=False) == ids
@@ -855,9 +855,18 @@ NOT_TOGETHER = "^The vocabulary and the added tokens do not fit together: the ad
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": 20, "content": "new"}, NOT_TOGETHER + "'new' must have the id 20, but after those before it gets 14"),
-        ({"id": 3, "content": "new"}, NOT_TOGETHER + "'new' must have the id 3, but after those before it gets 14"),
-        ({"id": 14, "content": "a"}, NOT_TOGETHER + "'a' must have the id 14, but after those before it gets 5"),
+        (
+            {"id": 20, "content": "new"},
+            NOT_TOGETHER + "'new' must have the id 20, but it would get 14",
+        ),
+        (
+            {"id": 3, "content": "new"},
+            NOT_TOGETHER + "'new' must have the id 3, but it would get 14",
+        ),
+        (
+            {"id": 14, "content": "a"},
+            NOT_TOGETHER + "'a' must have the id 14, but it would get 5",
+        ),
         ({"id": 14, "content": ""}, "^The token '' is empty when it is normalised"),
         ({"id": 14, "content": "\u200b"}, r"^The token '\\u200b' is empty when it is normalised"),
     ],
@@ -1246,9 +1255,9 @@ def test_line_ends_of_a_vocabulary(text: str, tmp_path: Path) -> None:
         ({"vocab.txt": b"\xff\xfe"}, "vocab.txt cannot be read as a vocabulary"),
         ({"vocab.txt": b"a\nb\n"}, r"lacks the special token\(s\) \[UNK\], \[SEP\], \[PAD\], \[CLS\], \["),
         ({"vocab.txt": "\n".join(SMALL[:4]).encode()}, r"lacks the special token\(s\) \[MASK\]\.$"),
-        ({"tokenizer.json": b""}, "tokenizer.json is no valid tokenizer.json"),
-        ({"tokenizer.json": b'{"model": {}}'}, "tokenizer.json is no valid tokenizer.json"),
-        ({"tokenizer.json": b"\xff"}, "tokenizer.json is no valid tokenizer.json"),
+        ({"tokenizer.json": b""}, "tokenizer.json is not a valid tokenizer.json"),
+        ({"tokenizer.json": b'{"model": {}}'}, "tokenizer.json is not a valid tokenizer.json"),
+        ({"tokenizer.json": b"\xff"}, "tokenizer.json is not a valid tokenizer.json"),
         ({"vocab.txt": b"a", "tokenizer_config.json": b"{"}, "tokenizer_config.json is not valid JSON"),
         ({"vocab.txt": b"a", "tokenizer_config.json": b"[]"}, "must hold a JSON object, got list"),
         ({"vocab.txt": b"a", "special_tokens_map.json": b"\xff"}, "map.json is not valid JSON"),
@@ -1270,7 +1279,7 @@ def test_damaged_files(
         ({}, InputError, "^Give vocab_file or tokenizer_file; got neither"),
         ({"vocab_file": VOCAB, "tokenizer_file": VOCAB}, InputError, "^Give vocab_file or tokenizer_file; got both"),
         ({"vocab_file": "missing.txt"}, CheckpointError, r"^missing\.txt cannot be read as a vocabulary"),
-        ({"tokenizer_file": "missing.json"}, CheckpointError, r"^missing\.json is no valid tokenizer\.json"),
+        ({"tokenizer_file": "missing.json"}, CheckpointError, r"^missing\.json is not a valid tokenizer\.json"),
         ({"vocab_file": VOCAB.parent}, CheckpointError, "cannot be read as a vocabulary"),
         (
             {"vocab_file": VOCAB, "padding_side": "up"},

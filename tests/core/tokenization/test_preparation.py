@@ -100,8 +100,8 @@ def test_without_tensors_values_are_lists(make: Make) -> None:
     assert texts["text"] == ["a", None]
 
 
-DIFFERENT = r"^labels must have rows of one shape to become an array, got \(3,\) and \(2,\); pad them before, as only "
-DIFFERENT += r"input_ids, token_type_ids, attention_mask, special_tokens_mask, offset_mapping are padded here\.$"
+DIFFERENT = r"^labels must have rows of one shape to become an array, got \(3,\) and \(2,\); pad them first: "
+DIFFERENT += r"a tokenizer pads only input_ids, token_type_ids, attention_mask, special_tokens_mask, offset_mapping\.$"
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ DIFFERENT += r"input_ids, token_type_ids, attention_mask, special_tokens_mask, o
         ([np.array(["a"]), np.array(["b"])], r"^labels must hold only numbers .* got array\(\['a'\], dtype='<U1'\)\.$"),
         ([[-100, 1, -100], [-100, -100]], DIFFERENT),
         ([np.zeros(3), np.zeros(2)], DIFFERENT),
-        ([[1], 2], r"^labels must have rows of one shape .* got \(1,\) and \(\); pad them before"),
-        ([[[1], [2, 3]], [[1], [2, 3]]], r"^labels must have rows of one shape .* got uneven; pad them before"),
+        ([[1], 2], r"^labels must have rows of one shape .* got \(1,\) and \(\); pad them first"),
+        ([[[1], [2, 3]], [[1], [2, 3]]], r"^labels must have rows of one shape .* got uneven; pad them first"),
         ([2**63, 1], r"^labels cannot be an array: an integer does not fit int64\.$"),
         ([2**63, -1], r"^labels cannot be an array: an integer does not fit int64\.$"),
         ([2**70, 1], r"^labels cannot be an array: an integer does not fit int64\.$"),

@@ -285,11 +285,11 @@ def test_windows_without_special_tokens_overlap_by_all_but_one(tokenizer: BaseTo
 
 LONG = "film " * 600
 NOTES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({}, {}, "A text has 602 tokens, but model_max_length is 512: the model takes no more"),
-    ({}, {"max_length": 9}, "max_length=9 cuts longer texts, as truncation and padding are left out"),
-    ({}, {"max_length": 9, "truncation": False}, "max_length=9 has no effect: nothing is cut without truncation=True"),
+    ({}, {}, "A text has 602 tokens, but model_max_length is 512, the most that the model takes"),
+    ({}, {"max_length": 9}, "max_length=9 truncates longer texts, as truncation and padding are left out"),
+    ({}, {"max_length": 9, "truncation": False}, "max_length=9 has no effect: it needs truncation=True"),
     ({}, {"max_length": 9, "padding": True}, "max_length=9 has no effect"),
-    ({"model_max_length": int(1e30)}, {"truncation": True}, "truncation=True has no effect: this tokenizer knows no"),
+    ({"model_max_length": int(1e30)}, {"truncation": True}, "truncation=True has no effect: this tokenizer has no"),
 ]
 
 

@@ -20,8 +20,9 @@ from tokenizers.normalizers import BertNormalizer
 
 from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertTokenizer, DistilBertTokenizerFast, InputError
 from distilbert_core.files.hub import EMBEDDED_MODELS
-from distilbert_core.tokenization import BaseTokenizer, BatchEncoding, files
+from distilbert_core.tokenization import BaseTokenizer, BatchEncoding
 from distilbert_core.tokenization.normalization import Normalizer
+from distilbert_core.tokenization.special_tokens import token_fields
 from support.fuzz_texts import digests, fuzz_texts
 from support.paths import FIXTURES, TESTS
 
@@ -209,7 +210,7 @@ def take(tokenizer: BaseTokenizer, step: tuple[str, Any, Any], folder: Path) -> 
 
 def state(tokenizer: BaseTokenizer) -> list[Any]:
     """All that is seen of a tokenizer."""
-    added = {index: files.token_fields(token) for index, token in tokenizer.added_tokens_decoder.items()}
+    added = {index: token_fields(token) for index, token in tokenizer.added_tokens_decoder.items()}
     ids = list(range(len(tokenizer)))
     return [
         (tokenizer.get_vocab(), tokenizer.special_tokens_map, tokenizer.pad_token_id, tokenizer.mask_token_id, added),
