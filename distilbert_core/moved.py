@@ -76,9 +76,14 @@ class _Alias(ModuleType):
 
 
 def _spec(name: str) -> ModuleSpec:
-    """Return the specification of a moved module, under its new name."""
+    """Return the specification of a moved module, under its new name.
+
+    Raises:
+        ImportError: The module does not exist.
+    """
     spec = importlib.util.find_spec(new_name(name) or name)
-    assert spec is not None
+    if spec is None:
+        raise ImportError(f"No module named {name!r}", name=name)
     return spec
 
 
