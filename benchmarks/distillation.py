@@ -80,7 +80,7 @@ def hidden_cosine(student: Path, teacher: Path, texts: list[str], backend: str) 
     from distilbert_core.model.loading import load_inference
 
     tokenizer = DistilBertTokenizerFast.from_pretrained(teacher)
-    models = [load_inference(backend, Head.NONE, folder) for folder in (student, teacher)]
+    models = [load_inference(backend, Head.BASE, folder) for folder in (student, teacher)]
     cosines = []
     for start in range(0, len(texts), 16):
         batch = tokenizer(texts[start : start + 16], padding=True, truncation=True, max_length=128, return_tensors="np")

@@ -26,7 +26,7 @@ from distilbert_cli.options import (
 from distilbert_cli.writers import Columns, write
 from distilbert_core.errors import CheckpointError
 from distilbert_core.model.backends import available_backends
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_core.pipelines.progress import bar_delay, progress_bar
 from weight_conversion.comparing import TensorDifference
 from weight_conversion.comparing import diff as compare

@@ -17,7 +17,7 @@ from distilbert_core.files.checkpoint import DTYPES, INDEX_FILE, WEIGHTS_FILE, C
 from distilbert_core.files.hub import find_file, resolve_file
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
-from distilbert_core.model.parameters import Head, parameter_table
+from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.report import LoadingReport, find_head
 
 OTHER_FORMATS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")

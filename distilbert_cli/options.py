@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from distilbert_core.files.hub import DEFAULT_MODEL, EMBEDDED_MODELS
 from distilbert_core.model.backends import BACKENDS, RUNNABLE
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110}
 

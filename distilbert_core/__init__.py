@@ -28,7 +28,7 @@ from distilbert_core.model.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from distilbert_core.model.parameters import Head, Kind, Parameter, parameter_table
+from distilbert_core.model.parameters import Kind, Parameter
 from distilbert_core.moved import install
 from distilbert_core.tokenization import BatchEncoding, DistilBertTokenizer, DistilBertTokenizerFast
 

@@ -23,7 +23,6 @@ _WINGS = {  # wing -> the modules in it that had no wing before
         "inputs",
         "outputs",
         "packing",
-        "parameters",
         "pretrained",
     ),
     "tokenization": ("batching", "collators"),
@@ -32,6 +31,7 @@ _WINGS = {  # wing -> the modules in it that had no wing before
 MOVED = {  # former name -> name; the modules of a package move with it
     **{f"distilbert_core.{module}": f"distilbert_core.{wing}.{module}" for wing in _WINGS for module in _WINGS[wing]},
     "distilbert_core.cli": "distilbert_cli",
+    "distilbert_core.parameters": "distilbert_core.model.heads",
     "weight_conversion.cli": "distilbert_cli.conversion",
     "weight_conversion.layouts": "distilbert_core.model.layouts",
     "weight_conversion.student_cli": "distilbert_cli.student",

@@ -6,7 +6,7 @@ import numpy as np
 
 from distilbert_core.model import contract
 from distilbert_core.model.backends import BACKENDS
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_flax.heads import (
     FlaxDistilBertForMaskedLM,
     FlaxDistilBertForMultipleChoice,
@@ -18,7 +18,7 @@ from distilbert_flax.model import FlaxDistilBertModel
 from distilbert_flax.pretrained import to_tensor
 
 _MODELS: dict[Head, type[contract.Model]] = {
-    Head.NONE: FlaxDistilBertModel,
+    Head.BASE: FlaxDistilBertModel,
     Head.MASKED_LM: FlaxDistilBertForMaskedLM,
     Head.SEQUENCE_CLASSIFICATION: FlaxDistilBertForSequenceClassification,
     Head.MULTIPLE_CHOICE: FlaxDistilBertForMultipleChoice,

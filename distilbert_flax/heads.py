@@ -15,6 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import choice_count, choose, refuse_weights
 from distilbert_core.model.outputs import (
     BaseModelOutput,
@@ -25,7 +26,6 @@ from distilbert_core.model.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from distilbert_core.model.parameters import Head
 from distilbert_flax.layers import Numerics
 from distilbert_flax.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_flax.model import FlaxDistilBertModel, activation_function

@@ -19,9 +19,10 @@ from jax.typing import ArrayLike
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import ACTIVATIONS, LAPLACE, DistilBertConfig
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import check_range, check_shapes, choose
 from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
-from distilbert_core.model.parameters import Head, sinusoidal_table
+from distilbert_core.model.parameters import sinusoidal_table
 from distilbert_flax.attention import Segments, attention, blockwise_attention
 from distilbert_flax.layers import FixedTable, Numerics
 from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, as_input, shape_of, values_known
@@ -300,7 +301,7 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         (1, 3, 24)
     """
 
-    head = Head.NONE
+    head = Head.BASE
 
     def __init__(
         self,

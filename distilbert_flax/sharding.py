@@ -21,7 +21,8 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from distilbert_core.errors import InputError
-from distilbert_core.model.parameters import Kind, Parameter
+from distilbert_core.model.layouts import LAYOUTS
+from distilbert_core.model.parameters import LOGICAL_AXES, Parameter
 
 Rules = Mapping[str, str | tuple[str, ...] | None]
 Node = TypeVar("Node")
@@ -31,39 +32,24 @@ DATA_PARALLEL: Rules = {"batch": "data"}
 FULLY_SHARDED: Rules = {"batch": "data", "embed": "data"}  # each device keeps a part of the parameters too
 TENSOR_PARALLEL: Rules = {"batch": "data", "heads": "model", "mlp": "model"}
 
-# Layer -> names of the axes of its kernel or table, as Flax has them: [in, out] or [rows, D]. A norm has [D].
-KERNEL_AXES: Mapping[str, tuple[str, str]] = {
-    "word_embeddings": ("vocab", "embed"),
-    "position_embeddings": ("position", "embed"),
-    **dict.fromkeys(("q_lin", "k_lin", "v_lin"), ("embed", "heads")),
-    "out_lin": ("heads", "embed"),
-    "lin1": ("embed", "mlp"),
-    "lin2": ("mlp", "embed"),
-    **dict.fromkeys(("vocab_transform", "pre_classifier"), ("embed", "hidden")),
-    "vocab_projector": ("embed", "vocab"),
-    **dict.fromkeys(("classifier", "qa_outputs"), ("embed", "labels")),
-}
-AXES = frozenset({"batch"}.union(*KERNEL_AXES.values()))
+AXES = frozenset({"batch", *LOGICAL_AXES})
 
 
 def logical_axes(parameter: Parameter) -> tuple[str, ...]:
-    """Return the names of the axes of a parameter as Flax has it.
+    """Return the logical axes of a parameter in the order of Flax, whose kernels are [in, out].
 
     Its variable carries them as `logical_axes`, and as NNX's `out_sharding`.
 
     Example:
         >>> from distilbert_core import DistilBertConfig, Head, parameter_table
         >>> from distilbert_flax.sharding import logical_axes
-        >>> table = {p.name: p for p in parameter_table(DistilBertConfig(), Head.NONE)}
+        >>> table = {p.name: p for p in parameter_table(DistilBertConfig(), Head.BASE)}
         >>> logical_axes(table["transformer.layer.0.ffn.lin1.weight"])
         ('embed', 'mlp')
         >>> logical_axes(table["transformer.layer.0.ffn.lin1.bias"])
         ('mlp',)
     """
-    if parameter.kind in (Kind.NORM_SCALE, Kind.NORM_BIAS):
-        return ("embed",)
-    axes = KERNEL_AXES[parameter.name.split(".")[-2]]
-    return axes[-1:] if parameter.kind is Kind.BIAS else axes
+    return parameter.axes[:: -1 if parameter.kind in LAYOUTS["flax"].transposed else 1]
 
 
 def name_axes(variable: nnx.Variable, axes: tuple[str, ...]) -> None:

@@ -16,8 +16,8 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from distilbert_core.errors import InputError
+from distilbert_core.model.heads import Head
 from distilbert_core.model.packing import few_sizes
-from distilbert_core.model.parameters import Head
 from distilbert_core.training.batches import Batch, Sizes
 from distilbert_core.training.distillation.recipe import DistillationRecipe
 from distilbert_core.training.distillation.trainer import PROJECTION, Distiller, weighted_losses

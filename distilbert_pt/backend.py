@@ -6,7 +6,7 @@ import numpy as np
 
 from distilbert_core.model import contract
 from distilbert_core.model.backends import BACKENDS
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_pt.heads import (
     DistilBertForMaskedLM,
     DistilBertForMultipleChoice,
@@ -18,7 +18,7 @@ from distilbert_pt.model import DistilBertModel
 from distilbert_pt.pretrained import to_tensor
 
 _MODELS: dict[Head, type[contract.Model]] = {
-    Head.NONE: DistilBertModel,
+    Head.BASE: DistilBertModel,
     Head.MASKED_LM: DistilBertForMaskedLM,
     Head.SEQUENCE_CLASSIFICATION: DistilBertForSequenceClassification,
     Head.MULTIPLE_CHOICE: DistilBertForMultipleChoice,

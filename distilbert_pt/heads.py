@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from distilbert_core.compatibility import renames
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import choice_count, choose, refuse_weights
 from distilbert_core.model.outputs import (
     BaseModelOutput,
@@ -22,7 +23,6 @@ from distilbert_core.model.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from distilbert_core.model.parameters import Head
 from distilbert_pt.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_pt.model import DistilBertModel, activation_function
 from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of

@@ -16,9 +16,9 @@ from torch.utils.checkpoint import checkpoint
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import ACTIVATIONS, LAPLACE, NORM_EPSILON, DistilBertConfig
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import check_range, check_shapes, choose
 from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
-from distilbert_core.model.parameters import Head
 from distilbert_pt.attention import ATTENTION, eager_attention, fused_attention, packed_attention, segment_runs
 from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of, values_known
 
@@ -271,7 +271,7 @@ class DistilBertModel(DistilBertPreTrainedModel):
         torch.Size([1, 3, 24])
     """
 
-    head = Head.NONE
+    head = Head.BASE
 
     def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
         super().__init__(config)

@@ -19,7 +19,7 @@ from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.inputs import choose
 from distilbert_core.model.outputs import ModelOutput
-from distilbert_core.model.parameters import BODY, Kind, Parameter, sinusoidal_table
+from distilbert_core.model.parameters import Kind, Parameter, sinusoidal_table
 from distilbert_pt.compatibility import TransformersMembers
 
 Output = TypeVar("Output", bound=ModelOutput)
@@ -224,7 +224,7 @@ class DistilBertPreTrainedModel(TransformersMembers):
     @torch.no_grad()
     def initialise(self) -> None:
         """Draw this model's own parameters anew (those of the body inside a model with a head stay)."""
-        own = [p for p in self.parameter_table if self.base_model is self or not p.name.startswith(f"{BODY}.")]
+        own = [p for p in self.parameter_table if self.base_model is self or p.of_head]
         for parameter in own:
             if parameter.computed:
                 self.get_parameter(parameter.name).requires_grad_(False)

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.distillation.trainer import PROJECTION, Distiller, weighted_losses
 from distilbert_core.training.recipe import Recipe

@@ -6,7 +6,7 @@ import numpy as np
 
 from distilbert_core.model import contract
 from distilbert_core.model.backends import BACKENDS
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_tf.heads import (
     TFDistilBertForMaskedLM,
     TFDistilBertForMultipleChoice,
@@ -18,7 +18,7 @@ from distilbert_tf.model import TFDistilBertModel
 from distilbert_tf.pretrained import to_tensor
 
 _MODELS: dict[Head, type[contract.Model]] = {
-    Head.NONE: TFDistilBertModel,
+    Head.BASE: TFDistilBertModel,
     Head.MASKED_LM: TFDistilBertForMaskedLM,
     Head.SEQUENCE_CLASSIFICATION: TFDistilBertForSequenceClassification,
     Head.MULTIPLE_CHOICE: TFDistilBertForMultipleChoice,

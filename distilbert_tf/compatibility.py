@@ -18,8 +18,8 @@ from distilbert_core.compatibility import Accepted, refuse_methods
 from distilbert_core.errors import InputError
 from distilbert_core.model import outputs
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import Head
 from distilbert_core.model.outputs import ModelOutput
-from distilbert_core.model.parameters import Head
 from distilbert_tf.datasets import batched
 
 # Methods of Transformers 4.53's Keras models that are not here, and what to do instead.
@@ -79,7 +79,7 @@ class TransformersMembers:
     def dummy_inputs(self) -> dict[str, tf.Tensor]:
         """Inputs that the model takes: ids [3, 5], or [3, 1, 5] for multiple choice."""
         ids = tf.constant([[7, 6, 0, 0, 1], [1, 2, 3, 0, 0], [0, 0, 0, 4, 5]])
-        return {"input_ids": ids[:, None] if self.head is Head.MULTIPLE_CHOICE else ids}
+        return {"input_ids": ids[:, None] if self.head is not None and self.head.has_choices else ids}
 
     @property
     def input_signature(self) -> dict[str, tf.TensorSpec]:

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from distilbert_core.errors import InputError
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import check_interval
-from distilbert_core.model.parameters import Head
 from distilbert_tf.arguments import as_inputs, as_tensor
 from distilbert_tf.attention import blocks_at_any_length
 from distilbert_tf.losses import check_labels, labels_mean

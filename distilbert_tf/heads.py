@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import ops
 
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import choice_count, choose, refuse_weights
 from distilbert_core.model.outputs import (
     BaseModelOutput,
@@ -23,7 +24,6 @@ from distilbert_core.model.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from distilbert_core.model.parameters import Head
 from distilbert_tf.fitting import FittedModel
 from distilbert_tf.layers import Numerics
 from distilbert_tf.losses import cross_entropy, question_answering_loss, sequence_classification_loss

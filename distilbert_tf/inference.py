@@ -11,7 +11,6 @@ import tensorflow as tf
 from distilbert_core.model.inference import BLOCK_TOKENS, PackedInference
 from distilbert_core.model.inputs import check_range
 from distilbert_core.model.packing import Packing, cheapest_length, pack
-from distilbert_core.model.parameters import Head
 from distilbert_tf.attention import blocks_at_any_length
 
 ROW_LENGTHS = (128, 256)  # of packed rows, beside that of the longest text
@@ -42,7 +41,7 @@ class BackendInference(PackedInference):
     def _trace(self) -> None:
         self._variables = self.model.variables
         # A graph for all shapes, but not for all numbers of choices: these must be known.
-        relaxed = self.head is not Head.MULTIPLE_CHOICE
+        relaxed = not self.head.has_choices
         self._run = tf.function(
             lambda arrays: dict(self.model(arrays, training=False)), autograph=False, reduce_retracing=relaxed
         )

@@ -15,9 +15,9 @@ from keras import ops
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import ACTIVATIONS, LAPLACE, DistilBertConfig
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import check_range, check_shapes, choose
 from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
-from distilbert_core.model.parameters import Head
 from distilbert_tf.attention import Segments, attention, eager_attention, may_branch
 from distilbert_tf.layers import Dense, DenseRows, Numerics
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel, shape_of, values_known
@@ -232,7 +232,7 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
         TensorShape([1, 3, 24])
     """
 
-    head = Head.NONE
+    head = Head.BASE
 
     def __init__(self, config: DistilBertConfig, dtype: Any = None, name: str | None = None):
         make = Numerics.of(config, dtype)

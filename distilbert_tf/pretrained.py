@@ -19,7 +19,8 @@ from distilbert_core.compatibility import SAVING_ORDER, accept, renames
 from distilbert_core.errors import InputError
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.parameters import BODY, Head, Kind, Parameter
+from distilbert_core.model.heads import Head
+from distilbert_core.model.parameters import BASE_MODEL, Kind, Parameter
 from distilbert_core.model.pretrained import PretrainedModel
 from distilbert_tf.arguments import as_inputs, as_tensor, dense, depth, refuse_texts
 from distilbert_tf.compatibility import KERAS_2, TransformersMembers
@@ -192,7 +193,7 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
     @property
     def _depth(self) -> int:
         """Number of axes of `input_ids`."""
-        return 3 if self.head is Head.MULTIPLE_CHOICE else 2
+        return 3 if self.head is not None and self.head.has_choices else 2
 
     def _named(self, *args: Any) -> dict[str, Any]:
         """Return arguments of a call, given in order, by name."""
@@ -243,7 +244,7 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
 
     def __dir__(self) -> list[str]:
         # Keras saves and loads what it finds in the attributes; the body of a body is itself, which has no end.
-        bodies = {"base_model", BODY} if self.head is Head.NONE else {"base_model"}
+        bodies = {"base_model", BASE_MODEL} if self.head is Head.BASE else {"base_model"}
         return [name for name in super().__dir__() if name not in bodies]
 
     def load_weights(self, filepath: Any, **kwargs: Any) -> None:

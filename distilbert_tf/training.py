@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.distillation.trainer import PROJECTION, Distiller, weighted_losses
 from distilbert_core.training.recipe import Recipe

@@ -34,6 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update("jax_enable_x64", True)  # float64 is the truth
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a case after its head."""
+    from distilbert_core import Head
+
+    return str(val) if isinstance(val, Head) else None
+
+
 @pytest.fixture
 def uploads(monkeypatch: pytest.MonkeyPatch) -> Uploads:
     """What is uploaded to the Hub; none of it is sent."""

@@ -18,7 +18,7 @@ import numpy as np
 from distilbert_core.errors import CheckpointError, listed
 from distilbert_core.files.hub import ADAPTER_CONFIG, find_file
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.parameters import BODY
+from distilbert_core.model.parameters import BASE_MODEL
 from weight_conversion.formats import safetensors, torch_bin
 from weight_conversion.weights import DTYPES, Tensor
 
@@ -183,5 +183,5 @@ def _wide(array: np.ndarray) -> np.ndarray:
 
 def _place(name: str, tensors: Mapping[str, Tensor]) -> str | None:
     """Return the name that a parameter has in a checkpoint, with or without the prefix of the body; None if none."""
-    names = (name, name.removeprefix(f"{BODY}."), f"{BODY}.{name}")
+    names = (name, name.removeprefix(f"{BASE_MODEL}."), f"{BASE_MODEL}.{name}")
     return next((name for name in names if name in tensors), None)

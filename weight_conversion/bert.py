@@ -15,7 +15,8 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError, ConfigError, InputError
 from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
-from distilbert_core.model.parameters import BODY, Head, parameter_table
+from distilbert_core.model.heads import Head, parameter_table
+from distilbert_core.model.parameters import BASE_MODEL
 from weight_conversion.weights import check_sizes
 
 PREFIX = "bert."  # of the body inside a BERT with a head
@@ -40,7 +41,7 @@ MODULES = {  # DistilBERT's name -> BERT's; {} is the layer
     "transformer.layer.{}.output_layer_norm": "encoder.layer.{}.output.LayerNorm",
 }
 HEADS = {  # the same for the parameters of each head that both have
-    Head.NONE: {},
+    Head.BASE: {},
     Head.MASKED_LM: {
         "vocab_transform.weight": "cls.predictions.transform.dense.weight",
         "vocab_transform.bias": "cls.predictions.transform.dense.bias",
@@ -118,7 +119,7 @@ def bert_to_distilbert(
         >>> sizes = {"vocab_size": 7, "max_position_embeddings": 3, "num_hidden_layers": 1, "num_attention_heads": 1}
         >>> sizes |= {"hidden_size": 2, "intermediate_size": 5}
         >>> small = DistilBertConfig(7, 3, n_layers=1, n_heads=1, dim=2, hidden_dim=5)
-        >>> shapes = {parameter.name: parameter.shape for parameter in parameter_table(small, Head.NONE)}
+        >>> shapes = {parameter.name: parameter.shape for parameter in parameter_table(small, Head.BASE)}
         >>> tensors = {theirs: np.ones(shapes[ours]) for ours, theirs in bert_names(small).items()}
         >>> tensors["embeddings.token_type_embeddings.weight"] = np.array([[0.5, 0.25]])
         >>> tensors["pooler.dense.bias"] = np.ones(2)
@@ -141,7 +142,7 @@ def bert_to_distilbert(
     arrays = {ours: tensors[stored[theirs]] for ours, theirs in names.items()}
     token_types = tensors[stored[TOKEN_TYPES]]
     _check_shapes(new_config, found, arrays, token_types)
-    table = POSITIONS if found is Head.NONE else f"{BODY}.{POSITIONS}"
+    table = POSITIONS if found is Head.BASE else f"{BASE_MODEL}.{POSITIONS}"
     positions = arrays[table]
     arrays[table] = (positions.astype(np.float64) + token_types[0].astype(np.float64)).astype(positions.dtype)
 
@@ -159,7 +160,7 @@ def bert_to_distilbert(
     return new_config, arrays, notes
 
 
-def bert_names(config: DistilBertConfig, head: Head = Head.NONE) -> dict[str, str]:
+def bert_names(config: DistilBertConfig, head: Head = Head.BASE) -> dict[str, str]:
     """Return BERT's name, without prefix, of each parameter of a DistilBERT model.
 
     The matrix of the masked-LM head has no entry where it is the table of word embeddings.
@@ -181,7 +182,7 @@ def bert_names(config: DistilBertConfig, head: Head = Head.NONE) -> dict[str, st
     names = {}
     for parameter in parameter_table(config, head):
         if parameter.tied_to is None:
-            module, _, leaf = parameter.name.removeprefix(f"{BODY}.").rpartition(".")
+            module, _, leaf = parameter.name.removeprefix(f"{BASE_MODEL}.").rpartition(".")
             names[parameter.name] = HEADS[head].get(parameter.name) or f"{modules[module]}.{leaf}"
     return names
 
@@ -215,7 +216,7 @@ def _plain_names(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
 
 
 def _common_head(config: DistilBertConfig, architectures: Set[str], names: Set[str], asked: Head | None) -> Head:
-    """Return the head of a BERT if DistilBERT has it too, and it is the one that is asked for; else `Head.NONE`."""
+    """Return the head of a BERT if DistilBERT has it too, and it is the one that is asked for; else `Head.BASE`."""
     there = []
     for head, parameters in HEADS.items():
         tied = {parameter.name for parameter in parameter_table(config, head) if parameter.tied_to is not None}
@@ -227,7 +228,7 @@ def _common_head(config: DistilBertConfig, architectures: Set[str], names: Set[s
             there.remove(Head.TOKEN_CLASSIFICATION)
     if asked is None:
         return there[-1]
-    return asked if asked in there else Head.NONE
+    return asked if asked in there else Head.BASE
 
 
 def _is_droppable(name: str, asked: Head | None) -> bool:
@@ -252,7 +253,7 @@ def _check_names(expected: set[str], found: set[str], architectures: Set[str]) -
         if not architectures & POOLED_CLASSIFIERS:
             advice += " If it classifies tokens, give head=Head.TOKEN_CLASSIFICATION."
     raise CheckpointError(
-        f"The BERT checkpoint {text}. {advice} Give head=Head.NONE (--head DistilBertModel) for the body alone, or "
+        f"The BERT checkpoint {text}. {advice} Give head=Head.BASE (--head DistilBertModel) for the body alone, or "
         "another head for the body with that head, new and to be trained."
     )
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distilbert_core.model.parameters import BODY, Head
+from distilbert_core.model.heads import Head
+from distilbert_core.model.parameters import BASE_MODEL
 from weight_conversion.weights import Tensor, Weights
 
 BLOCK = 1 << 20  # elements that are compared at a time, which bounds the memory for their copies in float64
@@ -82,7 +83,7 @@ def relative_to(scale: float, absolute: float) -> float:
 
 def full_names(weights: Weights) -> dict[str, Tensor]:
     """Return the tensors by name, with the prefix of the body also where that stands alone."""
-    prefix = f"{BODY}." if weights.head is Head.NONE else ""
+    prefix = f"{BASE_MODEL}." if weights.head is Head.BASE else ""
     return {prefix + name: tensor for name, tensor in weights.tensors.items()}
 
 

@@ -19,7 +19,7 @@ from distilbert_core.errors import CheckpointError, CheckpointWarning, InputErro
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.checkpoint import Selection, parse_size, render_index, split_by_size
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
-from distilbert_core.model.parameters import Head, parameter_table
+from distilbert_core.model.heads import Head, parameter_table
 from weight_conversion.companions import TOKENIZER_FILES, file_notes, find_modules, unused_files
 from weight_conversion.formats import FORMATS, Format
 from weight_conversion.formats.base import Files, contiguous

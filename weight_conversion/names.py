@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.layouts import LAYOUTS
-from distilbert_core.model.parameters import BODY, Head, Parameter, parameter_table
+from distilbert_core.model.parameters import BASE_MODEL, Parameter
 
 # What a leaf is called somewhere -> what it is called on the Hub, and whether its two axes are swapped.
 LEAVES: Mapping[str, tuple[str, bool]] = {
@@ -24,15 +26,8 @@ LEAVES: Mapping[str, tuple[str, bool]] = {
     "scale": ("weight", False),  # Flax
 }
 
-# First modules of a path. What stands before them is the name of a model, which may be anything.
-TOP_MODULES = {
-    BODY: BODY,
-    "dilbert": BODY,  # its name for some weeks of 2019
-    "embeddings": "embeddings",
-    "transformer": "transformer",
-    **dict.fromkeys(("pre_classifier", "classifier", "qa_outputs")),
-    **dict.fromkeys(("vocab_transform", "vocab_layer_norm", "vocab_projector")),
-}
+# Other names of the base model.
+ALIASES = {"dilbert": BASE_MODEL}  # its name for some weeks of 2019
 
 # Modules that PyTorch puts around others: the parameters in them are those of the model.
 WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
@@ -40,10 +35,25 @@ WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 # Modules that hold the state of training, as Keras, Flax and those who save their states call them.
 OPTIMIZERS = frozenset({"optimizer", "opt_state", "optimizer_state"})
 
-# Every canonical name there is, with 0 for the layer.
-KNOWN = frozenset(parameter.name for head in Head for parameter in parameter_table(DistilBertConfig(n_layers=1), head))
 NUMBERED = re.compile(r"\blayer_(?:\._)?(\d+)")  # a block, as Transformers' and this project's Keras models call it
 LAYER = re.compile(r"(?<=layer\.)\d+")
+
+
+@cache
+def _known_names(heads: tuple[Head, ...]) -> frozenset[str]:
+    """Return the canonical names of all parameters under some heads, with 0 for the layer."""
+    config = DistilBertConfig(n_layers=1)
+    return frozenset(parameter.name for head in heads for parameter in parameter_table(config, head))
+
+
+@cache
+def _top_modules(heads: tuple[Head, ...]) -> frozenset[str]:
+    return frozenset(name.partition(".")[0] for name in _known_names(heads)) | ALIASES.keys()
+
+
+def is_top_module(module: str) -> bool:
+    """Return whether a canonical name can begin with a module. Modules before it are the name of a model."""
+    return module in _top_modules(tuple(Head))
 
 
 def split_name(stored: str) -> tuple[str, str, bool]:
@@ -60,9 +70,9 @@ def split_name(stored: str) -> tuple[str, str, bool]:
     if parts[-1] in LEAVES:
         leaf, swapped = LEAVES[parts[-1]]
         for start, part in enumerate(parts):
-            if part in TOP_MODULES:
-                name = ".".join([TOP_MODULES[part] or part, *parts[start + 1 : -1], leaf])
-                if LAYER.sub("0", name) in KNOWN:
+            if is_top_module(part):
+                name = ".".join([ALIASES.get(part, part), *parts[start + 1 : -1], leaf])
+                if LAYER.sub("0", name) in _known_names(tuple(Head)):
                     return "/".join(parts[:start]), name, swapped
     return "", stored if WRAPPERS.isdisjoint(stored.split(".")) else ".".join(parts), False
 
@@ -101,7 +111,7 @@ def tensorflow_name(parameter: Parameter, head: Head) -> str:
     """
     modules, leaf = LAYOUTS["keras"].path(parameter)
     path = "/".join([*modules, "weight" if modules[-1] == WORDS else leaf]).replace("layer/", "layer_._")
-    return f"{BODY}/{path}:0" if head is Head.NONE else f"{path}:0"
+    return f"{BASE_MODEL}/{path}:0" if head is Head.BASE else f"{path}:0"
 
 
 def flax_name(parameter: Parameter, head: Head) -> str:

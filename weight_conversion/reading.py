@@ -23,7 +23,8 @@ from distilbert_core.files.hub import (
     split_hub_options,
 )
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
-from distilbert_core.model.parameters import BODY, Head, Parameter, initial_array, parameter_table, sinusoidal_table
+from distilbert_core.model.heads import Head, parameter_table
+from distilbert_core.model.parameters import Parameter, initial_array, sinusoidal_table
 from distilbert_core.model.report import LoadingReport, find_head
 from weight_conversion.adapters import OPENERS as ADAPTER_FILES
 from weight_conversion.adapters import Adapter
@@ -36,7 +37,6 @@ from weight_conversion.refusals import refuse
 from weight_conversion.weights import DTYPES, Tensor, Weights, check_sizes, file_state
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
-ARCHITECTURES = {head.architecture for head in Head}
 FIRST = {"tf": "h5", "flax": "msgpack"}  # format of the framework that Transformers is told a checkpoint is from
 MOST_BASES = 3  # adapters on adapters
 
@@ -390,7 +390,8 @@ def match(config: DistilBertConfig, tensors: Mapping[str, Tensor], head: Head | 
         if tensor.dtype not in DTYPES:
             raise CheckpointError(f"{tensor.where}: {name} must be of a floating dtype, got {tensor.dtype}.")
     notes = []
-    named = {str(name).removeprefix("TF").removeprefix("Flax") for name in config.architectures or ()} & ARCHITECTURES
+    architectures = {str(name).removeprefix("TF").removeprefix("Flax") for name in config.architectures or ()}
+    named = architectures & {row.architecture for row in Head}
     if asked is None and named and head.architecture not in named:
         notes.append(
             f"Taken for a {head.architecture}, which its entries fit best, though {CONFIG_FILE} names "
@@ -403,7 +404,7 @@ def match(config: DistilBertConfig, tensors: Mapping[str, Tensor], head: Head | 
                 parameter.shape, "float32", partial(sinusoidal_table, *parameter.shape), "the formula"
             )
     missing = [name for name in report.missing if name not in found]
-    of_head = head is not Head.NONE and not any(name.startswith(f"{BODY}.") for name in missing)
+    of_head = all(parameter.of_head for parameter in table if parameter.name in missing)
     if missing and asked is not None and of_head:
         notes.append(f"New, and to be trained before use: {', '.join(missing)}.")
         dtype = next(iter(found.values())).dtype

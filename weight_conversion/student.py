@@ -8,7 +8,6 @@ which are a projection and only a better start than random values.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +22,8 @@ import numpy as np
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.model.config import CONFIG_FILE, NORM_EPSILON, DistilBertConfig
-from distilbert_core.model.parameters import BODY, Head, parameter_table
+from distilbert_core.model.heads import Head, parameter_table
+from distilbert_core.model.parameters import Kind, Parameter
 from weight_conversion.companions import TOKENIZER_FILES, file_notes, find_modules, load_tokenizer, unused_files
 from weight_conversion.converting import add_weights, obsolete_files
 from weight_conversion.formats import FORMATS
@@ -34,29 +34,12 @@ if TYPE_CHECKING:
     from distilbert_core.tokenization.base import BaseTokenizer
 
 MODEL_CARD = "README.md"
-WORD_ROWS = ("word_embeddings.weight", "vocab_projector.weight", "vocab_projector.bias")  # a row for each token
 TOKEN_FIELDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "decoder_start_token_id")
-STREAM_NORMS = ("embeddings.LayerNorm.weight", "sa_layer_norm.weight", "output_layer_norm.weight")
 TEXTS_AT_ONCE = 1000
 
-# What the axes of a dense layer or table are, [out, in]: the residual stream, the units between a module and the next
-# (features of heads, of the feed-forward layer, of the classifier), or something that no width changes.
-STREAM, INNER, FIXED = "stream", "inner", "fixed"
-AXES = {
-    "word_embeddings": (FIXED, STREAM),
-    "position_embeddings": (FIXED, STREAM),
-    "q_lin": (INNER, STREAM),
-    "k_lin": (INNER, STREAM),
-    "v_lin": (INNER, STREAM),
-    "out_lin": (STREAM, INNER),
-    "lin1": (INNER, STREAM),
-    "lin2": (STREAM, INNER),
-    "vocab_transform": (STREAM, STREAM),
-    "vocab_projector": (FIXED, STREAM),
-    "pre_classifier": (INNER, STREAM),
-    "classifier": (FIXED, STREAM),  # (FIXED, INNER) behind a pre_classifier
-    "qa_outputs": (FIXED, STREAM),
-}
+# Axes of the residual stream. The hidden size of a head is one of them, unless the student keeps some of its units:
+# the masked-LM head compares its hidden states with the word embeddings.
+STREAM = ("embed", "hidden")
 
 
 def make_student(
@@ -247,12 +230,15 @@ def _part_config(config: DistilBertConfig, layers: Sequence[int], ids: Sequence[
 def _read_part(
     weights: Weights, part: DistilBertConfig, layers: Sequence[int], ids: Sequence[int] | None
 ) -> dict[str, np.ndarray]:
+    tables = [parameter_table(config, weights.head) for config in (part, weights.config)]
     arrays = {}
-    for parameter in parameter_table(part, weights.head):
-        if parameter.tied_to is None:
-            name = re.sub(r"(?<=layer\.)\d+", lambda match: str(layers[int(match[0])]), parameter.name)
-            array = weights.tensors[name].read()
-            arrays[parameter.name] = array[ids] if ids is not None and name.endswith(WORD_ROWS) else array
+    for new, old in [(None, None), *enumerate(layers)]:
+        rows = ([p for p in table if p.layer == layer] for table, layer in zip(tables, (new, old), strict=True))
+        for parameter, source in zip(*rows, strict=True):
+            if parameter.tied_to is None:
+                array = weights.tensors[source.name].read()
+                of_words = ids is not None and parameter.axes[0] == "vocab"
+                arrays[parameter.name] = array[ids] if of_words else array
     return arrays
 
 
@@ -319,45 +305,54 @@ def _narrow(
     arrays: Mapping[str, np.ndarray], head: Head, old: DistilBertConfig, new: DistilBertConfig
 ) -> dict[str, np.ndarray]:
     """Return arrays of smaller widths; those without an axis that changes are returned as they are."""
-    axes = AXES
-    inner = _kept_units(arrays, head, old, new)  # of the modules in a block: which units between them are kept
-    if "pre_classifier.weight" in arrays:
-        axes = AXES | {"classifier": (FIXED, INNER)}
-    stream = _stream_axes(arrays, new.dim) if new.dim < old.dim else None
+    table = [parameter for parameter in parameter_table(old, head) if parameter.tied_to is None]
+    kept = _kept_units(arrays, table, old, new)
+    stream = _stream_axes(arrays, table, new.dim) if new.dim < old.dim else None
     narrowed = {}
-    for name, array in arrays.items():
-        module, _, leaf = name.rpartition(".")
-        block, _, layer = module.rpartition(".")
-        narrow = array
-        if layer in axes:
-            for axis, kind in enumerate(axes[layer][: array.ndim]):
-                if kind == INNER and block in inner:
-                    narrow = narrow.take(inner[block], axis)
-                elif kind == STREAM and stream is not None:
-                    narrow = np.moveaxis(np.tensordot(narrow.astype(np.float64), stream, (axis, 0)), -1, axis)
-        elif stream is not None:  # a layer norm
-            # A scale is the diagonal of a matrix; of the projected matrix too the diagonal is kept.
-            narrow = array.astype(np.float64) @ (stream**2 if leaf == "weight" else stream)
-        narrowed[name] = narrow.astype(array.dtype)
+    for parameter in table:
+        array = arrays[parameter.name]
+        narrowed[parameter.name] = _narrow_array(parameter, array, kept, stream).astype(array.dtype)
     return narrowed
 
 
+def _narrow_array(
+    parameter: Parameter,
+    array: np.ndarray,
+    kept: Mapping[tuple[int | None, str], np.ndarray],
+    stream: np.ndarray | None,
+) -> np.ndarray:
+    """Return the array of a parameter with the kept units and the principal axes of the stream."""
+    if parameter.kind in (Kind.NORM_SCALE, Kind.NORM_BIAS):
+        if stream is None:
+            return array
+        # A scale is the diagonal of a matrix. The student keeps the diagonal of the projected matrix.
+        return array.astype(np.float64) @ (stream**2 if parameter.kind is Kind.NORM_SCALE else stream)
+    for axis, name in enumerate(parameter.axes):
+        units = kept.get((parameter.layer, name))
+        if units is not None:
+            array = array.take(units, axis)
+        elif name in STREAM and stream is not None:
+            array = np.moveaxis(np.tensordot(array.astype(np.float64), stream, (axis, 0)), -1, axis)
+    return array
+
+
 def _kept_units(
-    arrays: Mapping[str, np.ndarray], head: Head, old: DistilBertConfig, new: DistilBertConfig
-) -> dict[str, np.ndarray]:
-    """Return the indices of the units that are kept between two dense layers, by the name of the block they are in."""
-    prefix = "" if head is Head.NONE else f"{BODY}."
+    arrays: Mapping[str, np.ndarray], table: Sequence[Parameter], old: DistilBertConfig, new: DistilBertConfig
+) -> dict[tuple[int | None, str], np.ndarray]:
+    """Return the indices of the units that the student keeps, by the layer and the name of their axis."""
+    kernels = [parameter for parameter in table if parameter.kind is Kind.KERNEL]
     kept = {}
-    for layer in range(old.n_layers):
-        block = f"{prefix}transformer.layer.{layer}"
-        names = ("attention.v_lin", "attention.out_lin", "ffn.lin1", "ffn.lin2")
-        value, out, lin1, lin2 = (arrays[f"{block}.{name}.weight"] for name in names)
-        if new.n_heads < old.n_heads:
-            kept[f"{block}.attention"] = strongest_units(value, out, new.n_heads, old.head_size)
-        if new.hidden_dim < old.hidden_dim:
-            kept[f"{block}.ffn"] = strongest_units(lin1, lin2, new.hidden_dim)
-    if "pre_classifier.weight" in arrays and new.dim < old.dim:
-        kept[""] = strongest_units(arrays["pre_classifier.weight"], arrays["classifier.weight"], new.dim)
+    for layer in (None, *range(old.n_layers)):
+        for axis, size, count, group in (
+            ("heads", old.n_heads, new.n_heads, old.head_size),
+            ("mlp", old.hidden_dim, new.hidden_dim, 1),
+            ("hidden", old.dim, new.dim, 1),
+        ):
+            # Of the projections of the attention the values come last, and they alone reach the output.
+            before = [arrays[p.name] for p in kernels if p.layer == layer and p.axes[0] == axis]
+            after = [arrays[p.name] for p in kernels if p.layer == layer and p.axes[1] == axis]
+            if count < size and before and after:
+                kept[layer, axis] = strongest_units(before[-1], after[0], count, group)
     return kept
 
 
@@ -381,21 +376,20 @@ def strongest_units(first: np.ndarray, second: np.ndarray, count: int, size: int
     return (groups[:, None] * size + np.arange(size)).ravel()
 
 
-def _stream_axes(arrays: Mapping[str, np.ndarray], dim: int) -> np.ndarray:
+def _stream_axes(arrays: Mapping[str, np.ndarray], table: Sequence[Parameter], dim: int) -> np.ndarray:
     """Return the leading principal axes [teacher's width, dim] of the residual stream, as far as no data tells it.
 
     Its states are taken to be the normalised word embeddings with the scale and bias of each layer norm in turn, each
     norm weighing the same. The mean is not removed: it is the strongest axis.
     """
-    words = next(array for name, array in arrays.items() if name.endswith("word_embeddings.weight")).astype(np.float64)
+    words = next(arrays[parameter.name] for parameter in table if parameter.axes[0] == "vocab").astype(np.float64)
     centred = words - words.mean(-1, keepdims=True)
     normal = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + NORM_EPSILON)  # [V, D]
     moment, mean = normal.T @ normal / len(normal), normal.mean(0)
     total = np.zeros_like(moment)
-    for name in (name for name in arrays if name.endswith(STREAM_NORMS)):
-        scale, bias = (
-            arrays[f"{name.removesuffix('.weight')}.{leaf}"].astype(np.float64) for leaf in ("weight", "bias")
-        )
+    norms = [p for p in table if p.kind in (Kind.NORM_SCALE, Kind.NORM_BIAS) and not p.of_head]
+    for norm in zip(norms[::2], norms[1::2], strict=True):
+        scale, bias = (arrays[parameter.name].astype(np.float64) for parameter in norm)
         cross = np.outer(scale * mean, bias)
         states = np.outer(scale, scale) * moment + cross + cross.T + np.outer(bias, bias)  # their second moment
         total += states / np.trace(states)

@@ -19,8 +19,7 @@ from distilbert_core.errors import BackendNotInstalledError, InputError
 from distilbert_core.files.hub import find_file
 from distilbert_core.model.backends import BACKENDS, available_backends, backend_class, load_backend
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.inference import TOKEN_HEADS
-from distilbert_core.model.parameters import Head, parameter_table
+from distilbert_core.model.heads import Head, parameter_table
 from weight_conversion.comparing import relative_to
 from weight_conversion.converting import convert
 from weight_conversion.reading import check_keywords, open_weights
@@ -209,7 +208,7 @@ def _common_head(opened: Sequence[Weights]) -> tuple[Head, list[str]]:
     if len(heads) == 1:
         return heads[0], []
     found = ", ".join(head.architecture for head in heads)
-    return Head.NONE, [f"Only the bodies are compared, as the checkpoints are of different classes: {found}."]
+    return Head.BASE, [f"Only the bodies are compared, as the checkpoints are of different classes: {found}."]
 
 
 def _check_sizes(sources: Sequence[str | Path], opened: Sequence[Weights], head: Head) -> None:
@@ -310,7 +309,7 @@ def compute(
 def _real_tokens(name: str, array: np.ndarray, mask: np.ndarray, head: Head) -> np.ndarray:
     if name.startswith("attentions."):
         return array.swapaxes(1, 2)[mask]  # [B, N, T, T] -> [B, T, N, T]
-    return array[mask] if name.startswith("hidden_states.") or head in TOKEN_HEADS else array
+    return array[mask] if name.startswith("hidden_states.") or head.reads_tokens else array
 
 
 def _in_order(outputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 
 AHEAD = 3  # tensors that are read before their turn
 DTYPES = {  # name -> NumPy's

@@ -8,8 +8,8 @@ from typing import Any
 
 from distilbert_core.errors import BackendNotInstalledError
 from distilbert_core.model.contract import Backend, Registration
+from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import FLAX, KERAS, TORCH
-from distilbert_core.model.parameters import Head
 
 BACKENDS = {
     registration.name: registration

@@ -16,9 +16,10 @@ from distilbert_core.files.checkpoint import Checkpoint, Entry, Selection
 from distilbert_core.files.hub import find_file, split_hub_options
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig, as_config
 from distilbert_core.model.dtypes import overflows_half, requested_dtype
+from distilbert_core.model.heads import parameter_table
 from distilbert_core.model.hooks import ModelHooks
 from distilbert_core.model.inputs import choose
-from distilbert_core.model.parameters import BODY, Head, Kind, Parameter, parameter_table, sinusoidal_table
+from distilbert_core.model.parameters import Kind, Parameter, sinusoidal_table
 from distilbert_core.model.report import LoadingReport
 
 
@@ -241,12 +242,9 @@ def _check_report(
             f"{source} does not fit {cls.__name__}: " + "; ".join(lines) + ". Give ignore_mismatched_sizes=True to "
             "initialise these parameters, or a configuration of the checkpoint's sizes."
         )
-    own = {parameter.name for parameter in table if parameter.kind is Kind.OTHER}  # a user's, initialised already
-    lacking = [
-        name
-        for name in report.missing_values(table)
-        if name not in own and (cls.head is Head.NONE or name.startswith(f"{BODY}."))
-    ]
+    # The parameters that a user added are initialised already.
+    required = {p.name for p in table if not p.of_head and p.kind is not Kind.OTHER}
+    lacking = [name for name in report.missing_values(table) if name in required]
     if lacking:
         raise CheckpointError(
             f"{source} is not a complete DistilBERT checkpoint: it lacks {len(lacking)} parameter(s) of the base "

@@ -20,8 +20,9 @@ from typing import Any, Protocol, Self, TypeAlias
 import numpy as np
 
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import Layout
-from distilbert_core.model.parameters import Head, Parameter
+from distilbert_core.model.parameters import Parameter
 
 Tensor: TypeAlias = Any  # a tensor of the backend's framework; the core passes it on and does not look inside
 Device: TypeAlias = Any  # a device as the backend's framework names it

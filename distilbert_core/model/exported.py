@@ -18,10 +18,10 @@ from distilbert_core.files.hub import resolve_file, split_hub_options
 from distilbert_core.libraries import require_library
 from distilbert_core.model.batching import token_batches
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.inference import TOKEN_HEADS, Inference
+from distilbert_core.model.heads import Head
+from distilbert_core.model.inference import Inference
 from distilbert_core.model.inputs import check_range, check_shapes
 from distilbert_core.model.packing import first_tokens
-from distilbert_core.model.parameters import Head
 
 FILE = "model.onnx"
 GROUP_TOKENS = 512  # rows of like length are run together, up to so many tokens: fewer would not keep the cores busy
@@ -150,7 +150,7 @@ class ExportedInference(Inference):
         self._check(ids, mask)
         if tokens is not None:
             tokens = self._real(tokens, arrays)
-        real = mask.any(axis=1) if self.head is Head.MULTIPLE_CHOICE else mask  # [B, T]
+        real = mask.any(axis=1) if self.head.has_choices else mask  # [B, T]
         lengths = ids.shape[-1] - real[:, ::-1].argmax(axis=1)
         kept: dict[str, list[Any]] = {}  # of each row
         for group in token_batches(lengths.tolist(), GROUP_TOKENS):
@@ -162,7 +162,7 @@ class ExportedInference(Inference):
                     of_rows[row] = value if tokens is None else value[tokens[row, :length]]
         if tokens is not None:
             return {name: np.concatenate(of_rows) for name, of_rows in kept.items()}
-        if self.head not in TOKEN_HEADS:
+        if not self.head.reads_tokens:
             return {name: np.stack(of_rows) for name, of_rows in kept.items()}
         return {name: self._padded(of_rows, mask) for name, of_rows in kept.items()}
 
@@ -177,11 +177,11 @@ class ExportedInference(Inference):
 
     def _check(self, ids: np.ndarray, mask: np.ndarray) -> None:
         """Raise InputError for what the engines would refuse with words of their own, or not at all."""
-        flat = [x.reshape(-1, x.shape[-1]).shape if self.head is Head.MULTIPLE_CHOICE else x.shape for x in (ids, mask)]
+        flat = [x.reshape(-1, x.shape[-1]).shape if self.head.has_choices else x.shape for x in (ids, mask)]
         shapes = dict.fromkeys(("inputs_embeds", "position_ids", "head_mask", "segment_ids", "output_tokens"))
         check_shapes(self.config, {**shapes, "input_ids": flat[0], "attention_mask": flat[1]})
         if not ids.size:
             raise InputError(f"input_ids must hold at least one token, got the shape {ids.shape}.")
         check_range("input_ids", int(ids.min()), int(ids.max()), self.config.vocab_size, "vocab_size")
-        if self.head not in TOKEN_HEADS and not first_tokens(mask)[..., 0].all():
+        if not self.head.reads_tokens and not first_tokens(mask)[..., 0].all():
             raise InputError("attention_mask must not begin with padding: an exported model reads the first token.")

@@ -10,7 +10,8 @@ import numpy as np
 from distilbert_core.errors import InputError, listed
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.parameters import BODY, Head, Kind, Parameter, parameter_table
+from distilbert_core.model.heads import Head, parameter_table
+from distilbert_core.model.parameters import BASE_MODEL, Kind, Parameter
 
 _PACKAGES = frozenset(registration.package for registration in BACKENDS.values())
 
@@ -22,8 +23,8 @@ class ModelHooks:
     NotImplementedError.
     """
 
-    base_model_prefix: ClassVar[str] = BODY
-    head: ClassVar[Head | None] = None  # None: a user's own class, with a base model in the attribute BODY
+    base_model_prefix: ClassVar[str] = BASE_MODEL
+    head: ClassVar[Head | None] = None  # None: a user's own class, with a base model in the attribute BASE_MODEL
     config: DistilBertConfig
     _inside: Head | None = None  # the head of the model that this one is the base of
 
@@ -104,7 +105,7 @@ class ModelHooks:
     @property
     def base_model(self) -> Any:
         """The base model: `distilbert` inside a model with a head, else the model itself."""
-        return getattr(self, BODY, self)
+        return getattr(self, BASE_MODEL, self)
 
     @property
     def parameter_table(self) -> tuple[Parameter, ...]:

@@ -13,16 +13,13 @@ import numpy as np
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError, InputWarning
 from distilbert_core.model.backends import BACKENDS, backend_class
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.outputs import PLAIN_OUTPUTS
 from distilbert_core.model.packing import Packing, first_tokens
-from distilbert_core.model.parameters import BODY, Head, parameter_table
 from distilbert_core.model.pretrained import PretrainedModel
 
 # About so many tokens are computed at a time on a CPU: what a layer hands to the next then stays in its cache.
 BLOCK_TOKENS = 1024
-
-# Heads whose outputs have an axis of tokens after that of the batch.
-TOKEN_HEADS = frozenset({Head.NONE, Head.MASKED_LM, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING})
 
 # What other libraries put a model into, by the attribute or method that gives the model back.
 WRAPPERS = ("_orig_mod", "module", "get_base_model")  # torch.compile; data parallel; peft
@@ -125,7 +122,7 @@ class Inference:
     def _real(self, tokens: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the tokens that are wanted and no padding, or raise InputError."""
         ids = arrays.get("input_ids")
-        if self.head not in TOKEN_HEADS or ids is None or np.shape(tokens) != ids.shape:
+        if not self.head.reads_tokens or ids is None or np.shape(tokens) != ids.shape:
             raise InputError(
                 "tokens must have the shape of input_ids, for a head that predicts something for each token; got "
                 f"{np.shape(tokens)} for {type(self.model).__name__}."
@@ -159,7 +156,8 @@ class PackedInference(Inference):
             warnings.simplefilter("ignore", CheckpointWarning)  # parameters that are missing are an error below
             model, info = model_class.from_pretrained(source, output_loading_info=True, **PLAIN_OUTPUTS, **kwargs)
         fresh = [*info["missing_keys"], *(name for name, _, _ in info["mismatched_keys"])]
-        fresh = [name for name in fresh if head is not Head.NONE and not name.startswith(f"{BODY}.")]
+        of_head = {parameter.name for parameter in model.parameter_table if parameter.of_head}
+        fresh = [name for name in fresh if name in of_head]
         if fresh:
             raise CheckpointError(
                 f"{source} has no weights for {model_class.__name__}: it lacks {', '.join(fresh)}. Give a checkpoint "
@@ -177,14 +175,14 @@ class PackedInference(Inference):
             return outputs if tokens is None else {name: array[tokens] for name, array in outputs.items()}
         ids = arrays["input_ids"]
         mask = arrays.get("attention_mask", np.ones_like(ids)).reshape(-1, ids.shape[-1]) != 0
-        wanted = first_tokens(mask) if self.head not in TOKEN_HEADS else tokens
+        wanted = tokens if self.head.reads_tokens else first_tokens(mask)
         packing = self.pack(mask)
         if wanted is None:
-            return self._named(packing.unpack(self.run_packed(packing.rows(ids))))
+            return self.head.named(packing.unpack(self.run_packed(packing.rows(ids))))
         places, order = packing.select(wanted)
         values = self.run_packed({**packing.rows(ids), "output_tokens": places})  # [R, S, ...]
         values = values.reshape(-1, values.shape[-1])[order]  # [M, ...]
-        return self._named(values.reshape(ids.shape[:2]) if self.head is Head.MULTIPLE_CHOICE else values)
+        return self.head.named(values.reshape(ids.shape[:2]) if self.head.has_choices else values)
 
     def _can_be_packed(self, arrays: Mapping[str, np.ndarray]) -> bool:
         """Whether there are ids and a mask alone; what is malformed is left to the model to refuse."""
@@ -192,15 +190,10 @@ class PackedInference(Inference):
             return False
         ids = arrays["input_ids"]
         mask = arrays.get("attention_mask", np.ones_like(ids))
-        well_formed = ids.ndim == (3 if self.head is Head.MULTIPLE_CHOICE else 2) and ids.shape == mask.shape
+        well_formed = ids.ndim == (3 if self.head.has_choices else 2) and ids.shape == mask.shape
         # Where all is padding there is nothing to pack, and heads that read a token of each text say so.
-        some = mask.any() or self.head not in TOKEN_HEADS
+        some = mask.any() or not self.head.reads_tokens
         return bool(well_formed and ids.size and some and ids.shape[-1] <= self.config.max_position_embeddings)
-
-    def _named(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        if self.head is Head.QUESTION_ANSWERING:
-            return {"start_logits": values[..., 0], "end_logits": values[..., 1]}
-        return {"last_hidden_state" if self.head is Head.NONE else "logits": values}
 
     # -- what a backend says ------------------------------------------------------------------------------------
 

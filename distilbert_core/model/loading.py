@@ -8,8 +8,8 @@ from typing import Any, cast
 from distilbert_core.errors import InputError
 from distilbert_core.model.backends import BACKENDS, EXPORTED, get_backend
 from distilbert_core.model.exported import ExportedInference
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference, framework_of, unwrapped
-from distilbert_core.model.parameters import Head
 
 
 def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) -> Inference:
@@ -44,7 +44,7 @@ def inference_of(model: Any, head: Head, task: str) -> Inference:
 
     Args:
         model: The model, perhaps wrapped: see `unwrapped`; or its inference object.
-        head: What it should predict; `Head.NONE`: its body is taken.
+        head: What it should predict; `Head.BASE`: its body is taken.
         task: What for, for the error.
 
     Raises:
@@ -61,7 +61,7 @@ def inference_of(model: Any, head: Head, task: str) -> Inference:
         return model
     model = unwrapped(model)
     backend = BACKENDS[framework_of(model) or ""]
-    if head is Head.NONE:
+    if head is Head.BASE:
         model = model.base_model
     elif getattr(model, "head", None) is not head:
         raise InputError(f"{task} needs a {backend.class_prefix}{head.value}, got a {type(model).__name__}.")

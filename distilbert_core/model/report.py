@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.parameters import BODY, Head, Kind, Parameter, parameter_table
+from distilbert_core.model.heads import Head, parameter_table
+from distilbert_core.model.parameters import BASE_MODEL, Kind, Parameter
 
 # Names of the scale and shift of a LayerNorm in old files.
 _OLD_LEAVES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
@@ -90,7 +91,7 @@ def find_head(config: DistilBertConfig, shapes: Mapping[str, tuple[int, ...]]) -
 
 def _entry_names(name: str) -> Iterable[str]:
     """Yield the names a parameter may have in a checkpoint: with or without a prefix, old or new."""
-    for prefixed in (name, name.removeprefix(f"{BODY}."), f"{BODY}.{name}"):
+    for prefixed in (name, name.removeprefix(f"{BASE_MODEL}."), f"{BASE_MODEL}.{name}"):
         yield prefixed
         for new, old in _OLD_LEAVES.items():
             if prefixed.endswith(new):

@@ -9,8 +9,9 @@ import numpy as np
 
 from distilbert_core.errors import InputError, listed
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.hooks import ModelHooks
-from distilbert_core.model.parameters import Head, Parameter, parameter_table, sinusoidal_table
+from distilbert_core.model.parameters import Parameter, sinusoidal_table
 
 
 class Resizing(ModelHooks):
@@ -100,10 +101,10 @@ class Resizing(ModelHooks):
         new_config = self.config.updated(pruned_heads={layer: sorted(heads) for layer, heads in pruned.items()})
         changes = {}
         for old, new in self._reshaped_parameters(new_config):
-            layer = int(old.name.split("transformer.layer.")[1].split(".")[0])
-            rows = _kept_rows(self.config.kept_heads(layer), new_config.kept_heads(layer), self.config.head_size)
-            axis = 1 if ".out_lin." in old.name else 0
-            changes[new] = self._get_array(old).take(rows, axis=axis)
+            assert old.layer is not None
+            kept, left = self.config.kept_heads(old.layer), new_config.kept_heads(old.layer)
+            rows = _kept_rows(kept, left, self.config.head_size)
+            changes[new] = self._get_array(old).take(rows, axis=old.axes.index("heads"))
         self._replace_parameters(changes)
         self._change_config(pruned_heads=new_config.pruned_heads)
 

@@ -15,9 +15,9 @@ from distilbert_core.files.hub import default_model, split_hub_options
 from distilbert_core.model.backends import BACKENDS, RUNNABLE, default_backend
 from distilbert_core.model.checkpoint_loading import find_config
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference, unwrapped
 from distilbert_core.model.loading import load_inference
-from distilbert_core.model.parameters import Head
 from distilbert_core.pipelines.base import ALIASES, Pipeline, find_tokenizer
 from distilbert_core.pipelines.datasets import KeyDataset, KeyPairDataset
 from distilbert_core.pipelines.feature_extraction import FeatureExtractionPipeline
@@ -219,9 +219,9 @@ def _heads(config: DistilBertConfig) -> set[Head]:
 
 def _check_head(task: str, head: Head, source: str | os.PathLike[str], config: DistilBertConfig) -> None:
     """Raise CheckpointError if a checkpoint was made for another task; some heads have the same parameters."""
-    stored = _heads(config) - {Head.NONE}
-    if head is not Head.NONE and stored and head not in stored:
-        tasks = ", ".join(name for name, cls in TASKS.items() if cls.head in stored | {Head.NONE})
+    stored = _heads(config) - {Head.BASE}
+    if head is not Head.BASE and stored and head not in stored:
+        tasks = ", ".join(name for name, cls in TASKS.items() if cls.head in stored | {Head.BASE})
         names = ", ".join(sorted(head.architecture for head in stored))
         raise CheckpointError(
             f"{source} is a {names}, which {task} cannot use: it needs a {head.architecture}. Give a checkpoint with "

@@ -17,9 +17,8 @@ from distilbert_core.compatibility import PIPELINES, accept
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.dtypes import dtype_name
-from distilbert_core.model.inference import TOKEN_HEADS
+from distilbert_core.model.heads import Head
 from distilbert_core.model.loading import inference_of
-from distilbert_core.model.parameters import Head
 from distilbert_core.pipelines.options import NO_TRUNCATION, STRATEGIES, Option, warn
 from distilbert_core.pipelines.progress import bar_delay, progress_bar
 from distilbert_core.tokenization import DistilBertTokenizer, DistilBertTokenizerFast
@@ -277,7 +276,7 @@ class Pipeline:
         """Return the model's outputs for each window of a batch, without axis B and without padding."""
         outputs = self.inference(**self.padded(windows))
         for row, window in enumerate(windows):
-            real = slice(len(window) if self.head in TOKEN_HEADS else None)
+            real = slice(len(window) if self.head.reads_tokens else None)
             yield {name: array[row, real] for name, array in outputs.items()}
 
     def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.backends import BACKENDS
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline
 from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option, one_of, unpack
 from distilbert_core.tokenization.columns import to_tensor
@@ -38,7 +38,7 @@ class FeatureExtractionPipeline(Pipeline):
     """
 
     task = "feature-extraction"
-    head = Head.NONE
+    head = Head.BASE
     option_table: ClassVar[Mapping[str, Option]] = {
         "pooling": Option(None, one_of(None, *POOLINGS)),
         "normalize": Option(None, one_of(None, True, False)),

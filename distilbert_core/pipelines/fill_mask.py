@@ -10,7 +10,7 @@ import numpy as np
 
 from distilbert_core.checks import positive_integer
 from distilbert_core.errors import InputError
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline, Text
 from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option, unpack, warn
 from distilbert_core.pipelines.scores import best, softmax

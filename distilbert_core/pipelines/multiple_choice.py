@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distilbert_core.errors import InputError
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text
 from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option
 from distilbert_core.pipelines.scores import softmax

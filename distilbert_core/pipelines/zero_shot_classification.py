@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distilbert_core.errors import InputError
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline, Text
 from distilbert_core.pipelines.options import FLAG_OFF, RUNNING, TOKENIZING, Option, check_text, warn
 from distilbert_core.pipelines.scores import best, softmax

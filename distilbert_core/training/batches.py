@@ -12,10 +12,9 @@ from itertools import chain, count, islice
 import numpy as np
 
 from distilbert_core.errors import InputError
-from distilbert_core.model.inference import TOKEN_HEADS
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import IGNORE_INDEX, check_interval, weight_axes
 from distilbert_core.model.packing import Packing, first_tokens
-from distilbert_core.model.parameters import Head
 
 Batch = dict[str, np.ndarray]  # a model's arguments by name
 WEIGHT = "sample_weight"  # the one that says what each label counts in the loss
@@ -103,7 +102,7 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
         InputError: A text has no token, and the head reads one of each; an array is not one of these, or weights do not
             fit the labels, are negative or not finite.
     """
-    names = ("start_positions", "end_positions") if head is Head.QUESTION_ANSWERING else ("labels",)
+    names = head.labels
     check_names(batch, (*names, WEIGHT))
     weights = _spread_weights(batch, batch[names[0]].shape) if WEIGHT in batch else {}
     ids = batch["input_ids"]
@@ -111,7 +110,7 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
     packing = pack(mask)
     packing = packing.with_rows(sizes.rows(len(packing.source)))
     rows = packing.rows(ids)
-    if head is Head.QUESTION_ANSWERING:
+    if len(head.labels) > 1:
         first_tokens(mask)  # where there is none there is nothing to choose from
         tokens = sizes.tokens(mask.shape[1])
         more = [(0, 0), (0, tokens - mask.shape[1])]
@@ -119,9 +118,9 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
         places, mask = np.pad(packing.places, more), np.pad(mask, more)
         return {**rows, "order": places, "attention_mask": mask, **positions, **weights}
     labels = batch["labels"]
-    wanted = mask & (labels != IGNORE_INDEX) if head in TOKEN_HEADS else first_tokens(mask)
+    wanted = mask & (labels != IGNORE_INDEX) if head.reads_tokens else first_tokens(mask)
     places, order = packing.select(wanted, sizes.outputs)
-    if head in TOKEN_HEADS:
+    if head.reads_tokens:
         more = [(0, sizes.labels(max(len(order), 1)) - len(order))]
         order, labels = np.pad(order, more), np.pad(labels[wanted], more, constant_values=IGNORE_INDEX)
         weights = {name: np.pad(array[wanted], more) for name, array in weights.items()}

@@ -16,7 +16,7 @@ from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.hub import split_hub_options
 from distilbert_core.model.backends import BACKENDS, default_backend
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.training.labels import check_known, label_names
 from distilbert_core.training.recipe import Recipe
@@ -225,7 +225,7 @@ def head_labels(config: DistilBertConfig, class_names: Sequence[str] | None) -> 
 def other_head(kind: type[Task], config: DistilBertConfig) -> Head | None:
     """Return the head that a checkpoint has for another task, which may have parameters of the same names, or None."""
     heads = [head for head in Head if head.architecture in (config.architectures or ())]
-    return next((head for head in heads if head is not Head.NONE and kind.head not in heads), None)
+    return next((head for head in heads if head is not Head.BASE and kind.head not in heads), None)
 
 
 def check_number(kind: type[Task], config: DistilBertConfig, model: str | Path, advice: str) -> None:

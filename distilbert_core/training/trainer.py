@@ -14,13 +14,13 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointWarning, InputError
 from distilbert_core.model.backends import backend_class, load_backend
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import PackedInference, warn_of_unused
-from distilbert_core.model.parameters import BODY, Head, Parameter, initial_array
+from distilbert_core.model.parameters import Parameter, initial_array
 from distilbert_core.training.batches import Batch, Sizes, pack_batch, split_batch
 from distilbert_core.training.recipe import Recipe
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-DROPOUTS = ("dropout", "attention_dropout", "qa_dropout", "seq_classif_dropout")  # fields of a configuration
 
 
 class Trainer:
@@ -52,7 +52,8 @@ class Trainer:
         """Load the model of a checkpoint for training; see `load_trainer`."""
         kwargs = {**cls.join(), **kwargs}
         if recipe.dropout is not None:
-            kwargs |= dict.fromkeys(DROPOUTS, recipe.dropout)
+            fields = {"dropout", "attention_dropout", *(row.dropout for row in Head if row.dropout)}
+            kwargs |= dict.fromkeys(sorted(fields), recipe.dropout)
         kwargs |= cls.mixed if recipe.dtype == "bfloat16" else dict.fromkeys(("dtype", "torch_dtype"), recipe.dtype)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CheckpointWarning)  # a new head is what fine-tuning begins with; see below
@@ -60,11 +61,7 @@ class Trainer:
                 source, output_loading_info=True, ignore_mismatched_sizes=new_head, **kwargs
             )
         warn_of_unused(model, source, info["unexpected_keys"], stacklevel=5)
-        of_head = [
-            parameter
-            for parameter in model.parameter_table
-            if parameter.tied_to is None and head is not Head.NONE and not parameter.name.startswith(f"{BODY}.")
-        ]
+        of_head = [parameter for parameter in model.parameter_table if parameter.of_head and parameter.tied_to is None]
         drawn = [parameter for parameter in of_head if new_head or parameter.name in info["missing_keys"]]
         if 0 < len(drawn) < len(of_head):
             names = ", ".join(parameter.name for parameter in drawn)

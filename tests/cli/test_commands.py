@@ -644,7 +644,7 @@ def test_info_of_heads_with_the_same_parameters(tmp_path):
 
 def test_info_of_weights_that_do_not_load(tmp_path):
     config = small_config()
-    arrays = save_random(tmp_path, config, Head.NONE)
+    arrays = save_random(tmp_path, config, Head.BASE)
 
     def weights_with(changes, dropped=()):
         kept = {name: array for name, array in {**arrays, **changes}.items() if name not in dropped}
@@ -669,7 +669,7 @@ def test_info_of_weights_that_do_not_load(tmp_path):
 
 def test_info_of_other_formats(tmp_path):
     config = small_config(architectures=["DistilBertModel"])
-    save_random(tmp_path / "source", config, Head.NONE)
+    save_random(tmp_path / "source", config, Head.BASE)
     convert(tmp_path / "source", tmp_path / "old", "msgpack")
     found = describe(tmp_path / "old")
     assert (found["weights"], found["head"]) == ("flax_model.msgpack", "Model")

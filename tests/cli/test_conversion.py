@@ -237,7 +237,7 @@ def test_heads_that_differ(checkpoint, tmp_path):
     arrays = {name.removeprefix("distilbert."): array for name, array in ORIGINAL.items() if "classifier" not in name}
     save_checkpoint(tmp_path / "b", arrays, {"config.json": small_config().to_json_string().encode()})
     model, body = open_weights(checkpoint), open_weights(tmp_path / "b")
-    assert body.head is Head.NONE
+    assert body.head is Head.BASE
     for pair, kind in (((model, body), "only in A"), ((body, model), "only in B")):
         kinds = {difference.name: difference.kind for difference in diff(*pair)}
         assert {name for name, found in kinds.items() if found == kind} == {"classifier.weight", "classifier.bias"}
@@ -312,7 +312,7 @@ def test_texts_are_what_goes_in():
 
     weights = open_weights(DEFAULT_MODEL)
     folder = weights.paths[0].parent
-    inputs, kind = make_inputs([folder], weights.config, Head.NONE)
+    inputs, kind = make_inputs([folder], weights.config, Head.BASE)
     assert kind == "12 texts of 4 to 63 tokens"
     tokenizer = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
     for text, ids, mask in zip(TEXTS, inputs["input_ids"], inputs["attention_mask"], strict=True):
@@ -326,15 +326,15 @@ def test_texts_are_what_goes_in():
 def test_texts_are_cut_to_what_the_model_takes():
     weights = open_weights(DEFAULT_MODEL)
     config = weights.config.updated(max_position_embeddings=10)
-    inputs, kind = make_inputs([weights.paths[0].parent], config, Head.NONE)
+    inputs, kind = make_inputs([weights.paths[0].parent], config, Head.BASE)
     assert inputs["input_ids"].shape == (len(TEXTS), 10)
     assert kind == "12 texts of 4 to 10 tokens"
 
 
 def test_random_ids_without_a_tokenizer(tmp_path):
     config = small_config()
-    inputs, kind = make_inputs([tmp_path], config, Head.NONE)
-    again, _ = make_inputs([tmp_path], config, Head.NONE)
+    inputs, kind = make_inputs([tmp_path], config, Head.BASE)
+    again, _ = make_inputs([tmp_path], config, Head.BASE)
     np.testing.assert_array_equal(inputs["input_ids"], again["input_ids"])
     assert inputs["input_ids"].shape == (len(TEXTS), config.max_position_embeddings)
     assert len(np.unique(inputs["input_ids"])) > config.vocab_size // 2

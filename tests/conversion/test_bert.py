@@ -99,8 +99,8 @@ def test_every_tensor_arrives_under_its_name():
     tensors = bert_tensors()
     originals = {name: array.copy() for name, array in tensors.items()}
     config, arrays, notes = bert_to_distilbert(FIELDS, tensors)
-    assert list(arrays) == [parameter.name for parameter in parameter_table(config, Head.NONE)]
-    assert notes == notes_of(Head.NONE, POOLER)
+    assert list(arrays) == [parameter.name for parameter in parameter_table(config, Head.BASE)]
+    assert notes == notes_of(Head.BASE, POOLER)
     expected = {
         "embeddings.word_embeddings.weight": "embeddings.word_embeddings.weight",
         "embeddings.LayerNorm.bias": "embeddings.LayerNorm.bias",
@@ -180,7 +180,7 @@ def test_names_of_a_model_with_a_head_and_of_old_checkpoints():
     positions = {"bert.embeddings.position_ids": np.arange(23)[None]}
     _, arrays, notes = bert_to_distilbert(FIELDS, {**old, **heads, **positions})
     _, expected, _ = bert_to_distilbert(FIELDS, plain)
-    assert notes == notes_of(Head.NONE, sorted([*heads, *positions, *(f"bert.{name}" for name in POOLER)]))
+    assert notes == notes_of(Head.BASE, sorted([*heads, *positions, *(f"bert.{name}" for name in POOLER)]))
     assert list(arrays) == list(expected)
     assert all(np.array_equal(arrays[name], expected[name]) for name in expected)
 
@@ -209,7 +209,7 @@ def test_masked_lm_head(tied, bias, decoder):
     pooler = [f"bert.{name}" for name in POOLER]
     if not tied and not decoder:  # then there is no whole head
         assert not [name for name in arrays if name.startswith("vocab_")]
-        assert notes == notes_of(Head.NONE, [*pooler, *sorted(name for name in tensors if name.startswith("cls."))])
+        assert notes == notes_of(Head.BASE, [*pooler, *sorted(name for name in tensors if name.startswith("cls."))])
         return
     assert notes == notes_of(Head.MASKED_LM, pooler)
     assert config.tie_word_embeddings is tied
@@ -305,12 +305,12 @@ def test_a_classifier_on_the_pooler_is_refused(architecture, hint):
         bert_to_distilbert(FIELDS | LABELS | ({"architectures": [architecture]} if architecture else {}), tensors)
     assert str(caught.value) == (
         f"The BERT checkpoint holds unknown entries: classifier.bias, classifier.weight. {POOLED}become DistilBERT's. "
-        f"{hint}Give head=Head.NONE (--head DistilBertModel) for the body alone, or another head for the body with "
+        f"{hint}Give head=Head.BASE (--head DistilBertModel) for the body alone, or another head for the body with "
         "that head, new and to be trained."
     )
 
 
-@pytest.mark.parametrize("asked", [Head.NONE, Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION, TOKENS])
+@pytest.mark.parametrize("asked", [Head.BASE, Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION, TOKENS])
 def test_the_body_of_a_bert_with_a_classifier_on_its_pooler(tmp_path, asked):
     """No head takes the classifier's arrays: where a head is asked for, all of it is new."""
     tensors, top = tensors_with("classifier")
@@ -318,7 +318,7 @@ def test_the_body_of_a_bert_with_a_classifier_on_its_pooler(tmp_path, asked):
     _, arrays, notes = bert_to_distilbert(fields, tensors, asked)
     _, body, _ = bert_to_distilbert(FIELDS, bert_tensors())
     assert list(arrays) == list(body)
-    assert notes == notes_of(Head.NONE, [*(f"bert.{name}" for name in POOLER), *sorted(top)])
+    assert notes == notes_of(Head.BASE, [*(f"bert.{name}" for name in POOLER), *sorted(top)])
 
     save_checkpoint(tmp_path, tensors, {"config.json": json.dumps(fields).encode()})
     weights = open_weights(tmp_path, asked)
@@ -332,8 +332,8 @@ def test_the_body_of_a_bert_with_a_classifier_on_its_pooler(tmp_path, asked):
 def test_other_heads_are_dropped_where_one_is_asked_for():
     extra = {"bert.lstm.weight": (3, 12), "scale": ()}
     tensors = bert_tensors() | {name: np.ones(shape) for name, shape in extra.items()}
-    _, _, notes = bert_to_distilbert(FIELDS, tensors, Head.NONE)
-    assert notes == notes_of(Head.NONE, ["bert.lstm.weight", *POOLER, "scale"])
+    _, _, notes = bert_to_distilbert(FIELDS, tensors, Head.BASE)
+    assert notes == notes_of(Head.BASE, ["bert.lstm.weight", *POOLER, "scale"])
     with pytest.raises(CheckpointError, match=r"holds unknown entries: lstm\.weight, scale\. Expected the ten"):
         bert_to_distilbert(FIELDS, tensors)
 
@@ -378,7 +378,7 @@ def test_tensors_that_do_not_fit(changes, message):
         else:
             tensors[name] = np.ones(shape)
     outside_the_body = "query" in changes  # is dropped where a head is asked for
-    for asked in (None,) if outside_the_body else (None, Head.NONE):
+    for asked in (None,) if outside_the_body else (None, Head.BASE):
         with pytest.raises(CheckpointError) as caught:
             bert_to_distilbert(FIELDS, tensors, asked)
         assert message in str(caught.value)

@@ -11,7 +11,8 @@ import pytest
 from distilbert_core import CheckpointError, DistilBertConfig, DistilBertTokenizer, DistilBertTokenizerFast, Head
 from distilbert_core.errors import InputError
 from distilbert_core.files.checkpoint import save_checkpoint
-from distilbert_core.model.parameters import initial_array, parameter_table
+from distilbert_core.model.heads import parameter_table
+from distilbert_core.model.parameters import initial_array
 from support import reference
 from support.checkpoints import BATCH, TOKENS, ragged_mask, random_arrays, save_random, small_config
 from weight_conversion import bert_names, convert, corpus_vocabulary, make_student, open_weights
@@ -82,7 +83,7 @@ def test_pruned_heads_follow_their_layers(tmp_path):
 
 
 def test_a_head_that_the_teacher_lacks_is_new(tmp_path):
-    save_random(tmp_path / "teacher", small_config(), Head.NONE)
+    save_random(tmp_path / "teacher", small_config(), Head.BASE)
     student = make_student(tmp_path / "teacher", tmp_path / "student", head=Head.QUESTION_ANSWERING)
     assert student.head is Head.QUESTION_ANSWERING
     assert "New, and to be trained before use: qa_outputs.weight, qa_outputs.bias." in student.notes
@@ -117,7 +118,7 @@ def test_the_head_of_a_bert_comes_along(tmp_path, head):
 
 
 def test_what_a_teacher_has_beside_its_weights_is_named(tmp_path):
-    save_random(tmp_path / "teacher", small_config(), Head.NONE)
+    save_random(tmp_path / "teacher", small_config(), Head.BASE)
     for name in (
         "modules.json",
         "optimizer.pt",
@@ -249,7 +250,7 @@ class TestCorpusVocabulary:
 
     def test_nothing_becomes_unknown_that_was_not(self, tokenizer, tmp_path):
         (tmp_path / "config.json").write_text(small_config(vocab_size=len(TOKEN_LIST)).to_json_string())
-        save_random(tmp_path, small_config(vocab_size=len(TOKEN_LIST)), Head.NONE)
+        save_random(tmp_path, small_config(vocab_size=len(TOKEN_LIST)), Head.BASE)
         make_student(tmp_path, tmp_path / "student", vocabulary=corpus_vocabulary(tokenizer, CORPUS, 10))
         trimmed = DistilBertTokenizerFast.from_pretrained(tmp_path / "student")
         assert trimmed.tokenize("abba baa abc ab") == ["ab", "##b", "##a", "b", "##a", "##a", "[UNK]", "ab"]
@@ -302,7 +303,7 @@ def test_heads_are_kept_whole_by_the_norm_of_their_product():
 
 
 @pytest.mark.parametrize("sizes", [{"dim": 8}, {"n_heads": 2}, {"dim": 8, "n_heads": 2}])
-@pytest.mark.parametrize("head", [Head.NONE, Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION])
+@pytest.mark.parametrize("head", [Head.BASE, Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION])
 def test_a_narrow_student_loads_and_keeps_its_dtype(tmp_path, head, sizes):
     config = small_config(pruned_heads={0: [0, 2]}, sinusoidal_pos_embds=True)
     save_random(tmp_path / "teacher", config, head, dtype="float16")
@@ -323,7 +324,7 @@ def test_a_narrow_student_loads_and_keeps_its_dtype(tmp_path, head, sizes):
 def test_word_embeddings_of_few_directions_lose_nothing(tmp_path):
     """Where the projection leaves nothing out, products between words are the teacher's."""
     config = small_config()
-    arrays = random_arrays(config, Head.NONE)
+    arrays = random_arrays(config, Head.BASE)
     rng = np.random.default_rng(2)
     few = rng.normal(size=(47, 4)) @ rng.normal(size=(4, 12))
     few -= few.mean(-1, keepdims=True)  # nor is anything along the axis that a layer norm takes out
@@ -352,7 +353,7 @@ def unexplained(states: np.ndarray, wanted: np.ndarray) -> float:
 
 def test_a_projected_student_begins_nearer_to_its_teacher_than_a_random_one(tmp_path):
     """A random network passes on much of its input too, and is the measure of what the projection brings."""
-    teacher = make_student("sst2-tiny", tmp_path / "teacher", layers=range(2), head=Head.NONE)
+    teacher = make_student("sst2-tiny", tmp_path / "teacher", layers=range(2), head=Head.BASE)
     student = make_student(tmp_path / "teacher", tmp_path / "student", layers=(0, 1), dim=64, hidden_dim=320)
     tokenizer = DistilBertTokenizerFast.from_pretrained(tmp_path / "teacher")
     files = sorted(Path(reference.__file__).parent.glob("*.py"))
@@ -364,7 +365,7 @@ def test_a_projected_student_begins_nearer_to_its_teacher_than_a_random_one(tmp_
 
     wanted = last(teacher.config, arrays_of(tmp_path / "teacher"))
     projected = last(student.config, arrays_of(tmp_path / "student"))
-    fresh = {p.name: initial_array(p, student.config) for p in parameter_table(student.config, Head.NONE)}
+    fresh = {p.name: initial_array(p, student.config) for p in parameter_table(student.config, Head.BASE)}
     errors = unexplained(projected, wanted), unexplained(last(student.config, fresh), wanted)
     assert errors[0] < 0.75 * errors[1]  # measured: 0.45 against 0.72
 
@@ -404,7 +405,7 @@ def test_impossible_students(tmp_path, options, message):
 
 
 def test_ids_without_a_token(tmp_path):
-    save_random(tmp_path / "teacher", small_config(vocab_size=22), Head.NONE)
+    save_random(tmp_path / "teacher", small_config(vocab_size=22), Head.BASE)
     (tmp_path / "teacher/vocab.txt").write_text("".join(f"{token}\n" for token in TOKEN_LIST))
     with pytest.raises(InputError, match=r"must hold ids of tokens, the tokenizer has none for \[20, 21\]\."):
         make_student(tmp_path / "teacher", tmp_path / "student", vocabulary=(*range(10), 20, 21))
@@ -414,7 +415,7 @@ def test_a_folder_with_files_is_left_alone_or_replaced(tmp_path):
     save_teacher(tmp_path / "teacher", "vocab.txt")
     folder = tmp_path / "student"
     save_teacher(folder, "tokenizer.json")
-    save_random(folder, small_config(), Head.NONE, max_shard_size="10KB")
+    save_random(folder, small_config(), Head.BASE, max_shard_size="10KB")
     (folder / "notes.txt").write_text("mine")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert "model.safetensors.index.json" in before
@@ -433,10 +434,10 @@ def test_a_folder_with_files_is_left_alone_or_replaced(tmp_path):
 
 
 def test_a_teacher_that_changes_meanwhile(tmp_path, monkeypatch):
-    save_random(tmp_path / "teacher", small_config(), Head.NONE)
+    save_random(tmp_path / "teacher", small_config(), Head.BASE)
 
     def change(*args):
-        save_random(tmp_path / "teacher", small_config(), Head.NONE, seed=1)
+        save_random(tmp_path / "teacher", small_config(), Head.BASE, seed=1)
         return _narrow(*args)
 
     from weight_conversion import student

@@ -29,7 +29,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_adapters_of_peft(kind, tmp_path):
-    save_random(tmp_path / "base", small_config(), Head.NONE)
+    save_random(tmp_path / "base", small_config(), Head.BASE)
     with pytest.warns(CheckpointWarning, match="freshly initialised"):
         base = FRAMEWORKS["pt"].load(HEAD, tmp_path / "base", dtype="float64", num_labels=3)
     model = get_peft_model(base, LoraConfig(task_type="SEQ_CLS", r=2, **KINDS[kind])).double().eval()

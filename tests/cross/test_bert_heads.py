@@ -77,6 +77,6 @@ def test_heads_compute_what_they_do_in_bert(make, name):
 @pytest.mark.parametrize("name", BODIES)
 def test_bodies_of_heads_that_distilbert_does_not_have(make, name):
     bert, folder = make(name)
-    _, got, _ = converted(folder, Head.NONE)
+    _, got, _ = converted(folder, Head.BASE)
     expected = compute(bert.base_model)["last_hidden_state"]
     np.testing.assert_allclose(got["last_hidden_state"], expected, rtol=0, atol=1e-12)  # measured: 3.7e-15

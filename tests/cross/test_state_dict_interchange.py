@@ -69,7 +69,7 @@ def test_state_dicts_go_both_ways(head):
 
 LORA = {"r": 2, "target_modules": ["q_lin", "v_lin", "lin1", "lin2"], "init_lora_weights": False}
 TASKS = {  # peft's own wrappers, where it has one
-    Head.NONE: "FEATURE_EXTRACTION",
+    Head.BASE: "FEATURE_EXTRACTION",
     Head.SEQUENCE_CLASSIFICATION: "SEQ_CLS",
     Head.TOKEN_CLASSIFICATION: "TOKEN_CLS",
     Head.QUESTION_ANSWERING: "QUESTION_ANS",
@@ -140,7 +140,7 @@ def test_sentence_transformers(tmp_path, monkeypatch):
     from sentence_transformers_module import DistilBertModule, main
 
     texts = ["A dull film.", "A lovely film , and not a moment too long .", "", "word " * 40]
-    save_random(tmp_path / "base", small_config(vocab_size=30522), Head.NONE, dtype="float32")
+    save_random(tmp_path / "base", small_config(vocab_size=30522), Head.BASE, dtype="float32")
     (tmp_path / "base" / "vocab.txt").write_bytes(VOCAB.read_bytes())
     expected = np.stack(pipeline("feature-extraction", tmp_path / "base", framework="pt")(texts, pooling="mean"))
 

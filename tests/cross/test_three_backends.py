@@ -42,7 +42,7 @@ def results(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
     save_random(folder, config, head)
     inputs = random_inputs(config, head)
-    cotangent = np.random.default_rng(2).normal(size=(5, 11, config.dim)) if head is Head.NONE else None
+    cotangent = np.random.default_rng(2).normal(size=(5, 11, config.dim)) if head is Head.BASE else None
     found = {}
     for name, framework in FRAMEWORKS.items():
         model = framework.load(head, folder, dtype="auto")

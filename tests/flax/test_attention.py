@@ -90,7 +90,7 @@ def test_blocks_drop_each_in_its_own_way(monkeypatch):
     assert np.abs(dropped.mean(axis=1) - plain[:, 0]).max() < 0.1
 
 
-@pytest.mark.parametrize("head", [Head.NONE, Head.TOKEN_CLASSIFICATION])
+@pytest.mark.parametrize("head", [Head.BASE, Head.TOKEN_CLASSIFICATION])
 def test_a_model_by_blocks(head, tmp_path, monkeypatch):
     """Hidden states or logits with a ragged mask, called eagerly, against attention weights that were asked for."""
     save_random(tmp_path, small_config(), head)

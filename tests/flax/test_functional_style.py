@@ -47,7 +47,7 @@ def inputs():
     [
         *((head, {}) for head in HEADS),
         (Head.MASKED_LM, {"tie_word_embeddings": False}),
-        (Head.NONE, {"sinusoidal_pos_embds": True}),
+        (Head.BASE, {"sinusoidal_pos_embds": True}),
     ],
 )
 def test_params_have_the_names_of_transformers(head, changes):
@@ -141,7 +141,7 @@ def test_per_example_gradients(model, inputs):
     assert_close(numbers(at_once), numbers(expected), 1e-14)  # measured: 2.2e-16
 
 
-@pytest.mark.parametrize("head", [Head.NONE, Head.MULTIPLE_CHOICE, Head.QUESTION_ANSWERING])
+@pytest.mark.parametrize("head", [Head.BASE, Head.MULTIPLE_CHOICE, Head.QUESTION_ANSWERING])
 def test_every_kind_of_call(head):
     config = small_config(n_layers=1)
     model, other = (FLAX.new(head, config, seed) for seed in (0, 1))

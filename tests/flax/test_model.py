@@ -100,7 +100,7 @@ def test_dropout_follows_the_given_randomness(tmp_path, make):
 
 
 def test_one_key_drops_other_places_at_each_site(tmp_path):
-    model, inputs = model_and_inputs(tmp_path, Head.NONE, dropout=0.5, attention_dropout=0.5)
+    model, inputs = model_and_inputs(tmp_path, Head.BASE, dropout=0.5, attention_dropout=0.5)
     first, second = model(**inputs, train=True, rngs=jax.random.key(0), output_attentions=True).attentions
     assert ((np.asarray(first) == 0) != (np.asarray(second) == 0)).mean() > 0.3
 
@@ -124,14 +124,14 @@ def test_computation_dtype_beside_parameter_dtype(tmp_path):
 
 
 def test_float64_without_x64_is_an_error(tmp_path):
-    save_random(tmp_path, small_config(), Head.NONE)
+    save_random(tmp_path, small_config(), Head.BASE)
     with jax.enable_x64(False), pytest.raises(InputError, match="jax_enable_x64"):
-        cls(Head.NONE).from_pretrained(tmp_path, dtype="float64")
+        cls(Head.BASE).from_pretrained(tmp_path, dtype="float64")
 
 
 @pytest.mark.parametrize("wrong", [47, -1])
 def test_under_jit_a_wrong_id_makes_its_row_not_a_number(tmp_path, wrong):
-    model, inputs = model_and_inputs(tmp_path, Head.NONE)
+    model, inputs = model_and_inputs(tmp_path, Head.BASE)
     ids = inputs["input_ids"].copy()
     ids[2, 0] = wrong
     hidden = np.asarray(nnx.jit(lambda model, ids: model(ids).last_hidden_state)(model, ids))

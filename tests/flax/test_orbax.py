@@ -21,7 +21,7 @@ DTYPES = ("float64", "float32", "float16", "bfloat16")
 PARAMETERS = nnx.Not(nnx.RngState)
 MODELS = [
     *((head, {}) for head in HEADS),
-    (Head.NONE, {"sinusoidal_pos_embds": True, "n_layers": 1}),
+    (Head.BASE, {"sinusoidal_pos_embds": True, "n_layers": 1}),
     (Head.MASKED_LM, {"tie_word_embeddings": False}),
     (Head.TOKEN_CLASSIFICATION, {"pruned_heads": {0: [1], 1: [0, 2]}}),
 ]
@@ -83,16 +83,16 @@ def test_states(tmp_path, state):
 
 @pytest.mark.parametrize("options", [{}, {"use_ocdbt": False}, {"use_zarr3": True}], ids=str)
 def test_ways_to_store(tmp_path, options):
-    arrays = save_random(tmp_path, small_config(), Head.NONE)
-    state = nnx.state(FRAMEWORK.cls(Head.NONE).from_pretrained(tmp_path, dtype="float64"))
+    arrays = save_random(tmp_path, small_config(), Head.BASE)
+    state = nnx.state(FRAMEWORK.cls(Head.BASE).from_pretrained(tmp_path, dtype="float64"))
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**options)) as checkpointer:
         checkpointer.save(tmp_path / "saved", state)
     assert_same_arrays(arrays_of(tmp_path / "saved"), arrays)
 
 
 def test_a_missing_chunk_is_not_read_as_zeros(tmp_path):
-    save_random(tmp_path, small_config(), Head.NONE)
-    state = nnx.state(FRAMEWORK.cls(Head.NONE).from_pretrained(tmp_path, dtype="float64"))
+    save_random(tmp_path, small_config(), Head.BASE)
+    state = nnx.state(FRAMEWORK.cls(Head.BASE).from_pretrained(tmp_path, dtype="float64"))
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False)) as checkpointer:
         checkpointer.save(tmp_path / "saved", state)
     (tmp_path / "saved" / "embeddings.LayerNorm.bias.value" / "0").unlink()
@@ -109,7 +109,7 @@ def test_dtypes(tmp_path, dtype):
 
 def test_an_older_checkpoint_is_replaced(tmp_path):
     for seed in range(2):
-        arrays = save_random(tmp_path / "source", small_config(), Head.NONE, seed=seed)
+        arrays = save_random(tmp_path / "source", small_config(), Head.BASE, seed=seed)
         convert(tmp_path / "source", tmp_path / "there", "orbax", force=True)
     assert_same_arrays(arrays_of(tmp_path / "there"), arrays)
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["config.json", "orbax"]
@@ -150,7 +150,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)
 def test_damaged_checkpoints(tmp_path, damage, message):
-    save_random(tmp_path / "source", small_config(), Head.NONE)
+    save_random(tmp_path / "source", small_config(), Head.BASE)
     convert(tmp_path / "source", tmp_path / "there", "orbax")
     damage(tmp_path / "there" / "orbax")
     with pytest.raises(CheckpointError, match=message):

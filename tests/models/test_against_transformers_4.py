@@ -83,7 +83,7 @@ def test_inputs_embeds(framework, case):
 @pytest.mark.parametrize("case", CASES)
 def test_gradients(framework, case):
     model = framework.load(head_of(case), ORACLE / case, dtype="float64")
-    cotangent = float_input(case, "cotangent") if head_of(case) is Head.NONE else None
+    cotangent = float_input(case, "cotangent") if head_of(case) is Head.BASE else None
     wanted = section_of_gradients(case)
     got = framework.gradients(model, cotangent=cotangent, **call_inputs(case))
     # 4.53.3 loses the freeze of a sinusoidal table when it loads one; here it is never trained.

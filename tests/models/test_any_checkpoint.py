@@ -229,7 +229,7 @@ def test_a_pipeline_of_any_checkpoint(framework, kind, tmp_path):
 def test_an_adapter_is_added_to_its_base(framework, tmp_path):
     """Low-rank updates of kernels and of the embeddings, biases, and a head that was trained whole."""
     rng = np.random.default_rng(0)
-    base = save_random(tmp_path / "base", small_config(), Head.NONE)
+    base = save_random(tmp_path / "base", small_config(), Head.BASE)
     layer = "transformer.layer.1.attention"
     update = {
         f"distilbert.{layer}.q_lin.lora_A.weight": rng.normal(size=(2, 12)),

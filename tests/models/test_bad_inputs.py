@@ -42,9 +42,9 @@ BAD_INPUTS = {
 
 @pytest.mark.parametrize(("inputs", "message"), BAD_INPUTS.values(), ids=BAD_INPUTS)
 def test_body(framework, tmp_path, inputs, message):
-    save_random(tmp_path, small_config(), Head.NONE)
+    save_random(tmp_path, small_config(), Head.BASE)
     with pytest.raises(InputError, match=message):
-        framework.call(framework.load(Head.NONE, tmp_path), **inputs)
+        framework.call(framework.load(Head.BASE, tmp_path), **inputs)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ def test_unknown_keyword(framework, tmp_path, head):
 
 
 def test_unknown_keyword_of_from_pretrained(framework, tmp_path):
-    save_random(tmp_path, small_config(), Head.NONE)
+    save_random(tmp_path, small_config(), Head.BASE)
     with pytest.raises(TypeError, match="from_keras"):
-        framework.load(Head.NONE, tmp_path, from_keras=True)
+        framework.load(Head.BASE, tmp_path, from_keras=True)
 
 
 def test_unknown_dtype(framework, tmp_path):
-    save_random(tmp_path, small_config(), Head.NONE)
+    save_random(tmp_path, small_config(), Head.BASE)
     with pytest.raises(
         InputError, match="dtype must be 'auto' or one of float64, float32, float16, bfloat16, got 'int8'"
     ):
-        framework.load(Head.NONE, tmp_path, dtype="int8")
+        framework.load(Head.BASE, tmp_path, dtype="int8")

@@ -50,21 +50,21 @@ def test_dtypes_are_converted_on_the_way(framework, tmp_path, stored, wanted):
 
 
 def test_float32_unless_asked(framework, tmp_path):
-    save_random(tmp_path, small_config(), Head.NONE, dtype="float16")
-    model = framework.load(Head.NONE, tmp_path)
+    save_random(tmp_path, small_config(), Head.BASE, dtype="float16")
+    model = framework.load(Head.BASE, tmp_path)
     assert {array.dtype.name for array in framework.parameters(model).values()} == {"float32"}
 
 
 def test_dtype_under_its_older_name(framework, tmp_path):
-    save_random(tmp_path, small_config(), Head.NONE)
-    model = framework.load(Head.NONE, tmp_path, torch_dtype="float16")
+    save_random(tmp_path, small_config(), Head.BASE)
+    model = framework.load(Head.BASE, tmp_path, torch_dtype="float16")
     assert {array.dtype.name for array in framework.parameters(model).values()} == {"float16"}
 
 
 def test_device(framework, tmp_path):
-    arrays = save_random(tmp_path, small_config(), Head.NONE, dtype="float32")
+    arrays = save_random(tmp_path, small_config(), Head.BASE, dtype="float32")
     device = {"pt": "cpu", "tf": "/CPU:0", "flax": "cpu:0"}[framework.name]
-    assert_close(framework.parameters(framework.load(Head.NONE, tmp_path, device=device)), arrays, 0.0)
+    assert_close(framework.parameters(framework.load(Head.BASE, tmp_path, device=device)), arrays, 0.0)
 
 
 def test_shards(framework, tmp_path):
@@ -85,7 +85,7 @@ def load_quietly(framework, head, folder, **kwargs):
 
 @pytest.mark.parametrize("head", HEADS[1:])
 def test_body_into_head(framework, tmp_path, head):
-    arrays = save_random(tmp_path, small_config(), Head.NONE, dtype="float32")
+    arrays = save_random(tmp_path, small_config(), Head.BASE, dtype="float32")
     with pytest.warns(CheckpointWarning, match="freshly initialised, train before use: .*bias") as record:
         model = framework.load(head, tmp_path)
     new = [p.name for p in model.parameter_table if not p.name.startswith("distilbert.") and p.tied_to is None]
@@ -100,7 +100,7 @@ def test_head_into_body(framework, tmp_path, head):
     arrays = save_random(tmp_path, small_config(), head, dtype="float32")
     own = sorted(name for name in arrays if not name.startswith("distilbert."))
     with pytest.warns(CheckpointWarning, match=f"in the checkpoint but not used: {', '.join(own)}"):
-        model = framework.load(Head.NONE, tmp_path)
+        model = framework.load(Head.BASE, tmp_path)
     got = framework.parameters(model)
     assert_close(got, {name: arrays[f"distilbert.{name}"] for name in got}, 0.0)
 
@@ -127,53 +127,53 @@ def test_other_number_of_labels(framework, tmp_path):
 
 def test_missing_body_parameter_is_an_error(framework, tmp_path):
     config = small_config()
-    arrays = random_arrays(config, Head.NONE)
+    arrays = random_arrays(config, Head.BASE)
     del arrays["transformer.layer.1.ffn.lin2.bias"]
     save_checkpoint(tmp_path, arrays, {"config.json": config.to_json_string().encode()})
     with pytest.raises(CheckpointError, match=r"lacks 1 parameter.*transformer\.layer\.1\.ffn.lin2\.bias"):
-        framework.load(Head.NONE, tmp_path)
+        framework.load(Head.BASE, tmp_path)
 
 
 def test_integers_are_no_parameters(framework, tmp_path):
     config = small_config()
-    arrays = random_arrays(config, Head.NONE)
+    arrays = random_arrays(config, Head.BASE)
     arrays["embeddings.LayerNorm.bias"] = np.zeros(12, np.int64)
     save_checkpoint(tmp_path, arrays, {"config.json": config.to_json_string().encode()})
     with pytest.raises(CheckpointError, match=r"embeddings\.LayerNorm\.bias must be of a floating dtype, got I64"):
-        framework.load(Head.NONE, tmp_path)
+        framework.load(Head.BASE, tmp_path)
 
 
 def test_damaged_file(framework, tmp_path):
-    save_random(tmp_path, small_config(), Head.NONE)
+    save_random(tmp_path, small_config(), Head.BASE)
     path = tmp_path / WEIGHTS_FILE
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
-        framework.load(Head.NONE, tmp_path)
+        framework.load(Head.BASE, tmp_path)
 
 
 def test_old_names_and_entries(framework, tmp_path):
     config = small_config()
-    arrays = random_arrays(config, Head.NONE, dtype="float32")
+    arrays = random_arrays(config, Head.BASE, dtype="float32")
     old = {
         k.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
         for k, v in arrays.items()
     }
     old["embeddings.position_ids"] = np.arange(23)[None]
     save_checkpoint(tmp_path, old, {"config.json": config.to_json_string().encode()})
-    assert_close(framework.parameters(framework.load(Head.NONE, tmp_path)), arrays, 0.0)
+    assert_close(framework.parameters(framework.load(Head.BASE, tmp_path)), arrays, 0.0)
 
 
 def test_sinusoidal_table_is_read_and_else_computed(framework, tmp_path):
     config = small_config(sinusoidal_pos_embds=True)
     name = "embeddings.position_embeddings.weight"
-    arrays = random_arrays(config, Head.NONE, dtype="float32")
+    arrays = random_arrays(config, Head.BASE, dtype="float32")
     computed = arrays.pop(name)
     files = {"config.json": config.to_json_string().encode()}
     save_checkpoint(tmp_path / "without", arrays, files)
-    assert_close(framework.parameters(framework.load(Head.NONE, tmp_path / "without"))[name], computed, 0.0)
+    assert_close(framework.parameters(framework.load(Head.BASE, tmp_path / "without"))[name], computed, 0.0)
     arrays[name] = computed * 0.5 + 0.1
     save_checkpoint(tmp_path / "changed", arrays, files)
-    assert_close(framework.parameters(framework.load(Head.NONE, tmp_path / "changed")), arrays, 0.0)
+    assert_close(framework.parameters(framework.load(Head.BASE, tmp_path / "changed")), arrays, 0.0)
 
 
 def test_saving_over_what_was_loaded(framework, tmp_path):

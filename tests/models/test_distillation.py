@@ -72,7 +72,7 @@ def distiller(name, head, pair, steps=4, cache=None, **changes):
 def outputs(name, head, folder, batch):
     """Hidden states and logits of all tokens, or of texts, by the padded models."""
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    hidden = load_inference(name, Head.NONE, folder, dtype="float64").run(**inputs)["last_hidden_state"]
+    hidden = load_inference(name, Head.BASE, folder, dtype="float64").run(**inputs)["last_hidden_state"]
     return hidden, load_inference(name, head, folder, dtype="float64").run(**inputs)["logits"]
 
 

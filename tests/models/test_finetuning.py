@@ -57,7 +57,7 @@ def body(tmp_path_factory):
     folder = tmp_path_factory.mktemp("body")
     tokenizer = DistilBertTokenizerFast.from_pretrained("sst2-tiny")
     config = small_config(vocab_size=len(tokenizer), max_position_embeddings=32, dropout=0.1)
-    save_random(folder, config, Head.NONE)
+    save_random(folder, config, Head.BASE)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -115,8 +115,8 @@ def test_what_sequence_labels_mean(framework, tmp_path, changes, labels):
 def test_losses_are_at_least_float32(framework, tmp_path, dtype):
     config = small_config()
     for head in HEADS_WITH_LOSS:
-        save_random(tmp_path / head.name, config, head)
-        model = framework.load(head, tmp_path / head.name, dtype=dtype)
+        save_random(tmp_path / head.value, config, head)
+        model = framework.load(head, tmp_path / head.value, dtype=dtype)
         assert framework.call(model, **random_inputs(config, head)).loss.dtype == np.float32
 
 

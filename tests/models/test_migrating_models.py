@@ -108,6 +108,6 @@ def test_a_configuration_says_what_transformers_would_do(framework: Framework) -
     model = framework.new(Head.SEQUENCE_CLASSIFICATION, config)
     if framework.name == "pt":
         assert model.is_gradient_checkpointing
-        assert not framework.new(Head.NONE, DistilBertConfig(**SIZES)).is_gradient_checkpointing
+        assert not framework.new(Head.BASE, DistilBertConfig(**SIZES)).is_gradient_checkpointing
     if framework.name == "tf":
         assert type(model).from_config(config).config == config

@@ -9,7 +9,6 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from distilbert_core import Head, InputError
-from distilbert_core.model.inference import TOKEN_HEADS
 from distilbert_core.model.loading import load_inference
 from distilbert_core.model.packing import first_tokens, pack
 from support.checkpoints import BATCH, HEADS, TOKENS, ragged_mask, random_inputs, save_random, small_config
@@ -34,7 +33,7 @@ def test_packed_is_padded_on_real_tokens(framework, head, tmp_path):
     """Measured: 1e-15."""
     model, inputs = loaded(framework, head, tmp_path)
     expected = model.run(**inputs)
-    if head in TOKEN_HEADS:
+    if head.reads_tokens:
         for array in expected.values():
             array[inputs["attention_mask"] == 0] = 0
     assert_close(model(**inputs), expected, FLOAT64_TOLERANCE)
@@ -43,15 +42,15 @@ def test_packed_is_padded_on_real_tokens(framework, head, tmp_path):
 # Of hidden states up to 2.6. Measured in PyTorch: 6.6e-7 and 0.04; the padded model in bfloat16: 0.03.
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 5e-6), ("bfloat16", 0.1)])
 def test_packed_in_other_dtypes_is_the_truth_within_their_rounding(framework, dtype, tolerance, tmp_path):
-    model, inputs = loaded(framework, Head.NONE, tmp_path)
+    model, inputs = loaded(framework, Head.BASE, tmp_path)
     real = inputs["attention_mask"] == 1
     expected = model.run(**inputs)["last_hidden_state"][real]
-    got = load_inference(framework.name, Head.NONE, tmp_path, dtype=dtype)(**inputs)["last_hidden_state"][real]
+    got = load_inference(framework.name, Head.BASE, tmp_path, dtype=dtype)(**inputs)["last_hidden_state"][real]
     assert_close(got.astype(np.float64), expected, tolerance)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5])
-@pytest.mark.parametrize("head", [Head.NONE, Head.SEQUENCE_CLASSIFICATION])
+@pytest.mark.parametrize("head", [Head.BASE, Head.SEQUENCE_CLASSIFICATION])
 def test_batches_of_all_sizes(framework, head, rows, tmp_path):
     model, inputs = loaded(framework, head, tmp_path, n_layers=1)
     lengths = 1 + np.arange(rows) * (TOKENS - 1) // rows
@@ -60,17 +59,17 @@ def test_batches_of_all_sizes(framework, head, rows, tmp_path):
         "attention_mask": (np.arange(TOKENS) < lengths[:, None]).astype(np.int64),
     }
     expected = model.run(**inputs)
-    if head is Head.NONE:
+    if head is Head.BASE:
         expected = {name: array * inputs["attention_mask"][:, :, None] for name, array in expected.items()}
     assert_close(model(**inputs), expected, FLOAT64_TOLERANCE)
 
 
-@pytest.mark.parametrize("head", [Head.NONE, Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION])
+@pytest.mark.parametrize("head", [Head.BASE, Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION])
 def test_large_batches_are_computed_in_blocks(framework, head, tmp_path, monkeypatch):
     """Blocks of a few tokens; nobody asks for a token of the first texts."""
     model, inputs = loaded(framework, head, tmp_path)
     inputs = {name: np.tile(array, (4, 1)) for name, array in inputs.items()}
-    tokens = np.arange(len(inputs["input_ids"]))[:, None] + np.zeros(TOKENS, int) > 9 if head in TOKEN_HEADS else None
+    tokens = np.arange(len(inputs["input_ids"]))[:, None] + np.zeros(TOKENS, int) > 9 if head.reads_tokens else None
     blocks = []
     module = importlib.import_module(f"distilbert_{framework.name}.inference")
     once_a_block = {"pt": "to_array", "tf": "call_traced", "flax": "_run_packed"}[framework.name]
@@ -101,7 +100,7 @@ def test_without_padding_and_without_a_mask(framework, tmp_path):
     assert_close(model(input_ids=ids), model.run(input_ids=ids), FLOAT64_TOLERANCE)
 
 
-@pytest.mark.parametrize("head", [head for head in HEADS if head in TOKEN_HEADS])
+@pytest.mark.parametrize("head", [head for head in HEADS if head.reads_tokens])
 def test_outputs_of_some_tokens(framework, head, tmp_path):
     model, inputs = loaded(framework, head, tmp_path)
     wanted = np.random.default_rng(0).random((BATCH, TOKENS)) < 0.3
@@ -148,7 +147,7 @@ def test_choices_of_other_numbers_and_lengths_with_other_arguments(framework, tm
 
 def test_segments_of_the_model_itself(framework, tmp_path):
     """`segment_ids` and `output_tokens` are arguments of the body: two texts in one row, two tokens of them wanted."""
-    model, _ = loaded(framework, Head.NONE, tmp_path)
+    model, _ = loaded(framework, Head.BASE, tmp_path)
     ids = np.array([[5, 6, 7, 8, 9, 10], [1, 2, 3, 4, 5, 6]])
     segments = np.array([[1, 1, 1, 1, 2, 2], [1, 1, 2, 2, 2, 2]])
     positions = np.array([[0, 1, 2, 3, 0, 1], [0, 1, 0, 1, 2, 3]])
@@ -214,7 +213,7 @@ def test_what_is_done_to_the_model_is_seen(framework, tmp_path):
     }.values(),
 )
 def test_what_cannot_be_packed(framework, changes, message, tmp_path):
-    head = Head.NONE if "segment_ids" in changes else Head.SEQUENCE_CLASSIFICATION
+    head = Head.BASE if "segment_ids" in changes else Head.SEQUENCE_CLASSIFICATION
     model, inputs = loaded(framework, head, tmp_path)
     inputs = {**inputs, **changes}
     if inputs["input_ids"].shape[1] == 99:

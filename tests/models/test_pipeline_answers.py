@@ -134,10 +134,10 @@ def test_dtypes(framework, dtype):
     assert 0 < error <= {"float64": 2e-7, "bfloat16": 1e-2}[dtype]  # measured: 5.9e-8, 2.9e-3
 
 
-@pytest.mark.parametrize("head", [head for head in Head if head is not Head.NONE])
+@pytest.mark.parametrize("head", [head for head in Head if head is not Head.BASE])
 def test_a_checkpoint_without_the_head_is_refused(framework, tmp_path, head):
     config = small_config()
-    save_random(tmp_path, config, Head.NONE)
+    save_random(tmp_path, config, Head.BASE)
     with pytest.raises(CheckpointError, match=f"has no weights for .*{head.value}: it lacks .*weight.*train one"):
         load_inference(framework.name, head, tmp_path)
 

@@ -53,8 +53,8 @@ def test_vocabulary(framework, tmp_path, head, size, tied):
 
 
 def test_vocabulary_rounded_up(framework, tmp_path):
-    save_random(tmp_path, small_config(), Head.NONE)
-    model = framework.load(Head.NONE, tmp_path)
+    save_random(tmp_path, small_config(), Head.BASE)
+    model = framework.load(Head.BASE, tmp_path)
     model.resize_token_embeddings(pad_to_multiple_of=8)
     assert model.config.vocab_size == 48
     assert framework.parameters(model)["embeddings.word_embeddings.weight"].shape == (48, 12)
@@ -89,7 +89,7 @@ def test_pruning_equals_a_head_mask_of_zeros(framework, tmp_path, head):
     model.prune_heads({-1: [0]})  # the last layer
     assert model.config.pruned_heads == {0: [1], 1: [0, 2]}
     assert_close(framework.call(model, **inputs), wanted, 1e-12)
-    prefix = "" if head is Head.NONE else "distilbert."
+    prefix = "" if head is Head.BASE else "distilbert."
     assert framework.parameters(model)[f"{prefix}transformer.layer.1.attention.q_lin.weight"].shape == (4, 12)
     assert_as_if_always_so(framework, model, head, tmp_path)
     assert DistilBertConfig.from_pretrained(tmp_path / "resized").pruned_heads == {0: [1], 1: [0, 2]}
@@ -118,8 +118,8 @@ def test_gradients_of_a_pruned_model_have_its_shapes(framework, tmp_path):
     ],
 )
 def test_impossible_changes_leave_the_model_as_it_was(framework, tmp_path, change, message):
-    arrays = save_random(tmp_path, small_config(), Head.NONE, dtype="float32")
-    model = framework.load(Head.NONE, tmp_path)
+    arrays = save_random(tmp_path, small_config(), Head.BASE, dtype="float32")
+    model = framework.load(Head.BASE, tmp_path)
     with pytest.raises(ConfigError, match=message):
         change(model)
     assert_close(framework.parameters(model), arrays, 0.0)

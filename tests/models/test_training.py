@@ -46,13 +46,13 @@ def assert_normal(values: np.ndarray, name: str) -> None:
 
 
 def test_initial_values_of_two_parameters_differ(framework):
-    arrays = framework.parameters(framework.new(Head.NONE, small_config()))
+    arrays = framework.parameters(framework.new(Head.BASE, small_config()))
     kernels = [array.ravel()[:30] for name, array in arrays.items() if name.endswith("_lin.weight")]
     assert len({tuple(kernel) for kernel in kernels}) == 8
 
 
 def test_a_seed_gives_the_same_model_again(framework):
-    first, again, other = (framework.parameters(framework.new(Head.NONE, small_config(), seed)) for seed in (1, 1, 2))
+    first, again, other = (framework.parameters(framework.new(Head.BASE, small_config(), seed)) for seed in (1, 1, 2))
     assert_close(again, first, 0.0)
     assert largest_difference(other, first) > 0.01
 
@@ -73,8 +73,8 @@ def test_dropout_only_in_training(framework, tmp_path):
 
 NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "qa_dropout": 0.0, "seq_classif_dropout": 0.0}
 DROPOUT_SITES = [
-    (Head.NONE, "dropout"),
-    (Head.NONE, "attention_dropout"),
+    (Head.BASE, "dropout"),
+    (Head.BASE, "attention_dropout"),
     (Head.QUESTION_ANSWERING, "qa_dropout"),
     (Head.SEQUENCE_CLASSIFICATION, "seq_classif_dropout"),
     (Head.MULTIPLE_CHOICE, "seq_classif_dropout"),
@@ -96,8 +96,8 @@ def test_each_dropout_has_its_field(framework, tmp_path, head, field):
 
 def test_attention_dropout_drops_the_asked_for_share(framework, tmp_path):
     config = small_config(**{**NO_DROPOUT, "attention_dropout": 0.3})
-    save_random(tmp_path, config, Head.NONE)
-    model = framework.load(Head.NONE, tmp_path)
+    save_random(tmp_path, config, Head.BASE)
+    model = framework.load(Head.BASE, tmp_path)
     framework.seed(0)
     ids = np.ones((20, 23), np.int64)
     weights = framework.call(model, train=True, input_ids=ids, output_attentions=True).attentions[0]

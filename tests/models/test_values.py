@@ -46,7 +46,7 @@ def _other_inputs(config, head: Head) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
-@pytest.mark.parametrize("kind", _other_inputs(small_config(), Head.NONE))
+@pytest.mark.parametrize("kind", _other_inputs(small_config(), Head.BASE))
 @pytest.mark.parametrize("head", HEADS)
 def test_other_inputs(framework, tmp_path, head, kind):
     config = small_config()
@@ -59,24 +59,24 @@ def test_other_inputs(framework, tmp_path, head, kind):
 @pytest.mark.parametrize("shape", [(11,), (1, 11)])
 def test_positions_shared_by_the_batch(framework, tmp_path, shape):
     config = small_config()
-    arrays = save_random(tmp_path, config, Head.NONE)
-    ids = random_inputs(config, Head.NONE)["input_ids"]
+    arrays = save_random(tmp_path, config, Head.BASE)
+    ids = random_inputs(config, Head.BASE)["input_ids"]
     positions = np.arange(11)[::-1].copy()
     got = framework.call(
-        framework.load(Head.NONE, tmp_path, dtype="auto"),
+        framework.load(Head.BASE, tmp_path, dtype="auto"),
         input_ids=ids,
         position_ids=positions.reshape(shape),
         **EVERYTHING,
     )
-    assert_close(got, forward(config, Head.NONE, arrays, input_ids=ids, position_ids=positions), FLOAT64_TOLERANCE)
+    assert_close(got, forward(config, Head.BASE, arrays, input_ids=ids, position_ids=positions), FLOAT64_TOLERANCE)
 
 
 def test_head_mask_of_a_pruned_model_counts_original_heads(framework, tmp_path):
     config = small_config(pruned_heads={0: [1], 1: [0, 2]})
-    arrays = save_random(tmp_path, config, Head.NONE)
-    inputs = {**random_inputs(config, Head.NONE), "head_mask": np.array([[0.3, 0.5, 0.7], [0.2, 0.4, 0.6]])}
-    got = framework.call(framework.load(Head.NONE, tmp_path, dtype="auto"), **inputs, **EVERYTHING)
-    assert_close(got, forward(config, Head.NONE, arrays, **inputs), FLOAT64_TOLERANCE)
+    arrays = save_random(tmp_path, config, Head.BASE)
+    inputs = {**random_inputs(config, Head.BASE), "head_mask": np.array([[0.3, 0.5, 0.7], [0.2, 0.4, 0.6]])}
+    got = framework.call(framework.load(Head.BASE, tmp_path, dtype="auto"), **inputs, **EVERYTHING)
+    assert_close(got, forward(config, Head.BASE, arrays, **inputs), FLOAT64_TOLERANCE)
 
 
 # Hidden states here are of order 1. Measured largest differences, over the heads and the three backends:
@@ -99,10 +99,10 @@ def _without_details(outputs):
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
 def test_empty_row_attends_to_all_keys_alike(framework, tmp_path, dtype):
     config = small_config()
-    save_random(tmp_path, config, Head.NONE)
-    inputs = random_inputs(config, Head.NONE)
+    save_random(tmp_path, config, Head.BASE)
+    inputs = random_inputs(config, Head.BASE)
     inputs["attention_mask"][:] = 0
-    model = framework.load(Head.NONE, tmp_path, dtype=dtype)
+    model = framework.load(Head.BASE, tmp_path, dtype=dtype)
     got = framework.call(model, **inputs, output_attentions=True)
     uniform = np.full((5, 3, 11, 11), 1 / 11).astype(got.attentions[0].dtype)
     assert_close(got.attentions, (uniform, uniform), np.finfo(np.float32).eps)

@@ -10,13 +10,12 @@ import pytest
 from distilbert_cli import main
 from distilbert_core import BackendNotInstalledError, CheckpointWarning, Head, InputError
 from distilbert_core.files.checkpoint import save_checkpoint
-from distilbert_core.model.inference import TOKEN_HEADS
 from support.checkpoints import HEADS, random_arrays, save_random, small_config
 from weight_conversion import convert
 from weight_conversion.verifying import BOUNDS, compute, make_inputs, verify
 
 LAYERS = ["hidden_states.0", "hidden_states.1", "hidden_states.2"]
-OUTPUTS = {Head.NONE: ["last_hidden_state"], Head.QUESTION_ANSWERING: ["start_logits", "end_logits"]}
+OUTPUTS = {Head.BASE: ["last_hidden_state"], Head.QUESTION_ANSWERING: ["start_logits", "end_logits"]}
 
 
 def write(folder, head=Head.TOKEN_CLASSIFICATION, change=None, dtype="float64", **fields):
@@ -64,7 +63,7 @@ def test_what_is_compared_is_what_the_model_computes(framework, tmp_path, head):
         rows, tokens = np.nonzero(mask)
         np.testing.assert_array_equal(got[f"attentions.{layer}"], attentions[rows, :, tokens])
     for name in OUTPUTS.get(head, ["logits"]):
-        np.testing.assert_array_equal(got[name], expected[name][mask] if head in TOKEN_HEADS else expected[name])
+        np.testing.assert_array_equal(got[name], expected[name][mask] if head.reads_tokens else expected[name])
 
 
 def test_a_changed_weight_is_found_where_it_is(framework, tmp_path):
@@ -97,9 +96,9 @@ def test_a_checkpoint_in_another_dtype_has_the_bound_of_that(framework, tmp_path
 
 def test_checkpoints_with_different_heads_are_compared_as_bodies(framework, tmp_path):
     source = write(tmp_path / "a")
-    convert(source, tmp_path / "b", head=Head.NONE)
+    convert(source, tmp_path / "b", head=Head.BASE)
     found = verify([source, tmp_path / "b"], [framework.name])
-    assert (found.head, found.passed) == (Head.NONE, True)
+    assert (found.head, found.passed) == (Head.BASE, True)
     assert list(errors(found.runs[0])) == [*LAYERS, "last_hidden_state"]
     only, dropped = found.notes
     assert only.endswith("different classes: DistilBertForTokenClassification, DistilBertModel.")

@@ -62,7 +62,7 @@ def test_members_that_tools_look_for(masked_lm):
 
 
 def test_what_is_not_here_says_what_to_do():
-    model = PT.new(Head.NONE, small_config())
+    model = PT.new(Head.BASE, small_config())
     for name, instead in REFUSED.items():
         with pytest.raises(NotImplementedError, match=f"DistilBertModel has no {name}. "):
             getattr(model, name)("anything", option=1)
@@ -99,9 +99,9 @@ def test_masks_to_be_added_to_scores(masked_lm):
 def test_blocks_called_one_by_one_compute_the_body(tmp_path):
     """With the arguments, and the order of results, that they have in Transformers."""
     config = small_config()
-    save_random(tmp_path, config, Head.NONE)
-    model = PT.load(Head.NONE, tmp_path, dtype="float64")
-    inputs = {name: to_tensor(array) for name, array in random_inputs(config, Head.NONE).items()}
+    save_random(tmp_path, config, Head.BASE)
+    model = PT.load(Head.BASE, tmp_path, dtype="float64")
+    inputs = {name: to_tensor(array) for name, array in random_inputs(config, Head.BASE).items()}
     mask = inputs["attention_mask"]
     head_mask = torch.tensor([[0.5, 1.0, 0.0], [1.0, 0.25, 2.0]])
     expected = model(**inputs, head_mask=head_mask, output_attentions=True, output_hidden_states=True)
@@ -135,7 +135,7 @@ def test_a_block_of_a_users_own_has_all_heads():
 
 
 def test_gradients_reach_frozen_embeddings():
-    model = PT.new(Head.NONE, small_config())
+    model = PT.new(Head.BASE, small_config())
     model.get_input_embeddings().requires_grad_(False)
     words = lambda: model.get_input_embeddings()(torch.ones(1, 2, dtype=torch.long))  # noqa: E731
     for _ in range(2):
@@ -153,7 +153,7 @@ def test_checkpointing_of_every_second_block(monkeypatch):
         return block(*arguments)
 
     monkeypatch.setattr(distilbert_pt.model, "checkpoint", run)
-    model = PT.new(Head.NONE, small_config(n_layers=3)).train()
+    model = PT.new(Head.BASE, small_config(n_layers=3)).train()
     model.activation_checkpointing_enable({"use_reentrant": False}, every_n_layers=2)
     model(**model.dummy_inputs)
     assert calls == [model.transformer.layer[0], model.transformer.layer[2]]
@@ -178,7 +178,7 @@ def test_only_trainer_sees_another_class(monkeypatch):
     transformers = types.ModuleType("transformers")
     transformers.PreTrainedModel = type("PreTrainedModel", (nn.Module,), {})
     monkeypatch.setitem(sys.modules, "transformers", transformers)
-    model = PT.new(Head.NONE, small_config())
+    model = PT.new(Head.BASE, small_config())
     trainer = {"__name__": "transformers.trainer", "model": model, "base": transformers.PreTrainedModel}
     assert eval("isinstance(model, base) and model.__class__.__name__ == 'DistilBertModel'", trainer)
     assert not isinstance(model, transformers.PreTrainedModel)

@@ -155,7 +155,7 @@ def test_per_example_gradients(tmp_path):
 
 
 def test_a_constructed_model_trains_and_a_loaded_one_infers(tmp_path):
-    model, _ = model_and_inputs(tmp_path, Head.NONE)
+    model, _ = model_and_inputs(tmp_path, Head.BASE)
     assert not model.training
     assert distilbert_pt.DistilBertModel(small_config()).training
 

@@ -18,7 +18,7 @@ pytest.importorskip("onnxscript")
 
 
 CHECKPOINTS = {
-    "pt_base": Head.NONE,
+    "pt_base": Head.BASE,
     "tf_masked_lm": Head.MASKED_LM,
     "pt_sequence_classification": Head.SEQUENCE_CLASSIFICATION,
     "pt_multiple_choice": Head.MULTIPLE_CHOICE,

@@ -43,7 +43,7 @@ def test_another_dtype_is_a_copy(tmp_path):
 
 
 def test_writing_to_parameters_does_not_reach_the_file(tmp_path):
-    arrays = save_random(tmp_path, small_config(), Head.NONE, dtype="float32")
+    arrays = save_random(tmp_path, small_config(), Head.BASE, dtype="float32")
     before = (tmp_path / WEIGHTS_FILE).read_bytes()
     model = distilbert_pt.DistilBertModel.from_pretrained(tmp_path)
     with torch.no_grad():
@@ -58,11 +58,11 @@ def test_writing_to_parameters_does_not_reach_the_file(tmp_path):
 @pytest.mark.parametrize("remove", [False, True])
 def test_another_file_in_its_place_does_not_reach_the_model(tmp_path, remove):
     """safetensors' own writer renames a finished file to its place, as ours does."""
-    arrays = save_random(tmp_path, small_config(), Head.NONE, dtype="float32")
+    arrays = save_random(tmp_path, small_config(), Head.BASE, dtype="float32")
     model = distilbert_pt.DistilBertModel.from_pretrained(tmp_path)
     if remove:
         (tmp_path / WEIGHTS_FILE).unlink()
-    save_file(random_arrays(small_config(), Head.NONE, seed=1, dtype="float32"), tmp_path / WEIGHTS_FILE)
+    save_file(random_arrays(small_config(), Head.BASE, seed=1, dtype="float32"), tmp_path / WEIGHTS_FILE)
     assert_close({name: to_array(p) for name, p in model.named_parameters()}, arrays, 0.0)
 
 
@@ -74,7 +74,7 @@ def test_loading_draws_no_random_numbers(tmp_path):
 
 
 def test_float32_whatever_the_default_dtype(tmp_path):
-    save_random(tmp_path, small_config(), Head.NONE, dtype="float64")
+    save_random(tmp_path, small_config(), Head.BASE, dtype="float64")
     torch.set_default_dtype(torch.float64)
     try:
         model = distilbert_pt.DistilBertModel.from_pretrained(tmp_path)
@@ -96,7 +96,7 @@ def test_what_is_tied_or_computed_is_so_on_the_meta_device():
 def test_memory_of_one_copy(tmp_path):
     """At its peak a process that loads and uses all weights has grown by them once."""
     config = small_config(vocab_size=30_000, dim=320, n_heads=4, hidden_dim=640)  # the table alone is 38 MB
-    save_random(tmp_path, config, Head.NONE, dtype="float32")
+    save_random(tmp_path, config, Head.BASE, dtype="float32")
     grown = fresh_python(f"""
 import gc, re, distilbert_pt
 def memory(field):
@@ -114,7 +114,7 @@ print(memory("VmHWM") - before)
 
 
 def test_devices_by_transformers_names(tmp_path):
-    save_random(tmp_path, small_config(), Head.NONE)
+    save_random(tmp_path, small_config(), Head.BASE)
     model_class = distilbert_pt.DistilBertModel
     for given, device in (("cpu", "cpu"), ({"": "meta"}, "meta"), (torch.device("meta"), "meta")):
         assert model_class.from_pretrained(tmp_path, device_map=given).device.type == device

@@ -30,7 +30,7 @@ def leaves(model):
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-@pytest.mark.parametrize("head", [Head.NONE, HEAD, Head.MASKED_LM, Head.QUESTION_ANSWERING])
+@pytest.mark.parametrize("head", [Head.BASE, HEAD, Head.MASKED_LM, Head.QUESTION_ANSWERING])
 def test_hooks_run_on_every_module_once(head, attention):
     model = FRAMEWORK.new(head, small_config())
     model.base_model.attn_implementation = attention
@@ -102,9 +102,9 @@ def test_dropout_modules_switch_dropout_one_by_one():
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_compilers_take_modules_with_hooks(attention):
-    model = FRAMEWORK.new(Head.NONE, small_config())
+    model = FRAMEWORK.new(Head.BASE, small_config())
     model.attn_implementation = attention
-    ids = torch.from_numpy(inputs_of(Head.NONE, model.config)["input_ids"])
+    ids = torch.from_numpy(inputs_of(Head.BASE, model.config)["input_ids"])
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     with torch.no_grad():
         assert_close(compiled(ids).last_hidden_state.numpy(), model(ids).last_hidden_state.numpy(), 1e-6)
@@ -202,7 +202,7 @@ def test_resizing_keeps_a_frozen_table_frozen():
     model.resize_token_embeddings(60)
     assert not model.get_input_embeddings().weight.requires_grad
     assert model.vocab_projector.bias.requires_grad
-    sinusoidal = FRAMEWORK.new(Head.NONE, small_config(sinusoidal_pos_embds=True))
+    sinusoidal = FRAMEWORK.new(Head.BASE, small_config(sinusoidal_pos_embds=True))
     sinusoidal.resize_position_embeddings(30)
     assert not sinusoidal.get_position_embeddings().weight.requires_grad
 

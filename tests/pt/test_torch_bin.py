@@ -30,7 +30,7 @@ NAME = "distilbert.embeddings.LayerNorm.bias"
 
 
 @settings(max_examples=25, deadline=None, phases=PHASES)
-@given(configs(), st.sampled_from(Head), chains(FORMATS), st.integers(0, 2**32 - 1))
+@given(configs(), st.sampled_from(list(Head)), chains(FORMATS), st.integers(0, 2**32 - 1))
 def test_every_chain_of_formats_returns_the_same_bits(config: Any, head: Head, chain: Any, seed: int) -> None:
     check_chain(config, head, *chain, seed)
 

@@ -121,7 +121,7 @@ def test_gradient_checkpointing_passes_its_keywords_on(tmp_path):
 
 
 def test_gradient_checkpointing_gives_hidden_states_and_attentions(tmp_path):
-    model, inputs = model_and_inputs(tmp_path, Head.NONE)
+    model, inputs = model_and_inputs(tmp_path, Head.BASE)
     outputs = []
     for switch in (model.gradient_checkpointing_disable, model.gradient_checkpointing_enable):
         switch()

@@ -94,7 +94,7 @@ def training_inputs(config: DistilBertConfig, head: Head, seed: int = 0) -> dict
 
 def random_labels(config: DistilBertConfig, head: Head, rng: np.random.Generator) -> dict[str, np.ndarray]:
     match head:
-        case Head.NONE:
+        case Head.BASE:
             return {}
         case Head.MASKED_LM | Head.TOKEN_CLASSIFICATION:
             classes = config.vocab_size if head is Head.MASKED_LM else config.num_labels

@@ -11,7 +11,7 @@ from distilbert_core.model.inference import Inference
 from distilbert_core.pipelines import TASKS, Pipeline
 
 TOKENIZER = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
-WIDTH = {Head.NONE: 4, Head.MASKED_LM: 30522}  # of the outputs; of the other heads the number of labels
+WIDTH = {Head.BASE: 4, Head.MASKED_LM: 30522}  # of the outputs; of the other heads the number of labels
 
 
 class FakeInference(Inference):
@@ -37,7 +37,7 @@ class FakeInference(Inference):
         if tokens is not None:
             each = each[tokens]
         match self.head:
-            case Head.NONE:
+            case Head.BASE:
                 return {"last_hidden_state": each}
             case Head.MASKED_LM | Head.TOKEN_CLASSIFICATION:
                 return {"logits": each}

@@ -136,7 +136,7 @@ def forward(config: DistilBertConfig, head: Head, arrays: Arrays, **inputs: np.n
         leading = next(inputs[name] for name in ("input_ids", "inputs_embeds") if name in inputs).shape[:2]
         inputs = {n: x if n == "head_mask" else x.reshape(-1, *x.shape[2:]) for n, x in inputs.items()}
     outputs = body(config, arrays, **inputs)
-    if head is Head.NONE:
+    if head is Head.BASE:
         return outputs
     x = outputs.pop("last_hidden_state")
     arrays = {name: array.astype(np.float64) for name, array in arrays.items()}

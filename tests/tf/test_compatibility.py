@@ -131,7 +131,7 @@ def test_metric_callback(tokenizer):
 
 def test_push_to_hub_callback(tmp_path, tokenizer, uploads):
     callback = distilbert_tf.PushToHubCallback(tmp_path / "mine", tokenizer=tokenizer)
-    callback.set_model(new(Head.NONE))
+    callback.set_model(new(Head.BASE))
     callback.on_epoch_end(0)
     _, files, options = uploads[-1]
     assert options == {"repo_id": "me/mine", "commit_message": "Training in progress, epoch 0"}

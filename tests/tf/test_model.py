@@ -58,17 +58,17 @@ def test_mixed_policies(tmp_path, head, policy, tolerance):
     assert {weight.dtype for weight in mixed.weights} == {"float32"}
     assert mixed.compute_dtype == policy.removeprefix("mixed_")
     got, expected = mixed(inputs), exact(inputs)
-    if head is not Head.NONE:
+    if head is not Head.BASE:
         assert got.loss.dtype == tf.float32
     assert {value.dtype.name for name, value in got.items() if name != "loss"} == {mixed.compute_dtype}
     assert_close(numbers(got), numbers(expected), tolerance)
 
 
 def test_global_policy(tmp_path):
-    save_random(tmp_path, small_config(), Head.NONE)
+    save_random(tmp_path, small_config(), Head.BASE)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        loaded, made = cls(Head.NONE).from_pretrained(tmp_path), cls(Head.NONE)(small_config())
+        loaded, made = cls(Head.BASE).from_pretrained(tmp_path), cls(Head.BASE)(small_config())
     finally:
         keras.config.set_dtype_policy("float32")
     assert loaded.compute_dtype == made.compute_dtype == "bfloat16"
@@ -100,7 +100,7 @@ def test_ways_to_pass_inputs(tmp_path, head):
 
 
 def test_embeddings_alone_are_enough(tmp_path):
-    model, _ = model_and_inputs(tmp_path, Head.NONE)
+    model, _ = model_and_inputs(tmp_path, Head.BASE)
     embeds = np.random.default_rng(0).normal(size=(2, 5, 12))
     assert_close(numbers(model(inputs_embeds=embeds)), numbers(model({"inputs_embeds": embeds})), 0.0)
 
@@ -112,7 +112,7 @@ def test_predict(tmp_path):
 
 
 def test_inside_a_functional_model(tmp_path):
-    model, inputs = model_and_inputs(tmp_path, Head.NONE)
+    model, inputs = model_and_inputs(tmp_path, Head.BASE)
     arguments = {name: keras.Input((None,), dtype="int64", name=name) for name in inputs}
     pooled = keras.layers.GlobalAveragePooling1D(dtype="float64")(model(arguments).last_hidden_state)
     whole = keras.Model(arguments, pooled)
@@ -128,7 +128,7 @@ def test_configuration_round_trip():
 
 
 def test_trainable_leaves_a_fixed_table_fixed():
-    model = cls(Head.NONE)(small_config(sinusoidal_pos_embds=True))
+    model = cls(Head.BASE)(small_config(sinusoidal_pos_embds=True))
     model.trainable = False
     model.trainable = True
     table = model.get_position_embeddings().embeddings
@@ -137,7 +137,7 @@ def test_trainable_leaves_a_fixed_table_fixed():
 
 @pytest.mark.parametrize("wrong", [47, -1])
 def test_wrong_ids_in_a_graph_are_an_error_of_tensorflow(tmp_path, wrong):
-    model, _ = model_and_inputs(tmp_path, Head.NONE)
+    model, _ = model_and_inputs(tmp_path, Head.BASE)
     ids = np.full((1, 3), wrong)
     with pytest.raises(tf.errors.InvalidArgumentError):
         tf.function(lambda ids: model(ids).last_hidden_state)(tf.constant(ids))

@@ -94,7 +94,7 @@ def test_a_saved_model_trains_on(tmp_path):
 
 def test_functional_model(tmp_path):
     """A body inside a functional model trains, saves and loads as part of it."""
-    body, inputs = model_and_inputs(tmp_path, Head.NONE, **NO_DROPOUT)
+    body, inputs = model_and_inputs(tmp_path, Head.BASE, **NO_DROPOUT)
     arguments = {name: keras.Input((None,), dtype="int64", name=name) for name in inputs}
     top = keras.layers.Dense(3, dtype="float64")
     whole = keras.Model(arguments, top(body(arguments).last_hidden_state[:, 0]))

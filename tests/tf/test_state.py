@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from distilbert_core import Head, InputError
-from distilbert_core.model.parameters import parameter_table
+from distilbert_core.model.heads import parameter_table
 from distilbert_tf import TFDistilBertModel
 from support.checkpoints import HEADS, random_inputs, save_random, small_config
 from support.comparison import assert_close
@@ -34,13 +34,13 @@ def test_variables_have_paths_of_their_own(head):
     model = FRAMEWORK.new(head, small_config(tie_word_embeddings=False))
     paths = [variable.path for variable in model.variables]
     assert len(set(paths)) == len(paths)
-    body = "distilbert" if head is not Head.NONE else model.name
+    body = "distilbert" if head is not Head.BASE else model.name
     assert f"{body}/transformer/layer_1/attention/q_lin/kernel" in paths
     assert f"{body}/embeddings/word_embeddings/embeddings" in paths
 
 
 def test_two_bodies_of_one_model_have_paths_of_their_own():
-    first, second = FRAMEWORK.new(Head.NONE, CONFIG), FRAMEWORK.new(Head.NONE, CONFIG)
+    first, second = FRAMEWORK.new(Head.BASE, CONFIG), FRAMEWORK.new(Head.BASE, CONFIG)
     assert not {variable.path for variable in first.weights} & {variable.path for variable in second.weights}
 
 
@@ -76,7 +76,7 @@ class OwnModel(keras.Model):
 
 
 def test_a_users_own_model_loads_with_all_its_weights(tmp_path):
-    model, inputs = OwnModel(), inputs_of(Head.NONE)
+    model, inputs = OwnModel(), inputs_of(Head.BASE)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(inputs, np.array([0, 1, 2, 0, 1]), verbose=0)
     loaded = round_trip(model, tmp_path)  # a warning about weights that were not loaded would be an error here
@@ -135,7 +135,7 @@ def test_training_goes_on_with_a_frozen_body(tmp_path):
 
 
 def test_a_frozen_body_in_a_functional_model_stays_frozen(tmp_path):
-    body = FRAMEWORK.new(Head.NONE, CONFIG)
+    body = FRAMEWORK.new(Head.BASE, CONFIG)
     body.trainable = False
     ids = keras.Input((None,), dtype="int32")
     whole = keras.Model(ids, keras.layers.Dense(2)(body(ids).last_hidden_state[:, 0]))
@@ -297,7 +297,7 @@ def test_old_h5_files(tmp_path):
     model.save(tmp_path / "model.h5")
     loaded = keras.saving.load_model(tmp_path / "model.h5")
     assert_close(FRAMEWORK.call(loaded, **inputs).logits, FRAMEWORK.call(model, **inputs).logits, 0.0)
-    body = FRAMEWORK.new(Head.NONE, CONFIG)
+    body = FRAMEWORK.new(Head.BASE, CONFIG)
     ids = keras.Input((None,), dtype="int32")
     whole = keras.Model(ids, keras.layers.Dense(2)(body(ids).last_hidden_state[:, 0]))
     whole.save(tmp_path / "whole.h5")

@@ -14,7 +14,8 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.parameters import Head, Parameter
+from distilbert_core.model.heads import Head
+from distilbert_core.model.parameters import Parameter
 from weight_conversion.names import split_name
 from weight_conversion.weights import DTYPES, Tensor, Weights
 

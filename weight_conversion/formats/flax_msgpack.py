@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from weight_conversion.formats.base import Format, Tensors, damaged, read_array, require
 from weight_conversion.names import flax_name
 from weight_conversion.weights import DTYPES, Tensor

@@ -14,17 +14,18 @@ import reprlib
 import struct
 import zipfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import LAYOUTS
-from distilbert_core.model.parameters import Head, Parameter
+from distilbert_core.model.parameters import Kind, Parameter
 from weight_conversion.formats.base import Files, Format, Tensors, damaged
 from weight_conversion.formats.hdf5 import VARIABLES, open_datasets, write_datasets
-from weight_conversion.formats.tensorflow_h5 import MODEL_NAMES
-from weight_conversion.names import TOP_MODULES
+from weight_conversion.names import is_top_module
 from weight_conversion.weights import DTYPES, Tensor, Weights
 
 WEIGHTS = "model.weights.h5"  # also inside a .keras file
@@ -35,17 +36,12 @@ KERAS_VERSION = "3.10.0"  # the first that this project runs on
 
 HEADER = struct.Struct("<26xHH")  # of an archive's entry: the lengths of its name and of what follows that
 
-# Layers whose group has another name than they, by the order of Keras' walk: attributes by the alphabet, among them
-# `layers`, where what has not been met yet has the name of its class.
-GROUPS = {
-    "transformer": "layers/transformer",
-    "layer_0": "layer/transformer_block",
-    "pre_classifier": "layers/dense",
-    "qa_outputs": "layers/dense",
-    "vocab_transform": "layers/dense",
-    "vocab_layer_norm": "layers/layer_norm",
-    "vocab_projector": "layers/vocab_projector",
-}
+# Keras walks through the attributes of a model in alphabetical order. One of them is `layers`, the list of all layers:
+# it is the group of a layer whose attribute comes later, which there has the name of its class.
+LAYERS = "layers"
+BASE_GROUPS = {"transformer": "layers/transformer", "layer_0": "layer/transformer_block"}
+CLASSES = {Kind.KERNEL: "dense", Kind.NORM_SCALE: "layer_norm"}
+PROJECTOR = "vocab_projector"
 BLOCK = re.compile(r"\blayer[/_](\d+)\b")  # one of a list of blocks, in a stored name, and its layer's name
 
 
@@ -149,7 +145,7 @@ def _name_in_model(where: str, names: dict[str, str], axes: int) -> str | None:
     parts = group.split("/")
     groups = ["/".join(parts[: count + 1]) for count in range(len(parts))]
     layers = BLOCK.sub(r"layer/\1", "/".join(names[group] for group in groups if group in names)).split("/")
-    if layers[0] not in TOP_MODULES or group not in names:
+    if not is_top_module(layers[0]) or group not in names:
         return None
     module = layers[-1]
     if module.endswith("_embeddings"):
@@ -206,22 +202,36 @@ def _content_start(path: Path, entry: zipfile.ZipInfo) -> int:
 
 def write_weights(path: Path, tensors: Tensors, head: Head) -> None:
     """Write a file that `load_weights` of this project's models takes."""
-    names = {"": MODEL_NAMES[head]}
+    names = {"": head.keras_name}
+    groups = _groups(head)
     places: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         group = ""
         for layer in BLOCK.sub(r"layer_\1", name.rpartition("/")[0]).split("/"):
-            group = f"{group}/{_group(layer)}".lstrip("/")
+            group = f"{group}/{_group(layer, groups)}".lstrip("/")
             names[group] = layer
         index = Counter(place.rpartition("/")[0] for place in places)[f"{group}/{VARIABLES}"]
         places[f"{group}/{VARIABLES}/{index}"] = tensor
     write_datasets(path, places, names)
 
 
-def _group(layer: str) -> str:
+def _groups(head: Head) -> dict[str, str]:
+    """Return the groups of the layers whose group has another name than the layer."""
+    groups, counts = dict(BASE_GROUPS), Counter[str]()
+    for parameter in head.layers(DistilBertConfig()):
+        if parameter.kind in CLASSES:
+            layer = parameter.name.rpartition(".")[0]
+            name = PROJECTOR if parameter.axes[0] == "vocab" else CLASSES[parameter.kind]
+            if layer > LAYERS:
+                groups[layer] = f"{LAYERS}/{name}_{counts[name]}" if counts[name] else f"{LAYERS}/{name}"
+            counts[name] += 1
+    return groups
+
+
+def _group(layer: str, groups: Mapping[str, str]) -> str:
     if BLOCK.fullmatch(layer) and layer != "layer_0":  # the first has no number
-        return layer.replace("layer", GROUPS["layer_0"])
-    return GROUPS.get(layer, layer)
+        return layer.replace("layer", groups["layer_0"])
+    return groups.get(layer, layer)
 
 
 def arrange_model(files: Files, weights: Weights, tensors: Tensors) -> Files:
@@ -246,11 +256,11 @@ def _model_config(weights: Weights, tensors: Tensors) -> dict[str, Any]:
     name = f"TF{weights.head.architecture}"
     dtype = next(iter(tensors.values())).dtype
     return {
-        "module": "distilbert_tf.model" if weights.head is Head.NONE else "distilbert_tf.heads",
+        "module": "distilbert_tf.model" if weights.head is Head.BASE else "distilbert_tf.heads",
         "class_name": name,
         "config": {
             "config": json.loads(weights.config.to_json_string()),
-            "name": MODEL_NAMES[weights.head],
+            "name": weights.head.keras_name,
             "dtype": {
                 "module": "keras",
                 "class_name": "DTypePolicy",

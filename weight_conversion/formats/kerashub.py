@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from distilbert_core.errors import CheckpointError, DistilBertError
 from distilbert_core.model.config import ACTIVATIONS, CONFIG_FILE, DistilBertConfig
-from distilbert_core.model.parameters import BODY, Head, Kind, Parameter, parameter_table
+from distilbert_core.model.heads import Head, parameter_table
+from distilbert_core.model.parameters import BASE_MODEL, Kind, Parameter
 from weight_conversion.companions import TOKENIZER_FILES, load_tokenizer
 from weight_conversion.formats.base import Files, Format, Tensors, damaged
 from weight_conversion.formats.hdf5 import VARIABLES, open_datasets, write_datasets
@@ -129,15 +130,15 @@ def layer_of(parameter: Parameter) -> tuple[str, str]:
     module = _module(parameter)
     if module in TASK_MODULES:
         return TASK_MODULES[module]
-    number = next((part for part in module.split(".") if part.isdigit()), None)
-    if number is None:
+    layer = parameter.layer
+    if layer is None:
         return MODULES[module]
-    group, name = MODULES[module.replace(f".{number}.", ".{}.")]
-    return group.format("transformer_encoder" if number == "0" else f"transformer_encoder_{number}"), name
+    group, name = MODULES[module.replace(f".{layer}.", ".{}.")]
+    return group.format(f"transformer_encoder_{layer}" if layer else "transformer_encoder"), name
 
 
 def _module(parameter: Parameter) -> str:
-    return parameter.name.removeprefix(f"{BODY}.").rpartition(".")[0]
+    return parameter.name.removeprefix(f"{BASE_MODEL}.").rpartition(".")[0]
 
 
 def place(parameter: Parameter) -> str:
@@ -223,7 +224,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _head(path: Path) -> Head:
     file = path.with_name(TASK)
     kind = _json(file).get("class_name") if file.is_file() else None
-    return next((head for head, task in TASKS.items() if _kind(task.name) == kind), Head.NONE)
+    return next((head for head, task in TASKS.items() if _kind(task.name) == kind), Head.BASE)
 
 
 def open_preset(path: Path) -> dict[str, Tensor]:
@@ -231,7 +232,7 @@ def open_preset(path: Path) -> dict[str, Tensor]:
     config, head = read_config(path), _head(path)
     backbone = _arrays(path)
     task_weights = path.with_name(TASK_WEIGHTS)
-    if head is not Head.NONE and not task_weights.is_file():
+    if head is not Head.BASE and not task_weights.is_file():
         raise CheckpointError(f"{task_weights} is not there; remove {TASK} too if it is the backbone that you want.")
     task = _arrays(task_weights) if task_weights.is_file() else {}
     found = {}
@@ -293,7 +294,7 @@ def unread(path: Path) -> list[str]:
     head = _head(path)
     if head is Head.MASKED_LM:
         notes.append(EPSILON)
-    elif head is Head.NONE and task:
+    elif head is Head.BASE and task:
         kind = _json(path.with_name(TASK)).get("class_name")
         notes.append(f"{TASK} describes a {kind}, of which only the backbone is read.")
     elif task:
@@ -358,7 +359,7 @@ def _check(config: DistilBertConfig, head: Head) -> None:
     activation = config.activation if callable(config.activation) else ACTIVATIONS[config.activation]
     problems = {
         f"no {head.architecture}, only the bare body, a sequence classifier and a masked LM; say which with head": (
-            head not in (Head.NONE, *TASKS)
+            head not in (Head.BASE, *TASKS)
         ),
         "no projector that is not tied to the word embeddings (tie_word_embeddings=False)": (
             head is Head.MASKED_LM and not config.tie_word_embeddings

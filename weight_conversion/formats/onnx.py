@@ -15,15 +15,13 @@ import numpy as np
 from distilbert_core.errors import CheckpointError
 from distilbert_core.model.backends import load_backend
 from distilbert_core.model.config import CONFIG_FILE
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from weight_conversion.formats.base import Files, Format, Tensors, require
 from weight_conversion.formats.safetensors import PT
 from weight_conversion.weights import DTYPES, Tensor, Weights
 
 FILE = "model.onnx"
 INPUTS = ("input_ids", "attention_mask")
-OUTPUTS = {Head.NONE: ("last_hidden_state",), Head.QUESTION_ANSWERING: ("start_logits", "end_logits")}
-LOGITS = ("logits",)  # of all others
 
 
 def arrange(files: Files, weights: Weights, tensors: Tensors) -> Files:
@@ -48,8 +46,6 @@ def _writer(weights: Weights, tensors: Tensors, dtype: str) -> Callable[[Path], 
 
 
 def _export(torch: Any, model: Any, head: Head, path: Path) -> None:
-    names = OUTPUTS.get(head, LOGITS)
-
     class Outputs(torch.nn.Module):
         """The model with its outputs as a tuple, which is what a graph has."""
 
@@ -59,11 +55,11 @@ def _export(torch: Any, model: Any, head: Head, path: Path) -> None:
 
         def forward(self, input_ids: Any, attention_mask: Any) -> tuple[Any, ...]:
             outputs = self.model(input_ids=input_ids, attention_mask=attention_mask)
-            return tuple(outputs[name] for name in names)
+            return tuple(outputs[name] for name in head.outputs)
 
     shape: tuple[int, ...] = (2, 5)
     sizes = {0: "batch", 1: "tokens"}
-    if head is Head.MULTIPLE_CHOICE:
+    if head.has_choices:
         shape, sizes = (2, 3, 5), {0: "batch", 1: "choices", 2: "tokens"}
     longest = model.config.max_position_embeddings
     dims = {axis: torch.export.Dim(name, max=longest if name == "tokens" else None) for axis, name in sizes.items()}
@@ -77,7 +73,7 @@ def _export(torch: Any, model: Any, head: Head, path: Path) -> None:
             examples,
             path,
             input_names=list(INPUTS),
-            output_names=list(names),
+            output_names=list(head.outputs),
             dynamic_shapes=(dims, dims),
             dynamo=True,
             external_data=False,

@@ -16,7 +16,7 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from weight_conversion.formats.base import Format, Tensors, damaged, require
 from weight_conversion.names import flax_name, is_of_optimizer
 from weight_conversion.weights import Tensor

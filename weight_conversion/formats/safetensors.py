@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.files.checkpoint import DTYPES as NAMES
-from distilbert_core.model.parameters import Head, Parameter
+from distilbert_core.model.heads import Head
+from distilbert_core.model.parameters import Parameter
 from weight_conversion.formats.base import Format, Tensors, damaged, read_array
 from weight_conversion.names import flax_name, tensorflow_name
 from weight_conversion.weights import Tensor

@@ -14,20 +14,13 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.parameters import BODY, Head
+from distilbert_core.model.heads import Head
+from distilbert_core.model.parameters import BASE_MODEL
 from weight_conversion.formats.base import Format, Tensors, damaged, require
 from weight_conversion.formats.hdf5 import member_of, new_file, tensor_of
 from weight_conversion.names import tensorflow_name
 from weight_conversion.weights import Tensor
 
-MODEL_NAMES = {  # head -> what Keras calls a model of that class
-    Head.NONE: "tf_distil_bert_model",
-    Head.MASKED_LM: "tf_distil_bert_for_masked_lm",
-    Head.SEQUENCE_CLASSIFICATION: "tf_distil_bert_for_sequence_classification",
-    Head.MULTIPLE_CHOICE: "tf_distil_bert_for_multiple_choice",
-    Head.TOKEN_CLASSIFICATION: "tf_distil_bert_for_token_classification",
-    Head.QUESTION_ANSWERING: "tf_distil_bert_for_question_answering",
-}
 WHOLE_MODEL, MODEL_CONFIG = "model_weights", "model_config"  # where Keras puts weights and settings of a whole model
 CLASS_PREFIX = "TFDistilBert"
 PROJECTOR = "vocab_projector"  # where it is tied, its group holds the embeddings once more
@@ -114,7 +107,7 @@ def write_file(path: Path, tensors: Tensors, head: Head) -> None:
         CheckpointError: A tensor is of bfloat16, which HDF5 does not know.
     """
     _check_dtypes(path, tensors)
-    model = MODEL_NAMES[head]
+    model = head.keras_name
     layers: dict[str, list[str]] = {}
     for name in tensors:
         layers.setdefault(name.split("/")[1], []).append(name)
@@ -126,9 +119,9 @@ def write_file(path: Path, tensors: Tensors, head: Head) -> None:
             for name in names:
                 group.create_dataset(name, data=tensors[name].read())
             if layer == PROJECTOR and not any(name.endswith("kernel:0") for name in names):
-                shared = [name for name in tensors if name.startswith(f"{model}/{BODY}/embeddings/")]
+                shared = [name for name in tensors if name.startswith(f"{model}/{BASE_MODEL}/embeddings/")]
                 for name in shared:
-                    group[name] = file[f"{BODY}/{name}"]  # a link
+                    group[name] = file[f"{BASE_MODEL}/{name}"]  # a link
                 names = [*names, *shared]
             group.attrs["weight_names"] = np.array([name.encode() for name in names])
 
@@ -154,7 +147,7 @@ FORMAT = Format(
     "h5",
     "tf_model.h5",
     "tf_model.h5",
-    lambda parameter, head: f"{MODEL_NAMES[head]}/{tensorflow_name(parameter, head)}",
+    lambda parameter, head: f"{head.keras_name}/{tensorflow_name(parameter, head)}",
     open_file,
     write_file,
     write_shard,

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from distilbert_core.errors import CheckpointError, listed
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from weight_conversion.formats.base import Format, Tensors, damaged
 from weight_conversion.weights import DTYPES, Tensor
 

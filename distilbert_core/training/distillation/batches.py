@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from distilbert_core.errors import InputError
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import IGNORE_INDEX
 from distilbert_core.model.packing import Packing, first_tokens
-from distilbert_core.model.parameters import Head
 from distilbert_core.training.batches import Batch, Sizes, check_names
 
 HEADS = (Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION)  # what can be distilled

@@ -11,7 +11,7 @@ from distilbert_core.errors import InputError
 from distilbert_core.files.checkpoint import Checkpoint
 from distilbert_core.files.hub import split_hub_options
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.training.distillation.cache import TeacherCache
 from distilbert_core.training.distillation.classification import PartlyLabelled

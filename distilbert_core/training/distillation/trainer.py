@@ -15,9 +15,9 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.model.backends import load_backend
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
 from distilbert_core.model.loading import load_inference
-from distilbert_core.model.parameters import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.distillation.batches import pack_comparison
 from distilbert_core.training.distillation.cache import TeacherCache, expand

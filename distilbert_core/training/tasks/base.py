@@ -17,8 +17,8 @@ import numpy as np
 
 from distilbert_core.errors import InputError, did_you_mean
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.inference import TOKEN_HEADS, Inference
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
+from distilbert_core.model.inference import Inference
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.batching import pad_rows, token_batches
 from distilbert_core.training.batches import WEIGHT, Batch
@@ -91,7 +91,7 @@ class Task:
                 f"max_length must be at most {longest}, as many tokens as the model takes; got {recipe.max_length}."
             )
         self.max_length = min(recipe.max_length or self.default_length, longest)
-        self.per_token = self.head in TOKEN_HEADS
+        self.per_token = self.head.reads_tokens
         self.class_weights: np.ndarray | None = None  # [L], once `look_at` has seen the training rows
 
     # -- from a source to rows ------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
 from distilbert_core.model.inputs import IGNORE_INDEX
-from distilbert_core.model.parameters import Head
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.batching import token_batches
 from distilbert_core.training import metrics

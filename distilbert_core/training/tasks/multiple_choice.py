@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import InputError
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_core.training import metrics
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.metrics import Metrics

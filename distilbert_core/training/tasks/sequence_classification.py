@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distilbert_core.errors import InputError
-from distilbert_core.model.parameters import Head
+from distilbert_core.model.heads import Head
 from distilbert_core.training import metrics
 from distilbert_core.training.labels import all_labels, as_number, label_id, label_name, label_names
 from distilbert_core.training.metrics import Metrics

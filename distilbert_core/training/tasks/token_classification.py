@@ -13,8 +13,8 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.files.records import decoded_lines
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import IGNORE_INDEX
-from distilbert_core.model.parameters import Head
 from distilbert_core.tokenization.batching import pad_rows
 from distilbert_core.tokenization.encodings import Encoding
 from distilbert_core.training import metrics

@@ -33,7 +33,7 @@ def assert_same_weights(folder, arrays) -> None:
 def holds(head: Head, changes: dict) -> bool:
     """Whether KerasHub has such a model."""
     plain = not changes.keys() & {"sinusoidal_pos_embds", "activation", "pruned_heads", "tie_word_embeddings"}
-    return head in (Head.NONE, Head.SEQUENCE_CLASSIFICATION, Head.MASKED_LM) and plain
+    return head in (Head.BASE, Head.SEQUENCE_CLASSIFICATION, Head.MASKED_LM) and plain
 
 
 # Every case of the architecture in one dtype, and every head in every dtype.
@@ -71,14 +71,14 @@ def test_keras_file_needs_nothing_beside_it(tmp_path):
 
 
 def test_nothing_is_left_beside_a_keras_file(tmp_path):
-    save_random(tmp_path / "source", small_config(), Head.NONE)
+    save_random(tmp_path / "source", small_config(), Head.BASE)
     convert(tmp_path / "source", tmp_path / "keras", "keras")
     assert sorted(path.name for path in (tmp_path / "keras").iterdir()) == ["config.json", "model.keras"]
 
 
 def test_an_older_file_does_not_hide_a_new_one(tmp_path):
     for seed, to in enumerate(("pt", "keras", "kerashub", "keras-weights")):
-        arrays = save_random(tmp_path / "source", small_config(), Head.NONE, seed=seed)
+        arrays = save_random(tmp_path / "source", small_config(), Head.BASE, seed=seed)
         convert(tmp_path / "source", tmp_path / "one", to, force=True)
         assert open_weights(tmp_path / "one").format == to
         assert_same_weights(tmp_path / "one", arrays)
@@ -352,7 +352,7 @@ def test_what_of_a_preset_has_no_place_is_said(tmp_path, change, notes):
 
 
 def test_settings_of_a_keras_file_are_said(tmp_path):
-    save_random(tmp_path / "source", small_config(), Head.NONE)
+    save_random(tmp_path / "source", small_config(), Head.BASE)
     convert(tmp_path / "source", tmp_path / "keras", "keras")
 
     def change(content):
@@ -373,9 +373,9 @@ def test_settings_of_a_keras_file_are_said(tmp_path):
     [
         (Head.QUESTION_ANSWERING, {}, "no DistilBertForQuestionAnswering, only the bare body, a sequence classifier"),
         (Head.MASKED_LM, {"tie_word_embeddings": False}, "no projector that is not tied to the word embeddings"),
-        (Head.NONE, {"sinusoidal_pos_embds": True}, "no sinusoidal positions"),
-        (Head.NONE, {"activation": "relu"}, "no activation 'relu', only 'gelu'"),
-        (Head.NONE, {"pruned_heads": {0: [1]}}, "no layers that lack heads"),
+        (Head.BASE, {"sinusoidal_pos_embds": True}, "no sinusoidal positions"),
+        (Head.BASE, {"activation": "relu"}, "no activation 'relu', only 'gelu'"),
+        (Head.BASE, {"pruned_heads": {0: [1]}}, "no layers that lack heads"),
     ],
 )
 def test_what_kerashub_does_not_have(tmp_path, head, changes, message):
@@ -387,7 +387,7 @@ def test_what_kerashub_does_not_have(tmp_path, head, changes, message):
 
 def test_body_of_another_head_goes_into_a_preset(tmp_path):
     arrays = save_random(tmp_path / "source", small_config(), Head.MASKED_LM)
-    weights = convert(tmp_path / "source", tmp_path / "preset", "kerashub", head=Head.NONE)
+    weights = convert(tmp_path / "source", tmp_path / "preset", "kerashub", head=Head.BASE)
     assert "vocab_transform.weight" in weights.notes[0]
     body = {name.removeprefix("distilbert."): arrays[name] for name in arrays if name.startswith("distilbert.")}
     assert_same_weights(tmp_path / "preset", body)
@@ -561,7 +561,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize(("to", "file", "damage", "message"), DAMAGE.values(), ids=DAMAGE)
 def test_damaged_files(tmp_path, to, file, damage, message):
-    save_random(tmp_path / "source", small_config(), Head.NONE)
+    save_random(tmp_path / "source", small_config(), Head.BASE)
     convert(tmp_path / "source", tmp_path / "there", to)
     damage(tmp_path / "there" / file)
     with pytest.raises(CheckpointError, match=message):
@@ -574,11 +574,11 @@ def test_classifier_without_its_weights(tmp_path):
     with pytest.raises(CheckpointError, match=r"task.weights.h5 is not there; remove task.json too"):
         open_weights(preset)
     (preset / "task.json").unlink()
-    assert open_weights(preset).head is Head.NONE
+    assert open_weights(preset).head is Head.BASE
 
 
 def test_weights_without_a_configuration(tmp_path):
-    save_random(tmp_path / "source", small_config(), Head.NONE)
+    save_random(tmp_path / "source", small_config(), Head.BASE)
     convert(tmp_path / "source", tmp_path / "there", "keras-weights")
     (tmp_path / "there" / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"has no file config.json"):
@@ -597,7 +597,7 @@ def test_weights_without_a_configuration(tmp_path):
     ],
 )
 def test_missing_library(tmp_path, monkeypatch, to, library, extra):
-    save_random(tmp_path / "source", small_config(), Head.NONE, dtype="float32")
+    save_random(tmp_path / "source", small_config(), Head.BASE, dtype="float32")
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(CheckpointError, match=rf'needs {library}.* pip install "distilbert\[{extra}\]"'):
         convert(tmp_path / "source", tmp_path / "there", to)

@@ -208,7 +208,7 @@ def test_without_a_connection_the_cache_is_used(hub: HubServer, monkeypatch: pyt
 
 def test_a_sharded_checkpoint_online_and_offline(hub: HubServer, tmp_path: Path) -> None:
     config = small_config(vocab_size=len(VOCABULARY), num_labels=3)
-    arrays = random_arrays(config, Head.NONE, dtype=np.float32)
+    arrays = random_arrays(config, Head.BASE, dtype=np.float32)
     save_checkpoint(tmp_path / "model", arrays, {"config.json": config.to_json_string().encode()}, "2KB")
     files = {f"inner/{path.name}": path.read_bytes() for path in (tmp_path / "model").iterdir()}
     assert len(files) > 4

@@ -21,7 +21,7 @@ HEADS = {head.architecture: head for head in Head}
 BODY_SIZE = 66_362_880
 TRANSFORM_SIZE = 768 * 768 + 768
 SIZES = {
-    Head.NONE: BODY_SIZE,
+    Head.BASE: BODY_SIZE,
     Head.MASKED_LM: BODY_SIZE + TRANSFORM_SIZE + 2 * 768 + 30522,
     Head.SEQUENCE_CLASSIFICATION: BODY_SIZE + TRANSFORM_SIZE + 2 * 768 + 2,
     Head.MULTIPLE_CHOICE: BODY_SIZE + TRANSFORM_SIZE + 768 + 1,
@@ -55,7 +55,7 @@ ONE_BLOCK = (
 )
 # What stands on the body, with 7 labels.
 ON_TOP: dict[Head, tuple[tuple[str, tuple[int, ...], Kind], ...]] = {
-    Head.NONE: (),
+    Head.BASE: (),
     Head.MASKED_LM: (
         ("vocab_transform.weight", (12, 12), Kind.KERNEL),
         ("vocab_transform.bias", (12,), Kind.BIAS),
@@ -109,10 +109,29 @@ def test_every_head_and_option_is_among_the_files_of_transformers() -> None:
 
 @pytest.mark.parametrize("head", Head)
 def test_order_shapes_and_kinds(head: Head) -> None:
-    prefix = "" if head is Head.NONE else "distilbert."
+    prefix = "" if head is Head.BASE else "distilbert."
     body = tuple((prefix + name, shape, kind) for name, shape, kind in ONE_BLOCK)
     table = parameter_table(small_config(n_layers=1), head)
     assert tuple((p.name, p.shape, p.kind) for p in table) == body + ON_TOP[head]
+    assert [p.of_head for p in table] == [False] * len(body) + [True] * len(ON_TOP[head])
+    assert [p.layer for p in table] == [0 if "layer.0" in p.name else None for p in table]
+
+
+@pytest.mark.parametrize("head", Head)
+def test_axes_name_the_sizes(head: Head) -> None:
+    sizes = {
+        "vocab": {47},
+        "position": {23},
+        "embed": {12},
+        "heads": {12},
+        "mlp": {20},
+        "hidden": {12},
+        "labels": {1, 2, 7},
+    }
+    for parameter in parameter_table(small_config(), head):
+        assert len(parameter.axes) == len(parameter.shape), parameter.name
+        for axis, size in zip(parameter.axes, parameter.shape, strict=True):
+            assert size in sizes[axis], parameter.name
 
 
 @pytest.mark.parametrize("head", Head)
@@ -149,8 +168,8 @@ def test_tie_weights_has_no_say() -> None:
 
 
 def test_pruned_heads_narrow_their_layer_only() -> None:
-    pruned = by_name(small_config(pruned_heads={1: [0, 2]}), Head.NONE)
-    whole = by_name(small_config(), Head.NONE)
+    pruned = by_name(small_config(pruned_heads={1: [0, 2]}), Head.BASE)
+    whole = by_name(small_config(), Head.BASE)
     changed = {name: p.shape for name, p in pruned.items() if p.shape != whole[name].shape}
     attention = "transformer.layer.1.attention"
     narrow_in = {f"{attention}.{name}_lin.weight": (4, 12) for name in "qkv"}
@@ -171,7 +190,7 @@ def test_only_the_word_embeddings_have_a_pad_row(pad: int | None) -> None:
 
 @pytest.mark.parametrize("sinusoidal", [True, False])
 def test_only_sinusoidal_positions_are_computed(sinusoidal: bool) -> None:
-    table = parameter_table(small_config(sinusoidal_pos_embds=sinusoidal), Head.NONE)
+    table = parameter_table(small_config(sinusoidal_pos_embds=sinusoidal), Head.BASE)
     assert [p.name for p in table if p.computed] == [POSITIONS] * sinusoidal
 
 

@@ -117,7 +117,7 @@ REFUSED_ADAPTERS: list[tuple[dict[str, np.ndarray], dict[str, Any], str]] = [
 def test_adapters_that_are_refused(
     arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any], message: str, tmp_path: Path
 ) -> None:
-    save_random(tmp_path / "base", CONFIG, Head.NONE)
+    save_random(tmp_path / "base", CONFIG, Head.BASE)
     write_adapter(tmp_path / "adapter", tmp_path / "base", arrays, **settings)
     with pytest.raises(CheckpointError, match=message):
         Checkpoint(tmp_path / "adapter")
@@ -167,7 +167,7 @@ def test_every_weight_file_has_a_known_end() -> None:
 
 
 def test_shards_of_a_variant_are_not_taken_for_several_checkpoints(tmp_path: Path) -> None:
-    arrays = random_arrays(CONFIG, Head.NONE)
+    arrays = random_arrays(CONFIG, Head.BASE)
     files = {"config.json": CONFIG.to_json_string().encode()}
     save_checkpoint(tmp_path, arrays, files, max_shard_size=3000, variant="fp16")
     with pytest.raises(CheckpointError, match=r" has shards of a variant only: give variant='fp16'\.$"):
@@ -177,7 +177,7 @@ def test_shards_of_a_variant_are_not_taken_for_several_checkpoints(tmp_path: Pat
 
 def test_a_file_of_several_models_is_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    state = {name: torch.tensor(array) for name, array in random_arrays(CONFIG, Head.NONE).items()}
+    state = {name: torch.tensor(array) for name, array in random_arrays(CONFIG, Head.BASE).items()}
     torch.save({"model": state, "ema": state}, tmp_path / "both.pt")
     with pytest.raises(CheckpointError, match=r"it holds several state dicts, model, ema: save the one you want"):
         Checkpoint(tmp_path / "both.pt")
@@ -201,7 +201,7 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
 def test_a_file_is_not_chosen_among_others(
     tmp_path: Path, selection: Selection, where: dict[str, str], message: str
 ) -> None:
-    save_random(tmp_path, CONFIG, Head.NONE)
+    save_random(tmp_path, CONFIG, Head.BASE)
     with pytest.raises(CheckpointError, match=message):
         Checkpoint(tmp_path / "model.safetensors", selection=selection, **where)
     assert Checkpoint(tmp_path / "model.safetensors", selection=Selection(use_safetensors=True)).entries

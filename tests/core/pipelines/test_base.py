@@ -327,7 +327,7 @@ class Broken(FakeInference):
         outputs = super().__call__(**arrays)
         last = arrays["attention_mask"][0].sum() - 1
         for array in outputs.values():
-            per_token = self.head in (Head.NONE, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING)
+            per_token = self.head in (Head.BASE, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING)
             array[(0, last) if per_token else 0] = self.number
         return outputs
 

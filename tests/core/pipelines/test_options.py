@@ -321,7 +321,7 @@ def test_steps_that_a_class_would_define_in_vain(name):
             "feature_extractor must be None, got 'x'",
         ),
         (
-            {"task": "ner", "tokenizer": 3, "model": FakeInference(Head.NONE)},
+            {"task": "ner", "tokenizer": 3, "model": FakeInference(Head.BASE)},
             InputError,
             "tokenizer must be .*builtins.int",
         ),
