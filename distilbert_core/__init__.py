@@ -18,6 +18,7 @@ from distilbert_core.files.hub import DEFAULT_MODEL
 from distilbert_core.model.backends import BACKENDS, available_backends, backend_class, get_backend, load_backend
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.contract import Backend
+from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.inputs import IGNORE_INDEX
 from distilbert_core.model.outputs import (
     BaseModelOutput,
