@@ -257,23 +257,25 @@ class TFDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, keras.Mo
         super().load_weights(filepath, **kwargs)
 
     @renames(SAVING_ORDER, save_directory="folder")
-    def save_pretrained(self, *args: Any, saved_model: bool = False, version: int = 1, **kwargs: Any) -> None:
+    def save_pretrained(
+        self, folder: str | Path, *, saved_model: bool = False, version: int = 1, **kwargs: Any
+    ) -> None:
         """Write config.json and model.safetensors, as the Hub has them and every backend reads them.
 
         Args:
-            *args: The folder.
-            saved_model: Also export to the folder saved_model/VERSION in it; see `export`.
-            version: Number of the exported model.
-            **kwargs: See `PretrainedModel.save_pretrained`.
+            folder: Destination; made if it does not exist.
+            saved_model: Also write a SavedModel, by `export`, to the folder saved_model/VERSION in it.
+            version: Version of the exported model.
+            **kwargs: Arguments of `PretrainedModel.save_pretrained`.
 
         Raises:
-            InputError: `saved_model` and `push_to_hub` are asked for together; or see there.
+            InputError: `saved_model` and `push_to_hub` are given together, or an error of
+                `PretrainedModel.save_pretrained`.
         """
         if saved_model and kwargs.get("push_to_hub"):
             raise InputError("saved_model is not uploaded: save it, and upload the folder: hf upload NAME FOLDER.")
-        super().save_pretrained(*args, **kwargs)
+        super().save_pretrained(folder, **kwargs)
         if saved_model and kwargs.get("is_main_process", True):
-            folder: Any = args[0] if args else kwargs["folder"]
             self.export(Path(folder) / "saved_model" / str(version), verbose=False)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
