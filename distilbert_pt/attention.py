@@ -1,7 +1,8 @@
 """Scaled dot-product attention as plain functions.
 
-Shapes: B batch, Q queries, T tokens, N heads, H head size. A mask is boolean [B, Q, T], or [B, 1, T] if it is the same
-for all queries: True where a key may be attended to. None allows all; a row without a single True attends to all alike.
+Shapes: B batch, Q queries, T tokens, N heads, H head size. A mask is boolean, True for keys that a query may attend to:
+[B, Q, T], or [B, 1, T] if it is the same for all queries; None allows all keys. A query without a key attends to all
+keys equally.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distilbert_pt.pretrained import has_hooks
+from distilbert_pt.layers import has_hooks
 
 
 def eager_attention(
@@ -23,19 +24,19 @@ def eager_attention(
 
     Args:
         query: [B, N, Q, H].
-        key: [B, N, T, H], as is `value`.
-        value: See `key`.
+        key: [B, N, T, H].
+        value: [B, N, T, H].
         mask: [B, Q or 1, T] boolean, or None.
         head_mask: [N] factors of the heads, or None.
-        dropout: Called with the attention weights.
+        dropout: The module that drops attention weights.
 
     Returns:
-        Context [B, N, Q, H] and the weights [B, N, Q, T] that it was summed with.
+        Context [B, N, Q, H] and the weights [B, N, Q, T].
     """
     scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)  # [B, N, Q, T]
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if mask is not None:
-        # The lowest number, not -inf: a row of nothing else is then uniform, not NaN.
+        # The lowest number, not -inf: a row of -inf alone would become NaN.
         scores = scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min)
     weights: Tensor = dropout(scores.softmax(dim=-1).to(value.dtype))
     if head_mask is not None:
@@ -48,15 +49,26 @@ def fused_attention(
 ) -> tuple[Tensor, None]:
     """Attend with PyTorch's fused kernel; the same numbers as `eager_attention`, without the weights.
 
-    Args and context are those of `eager_attention`. A dropout that has hooks, or is not PyTorch's, must be called with
-    the weights; the kernel has none to give, so `eager_attention` does the work then.
+    A dropout with hooks, or another module than PyTorch's, must be called with the weights, which the kernel does not
+    return: `eager_attention` is used then.
+
+    Args:
+        query: [B, N, Q, H].
+        key: [B, N, T, H].
+        value: [B, N, T, H].
+        mask: [B, Q or 1, T] boolean, or None.
+        head_mask: [N] factors of the heads, or None.
+        dropout: The module that drops attention weights.
+
+    Returns:
+        Context [B, N, Q, H] and None.
     """
     if type(dropout) is not nn.Dropout or has_hooks(dropout):
         return eager_attention(query, key, value, mask, head_mask, dropout)[0], None
     rate = dropout.p if dropout.training else 0.0
     if mask is not None:
-        # A row without any key: let it see all of them with a query of zero, which is uniform attention. What the
-        # kernels themselves make of such a row differs between them (zeros, NaN).
+        # A query without a key: a query of zeros that may attend to all keys attends to them equally. The kernels
+        # themselves differ in such rows (zeros, NaN).
         empty = ~mask.any(dim=-1, keepdim=True)  # [B, Q or 1, 1]
         query = query.masked_fill(empty[:, None], 0)
         mask = (mask | empty)[:, None]  # [B, 1, Q or 1, T]
@@ -66,15 +78,15 @@ def fused_attention(
     return context, None
 
 
-Run = tuple[int, int, int]  # so many segments after one another, queries of each, keys of each
+SegmentRun = tuple[int, int, int]  # number of equal segments in succession, queries of each, keys of each
 
 
-def segment_runs(segment_ids: Tensor, query_tokens: Tensor | None = None) -> list[Run]:
-    """Return the segments of packed rows, in order, as runs of equal ones.
+def segment_runs(segment_ids: Tensor, query_tokens: Tensor | None = None) -> list[SegmentRun]:
+    """Return the segments of packed rows in order, grouped into runs of segments with equal sizes.
 
     Args:
-        segment_ids: [B, T]; a change of number begins a segment, and so does a row.
-        query_tokens: [B, Q] places in the rows of the tokens that attend, ascending; None: all do.
+        segment_ids: [B, T]; another number begins a segment, and so does a row.
+        query_tokens: [B, Q] ascending indices of the query tokens in the rows; None for all tokens.
 
     Example:
         >>> import torch
@@ -84,7 +96,7 @@ def segment_runs(segment_ids: Tensor, query_tokens: Tensor | None = None) -> lis
     """
     starts = torch.ones_like(segment_ids, dtype=torch.bool)  # [B, T]
     starts[:, 1:] = segment_ids[:, 1:] != segment_ids[:, :-1]
-    numbers = starts.flatten().cumsum(0).view_as(segment_ids) - 1  # [B, T]: the segments counted through all rows
+    numbers = starts.flatten().cumsum(0).view_as(segment_ids) - 1  # [B, T]: index of each segment in all rows
     keys = numbers.flatten().bincount().tolist()
     queries = keys
     if query_tokens is not None:
@@ -93,17 +105,20 @@ def segment_runs(segment_ids: Tensor, query_tokens: Tensor | None = None) -> lis
 
 
 def packed_attention(
-    query: Tensor, key: Tensor, value: Tensor, runs: list[Run], head_mask: Tensor | None, dropout: nn.Module
+    query: Tensor, key: Tensor, value: Tensor, runs: list[SegmentRun], head_mask: Tensor | None, dropout: nn.Module
 ) -> tuple[Tensor, None]:
     """Attend within the segments of packed rows: no mask, and no work between segments.
 
     Args:
-        query: As for `fused_attention`, as are all arguments but `runs`.
-        key: See `query`.
-        value: See `query`.
-        runs: What `segment_runs` returned.
-        head_mask: See `query`.
-        dropout: See `query`.
+        query: [B, N, Q, H].
+        key: [B, N, T, H].
+        value: [B, N, T, H].
+        runs: The segments, from `segment_runs`.
+        head_mask: [N] factors of the heads, or None.
+        dropout: The module that drops attention weights.
+
+    Returns:
+        Context [B, N, Q, H] and None.
     """
     batch = query.shape[0]
     query, key, value = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))  # [B * Q or T, N, H]

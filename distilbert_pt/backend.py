@@ -15,7 +15,7 @@ from distilbert_pt.heads import (
     DistilBertForTokenClassification,
 )
 from distilbert_pt.model import DistilBertModel
-from distilbert_pt.pretrained import to_tensor
+from distilbert_pt.tensors import to_tensor
 
 _MODELS: dict[Head, type[contract.Model]] = {
     Head.BASE: DistilBertModel,

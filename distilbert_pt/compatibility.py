@@ -256,7 +256,7 @@ class TransformersMembers(PretrainedModel, nn.Module):
         if self.base_model is not self:
             self._adopt(self.base_model)
         for module in self.modules():
-            if not getattr(module, "_initialised", False):  # by `initialise`
+            if not getattr(module, "_initialised", False):  # by `_initialise`
                 self._init_weights(module)
         self.tie_weights()
 
@@ -264,7 +264,7 @@ class TransformersMembers(PretrainedModel, nn.Module):
     def init_weights(self) -> None:
         """Draw all parameters again."""
         for model in dict.fromkeys((self.base_model, self)):
-            model.initialise()
+            model._initialise()
         self.post_init()
 
 

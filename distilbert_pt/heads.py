@@ -23,9 +23,11 @@ from distilbert_core.model.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+from distilbert_pt.layers import activation_function
 from distilbert_pt.losses import cross_entropy, question_answering_loss, sequence_classification_loss
-from distilbert_pt.model import DistilBertModel, activation_function
-from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of
+from distilbert_pt.model import DistilBertModel
+from distilbert_pt.pretrained import DistilBertPreTrainedModel
+from distilbert_pt.tensors import shape_of
 
 
 class _ModelWithHead(DistilBertPreTrainedModel):
@@ -127,7 +129,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
     ) -> ModelOutput | tuple:
         """Put a head's values and what the body returns beside its last hidden state together."""
         output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
-        return self._asked_for(output, return_dict)
+        return self._as_requested(output, return_dict)
 
 
 class DistilBertForMaskedLM(_ModelWithHead):
@@ -154,7 +156,7 @@ class DistilBertForMaskedLM(_ModelWithHead):
         self.vocab_transform = nn.Linear(config.dim, config.dim)
         self.vocab_layer_norm = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
         self.vocab_projector = nn.Linear(config.dim, config.vocab_size)
-        self.initialise()
+        self._finish_init()
 
     def head_logits(self, hidden: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, V]."""
@@ -202,7 +204,7 @@ class DistilBertForSequenceClassification(_ModelWithHead):
         self.pre_classifier = nn.Linear(config.dim, config.dim)
         self.classifier = nn.Linear(config.dim, config.num_labels)
         self.dropout = nn.Dropout(config.seq_classif_dropout)
-        self.initialise()
+        self._finish_init()
 
     def head_logits(self, hidden: Tensor) -> Tensor:
         """[B, T, D] -> [B, L]."""
@@ -234,7 +236,7 @@ class DistilBertForMultipleChoice(_ModelWithHead):
         self.pre_classifier = nn.Linear(config.dim, config.dim)
         self.classifier = nn.Linear(config.dim, 1)
         self.dropout = nn.Dropout(config.seq_classif_dropout)
-        self.initialise()
+        self._finish_init()
 
     def head_logits(self, hidden: Tensor) -> Tensor:
         """[B * C, T, D] -> [B * C, 1]."""
@@ -301,7 +303,7 @@ class DistilBertForTokenClassification(_ModelWithHead):
         super().__init__(config, attn_implementation)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(config.dim, config.num_labels)
-        self.initialise()
+        self._finish_init()
 
     def head_logits(self, hidden: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, L]."""
@@ -329,7 +331,7 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
         super().__init__(config, attn_implementation)
         self.dropout = nn.Dropout(config.qa_dropout)
         self.qa_outputs = nn.Linear(config.dim, 2)
-        self.initialise()
+        self._finish_init()
 
     def head_logits(self, hidden: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, 2]."""

@@ -13,7 +13,8 @@ import torch
 from distilbert_core.model.inference import BLOCK_TOKENS, PackedInference
 from distilbert_core.model.packing import Packing, few_sizes, pack
 from distilbert_pt.prepacking import Prepacking
-from distilbert_pt.pretrained import DistilBertPreTrainedModel, to_array, to_tensor
+from distilbert_pt.pretrained import DistilBertPreTrainedModel
+from distilbert_pt.tensors import to_array, to_tensor
 
 # Of packed rows and their outputs on a CPU: 8, 16, ... 264, 272, ... 1024, 1056, ..., 3 % more at most from 256 on.
 SIZES = {"steps": 32, "least": 8}

@@ -22,7 +22,7 @@ from distilbert_core.model.inputs import (
     refuse_weights,
     weight_axes,
 )
-from distilbert_pt.pretrained import shape_of, values_known
+from distilbert_pt.tensors import shape_of, values_known
 
 
 def _upcast(logits: Tensor) -> Tensor:

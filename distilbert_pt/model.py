@@ -1,50 +1,26 @@
-"""DistilBERT in PyTorch, in the order in which data flows: embeddings, attention, feed-forward, block, encoder, body.
+"""DistilBERT in PyTorch, in the order of the data flow: embeddings, attention, feed-forward, block, encoder, model.
 
-Shapes: B batch, T tokens, Q tokens that attend, N heads, H head size, D model size, F feed-forward size.
+Shapes: B batch, T tokens, Q query tokens, N heads, H head size, D model size, F feed-forward size.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from distilbert_core.errors import InputError
-from distilbert_core.model.config import ACTIVATIONS, LAPLACE, NORM_EPSILON, DistilBertConfig
+from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.inputs import check_range, check_shapes, choose
+from distilbert_core.model.inputs import check_shapes, choose
 from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
 from distilbert_pt.attention import ATTENTION, eager_attention, fused_attention, packed_attention, segment_runs
-from distilbert_pt.pretrained import DistilBertPreTrainedModel, shape_of, values_known
-
-ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu_10": lambda x: F.gelu(x).clip(-10, 10),
-    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
-    "laplace": lambda x: 0.5 * (1 + torch.erf((x - LAPLACE[0]) / (LAPLACE[1] * math.sqrt(2)))),
-    "leaky_relu": F.leaky_relu,
-    "linear": lambda x: x,
-    "mish": F.mish,
-    "relu": F.relu,
-    "relu2": lambda x: F.relu(x).square(),
-    "relu6": F.relu6,
-    "sigmoid": torch.sigmoid,
-    "silu": F.silu,
-    "tanh": torch.tanh,
-}
-
-
-def activation_function(config: DistilBertConfig) -> Callable[[Tensor], Tensor]:
-    """Return the function that `config.activation` names or is."""
-    if callable(config.activation):
-        return config.activation
-    return ACTIVATION_FUNCTIONS[ACTIVATIONS[config.activation]]
+from distilbert_pt.layers import activation_function
+from distilbert_pt.pretrained import DistilBertPreTrainedModel
+from distilbert_pt.tensors import check_values, shape_of, values_known
 
 
 class Embeddings(nn.Module):
@@ -76,7 +52,7 @@ class MultiHeadSelfAttention(nn.Module):
 
     Args:
         config: The architecture.
-        layer: Number of the block, whose pruned heads are left out; all heads if left out.
+        layer: Index of the block, whose pruned heads are left out; None for all heads.
     """
 
     def __init__(self, config: DistilBertConfig, layer: int | None = None):
@@ -92,7 +68,7 @@ class MultiHeadSelfAttention(nn.Module):
 
     @property
     def n_heads(self) -> int:
-        """Number of heads, pruned ones not counted (N)."""
+        """Number of heads without the pruned ones (N)."""
         return int(self.q_lin.weight.shape[0]) // self.head_size
 
     def forward(
@@ -109,15 +85,15 @@ class MultiHeadSelfAttention(nn.Module):
 
         Args:
             query: [B, Q, D].
-            key: [B, T, D], as is `value`.
-            value: See `key`.
-            mask: [B, T], 0 hides a token; or what `attend` takes.
+            key: [B, T, D].
+            value: [B, T, D].
+            mask: [B, T], 0 hides a token; or the mask that `attend` takes.
             head_mask: A factor for each head: N numbers in any shape, such as [1, N, 1, 1].
             output_attentions: Also return the attention weights.
-            attend: A function of `distilbert_pt.attention`; only `eager_attention` has weights to return.
+            attend: A function of `distilbert_pt.attention`; only `eager_attention` returns weights.
 
         Returns:
-            Context [B, Q, D], and if asked for the weights [B, N, Q, T].
+            Context [B, Q, D], and with `output_attentions` the weights [B, N, Q, T].
         """
         query, key, value = (
             self.split_heads(layer(x))  # [B, N, Q or T, H]
@@ -155,13 +131,15 @@ class FeedForward(nn.Module):
         return self.activation(self.lin1(x))
 
 
-FFN = FeedForward  # what Transformers calls it
+FFN = FeedForward  # its name in Transformers
 
 
 class TransformerBlock(nn.Module):
     """Attention and feed-forward, each added to its input and then normalised.
 
-    The arguments are those of `MultiHeadSelfAttention`.
+    Args:
+        config: The architecture.
+        layer: Index of the block, whose pruned heads are left out; None for all heads.
     """
 
     def __init__(self, config: DistilBertConfig, layer: int | None = None):
@@ -180,9 +158,18 @@ class TransformerBlock(nn.Module):
         output_tokens: Tensor | None = None,
         attend: Callable = eager_attention,
     ) -> tuple[Tensor, ...]:
-        """[B, T, D] -> [B, T, D], or [B, Q, D] of the output tokens [B, Q]; before it the weights, if asked for.
+        """Compute the block for all tokens, or for some of them.
 
-        The other arguments are those of `MultiHeadSelfAttention`.
+        Args:
+            x: [B, T, D].
+            attn_mask: The mask of `MultiHeadSelfAttention`.
+            head_mask: A factor for each head.
+            output_attentions: Also return the attention weights.
+            output_tokens: [B, Q] indices of the tokens to compute; all if left out.
+            attend: A function of `distilbert_pt.attention`.
+
+        Returns:
+            With `output_attentions` the weights [B, N, Q, T], then [B, T, D], or [B, Q, D] of the output tokens.
         """
         queries = x if output_tokens is None else x.take_along_dim(output_tokens[..., None], 1)  # [B, Q, D]
         attended, *weights = self.attention(queries, x, x, attn_mask, head_mask, output_attentions, attend)
@@ -193,8 +180,8 @@ class TransformerBlock(nn.Module):
 class Transformer(nn.Module):
     """The stack of blocks.
 
-    In training, with `checkpointing` set to keywords of `torch.utils.checkpoint.checkpoint`, the backward pass computes
-    every `checkpoint_interval`-th block again from its input, in place of keeping what is inside.
+    If `checkpointing` holds keywords of `torch.utils.checkpoint.checkpoint`, training keeps only the input of every
+    `checkpoint_interval`-th block, and the backward pass computes that block again.
     """
 
     def __init__(self, config: DistilBertConfig):
@@ -220,14 +207,14 @@ class Transformer(nn.Module):
 
         Args:
             x: [B, T, D] embeddings.
-            attn_mask: As for `MultiHeadSelfAttention`.
-            head_mask: For each block None or a factor for each of its heads; None for all.
+            attn_mask: The mask of `MultiHeadSelfAttention`.
+            head_mask: For each block a factor for each of its heads, or None; None for all blocks.
             output_attentions: Also return each block's attention weights.
             output_hidden_states: Also return the input and each block's output.
             return_dict: Return an output object; a tuple if left out.
             last_mask: The mask of the last block, if it has `output_tokens`.
             output_tokens: [B, Q] indices: the last block computes only these tokens.
-            attend: As for `MultiHeadSelfAttention`.
+            attend: A function of `distilbert_pt.attention`.
         """
         hidden_states, attentions = [x], []
         for index, block in enumerate(self.layer):
@@ -256,12 +243,12 @@ class Transformer(nn.Module):
 
 
 class DistilBertModel(DistilBertPreTrainedModel):
-    """The body: hidden states of every token.
+    """The base model: hidden states of every token.
 
     Args:
         config: The architecture.
         attn_implementation: 'sdpa' (PyTorch's fused attention) or 'eager'; the configuration's `attn_implementation`,
-            else 'sdpa', if left out. It is an attribute too, which may be changed.
+            else 'sdpa', if left out. The attribute of this name may be changed later.
 
     Example:
         >>> import torch
@@ -278,8 +265,8 @@ class DistilBertModel(DistilBertPreTrainedModel):
         self.attn_implementation = attn_implementation or getattr(config, "attn_implementation", None) or "sdpa"
         self.embeddings = Embeddings(config)
         self.transformer = Transformer(config)
-        self.initialise()
-        if getattr(config, "gradient_checkpointing", False):  # an old way to ask for it
+        self._finish_init()
+        if getattr(config, "gradient_checkpointing", False):  # a field of old configurations
             self.gradient_checkpointing_enable()
 
     @property
@@ -287,7 +274,7 @@ class DistilBertModel(DistilBertPreTrainedModel):
         """'sdpa' or 'eager'.
 
         Raises:
-            InputError: Set to anything else.
+            InputError: Set to another value.
         """
         return self._attn_implementation
 
@@ -321,17 +308,17 @@ class DistilBertModel(DistilBertPreTrainedModel):
             output_hidden_states: Also return all hidden states; the configuration's default if left out.
             return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
-            segment_ids: [B, T] integers, for rows that hold several texts: a token attends to the tokens after one
-                another that have its number. With it, give `position_ids`, and no `attention_mask`: padding is a
-                segment of its own. See `distilbert_core.model.packing`.
-            output_tokens: [B, Q] places of tokens, ascending: the last block computes only these.
+            segment_ids: [B, T] integers, for rows that hold several texts (`distilbert_core.model.packing`): the number
+                of the text that each token is from. The tokens of a text stand together and attend to each other.
+                Give `position_ids` too, and no `attention_mask`: padding is a segment.
+            output_tokens: [B, Q] ascending indices of tokens: the last block computes only these.
 
         Returns:
-            `last_hidden_state` [B, T, D], or [B, Q, D], and if asked for `hidden_states` and `attentions`.
+            `last_hidden_state` [B, T, D], or [B, Q, D], and on request `hidden_states` and `attentions`.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it. Values are checked when
-                called eagerly; compiled or exported code leaves that to PyTorch's own kernels.
+                called eagerly; in compiled or exported code PyTorch's own kernels check them.
         """
         config = self.config
         arguments = {
@@ -352,7 +339,7 @@ class DistilBertModel(DistilBertPreTrainedModel):
             output_tokens = output_tokens.long()  # as PyTorch gathers
         output_attentions = choose(output_attentions, config.output_attentions)
         attend: Callable = eager_attention if output_attentions else ATTENTION[self.attn_implementation]
-        masks: tuple[Any, Any]  # of all blocks but the last, and of the last
+        masks: tuple[Any, Any]  # of all blocks except the last, and of the last
         if segment_ids is not None and attend is fused_attention and values_known(segment_ids):
             attend = packed_attention
             masks = segment_runs(segment_ids), segment_runs(segment_ids, output_tokens)
@@ -370,7 +357,7 @@ class DistilBertModel(DistilBertPreTrainedModel):
             output_tokens=output_tokens,
             attend=attend,
         )
-        return self._asked_for(output, return_dict)
+        return self._as_requested(output, return_dict)
 
     def packed_outputs(
         self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, output_tokens: Tensor | None = None
@@ -382,7 +369,7 @@ class DistilBertModel(DistilBertPreTrainedModel):
         return hidden
 
     def head_masks(self, head_mask: Tensor | None) -> list[Tensor | None]:
-        """Split [N] or [L, N] into each block's factors [N], of the heads that it still has."""
+        """Split [N] or [L, N] into the factors [N] of each block, for the heads that were not pruned."""
         layers = range(self.config.n_layers)
         if head_mask is None:
             return [None for _ in layers]
@@ -393,17 +380,10 @@ class DistilBertModel(DistilBertPreTrainedModel):
 def attention_masks(
     attention_mask: Tensor | None, segment_ids: Tensor | None, output_tokens: Tensor | None
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the mask [B, T or 1, T] of all blocks but the last, and that of the last [B, Q or 1, T]."""
+    """Return the mask [B, T or 1, T] of all blocks except the last, and the mask [B, Q or 1, T] of the last."""
     if segment_ids is None:
         mask = None if attention_mask is None else (attention_mask != 0)[:, None]
         return mask, mask
     queries = segment_ids if output_tokens is None else segment_ids.gather(1, output_tokens)  # [B, Q]
     all_blocks, last = (x[:, :, None] == segment_ids[:, None] for x in (segment_ids, queries))
     return all_blocks, last
-
-
-def check_values(name: str, ids: Tensor | None, size: int, meaning: str) -> None:
-    """Raise InputError if ids do not lie in [0, size); does nothing while values are not known."""
-    if ids is not None and values_known(ids) and ids.numel():
-        lowest, highest = torch.aminmax(ids)
-        check_range(name, int(lowest), int(highest), size, meaning)

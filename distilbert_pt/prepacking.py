@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distilbert_pt.layers import has_hooks
 from distilbert_pt.model import FeedForward
-from distilbert_pt.pretrained import has_hooks
 
 
 class PrepackedLinear:

@@ -1,4 +1,4 @@
-"""How PyTorch models are made from arrays and give them out: what `PretrainedModel` needs, and the usual accessors."""
+"""The base of the PyTorch models: the hooks of `PretrainedModel`, and the usual accessors."""
 
 from __future__ import annotations
 
@@ -7,92 +7,30 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
-import ml_dtypes
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from distilbert_core.compatibility import renames
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.inputs import choose
 from distilbert_core.model.outputs import ModelOutput
-from distilbert_core.model.parameters import Kind, Parameter, sinusoidal_table
+from distilbert_core.model.parameters import Parameter
 from distilbert_pt.compatibility import TransformersMembers
+from distilbert_pt.layers import blank_parameters, initialise_, set_parameter
+from distilbert_pt.tensors import to_array, to_tensor
 
 Output = TypeVar("Output", bound=ModelOutput)
-
-
-def to_tensor(array: np.ndarray) -> Tensor:
-    """Return a tensor that shares a NumPy array's memory, bfloat16 included."""
-    if array.dtype == ml_dtypes.bfloat16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
-
-
-def to_array(tensor: Tensor) -> np.ndarray:
-    """Return a NumPy array of a tensor, sharing its memory where it is on the CPU."""
-    tensor = tensor.detach().cpu().contiguous()
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return tensor.numpy()
-
-
-def shape_of(tensor: Tensor | None) -> tuple[int | None, ...] | None:
-    """Return the shape of a tensor, with None for sizes that a trace leaves open; None if there is no tensor."""
-    if tensor is not None and torch.jit.is_tracing():
-        return (None,) * tensor.ndim
-    return None if tensor is None else tuple(tensor.shape)
-
-
-def values_known(tensor: Tensor) -> bool:
-    """Whether a tensor's values can be looked at: not while compiling, exporting, tracing, or under vmap."""
-    return (
-        type(tensor) in (Tensor, nn.Parameter)
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-        and tensor.device.type != "meta"
-    )
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether calling a module runs hooks, its own or those of all modules, so that it must be called."""
-    own = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    return any(map(len, own)) or bool(nn.modules.module._has_any_global_hook())
-
-
-class _Blank(TorchFunctionMode):
-    """Within this, layers get parameters without values or memory, of one dtype: these are about to be loaded.
-
-    On the meta device there is nothing to draw, yet drawing there imports all of torch.compile, which takes seconds.
-    """
-
-    filling = frozenset(
-        {nn.init.normal_, nn.init.kaiming_uniform_, nn.init.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_}
-    )
-
-    def __init__(self, dtype: torch.dtype):
-        super().__init__()
-        self.options = {"device": "meta", "dtype": dtype}
-
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        kwargs = kwargs or {}
-        if func is torch.empty:
-            return func(*args, **{**kwargs, **self.options})
-        if func in self.filling:
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return func(*args, **kwargs)
 
 
 class DistilBertPreTrainedModel(TransformersMembers):
     """Base of the six models, and of models of your own; state_dict names are the canonical ones.
 
-    A model of your own makes its body under the name `distilbert`, its other layers under any name, and calls
-    `post_init` at the end of its constructor. `from_pretrained` reads the body from any checkpoint, and the other
-    layers from one that `save_pretrained` of this class wrote; a warning names those that are new.
+    A model of your own makes its base model under the name `distilbert`, its other layers under any name, and calls
+    `post_init` at the end of its constructor. `from_pretrained` reads the base model from any checkpoint, and the other
+    layers from a checkpoint that `save_pretrained` of this class wrote. A warning names layers that are new.
 
     Example:
         >>> import torch
@@ -120,7 +58,7 @@ class DistilBertPreTrainedModel(TransformersMembers):
     )
 
     def __init_subclass__(cls, **kwargs: Any):
-        """Let `from_pretrained` of a class of a user's own take what its constructor takes beside the configuration."""
+        """Let `from_pretrained` of a user's class take the arguments of its constructor."""
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls) and cls._is_derived():
             fields = vars(DistilBertConfig())
@@ -135,10 +73,10 @@ class DistilBertPreTrainedModel(TransformersMembers):
 
     @renames(value="embeddings", new_embeddings="embeddings")
     def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Use other word embeddings, of the vocabulary's size.
+        """Use other word embeddings, which must have the size of the vocabulary.
 
         Raises:
-            InputError: They have another size, which a masked-LM projector and the configuration would not follow.
+            InputError: They have another size; a masked-LM projector and the configuration would keep theirs.
         """
         shape = (self.config.vocab_size, self.config.dim)
         if tuple(embeddings.weight.shape) != shape:
@@ -151,7 +89,7 @@ class DistilBertPreTrainedModel(TransformersMembers):
 
     @property
     def is_gradient_checkpointing(self) -> bool:
-        """Whether training computes each block twice to save memory; also `is_activation_checkpointing`."""
+        """Whether the backward pass computes blocks again to save memory; also `is_activation_checkpointing`."""
         return self.base_model.transformer.checkpointing is not None
 
     is_activation_checkpointing = is_gradient_checkpointing
@@ -164,16 +102,16 @@ class DistilBertPreTrainedModel(TransformersMembers):
     ) -> None:
         """Keep only the input of each block for the backward pass, which computes the rest again.
 
-        Losses and gradients stay the same, dropout included. It takes effect in training mode only.
+        Losses and gradients stay the same, also with dropout. It has an effect in training mode only.
 
         Args:
             gradient_checkpointing_kwargs: Keywords for `torch.utils.checkpoint.checkpoint`; `use_reentrant` is False
                 unless given.
-            every_n_layers: Do so for one block of this many.
+            every_n_layers: Do so for every n-th block.
             offload: Must be False.
 
         Raises:
-            InputError: `every_n_layers` is not a positive number, or `offload` is True.
+            InputError: `every_n_layers` is not positive, or `offload` is True.
         """
         if every_n_layers < 1:
             raise InputError(f"every_n_layers must be at least 1, got {every_n_layers}.")
@@ -189,30 +127,35 @@ class DistilBertPreTrainedModel(TransformersMembers):
     def activation_checkpointing_enable(
         self, activation_checkpointing_kwargs: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        """Do what `gradient_checkpointing_enable` does, under the name that Transformers 5 has for it."""
+        """Call `gradient_checkpointing_enable`; this is its name in Transformers 5.
+
+        Args:
+            activation_checkpointing_kwargs: The first argument of that method.
+            **kwargs: The others.
+        """
         self.gradient_checkpointing_enable(activation_checkpointing_kwargs, **kwargs)
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep everything that the backward pass needs again; also `activation_checkpointing_disable`."""
+        """Undo `gradient_checkpointing_enable`; also `activation_checkpointing_disable`."""
         self.base_model.transformer.checkpointing = None
 
     activation_checkpointing_disable = gradient_checkpointing_disable
 
-    def _asked_for(self, output: Output, return_dict: bool | None) -> Output | tuple:
-        """Return an output as a call or else the configuration asks: a tuple if `torchscript` is set."""
+    def _as_requested(self, output: Output, return_dict: bool | None) -> Output | tuple:
+        """Return an output as an object or a tuple: by the argument of a call, else by the configuration."""
         config = self.config
         default = config.return_dict and not config.torchscript  # a trace returns tensors and tuples
         return output if choose(return_dict, default) else output.to_tuple()
 
     def tie_weights(self) -> None:
-        """Let tied parameters be one and the same again."""
+        """Make tied parameters one again."""
         for parameter in self.parameter_table:
             if parameter.tied_to is not None:
-                _put(*self._find(parameter), self.get_parameter(parameter.tied_to))
-        own = None if self.head is not None else self.get_output_embeddings()  # of a user's own
+                set_parameter(*self._find(parameter), self.get_parameter(parameter.tied_to))
+        own = None if self.head is not None else self.get_output_embeddings()  # of a user's class
         if own is not None and self.config.tie_word_embeddings:
-            _put(own, "weight", self.get_input_embeddings().weight)
-            if own.bias is not None and len(own.bias) != len(own.weight):  # the vocabulary has another size now
+            set_parameter(own, "weight", self.get_input_embeddings().weight)
+            if own.bias is not None and len(own.bias) != len(own.weight):  # the vocabulary was resized
                 longer = F.pad(own.bias.detach(), (0, len(own.weight) - len(own.bias)))
                 own.bias = nn.Parameter(longer, requires_grad=own.bias.requires_grad)
 
@@ -221,17 +164,20 @@ class DistilBertPreTrainedModel(TransformersMembers):
         path, _, leaf = parameter.name.rpartition(".")
         return self.get_submodule(path), leaf
 
+    def _finish_init(self) -> None:
+        self._initialise()
+
     @torch.no_grad()
-    def initialise(self) -> None:
-        """Draw this model's own parameters anew (those of the body inside a model with a head stay)."""
+    def _initialise(self) -> None:
+        """Initialise this model's own parameters; a base model inside a model with a head keeps its values."""
         own = [p for p in self.parameter_table if self.base_model is self or p.of_head]
         for parameter in own:
             if parameter.computed:
                 self.get_parameter(parameter.name).requires_grad_(False)
-        if self.device.type != "meta":  # there, no parameter has values
+        if self.device.type != "meta":  # parameters on it have no values
             for parameter in own:
                 if parameter.tied_to is None:
-                    _fill(self.get_parameter(parameter.name), parameter, self.config)
+                    initialise_(self.get_parameter(parameter.name), parameter, self.config)
                 vars(self._find(parameter)[0])["_initialised"] = True  # for `post_init`
         self.tie_weights()
 
@@ -241,7 +187,7 @@ class DistilBertPreTrainedModel(TransformersMembers):
         config.attn_implementation = options.pop("attn_implementation", None) or config.attn_implementation
         if cls._is_derived():
             return cls(config, **options).to(device=device, dtype=torch_dtype).eval()
-        with _Blank(torch_dtype):
+        with blank_parameters(torch_dtype):
             return cls(config, **options).eval()
 
     @classmethod
@@ -258,7 +204,7 @@ class DistilBertPreTrainedModel(TransformersMembers):
         strange = sorted(name for name, value in state.items() if not isinstance(value, Tensor))
         if strange:
             raise InputError(f"state_dict must hold tensors only to be saved, got {', '.join(strange)}.")
-        first = {id(tensor): name for name, tensor in reversed(state.items())}  # a tensor has several names if shared
+        first = {id(tensor): name for name, tensor in reversed(state.items())}  # a shared tensor has several names
         return {name: tensor for name, tensor in state.items() if first[id(tensor)] == name}
 
     def _place(self, parameter: Parameter) -> tuple[str, tuple[int, ...]]:
@@ -271,7 +217,7 @@ class DistilBertPreTrainedModel(TransformersMembers):
             raise InputError(
                 f"{parameter.name} must be whole, got a part of it: the model is sharded over processes. Gather the "
                 "weights with torch.distributed.checkpoint.state_dict.get_model_state_dict, with "
-                "StateDictOptions(full_state_dict=True, cpu_offload=True), and load them into a model that is not."
+                "StateDictOptions(full_state_dict=True, cpu_offload=True), and load them into a whole model."
             )
         return to_array(tensor)
 
@@ -285,38 +231,12 @@ class DistilBertPreTrainedModel(TransformersMembers):
             return
         if device is None:
             device = torch.get_default_device() if old.is_meta else old.device
-        tensor = tensor.to(device=device, dtype=old.dtype)  # the same one, where nothing is to change
+        tensor = tensor.to(device=device, dtype=old.dtype)  # without a copy, if nothing changes
         new = nn.Parameter(tensor, requires_grad=old.requires_grad)
         for module in self.modules():  # others may hold this very parameter: a tied layer
             for name, held in list(module._parameters.items()):
                 if held is old:
-                    _put(module, name, new)
+                    set_parameter(module, name, new)
 
     def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
         return torch.empty(shape, dtype=torch.float32, device="cpu").normal_().numpy()
-
-
-def _put(layer: nn.Module, leaf: str, tensor: nn.Parameter) -> None:
-    """Set a layer's parameter, and the sizes that the layer shows."""
-    setattr(layer, leaf, tensor)
-    if isinstance(layer, nn.Linear):
-        layer.out_features, layer.in_features = layer.weight.shape
-    elif isinstance(layer, nn.Embedding):
-        layer.num_embeddings = layer.weight.shape[0]
-
-
-@torch.no_grad()
-def _fill(tensor: Tensor, parameter: Parameter, config: DistilBertConfig) -> Tensor:
-    """Initialise a tensor in place: matrices from N(0, initializer_range), scales one, the rest zero."""
-    if parameter.computed:
-        return tensor.copy_(torch.from_numpy(sinusoidal_table(*parameter.shape)))
-    match parameter.kind:
-        case Kind.KERNEL | Kind.EMBEDDING:
-            tensor.normal_(0.0, config.initializer_range)
-            if parameter.pad_row is not None:
-                tensor[parameter.pad_row].zero_()
-        case Kind.NORM_SCALE:
-            tensor.fill_(1.0)
-        case Kind.BIAS | Kind.NORM_BIAS:
-            tensor.zero_()
-    return tensor

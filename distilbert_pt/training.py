@@ -18,7 +18,7 @@ from distilbert_core.training.distillation.trainer import PROJECTION, Distiller,
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.trainer import NOTHING, Trainer, mean_losses, step_seed
 from distilbert_pt import losses
-from distilbert_pt.pretrained import to_array, to_tensor
+from distilbert_pt.tensors import to_array, to_tensor
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim calls them
 

@@ -10,7 +10,7 @@ import transformers
 
 from distilbert_core import Head
 from distilbert_core.pipelines import pipeline
-from distilbert_pt.pretrained import to_array, to_tensor
+from distilbert_pt.tensors import to_array, to_tensor
 from support.checkpoints import random_arrays, random_inputs, save_random, small_config
 from support.comparison import assert_close, largest_difference
 from support.frameworks import FRAMEWORKS

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from distilbert_core import DEFAULT_MODEL, DistilBertTokenizerFast, Head
-from distilbert_pt.pretrained import to_array, to_tensor
+from distilbert_pt.tensors import to_array, to_tensor
 from support.checkpoints import CASES, random_inputs, save_random, small_config
 from support.comparison import assert_close
 from support.frameworks import FRAMEWORKS

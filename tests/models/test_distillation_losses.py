@@ -71,7 +71,7 @@ def judged_by_pt(loss: Callable, student: np.ndarray, teacher: np.ndarray, mask:
     import torch
 
     from distilbert_pt import to_tensor
-    from distilbert_pt.pretrained import to_array
+    from distilbert_pt.tensors import to_array
 
     if compiled:
         loss = torch.compile(loss, backend="eager", fullgraph=True, dynamic=True)

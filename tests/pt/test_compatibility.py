@@ -15,7 +15,7 @@ import distilbert_pt.model
 from distilbert_core import Head, InputError
 from distilbert_pt import FFN, DistilBertModel, DistilBertPreTrainedModel, TransformerBlock
 from distilbert_pt.compatibility import REFUSED
-from distilbert_pt.pretrained import to_array, to_tensor
+from distilbert_pt.tensors import to_array, to_tensor
 from support.checkpoints import HEADS, random_inputs, save_random, small_config
 from support.comparison import assert_close
 from support.frameworks import FRAMEWORKS

@@ -7,7 +7,7 @@ import torch
 from torch.export import Dim
 
 from distilbert_core import Head
-from distilbert_pt.pretrained import to_array, to_tensor
+from distilbert_pt.tensors import to_array, to_tensor
 from support.checkpoints import BATCH, CHOICES, TOKENS, random_inputs, save_random, small_config
 from support.comparison import assert_close
 from support.frameworks import FRAMEWORKS

@@ -11,7 +11,7 @@ import torch
 import distilbert_pt
 from distilbert_core import BACKENDS, Head, InputError
 from distilbert_pt.losses import cross_entropy
-from distilbert_pt.pretrained import to_array, to_tensor
+from distilbert_pt.tensors import to_array, to_tensor
 from support.checkpoints import HEADS, random_inputs, save_random, small_config
 from support.comparison import assert_close, largest_difference
 

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 import distilbert_pt
 from distilbert_core import Head
 from distilbert_core.files.checkpoint import WEIGHTS_FILE
-from distilbert_pt.pretrained import to_array
+from distilbert_pt.tensors import to_array
 from support.checkpoints import random_arrays, save_random, small_config
 from support.comparison import assert_close
 from support.processes import fresh_python

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from distilbert_core import Head
-from distilbert_pt.pretrained import to_array, to_tensor
+from distilbert_pt.tensors import to_array, to_tensor
 from support.checkpoints import HEADS_WITH_LOSS, random_inputs, save_random, small_config
 from support.comparison import assert_close, largest_difference
 from support.frameworks import FRAMEWORKS

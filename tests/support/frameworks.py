@@ -83,7 +83,7 @@ class PyTorch(Framework):
     def call(self, model: Any, train: bool = False, **inputs: Any) -> Any:
         import torch
 
-        from distilbert_pt.pretrained import to_array
+        from distilbert_pt.tensors import to_array
 
         model.train(train)
         with torch.no_grad():
@@ -98,7 +98,7 @@ class PyTorch(Framework):
         return (output.last_hidden_state * self._tensors({"c": cotangent})["c"]).sum()
 
     def gradients(self, model: Any, cotangent: np.ndarray | None = None, **inputs: Any) -> Arrays:
-        from distilbert_pt.pretrained import to_array
+        from distilbert_pt.tensors import to_array
 
         model.zero_grad()
         self._loss(model, cotangent, inputs).backward()

@@ -16,7 +16,7 @@ import transformers
 
 from distilbert_core import DistilBertTokenizerFast, Head
 from distilbert_pt import DistilBertModel, DistilBertPreTrainedModel
-from distilbert_pt.pretrained import to_array
+from distilbert_pt.tensors import to_array
 from support.checkpoints import random_inputs, save_random, small_config
 from support.comparison import assert_close, largest_difference
 from support.frameworks import FRAMEWORKS

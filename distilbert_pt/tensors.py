@@ -1,0 +1,57 @@
+"""Tensors and NumPy arrays, and the checks of what a call is given."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distilbert_core.model.inputs import check_range
+
+
+def to_tensor(array: np.ndarray) -> Tensor:
+    """Return a tensor that shares the memory of a NumPy array, bfloat16 included."""
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def to_array(tensor: Tensor) -> np.ndarray:
+    """Return a NumPy array of a tensor; it shares the memory of a tensor on the CPU."""
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def shape_of(tensor: Tensor | None) -> tuple[int | None, ...] | None:
+    """Return the shape of a tensor, with None for sizes that a trace leaves open; None if there is no tensor."""
+    if tensor is not None and torch.jit.is_tracing():
+        return (None,) * tensor.ndim
+    return None if tensor is None else tuple(tensor.shape)
+
+
+def values_known(tensor: Tensor) -> bool:
+    """Return whether the values of a tensor can be read: not while compiling, exporting or tracing, nor under vmap."""
+    return (
+        type(tensor) in (Tensor, nn.Parameter)
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and tensor.device.type != "meta"
+    )
+
+
+def check_values(name: str, ids: Tensor | None, size: int, meaning: str) -> None:
+    """Raise InputError if ids do not lie in [0, size); does nothing while values are not known.
+
+    Args:
+        name: The argument.
+        ids: Its value.
+        size: The limit.
+        meaning: The name of the limit, such as 'vocab_size'.
+    """
+    if ids is not None and values_known(ids) and ids.numel():
+        lowest, highest = torch.aminmax(ids)
+        check_range(name, int(lowest), int(highest), size, meaning)
