@@ -1,6 +1,6 @@
-"""Checkpoints of every format converted into every other, compared, and made into students.
+"""Checkpoints of every kind into every other: names, layouts, formats, and the canonical form between them.
 
-Each name is imported on first use, so that importing one of them does not load the rest.
+The backends need the layouts alone, so everything else is imported when it is first asked for.
 """
 
 from __future__ import annotations
@@ -12,26 +12,25 @@ from distilbert_core.model.layouts import LAYOUTS, Layout
 
 if TYPE_CHECKING:
     from weight_conversion.bert import bert_names, bert_to_distilbert
+    from weight_conversion.comparing import diff
     from weight_conversion.converting import convert
     from weight_conversion.formats import FORMATS, Format
     from weight_conversion.reading import open_weights
-    from weight_conversion.students import corpus_vocabulary, make_student
-    from weight_conversion.verification.comparing import diff
-    from weight_conversion.verification.verifying import verify
-    from weight_conversion.weights import LazyTensor, Tensor, Weights
+    from weight_conversion.student import corpus_vocabulary, make_student
+    from weight_conversion.verifying import verify
+    from weight_conversion.weights import Tensor, Weights
 
-_MODULES = {  # name -> the module that defines it
+_HOMES = {  # name -> module
     "bert_names": "bert",
     "bert_to_distilbert": "bert",
-    "diff": "verification.comparing",
+    "diff": "comparing",
     "convert": "converting",
     "FORMATS": "formats",
     "Format": "formats",
     "open_weights": "reading",
-    "corpus_vocabulary": "students",
-    "make_student": "students",
-    "verify": "verification.verifying",
-    "LazyTensor": "weights",
+    "corpus_vocabulary": "student",
+    "make_student": "student",
+    "verify": "verifying",
     "Tensor": "weights",
     "Weights": "weights",
 }
@@ -41,7 +40,6 @@ __all__ = [
     "LAYOUTS",
     "Format",
     "Layout",
-    "LazyTensor",
     "Tensor",
     "Weights",
     "bert_names",
@@ -56,6 +54,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -409,5 +409,5 @@ def test_info_of_weights_in_another_format(hub: HubServer) -> None:
     """Also where the cache has none of the files yet."""
     hub.repositories["someone/old"] = Repository({"main": {**FILES, "pytorch_model.bin": b"weights"}})
     found = describe("someone/old")
-    assert found["weights"] == "pytorch_model.bin: cannot be opened, distilbert convert says why"
+    assert found["weights"] == "pytorch_model.bin: cannot be opened; distilbert convert shows the reason"
     assert found["files"] == {"config.json": len(FILES["config.json"]), "pytorch_model.bin": 7}

@@ -10,21 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distilbert_core import DistilBertTokenizer, DistilBertTokenizerFast, InputError
+from distilbert_core import InputError
 from distilbert_core.tokenization import BaseTokenizer, BatchEncoding, columns
 from distilbert_core.tokenization.batching import pad_rows
-
-TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c")
-PAD, UNK, CLS, SEP, MASK, A, B, C = range(8)
-
-Make = Callable[..., BaseTokenizer]
-
-
-@pytest.fixture(params=[DistilBertTokenizerFast, DistilBertTokenizer], ids=["fast", "slow"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    (tmp_path / "vocab.txt").write_text("\n".join(TOKENS))
-    return lambda **options: request.param(tmp_path / "vocab.txt", **options)
-
+from support.tokenizers import CLS, MASK, PAD, SEP, SMALL, UNK, A, B, C, Make
 
 # -- kinds of values ---------------------------------------------------------------------------------------
 
@@ -49,13 +38,13 @@ VALUES = [  # the labels of two rows, and the dtype that they have as an array
 
 
 @pytest.mark.parametrize(("labels", "dtype"), VALUES, ids=str)
-def test_labels_keep_their_kind(make: Make, labels: list, dtype: type) -> None:
+def test_labels_keep_their_kind(small: Make, labels: list, dtype: type) -> None:
     ids = [[A, B], [C]]
     rows = [{"input_ids": row, "labels": label} for row, label in zip(ids, labels, strict=True)]
     encoding = BatchEncoding({"labels": labels})
     padded = [
-        make().pad(rows, return_tensors="np"),
-        make().pad({"input_ids": ids, "labels": labels}, return_tensors="np"),
+        small().pad(rows, return_tensors="np"),
+        small().pad({"input_ids": ids, "labels": labels}, return_tensors="np"),
     ]
     for found in (*padded, encoding.convert_to_tensors("np")):
         assert found["labels"].dtype == dtype
@@ -65,9 +54,9 @@ def test_labels_keep_their_kind(make: Make, labels: list, dtype: type) -> None:
         assert encoding["input_ids"].dtype == encoding["attention_mask"].dtype == np.int64
 
 
-def test_a_column_that_is_an_array_stays_it(make: Make) -> None:
+def test_a_column_that_is_an_array_stays_it(small: Make) -> None:
     labels = np.array([0.75, 0.25], np.float32)
-    assert make().pad({"input_ids": np.array([[A], [B]]), "labels": labels}, return_tensors="np")["labels"] is labels
+    assert small().pad({"input_ids": np.array([[A], [B]]), "labels": labels}, return_tensors="np")["labels"] is labels
 
 
 @pytest.mark.parametrize(
@@ -81,22 +70,22 @@ def test_a_column_that_is_an_array_stays_it(make: Make) -> None:
     ],
     ids=str,
 )
-def test_a_mask_keeps_its_kind(make: Make, mask: list, expected: list, dtype: type) -> None:
-    padded = make().pad({"input_ids": [[A, B], [C]], "attention_mask": mask}, return_tensors="np")["attention_mask"]
+def test_a_mask_keeps_its_kind(small: Make, mask: list, expected: list, dtype: type) -> None:
+    padded = small().pad({"input_ids": [[A, B], [C]], "attention_mask": mask}, return_tensors="np")["attention_mask"]
     assert (padded.tolist(), padded.dtype) == (expected, dtype)
 
 
-def test_offsets_of_no_tokens_have_their_shape(make: Make) -> None:
-    padded = make().pad({"input_ids": [[], []], "offset_mapping": [[], []]}, return_tensors="np")
+def test_offsets_of_no_tokens_have_their_shape(small: Make) -> None:
+    padded = small().pad({"input_ids": [[], []], "offset_mapping": [[], []]}, return_tensors="np")
     assert (padded["input_ids"].shape, padded["offset_mapping"].shape) == ((2, 0), (2, 0, 2))
 
 
-def test_without_tensors_values_are_lists(make: Make) -> None:
+def test_without_tensors_values_are_lists(small: Make) -> None:
     rows = {"input_ids": [np.array([A, B]), np.array([C])], "labels": np.array([0.75, 0.25])}
-    padded = make().pad(rows)
+    padded = small().pad(rows)
     assert padded == {"input_ids": [[A, B], [C, PAD]], "attention_mask": [[1, 1], [1, 0]], "labels": [0.75, 0.25]}
     assert isinstance(padded["labels"], list)
-    texts = make().pad([{"input_ids": [A], "text": "a"}, {"input_ids": [B, C], "text": None}])
+    texts = small().pad([{"input_ids": [A], "text": "a"}, {"input_ids": [B, C], "text": None}])
     assert texts["text"] == ["a", None]
 
 
@@ -122,24 +111,24 @@ DIFFERENT += r"a tokenizer pads only input_ids, token_type_ids, attention_mask, 
     ],
     ids=str,
 )
-def test_what_cannot_be_an_array(make: Make, labels: list, message: str) -> None:
+def test_what_cannot_be_an_array(small: Make, labels: list, message: str) -> None:
     rows = [{"input_ids": [A, B, C], "labels": labels[0]}, {"input_ids": [A, B], "labels": labels[1]}]
     with pytest.raises(InputError, match=message):
-        make().pad(rows, return_tensors="np")
+        small().pad(rows, return_tensors="np")
     encoding = BatchEncoding({"first": [[1]], "labels": labels})
     with pytest.raises(InputError, match=message):
         encoding.convert_to_tensors("np")
     assert encoding == {"first": [[1]], "labels": labels}
 
 
-def test_texts_of_different_lengths(make: Make) -> None:
+def test_texts_of_different_lengths(small: Make) -> None:
     message = (
         r"^The texts have different lengths, so input_ids cannot be one array; use padding=True, and truncation=True "
     )
     message += r"where a text is longer than max_length\.$"
     for call in ({}, {"padding": "max_length", "max_length": 4}):
         with pytest.raises(InputError, match=message):
-            make()(["a", "a b c"], return_tensors="np", **call)
+            small()(["a", "a b c"], return_tensors="np", **call)
 
 
 class Stub:
@@ -209,14 +198,14 @@ def test_only_tensors_are_moved() -> None:
     ],
     ids=str,
 )
-def test_rows_that_do_not_fit_together(make: Make, encoded: Any, message: str) -> None:
+def test_rows_that_do_not_fit_together(small: Make, encoded: Any, message: str) -> None:
     for kind in (None, "np"):
         with pytest.raises(InputError, match=re.escape(message)):
-            make().pad(encoded, return_tensors=kind)
+            small().pad(encoded, return_tensors=kind)
 
 
-def test_a_mask_is_added_unless_refused(make: Make) -> None:
-    tokenizer = make()
+def test_a_mask_is_added_unless_refused(small: Make) -> None:
+    tokenizer = small()
     for asked in (True, None):
         assert tokenizer.pad([{"input_ids": [A]}], return_attention_mask=asked)["attention_mask"] == [[1]]
         assert tokenizer("a", return_attention_mask=asked)["attention_mask"] == [1, 1, 1]
@@ -230,20 +219,20 @@ NO_PAD = r"^This tokenizer has no pad_token, and one is needed here: set tokeniz
 NO_PAD += r"vocabulary, or add one with tokenizer\.add_special_tokens\({'pad_token': '\[PAD\]'}\)\.$"
 
 
-def unset(make: Make) -> BaseTokenizer:
-    tokenizer = make()
+def unset(small: Make) -> BaseTokenizer:
+    tokenizer = small()
     tokenizer.pad_token = None
     return tokenizer
 
 
 WITHOUT_PAD_TOKEN = pytest.mark.parametrize(
-    "without", [lambda make: make(pad_token=None), unset], ids=["made", "unset"]
+    "without", [lambda small: small(pad_token=None), unset], ids=["made", "unset"]
 )
 
 
 @WITHOUT_PAD_TOKEN
-def test_padding_needs_a_pad_token(make: Make, without: Callable[[Make], BaseTokenizer]) -> None:
-    tokenizer = without(make)
+def test_padding_needs_a_pad_token(small: Make, without: Callable[[Make], BaseTokenizer]) -> None:
+    tokenizer = without(small)
     assert (tokenizer.pad_token, tokenizer.pad_token_id) == (None, None)
     assert "pad_token" not in tokenizer.special_tokens_map
     assert tokenizer.all_special_ids == [UNK, SEP, CLS, MASK]
@@ -259,8 +248,8 @@ def test_padding_needs_a_pad_token(make: Make, without: Callable[[Make], BaseTok
 
 
 @WITHOUT_PAD_TOKEN
-def test_an_unset_pad_token_is_saved(make: Make, without: Callable[[Make], BaseTokenizer], tmp_path: Path) -> None:
-    tokenizer = without(make)
+def test_an_unset_pad_token_is_saved(small: Make, without: Callable[[Make], BaseTokenizer], tmp_path: Path) -> None:
+    tokenizer = without(small)
     tokenizer.save_pretrained(tmp_path / "saved")
     for left_out in (None, "tokenizer.json"):
         if left_out:
@@ -270,13 +259,13 @@ def test_an_unset_pad_token_is_saved(make: Make, without: Callable[[Make], BaseT
         assert again(["a", "a b"], padding=True)["input_ids"][0] == [CLS, A, SEP, PAD]
 
 
-def test_a_pad_token_can_be_set_again(make: Make) -> None:
-    tokenizer = unset(make)
+def test_a_pad_token_can_be_set_again(small: Make) -> None:
+    tokenizer = unset(small)
     tokenizer.pad_token = "c"
     assert tokenizer(["a", "a b"], padding=True)["input_ids"][0] == [CLS, A, SEP, C]
     tokenizer.pad_token = None
     assert tokenizer.add_special_tokens({"pad_token": "<pad>"}) == 1
-    assert tokenizer(["a", "a b"], padding=True)["input_ids"][0] == [CLS, A, SEP, len(TOKENS)]
+    assert tokenizer(["a", "a b"], padding=True)["input_ids"][0] == [CLS, A, SEP, len(SMALL)]
 
 
 def test_rows_of_one_length_need_no_pad_token() -> None:
@@ -284,3 +273,48 @@ def test_rows_of_one_length_need_no_pad_token() -> None:
     assert (ids.tolist(), mask.tolist()) == ([[A, B], [C, A]], [[1, 1], [1, 1]])
     with pytest.raises(InputError, match=NO_PAD):
         pad_rows([[A, B], [C]], None)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "call", "expected"),
+    [
+        ([{"input_ids": np.array([A, B])}, {"input_ids": np.array([C])}], {}, [[A, B], [C, PAD]]),
+        ({"input_ids": [[A, B], [C]]}, {"padding": False}, [[A, B], [C]]),
+        ({"input_ids": [[A, B], [C]]}, {"padding_side": "left"}, [[A, B], [PAD, C]]),
+        ({"input_ids": [A]}, {"padding": "max_length", "max_length": 3}, [A, PAD, PAD]),
+        ({"input_ids": [[A]]}, {"pad_to_multiple_of": 3}, [[A, PAD, PAD]]),
+        ({"input_ids": []}, {}, []),
+        ([], {}, []),
+    ],
+)
+def test_pad(small: Make, encoded: Any, call: dict[str, Any], expected: list) -> None:
+    padded = small().pad(encoded, **call)
+    assert padded["input_ids"] == expected
+    mask = [[int(index != PAD) for index in row] for row in expected] if expected and expected[0] != A else None
+    assert mask is None or padded["attention_mask"] == mask
+    arrays = small().pad(
+        {"input_ids": [[A, B], [C]], "offset_mapping": [[(0, 1), (1, 2)], [(0, 1)]]}, return_tensors="np"
+    )
+    assert arrays["offset_mapping"].tolist() == [[[0, 1], [1, 2]], [[0, 1], [0, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("encoded", "call", "message"),
+    [
+        ({"labels": [1]}, {}, "^encoded_inputs must have input_ids, got labels"),
+        ({"input_ids": [A]}, {"padding": "max_length"}, "^padding='max_length' needs max_length"),
+        ({"input_ids": [A]}, {"padding": "wide"}, "^padding must be one of longest, max_length, got 'wide'"),
+        ({"input_ids": [[A], [A, B]]}, {"padding": False, "return_tensors": "np"}, "^The texts have different lengths"),
+    ],
+)
+def test_impossible_padding(small: Make, encoded: Any, call: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        small().pad(encoded, **call)
+
+
+def test_masks_of_special_tokens(small: Make) -> None:
+    tokenizer = small()
+    assert tokenizer.get_special_tokens_mask([A, B]) == [1, 0, 0, 1]
+    assert tokenizer.get_special_tokens_mask([A], [B]) == [1, 0, 1, 0, 1]
+    with pytest.raises(InputError, match="token_ids_1 must be left out"):
+        tokenizer.get_special_tokens_mask([A], [B], already_has_special_tokens=True)

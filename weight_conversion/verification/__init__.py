@@ -1,1 +1,0 @@
-"""Comparing checkpoints: their tensors, and the numbers that they compute on every backend."""
