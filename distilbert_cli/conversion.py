@@ -28,11 +28,11 @@ from distilbert_core.errors import CheckpointError
 from distilbert_core.model.backends import available_backends
 from distilbert_core.model.heads import Head
 from distilbert_core.pipelines.progress import bar_delay, progress_bar
-from weight_conversion.comparing import TensorDifference
-from weight_conversion.comparing import diff as compare
 from weight_conversion.formats import FORMATS
-from weight_conversion.verifying import Run, Verification
-from weight_conversion.weights import DTYPES, Weights
+from weight_conversion.verification.comparing import TensorDifference
+from weight_conversion.verification.comparing import diff as compare
+from weight_conversion.verification.verifying import ModelRun, Verification
+from weight_conversion.weights import NUMPY_DTYPES, Weights
 
 DIFFERENT = 1  # exit status
 
@@ -48,7 +48,7 @@ DIFFERENT = 1  # exit status
 @checkpoint_argument("source")
 @click.argument("destination", type=PATH)
 @click.option("--to", type=click.Choice(list(FORMATS)), default="pt", help="Format to write.")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), help="Dtype to write.", show_default="as stored")
+@click.option("--dtype", type=click.Choice(list(NUMPY_DTYPES)), help="Dtype to write.", show_default="as stored")
 @head_option("Model class to write.", "the class of the source")
 @click.option(
     "--max-shard-size",
@@ -133,7 +133,7 @@ def verify(sources, backends, attentions, report, force, revision, as_json):
     hub_options = {"revision": revision}
     verification = _verify(sources, backends or None, attentions, None, hub_options)
     if report is not None:
-        from weight_conversion.report import write_report
+        from weight_conversion.verification.report import write_report
 
         write_report(report, verification, [_open(source, None, hub_options) for source in sources])
     _finish(verification, as_json)
@@ -142,10 +142,10 @@ def verify(sources, backends, attentions, report, force, revision, as_json):
 def _verify(
     sources: list[str], backends: list[str] | None, attentions: bool, head: Head | None, hub_options: dict[str, Any]
 ) -> Verification:
-    from weight_conversion.verifying import DTYPES as COMPUTED
-    from weight_conversion.verifying import verify as compute_all
+    from weight_conversion.verification.verifying import COMPUTE_DTYPES
+    from weight_conversion.verification.verifying import verify as compute_all
 
-    with _bar(lambda: len(sources) * len(backends or available_backends()) * len(COMPUTED)) as progress:
+    with _bar(lambda: len(sources) * len(backends or available_backends()) * len(COMPUTE_DTYPES)) as progress:
         return compute_all(sources, backends, head=head, attentions=attentions, progress=progress, **hub_options)
 
 
@@ -167,7 +167,7 @@ def _finish(verification: Verification, as_json: bool) -> None:
 DIFFERENCE_COLUMNS = ("checkpoint", "backend", "dtype", "output", "absolute", "relative")
 
 
-def verdict(run: Run) -> str:
+def verdict(run: ModelRun) -> str:
     """Return one line that says whether a run agrees with the reference."""
     worst, mark = run.worst, "ok " if run.passed else "BAD"
     limit = f"{'<=' if run.passed else '>'} {run.bound:.0e}"

@@ -34,7 +34,7 @@ from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.training import distillation
 from distilbert_core.training.distillation import DistillationRecipe
 from distilbert_core.training.distillation.distilling import TASKS
-from weight_conversion.student import corpus_vocabulary, make_student
+from weight_conversion.students import corpus_vocabulary, make_student
 from weight_conversion.weights import Weights
 
 WIDTHS = ("dim", "hidden_dim", "n_heads")

@@ -33,8 +33,14 @@ MOVED = {  # former name -> name; the modules of a package move with it
     "distilbert_core.cli": "distilbert_cli",
     "distilbert_core.parameters": "distilbert_core.model.heads",
     "weight_conversion.cli": "distilbert_cli.conversion",
+    "weight_conversion.companions": "weight_conversion.sidecars",
     "weight_conversion.layouts": "distilbert_core.model.layouts",
+    "weight_conversion.student": "weight_conversion.students",
     "weight_conversion.student_cli": "distilbert_cli.student",
+    **{
+        f"weight_conversion.{module}": f"weight_conversion.verification.{module}"
+        for module in ("charts", "comparing", "report", "verifying")
+    },
 }
 
 

@@ -1,6 +1,6 @@
-"""Checkpoints of every kind into every other: names, layouts, formats, and the canonical form between them.
+"""Checkpoints of every format converted into every other, compared, and made into students.
 
-The backends need the layouts alone, so everything else is imported when it is first asked for.
+Each name is imported on first use, so that importing one of them does not load the rest.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ from distilbert_core.model.layouts import LAYOUTS, Layout
 
 if TYPE_CHECKING:
     from weight_conversion.bert import bert_names, bert_to_distilbert
-    from weight_conversion.comparing import diff
     from weight_conversion.converting import convert
     from weight_conversion.formats import FORMATS, Format
     from weight_conversion.reading import open_weights
-    from weight_conversion.student import corpus_vocabulary, make_student
-    from weight_conversion.verifying import verify
-    from weight_conversion.weights import Tensor, Weights
+    from weight_conversion.students import corpus_vocabulary, make_student
+    from weight_conversion.verification.comparing import diff
+    from weight_conversion.verification.verifying import verify
+    from weight_conversion.weights import LazyTensor, Tensor, Weights
 
-_HOMES = {  # name -> module
+_MODULES = {  # name -> the module that defines it
     "bert_names": "bert",
     "bert_to_distilbert": "bert",
-    "diff": "comparing",
+    "diff": "verification.comparing",
     "convert": "converting",
     "FORMATS": "formats",
     "Format": "formats",
     "open_weights": "reading",
-    "corpus_vocabulary": "student",
-    "make_student": "student",
-    "verify": "verifying",
+    "corpus_vocabulary": "students",
+    "make_student": "students",
+    "verify": "verification.verifying",
+    "LazyTensor": "weights",
     "Tensor": "weights",
     "Weights": "weights",
 }
@@ -40,6 +41,7 @@ __all__ = [
     "LAYOUTS",
     "Format",
     "Layout",
+    "LazyTensor",
     "Tensor",
     "Weights",
     "bert_names",
@@ -54,6 +56,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

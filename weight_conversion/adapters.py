@@ -20,7 +20,7 @@ from distilbert_core.files.hub import ADAPTER_CONFIG, find_file
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.parameters import BASE_MODEL
 from weight_conversion.formats import safetensors, torch_bin
-from weight_conversion.weights import DTYPES, Tensor
+from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
 OPENERS = {"adapter_model.safetensors": safetensors.open_file, "adapter_model.bin": torch_bin.open_file}
 
@@ -38,7 +38,7 @@ PLAIN: dict[str, Sequence[Any]] = {
     "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),
 }
 PREFIX = "base_model.model."
-WRAPPER = re.compile(r"\b(?:modules_to_save|base_layer)\.")
+PEFT_WRAPPER = re.compile(r"\b(?:modules_to_save|base_layer)\.")
 ORIGINAL = ".original_module."  # of a layer that was trained whole: what it was before
 LOW_RANK = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
 BIAS = re.compile(r"(.+)\.lora_B\.bias")
@@ -59,7 +59,7 @@ class Adapter:
     path: Path
     weights: Path
     settings: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, LazyTensor]
 
     @classmethod
     def open(cls, path: Path, source: str | Path, where: Mapping[str, Any]) -> Adapter:
@@ -89,7 +89,7 @@ class Adapter:
             weights = find_file(source, name, **where)
             if weights is not None:
                 stored = {
-                    WRAPPER.sub("", key.removeprefix(PREFIX)): value
+                    PEFT_WRAPPER.sub("", key.removeprefix(PREFIX)): value
                     for key, value in opener(weights).items()
                     if ORIGINAL not in key
                 }
@@ -112,14 +112,14 @@ class Adapter:
                 found["vocab_size"] = count
         return {name: value for name, value in found.items() if value != getattr(config, name)}
 
-    def merge(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def merge(self, base: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
         """Return the tensors of the base, by canonical name, with the adapter's in or added to them.
 
         Raises:
             CheckpointError: The adapter does not fit the base, or has an entry whose meaning is not known.
         """
         merged = dict(base)
-        updates: dict[str, dict[str, Tensor]] = {}
+        updates: dict[str, dict[str, LazyTensor]] = {}
         for name, tensor in self.tensors.items():
             low_rank, bias = LOW_RANK.fullmatch(name), BIAS.fullmatch(name)
             if low_rank:
@@ -151,7 +151,9 @@ class Adapter:
             raise CheckpointError(f"{self.path} has an invalid lora_alpha or alpha_pattern ({error!r}).") from error
         return alpha / (math.sqrt(rank) if self.settings.get("use_rslora") else rank)
 
-    def _updated(self, name: str, base: Tensor, update: Mapping[str, Tensor], scale: float, swapped: bool) -> Tensor:
+    def _updated(
+        self, name: str, base: LazyTensor, update: Mapping[str, LazyTensor], scale: float, swapped: bool
+    ) -> LazyTensor:
         a, b = update["A"], update["B"]
         shape = (b.shape[0], a.shape[-1])
         if len(a.shape) != 2 or b.shape[1:] != a.shape[:1] or base.shape != (shape[::-1] if swapped else shape):
@@ -168,7 +170,7 @@ class Adapter:
         return replace(base, read=read)
 
 
-def _sum(base: Tensor, change: Tensor, scale: float) -> Tensor:
+def _sum(base: LazyTensor, change: LazyTensor, scale: float) -> LazyTensor:
     def read() -> np.ndarray:
         array = base.read()
         return (_wide(array) + scale * _wide(change.read())).astype(array.dtype)
@@ -178,10 +180,10 @@ def _sum(base: Tensor, change: Tensor, scale: float) -> Tensor:
 
 def _wide(array: np.ndarray) -> np.ndarray:
     """Return an array in float32, or in float64 if it is that."""
-    return array.astype(np.result_type(array.dtype, DTYPES["float32"]))
+    return array.astype(np.result_type(array.dtype, NUMPY_DTYPES["float32"]))
 
 
-def _place(name: str, tensors: Mapping[str, Tensor]) -> str | None:
+def _place(name: str, tensors: Mapping[str, LazyTensor]) -> str | None:
     """Return the name that a parameter has in a checkpoint, with or without the prefix of the body; None if none."""
     names = (name, name.removeprefix(f"{BASE_MODEL}."), f"{BASE_MODEL}.{name}")
     return next((name for name in names if name in tensors), None)

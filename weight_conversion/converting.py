@@ -20,11 +20,11 @@ from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.checkpoint import Selection, parse_size, render_index, split_by_size
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
-from weight_conversion.companions import TOKENIZER_FILES, file_notes, find_modules, unused_files
 from weight_conversion.formats import FORMATS, Format
 from weight_conversion.formats.base import Files, contiguous
 from weight_conversion.reading import open_weights
-from weight_conversion.weights import DTYPES, Tensor, Weights, cast, file_state, read_ahead
+from weight_conversion.sidecars import TOKENIZER_FILES, file_notes, find_modules, unused_files
+from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights, cast, file_state, read_ahead
 
 READERS = 2  # threads that read and transpose what is written next
 
@@ -85,8 +85,8 @@ def convert(
     """
     if to not in FORMATS:
         raise InputError(f"to must be one of {', '.join(FORMATS)}, got {to!r}.")
-    if dtype is not None and dtype not in DTYPES:
-        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}.")
+    if dtype is not None and dtype not in NUMPY_DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(NUMPY_DTYPES)}, got {dtype!r}.")
     folder = Path(destination).expanduser()
     if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} is there already; give force=True (--force) to replace files in it.")
@@ -101,7 +101,7 @@ def convert(
     }
     config = weights.config.updated(architectures=[weights.head.architecture], torch_dtype=_common_dtype(tensors))
     files: Files = {CONFIG_FILE: config.to_json_string().encode()}
-    files |= weights.companions
+    files |= weights.sidecars
     modules = find_modules(weights.source, where)
     copied = modules if format.modules else {}
     files |= {name: partial(shutil.copyfile, path) for name, path in copied.items()}
@@ -122,7 +122,7 @@ def convert(
         old = obsolete_files(folder, files)
         replace_files(folder, files, obsolete=old, before=check_source)
 
-    notes = [] if format.unwritten is None else format.unwritten(weights.companions, replace(weights, tensors=tensors))
+    notes = [] if format.unwritten is None else format.unwritten(weights.sidecars, replace(weights, tensors=tensors))
     if size > limit and not format.split:
         notes.append(f"max_shard_size={max_shard_size} was not applied: {format.title} is not split.")
     if any(vanished.values()):
@@ -131,21 +131,22 @@ def convert(
     return replace(weights, notes=[*weights.notes, *notes, *file_notes(rest, folder, old)])
 
 
-def _place(format: Format, weights: Weights) -> dict[str, Tensor]:
+def _place(format: Format, weights: Weights) -> dict[str, LazyTensor]:
     """Return the tensors as a format has them: by its names, and with their axes swapped where it swaps them."""
     stored = {}
     for parameter in parameter_table(weights.config, weights.head):
         if parameter.name in weights.tensors:
-            name, swapped = format.place(parameter, weights.head)
             tensor = weights.tensors[parameter.name]
-            stored[name] = tensor.T if swapped else tensor
+            name = format.stored_name(parameter, weights.head)
+            stored[name] = tensor.T if format.is_transposed(parameter) else tensor
     return stored
 
 
-def add_weights(files: Files, format: Format, weights: Weights, stored: Mapping[str, Tensor], limit: int) -> Files:
+def add_weights(files: Files, format: Format, weights: Weights, stored: Mapping[str, LazyTensor], limit: int) -> Files:
     """Return files by name with those of the weights, each of these as the function that writes it."""
-    if format.arrange is not None:
-        return format.arrange(files, weights, stored)
+    if format.layout_files is not None:
+        return format.layout_files(files, weights, stored)
+    assert format.write is not None
     shards = list(split_by_size(stored, limit if format.split else sys.maxsize))
     if len(shards) == 1:
         return files | {format.file: _writer(format.write, stored, weights.head)}
@@ -189,7 +190,8 @@ def save_native(
     is_split = variant is None  # an index has no variant here
     format = replace(named, file=Selection(variant).file(named.file), split=is_split)
     tensors = {
-        name: Tensor(array.shape, array.dtype.name, partial(np.asarray, array), name) for name, array in arrays.items()
+        name: LazyTensor(array.shape, array.dtype.name, partial(np.asarray, array), name)
+        for name, array in arrays.items()
     }
     weights = Weights(config, head, tensors)
     files: Files = {CONFIG_FILE: config.to_json_string().encode()}
@@ -198,11 +200,11 @@ def save_native(
     replace_files(folder, files, obsolete=obsolete_files(Path(folder).expanduser(), kept))
 
 
-def _writer(write: Callable[..., None], tensors: Mapping[str, Tensor], head: Head) -> Callable[[Path], None]:
+def _writer(write: Callable[..., None], tensors: Mapping[str, LazyTensor], head: Head) -> Callable[[Path], None]:
     return lambda path: write(path, tensors, head)
 
 
-def _counted(tensor: Tensor, progress: Progress) -> Tensor:
+def _counted(tensor: LazyTensor, progress: Progress) -> LazyTensor:
     """Return the same tensor, which tells when it is read."""
 
     def read() -> np.ndarray:
@@ -213,7 +215,7 @@ def _counted(tensor: Tensor, progress: Progress) -> Tensor:
     return replace(tensor, read=read)
 
 
-def _watched(name: str, tensor: Tensor) -> Tensor:
+def _watched(name: str, tensor: LazyTensor) -> LazyTensor:
     """Return the same tensor, which warns of what is no number when it is read."""
 
     def read() -> np.ndarray:
@@ -227,7 +229,7 @@ def _watched(name: str, tensor: Tensor) -> Tensor:
     return replace(tensor, read=read)
 
 
-def _cast(name: str, tensor: Tensor, dtype: str, vanished: dict[str, int]) -> Tensor:
+def _cast(name: str, tensor: LazyTensor, dtype: str, vanished: dict[str, int]) -> LazyTensor:
     """Return a tensor in another dtype, which warns of values that become infinite and counts those that become 0."""
     if tensor.dtype == dtype:
         return tensor
@@ -245,7 +247,7 @@ def _cast(name: str, tensor: Tensor, dtype: str, vanished: dict[str, int]) -> Te
     return replace(tensor, dtype=dtype, read=read)
 
 
-def _common_dtype(tensors: Mapping[str, Tensor]) -> str:
+def _common_dtype(tensors: Mapping[str, LazyTensor]) -> str:
     return next(iter(tensors.values())).dtype
 
 
@@ -262,8 +264,8 @@ def obsolete_files(folder: Path, files: Iterable[str]) -> list[str]:
     names = {name for format in FORMATS.values() for name in (format.file, format.index)}
     for format in FORMATS.values():
         with suppress(CheckpointError):  # it may be damaged: it need not be read any more
-            if format.beside and (folder / format.file).is_file() and format.recognise(folder / format.file):
-                names |= set(format.beside)
+            if format.optional_files and (folder / format.file).is_file() and format.matches(folder / format.file):
+                names |= set(format.optional_files)
     if new & set(TOKENIZER_FILES):
         names |= set(TOKENIZER_FILES)
     stems = tuple(f"{format.file.rpartition('.')[0]}-" for format in FORMATS.values() if format.split)

@@ -30,7 +30,7 @@ LEAVES: Mapping[str, tuple[str, bool]] = {
 ALIASES = {"dilbert": BASE_MODEL}  # its name for some weeks of 2019
 
 # Modules that PyTorch puts around others: the parameters in them are those of the model.
-WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+TORCH_WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 
 # Modules that hold the state of training, as Keras, Flax and those who save their states call them.
 OPTIMIZERS = frozenset({"optimizer", "opt_state", "optimizer_state"})
@@ -74,7 +74,7 @@ def split_name(stored: str) -> tuple[str, str, bool]:
                 name = ".".join([ALIASES.get(part, part), *parts[start + 1 : -1], leaf])
                 if LAYER.sub("0", name) in _known_names(tuple(Head)):
                     return "/".join(parts[:start]), name, swapped
-    return "", stored if WRAPPERS.isdisjoint(stored.split(".")) else ".".join(parts), False
+    return "", stored if TORCH_WRAPPERS.isdisjoint(stored.split(".")) else ".".join(parts), False
 
 
 def is_of_optimizer(stored: str) -> bool:
@@ -84,7 +84,7 @@ def is_of_optimizer(stored: str) -> bool:
 
 def _parts(stored: str) -> list[str]:
     parts = re.split(r"[./]", NUMBERED.sub(r"layer/\1", stored.removesuffix(":0")))
-    return [part for part in parts if part not in WRAPPERS]
+    return [part for part in parts if part not in TORCH_WRAPPERS]
 
 
 def without_model(stored: str, model: str) -> str:
@@ -118,3 +118,8 @@ def flax_name(parameter: Parameter, head: Head) -> str:
     """Return where a parameter is in the tree of Transformers' Flax model, joined by '/'."""
     modules, leaf = LAYOUTS["flax"].path(parameter)
     return "/".join([*modules, leaf])
+
+
+def canonical_name(parameter: Parameter, head: Head) -> str:
+    """Return the name of a parameter on the Hub."""
+    return parameter.name

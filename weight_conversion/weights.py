@@ -18,7 +18,7 @@ from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 
 AHEAD = 3  # tensors that are read before their turn
-DTYPES = {  # name -> NumPy's
+NUMPY_DTYPES = {  # name -> NumPy's
     "float64": np.dtype(np.float64),
     "float32": np.dtype(np.float32),
     "float16": np.dtype(np.float16),
@@ -28,7 +28,7 @@ MOST_POSITIONS = 1_000_000  # a table that is made by its formula has no file th
 
 
 @dataclass(frozen=True)
-class Tensor:
+class LazyTensor:
     """An array in a file that is not read before it is asked for.
 
     Attributes:
@@ -46,7 +46,7 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """Its size in bytes."""
-        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+        return math.prod(self.shape) * NUMPY_DTYPES[self.dtype].itemsize
 
     @property
     def T(self) -> Self:  # noqa: N802  as NumPy calls it
@@ -60,15 +60,18 @@ class Tensor:
         return replace(self, dtype=dtype, read=lambda: cast(self.read(), dtype))
 
 
+Tensor = LazyTensor  # an earlier name
+
+
 def cast(array: np.ndarray, dtype: str) -> np.ndarray:
     """Return an array in another dtype; what is too large for it becomes infinite, what is too small 0."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        return array.astype(DTYPES[dtype])
+        return array.astype(NUMPY_DTYPES[dtype])
 
 
 def read_ahead(
-    tensors: Mapping[str, Tensor], pool: Executor, arrange: Callable[[np.ndarray], np.ndarray]
-) -> dict[str, Tensor]:
+    tensors: Mapping[str, LazyTensor], pool: Executor, arrange: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, LazyTensor]:
     """Return the same tensors, of which the next are read by other threads while one is written.
 
     Args:
@@ -90,7 +93,7 @@ def read_ahead(
     return {name: replace(tensor, read=partial(read, index)) for index, (name, tensor) in enumerate(tensors.items())}
 
 
-def _read(tensor: Tensor, arrange: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _read(tensor: LazyTensor, arrange: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     return arrange(tensor.read())
 
 
@@ -107,19 +110,19 @@ class Weights:
         folder: The local folder that it is; None if it is on the Hub, or if one file of a folder was chosen.
         paths: The files it was read from.
         state: What these files were like before anything was read; see `file_state`.
-        companions: Content of the files that travel along to any format: of the tokenizer, and the model card.
+        sidecars: Content of the files that travel along to any format: of the tokenizer, and the model card.
         notes: What was dropped, added or changed on the way, one sentence each.
     """
 
     config: DistilBertConfig
     head: Head
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, LazyTensor]
     format: str = ""
     source: str | Path = ""
     folder: Path | None = None
     paths: list[Path] = field(default_factory=list)
     state: list[tuple[int, ...]] = field(default_factory=list)
-    companions: dict[str, bytes] = field(default_factory=dict)
+    sidecars: dict[str, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -24,11 +24,12 @@ from distilbert_core.files.checkpoint import Checkpoint, save_checkpoint
 from support.checkpoints import random_arrays, save_random, small_config
 from support.paths import ROOT
 from weight_conversion import FORMATS, open_weights
-from weight_conversion.charts import BAR_HEIGHT, BOTTOM, HEIGHT, TOP, error_chart, histogram
-from weight_conversion.comparing import BLOCK, diff
-from weight_conversion.report import render, write_report
-from weight_conversion.verifying import CHOICES, TEXTS, Difference, Run, Verification, make_inputs, verify
-from weight_conversion.weights import Tensor
+from weight_conversion.verification.charts import BAR_HEIGHT, BOTTOM, HEIGHT, TOP, error_chart, histogram
+from weight_conversion.verification.comparing import BLOCK, diff
+from weight_conversion.verification.inputs import CHOICES, TEXTS, make_inputs
+from weight_conversion.verification.report import render, write_report
+from weight_conversion.verification.verifying import Difference, ModelRun, Verification, verify
+from weight_conversion.weights import LazyTensor
 
 HEAD = Head.TOKEN_CLASSIFICATION
 NAME = "distilbert.transformer.layer.1.ffn.lin1.bias"  # [20]
@@ -136,7 +137,7 @@ def test_wrong_usage(words, message, capsys):
 )
 def test_a_checkpoint_that_is_not_there(words, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("weight_conversion.verifying._backends", lambda names: ["pt"])
+    monkeypatch.setattr("weight_conversion.verification.verifying._backends", lambda names: ["pt"])
     assert main(words) == 1
     captured = capsys.readouterr()
     assert captured.err == "distilbert: error: The folder ./none does not exist.\n"
@@ -251,7 +252,8 @@ def test_large_tensors_are_compared_in_blocks(checkpoint):
     values[-1] = 8
     weights = open_weights(checkpoint)
     a, b = (
-        replace(weights, tensors={"x": Tensor(v.shape, "float32", lambda v=v: v, "memory")}) for v in (values, other)
+        replace(weights, tensors={"x": LazyTensor(v.shape, "float32", lambda v=v: v, "memory")})
+        for v in (values, other)
     )
     sizes = []
     [found] = diff(a, b, sizes.append)
@@ -295,7 +297,7 @@ def test_json_of_what_is_no_number(checkpoint, tmp_path, capsys):
 
 
 def test_no_backend(monkeypatch, capsys):
-    monkeypatch.setattr("weight_conversion.verifying.available_backends", list)
+    monkeypatch.setattr("weight_conversion.verification.verifying.available_backends", list)
     assert main(["verify", DEFAULT_MODEL]) == 1
     error = capsys.readouterr().err
     assert error.startswith("distilbert: error: No backend is installed: ")
@@ -358,7 +360,7 @@ def verification(**changes: tuple[float, ...]) -> Verification:
     for (dtype, backend), errors in ERRORS.items():
         errors = changes.get(backend, errors) if dtype == "float64" else errors
         found = tuple(Difference(name, 2 * error, error) for name, error in zip(LAYERS, errors, strict=True))
-        runs.append(Run(SOURCE, backend, dtype, found, {"float64": 1e-9, "float32": 1e-5}[dtype]))
+        runs.append(ModelRun(SOURCE, backend, dtype, found, {"float64": 1e-9, "float32": 1e-5}[dtype]))
     return Verification((SOURCE,), HEAD, "12 texts of 3 to 5 tokens", tuple(runs), ("<i>dropped</i>",))
 
 
@@ -380,7 +382,7 @@ def test_verdicts(errors, worst, passed):
 
 
 def test_what_the_command_prints(monkeypatch, capsys):
-    monkeypatch.setattr("weight_conversion.verifying.verify", lambda *args, **kwargs: verification())
+    monkeypatch.setattr("weight_conversion.verification.verifying.verify", lambda *args, **kwargs: verification())
     assert main(["verify", "x"]) == 0
     captured = capsys.readouterr()
     assert captured.err == "distilbert: note: <i>dropped</i>\n"
@@ -398,7 +400,7 @@ def test_what_the_command_prints(monkeypatch, capsys):
 
 def test_the_command_exits_with_1_if_something_differs(monkeypatch, capsys):
     found = verification(tf=(0.0, 0.25, np.nan))
-    monkeypatch.setattr("weight_conversion.verifying.verify", lambda *args, **kwargs: found)
+    monkeypatch.setattr("weight_conversion.verification.verifying.verify", lambda *args, **kwargs: found)
     assert main(["verify", "x"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "DIFFERENT"
@@ -468,7 +470,7 @@ def test_histograms_side_by_side(checkpoint, tmp_path):
     """Of one tensor with the values 0 (four times) and 10, and of the same where one is infinite and one is 20."""
     weights = open_weights(checkpoint)
     arrays = np.array([0, 0, 0, 0, 10], np.float32), np.array([0, 0, np.inf, 10, 20], np.float16)
-    both = [replace(weights, tensors={"x": Tensor(a.shape, a.dtype.name, lambda a=a: a, "memory")}) for a in arrays]
+    both = [replace(weights, tensors={"x": LazyTensor(a.shape, a.dtype.name, lambda a=a: a, "memory")}) for a in arrays]
     text = render(replace(verification(), sources=("one", "two")), both)
     first, second = re.findall(r'<svg class="bars.*?</svg>', text)
     bars = [[bar.attrib for bar in ElementTree.fromstring(svg).iter("rect")] for svg in (first, second)]
@@ -502,7 +504,7 @@ def test_the_report_appears_whole_or_not_at_all(checkpoint, tmp_path):
     def fail():
         raise CheckpointError("damaged")
 
-    broken = replace(weights, tensors={**weights.tensors, NAME: Tensor((20,), "float32", fail, "memory")})
+    broken = replace(weights, tensors={**weights.tensors, NAME: LazyTensor((20,), "float32", fail, "memory")})
     report = tmp_path / "report.html"
     with pytest.raises(CheckpointError, match="damaged"):
         write_report(report, verification(), [broken])
@@ -514,7 +516,7 @@ def test_the_report_appears_whole_or_not_at_all(checkpoint, tmp_path):
 def test_a_report_is_not_overwritten_without_force(checkpoint, tmp_path, monkeypatch, capsys):
     calls = []
     monkeypatch.setattr(
-        "weight_conversion.verifying.verify", lambda *args, **kwargs: calls.append(args) or verification()
+        "weight_conversion.verification.verifying.verify", lambda *args, **kwargs: calls.append(args) or verification()
     )
     report = tmp_path / "report.html"
     report.write_text("mine")

@@ -23,7 +23,7 @@ from distilbert_core.files.checkpoint import save_checkpoint
 from support.checkpoints import random_arrays, save_random, small_config
 from support.conversions import PHASES, arrays_of, bits, chains, check_chain, configs
 from support.processes import fresh_python
-from weight_conversion import FORMATS, companions, convert, make_student, open_weights, reading, verify
+from weight_conversion import FORMATS, convert, make_student, open_weights, reading, sidecars, verify, weight_files
 
 WITHOUT_FRAMEWORK = ("pt", "tf", "flax", "h5", "msgpack", "keras", "keras-weights")
 
@@ -269,9 +269,9 @@ def test_modules_on_the_hub(source: Path, tmp_path: Path, monkeypatch: pytest.Mo
         assert (repository, where) == ("someone/sentences", {"revision": "v2"})
         return source / name if (source / name).is_file() else None
 
-    for module in (companions, reading):
+    for module in (sidecars, reading, weight_files):
         monkeypatch.setattr(module, "find_file", fetch)
-    monkeypatch.setattr(reading, "resolve_file", fetch)
+    monkeypatch.setattr(weight_files, "resolve_file", fetch)
     notes = convert("someone/sentences", tmp_path / "new", to, revision="v2").notes
     if to == "pt":
         assert notes == []

@@ -16,7 +16,7 @@ from distilbert_core.model.parameters import initial_array
 from support import reference
 from support.checkpoints import BATCH, TOKENS, ragged_mask, random_arrays, save_random, small_config
 from weight_conversion import bert_names, convert, corpus_vocabulary, make_student, open_weights
-from weight_conversion.student import strongest_units
+from weight_conversion.students.widths import strongest_units
 
 WORDS = "distilbert.embeddings.word_embeddings.weight"
 QUERY = "distilbert.transformer.layer.{}.attention.q_lin.weight"
@@ -438,12 +438,12 @@ def test_a_teacher_that_changes_meanwhile(tmp_path, monkeypatch):
 
     def change(*args):
         save_random(tmp_path / "teacher", small_config(), Head.BASE, seed=1)
-        return _narrow(*args)
+        return narrow_arrays(*args)
 
-    from weight_conversion import student
+    from weight_conversion.students import making
 
-    _narrow = student._narrow
-    monkeypatch.setattr(student, "_narrow", change)
+    narrow_arrays = making.narrow_arrays
+    monkeypatch.setattr(making, "narrow_arrays", change)
     with pytest.raises(CheckpointError, match="teacher was changed while it was read; nothing was written"):
         make_student(tmp_path / "teacher", tmp_path / "student")
     assert [path.name for path in tmp_path.iterdir()] == ["teacher"]

@@ -7,14 +7,16 @@ import pytest
 from distilbert_cli import main
 from distilbert_core import BACKENDS, DEFAULT_MODEL
 from support.checkpoints import HEADS, save_random, small_config
-from weight_conversion.verifying import DTYPES, verify
+from weight_conversion.verification.verifying import COMPUTE_DTYPES, verify
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_three_backends_agree(tmp_path, head):
     save_random(tmp_path, small_config(architectures=[head.architecture]), head)
     found = verify([tmp_path], attentions=True)
-    assert [(run.backend, run.dtype) for run in found.runs] == [(name, dtype) for dtype in DTYPES for name in BACKENDS]
+    assert [(run.backend, run.dtype) for run in found.runs] == [
+        (name, dtype) for dtype in COMPUTE_DTYPES for name in BACKENDS
+    ]
     assert found.passed
     # Measured: at most 1.6e-15. The bound of `verify` is for all sizes.
     assert max(run.worst.relative for run in found.runs if run.dtype == "float64") < 1e-14

@@ -96,7 +96,7 @@ def test_a_missing_chunk_is_not_read_as_zeros(tmp_path):
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False)) as checkpointer:
         checkpointer.save(tmp_path / "saved", state)
     (tmp_path / "saved" / "embeddings.LayerNorm.bias.value" / "0").unlink()
-    with pytest.raises(CheckpointError, match="is damaged or no Orbax file"):
+    with pytest.raises(CheckpointError, match="is damaged or not an Orbax file"):
         arrays_of(tmp_path / "saved")
 
 
@@ -129,14 +129,17 @@ def cut_everything(folder) -> None:
 
 
 DAMAGE = {
-    "no-data": (lambda folder: shutil.rmtree(folder / "d"), "is damaged or no Orbax file"),
+    "no-data": (lambda folder: shutil.rmtree(folder / "d"), "is damaged or not an Orbax file"),
     "no-manifest": (
         lambda folder: (folder / "manifest.ocdbt").unlink(),
         "manifest.ocdbt is missing; all files of a checkpoint are needed, in a local folder",
     ),
-    "cut": (cut_everything, "is damaged or no Orbax file"),
-    "tree-no-json": (lambda folder: (folder / "_METADATA").write_text("{"), "is damaged or no Orbax file .*JSON"),
-    "tree-of-something-else": (lambda folder: (folder / "_METADATA").write_text("[]"), "is damaged or no Orbax file"),
+    "cut": (cut_everything, "is damaged or not an Orbax file"),
+    "tree-no-json": (lambda folder: (folder / "_METADATA").write_text("{"), "is damaged or not an Orbax file .*JSON"),
+    "tree-of-something-else": (
+        lambda folder: (folder / "_METADATA").write_text("[]"),
+        "is damaged or not an Orbax file",
+    ),
     "tree-lacks-a-parameter": (
         lambda folder: edit_tree(folder, lambda tree: tree.pop("('embeddings', 'LayerNorm', 'bias', 'value')")),
         "lacks 1 of the parameters of DistilBertModel: embeddings.LayerNorm.bias",

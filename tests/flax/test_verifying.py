@@ -6,7 +6,7 @@ from support.processes import fresh_python
 
 CODE = """
 import jax
-from weight_conversion.verifying import verify
+from weight_conversion.verification.verifying import verify
 found = verify(["sst2-tiny"], ["flax"])
 print(found.passed, found.runs[1].worst.relative > 0, jax.numpy.arange(2.0).dtype)
 """

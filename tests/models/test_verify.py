@@ -12,7 +12,9 @@ from distilbert_core import BackendNotInstalledError, CheckpointWarning, Head, I
 from distilbert_core.files.checkpoint import save_checkpoint
 from support.checkpoints import HEADS, random_arrays, save_random, small_config
 from weight_conversion import convert
-from weight_conversion.verifying import BOUNDS, compute, make_inputs, verify
+from weight_conversion.verification.computing import compute
+from weight_conversion.verification.inputs import make_inputs
+from weight_conversion.verification.verifying import BOUNDS, verify
 
 LAYERS = ["hidden_states.0", "hidden_states.1", "hidden_states.2"]
 OUTPUTS = {Head.BASE: ["last_hidden_state"], Head.QUESTION_ANSWERING: ["start_logits", "end_logits"]}
@@ -160,7 +162,7 @@ def test_the_command_tells_checkpoints_apart(framework, tmp_path, capsys):
 
 @pytest.mark.parametrize("options", [[], ["--dtype", "float16"], ["--head", "DistilBertModel"]], ids=" ".join)
 def test_convert_and_verify(framework, tmp_path, capsys, monkeypatch, options):
-    monkeypatch.setattr("weight_conversion.verifying.available_backends", lambda: [framework.name])
+    monkeypatch.setattr("weight_conversion.verification.verifying.available_backends", lambda: [framework.name])
     words = ["convert", str(write(tmp_path / "a")), str(tmp_path / "b"), "--to", "flax", "--verify"]
     assert main([*words, *options]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from distilbert_core import DistilBertConfig, Head, parameter_table
 from distilbert_core.files.checkpoint import save_checkpoint
 from weight_conversion import convert, open_weights
-from weight_conversion.weights import DTYPES
+from weight_conversion.weights import NUMPY_DTYPES
 
 COMPANIONS = {
     "vocab.txt": b"[PAD]\n[UNK]\n\xc3\xa9\r\n",
@@ -57,9 +57,9 @@ def random_bits(config: DistilBertConfig, head: Head, dtype: str, seed: int) -> 
     for parameter in parameter_table(config, head):
         if parameter.tied_to is None:
             count = int(np.prod(parameter.shape))
-            array = np.frombuffer(rng.bytes(count * DTYPES[dtype].itemsize), DTYPES[dtype])
+            array = np.frombuffer(rng.bytes(count * NUMPY_DTYPES[dtype].itemsize), NUMPY_DTYPES[dtype])
             with np.errstate(invalid="ignore"):  # said of a signalling NaN
-                array = np.where(np.isfinite(array), array, -DTYPES[dtype].type(0))
+                array = np.where(np.isfinite(array), array, -NUMPY_DTYPES[dtype].type(0))
             arrays[parameter.name] = array.reshape(parameter.shape)
     return arrays
 
@@ -99,4 +99,4 @@ def chains(formats: tuple[str, ...]) -> st.SearchStrategy[tuple[str, list[tuple[
         steps = st.lists(st.tuples(st.sampled_from(able), st.sampled_from(SHARD_SIZES)), min_size=1, max_size=5)
         return st.tuples(st.just(dtype), steps)
 
-    return st.sampled_from(list(DTYPES)).flatmap(of_dtype)
+    return st.sampled_from(list(NUMPY_DTYPES)).flatmap(of_dtype)

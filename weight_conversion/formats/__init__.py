@@ -1,6 +1,8 @@
-"""The formats of weight files. Each is one module with a `FORMAT`; this table is all that knows them."""
+"""The formats of weight files. Each format is one module with a row, a `Format`; `SEARCH_ORDER` lists the rows."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from weight_conversion.formats.base import Format
 from weight_conversion.formats.flax_msgpack import FORMAT as MSGPACK
@@ -14,9 +16,29 @@ from weight_conversion.formats.safetensors import FLAX, PT, TF
 from weight_conversion.formats.tensorflow_h5 import FORMAT as H5
 from weight_conversion.formats.torch_bin import FORMAT as BIN
 
-_ALL = (PT, TF, FLAX, BIN, H5, MSGPACK, KERAS, KERASHUB, KERAS_WEIGHTS, ORBAX, ONNX, ONNX_INT8)
+# A folder with files of several formats is read in the first of them that is listed here.
+SEARCH_ORDER = (PT, TF, FLAX, BIN, H5, MSGPACK, KERAS, KERASHUB, KERAS_WEIGHTS, ORBAX, ONNX, ONNX_INT8)
 
-# In the order in which a folder is searched; of those with one file name, the file itself says which it is.
-FORMATS: dict[str, Format] = {format.name: format for format in _ALL}
 
-__all__ = ["FORMATS", "Format"]
+def format_table(rows: Iterable[Format]) -> dict[str, Format]:
+    """Return formats by name, in the order of the search.
+
+    Raises:
+        TypeError: Two formats have one name, or a format comes after one that it must come before.
+    """
+    table: dict[str, Format] = {}
+    for row in rows:
+        if row.name in table:
+            raise TypeError(f"Two formats are called {row.name!r}.")
+        table[row.name] = row
+    order = list(table)
+    for row in table.values():
+        late = [name for name in row.before if order.index(name) < order.index(row.name)]
+        if late:
+            raise TypeError(f"The format {row.name!r} must come before {', '.join(late)} in SEARCH_ORDER.")
+    return table
+
+
+FORMATS = format_table(SEARCH_ORDER)
+
+__all__ = ["FORMATS", "SEARCH_ORDER", "Format", "format_table"]

@@ -1,86 +1,99 @@
-"""What a format is, and what the formats of the Hub share: one file, or shards with an index."""
+"""What a format is, and functions that several formats share."""
 
 from __future__ import annotations
 
-import importlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
 from distilbert_core.errors import CheckpointError
+from distilbert_core.libraries import require_library
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
+from distilbert_core.model.layouts import Layout
 from distilbert_core.model.parameters import Parameter
-from weight_conversion.names import split_name
-from weight_conversion.weights import DTYPES, Tensor, Weights
+from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights
 
-BLOCK = 32  # columns that are transposed at a time
-Tensors = Mapping[str, Tensor]  # by stored name
-Files = dict[str, bytes | Callable[[Path], None]]  # by name: the content, or what writes the file at a path
+LIBRARIES = {"torch": "PyTorch", "onnxruntime.quantization": "ONNX Runtime"}  # module -> name, where they differ
+COLUMNS_AT_ONCE = 32  # columns that are transposed at a time
+Tensors = Mapping[str, LazyTensor]  # by stored name
+Files = dict[str, bytes | Callable[[Path], None]]  # by name: the content, or a function that writes the file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Format:
     """A format of weight files.
 
     Attributes:
-        name: What `--to` calls it.
-        title: What people call it.
-        file: Name of its file; the index of shards is that with '.index.json'.
-        stored_name: From a parameter and the model's head to its name there.
-        open: From a path to the tensors in that file, by stored name.
-        write: Writes tensors, by stored name, to a path; reads each when its turn comes.
+        name: Name of the format for `--to`.
+        title: Description for people.
+        file: Name of its file. The index of shards has the same name with '.index.json' added.
+        stored_name: Returns the stored name of a parameter: (parameter, head of the model) -> name.
+        open: Returns the tensors in the file at a path, by stored name.
+        write: Writes tensors (path, tensors by stored name, head), reading one after the other. A format has this, or
+            `layout_files`.
         write_shard: The same for one of several files, where that differs.
+        layout: Layout of the framework whose arrays it holds; None: the Hub's own layout.
         split: Whether large weights are split into several files.
-        beside: Names of files that belong to it and are there or not.
-        also: Further names of files by which a folder is known to have this format.
-        suffixes: Further ends of names that a file of this format may have where its path is given.
-        find: Where its file is below a folder, if that has no fixed name.
-        recognise: Whether a file is of this format, where its name alone does not say.
-        read_config: The configuration that belongs to a file, or None where it is that of config.json beside it.
-        companions: The files that travel along, by name, where they have other names there.
-        unread: What a file, or those beside it, hold that has no place here, a sentence each.
-        unwritten: What of a checkpoint has no place there, a sentence each: (files that travel along, the checkpoint).
-        modules: Whether sentence-transformers reads such a folder, so that its modules travel along.
-        whole_folder: Whether all that is in the folder of its file belongs to it.
-        arrange: All files of a checkpoint, where there are others than those of `write` and what travels along: (the
-            latter, what is converted, its tensors by stored name) -> files.
+        optional_files: Names of files that belong to the format but may be absent.
+        aliases: Further file names by which a folder is recognised.
+        suffixes: Further suffixes of a file whose path is given.
+        before: Formats that also match the files of this one, so that this one must come first in `SEARCH_ORDER`.
+        find: Finds the file below a folder, where its name is not fixed.
+        matches: Whether a file is of this format, where the name alone does not tell.
+        read_config: Returns the configuration stored with a file; None: config.json beside it holds the configuration.
+        sidecars: Returns the tokenizer files and the like, by their usual names, where they have other names there.
+        unread: Returns notes on the content of a file that has no counterpart here.
+        unwritten: Returns notes on the parts of a checkpoint that the format cannot hold: (sidecars, checkpoint).
+        modules: Whether sentence-transformers reads such a folder, so that its modules are copied.
+        whole_folder: Whether everything in the folder of its file belongs to it.
+        layout_files: Returns all files of a checkpoint, where a weight file and the sidecars are not enough: (config
+            and sidecars, checkpoint, tensors by stored name) -> files.
     """
 
     name: str
     title: str
     file: str
     stored_name: Callable[[Parameter, Head], str]
-    open: Callable[[Path], dict[str, Tensor]]
-    write: Callable[[Path, Tensors, Head], None]
+    open: Callable[[Path], dict[str, LazyTensor]]
+    write: Callable[[Path, Tensors, Head], None] | None = None
     write_shard: Callable[[Path, Tensors, Head], None] | None = None
+    layout: Layout | None = None
     split: bool = True
-    beside: tuple[str, ...] = ()
-    also: tuple[str, ...] = ()
+    optional_files: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
     find: Callable[[Path], Path | None] | None = None
-    recognise: Callable[[Path], bool] = lambda path: True
+    matches: Callable[[Path], bool] = lambda path: True
     read_config: Callable[[Path], DistilBertConfig | None] = lambda path: None
-    companions: Callable[[Path], dict[str, bytes]] | None = None
+    sidecars: Callable[[Path], dict[str, bytes]] | None = None
     unread: Callable[[Path], list[str]] | None = None
     unwritten: Callable[[Mapping[str, bytes], Weights], list[str]] | None = None
     modules: bool = False
     whole_folder: bool = False
-    arrange: Callable[[Files, Weights, Tensors], Files] | None = None
+    layout_files: Callable[[Files, Weights, Tensors], Files] | None = None
 
-    def place(self, parameter: Parameter, head: Head) -> tuple[str, bool]:
-        """Return a parameter's name in this format, and whether its axes are swapped there."""
-        name = self.stored_name(parameter, head)
-        return name, split_name(name)[2]
+    def __post_init__(self) -> None:
+        lacking = [name for name in ("name", "title", "file") if not getattr(self, name)]
+        if self.write is None and self.layout_files is None:
+            lacking.append("write or layout_files")
+        if lacking:
+            raise TypeError(f"The format {self.name or self.title!r} lacks {', '.join(lacking)}.")
+        if self.split and self.write is None:
+            raise TypeError(f"The format {self.name!r} has no write, so it must have split=False.")
+
+    def is_transposed(self, parameter: Parameter) -> bool:
+        """Return whether the two axes of a parameter are swapped in this format."""
+        return self.layout is not None and parameter.kind in self.layout.transposed
 
     @property
     def suffix(self) -> str:
-        """End of its file's name."""
+        """Suffix of its file's name."""
         return Path(self.file).suffix
 
     @property
@@ -94,69 +107,46 @@ class Format:
         return f"{stem}-{number:05d}-of-{count:05d}.{suffix}"
 
 
-def shard_files(index: Path) -> list[str]:
-    """Return the names of the shards that an index lists.
-
-    Raises:
-        CheckpointError: The index is damaged, or names a file outside its folder.
-    """
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        if not names:
-            raise ValueError("it lists no shards")
-        for name in names:
-            if Path(name).name != name:
-                raise ValueError(f"{name!r} is no name of a file beside it")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{index} is no valid index of shards ({error!r}).") from error
-    return names
-
-
 def read_array(path: Path, dtype: str, shape: tuple[int, ...], offset: int) -> np.ndarray:
-    """Return the array that lies at an offset of a file.
+    """Return the array at an offset of a file.
 
-    It is read, not mapped into memory: where a mapped file is cut short meanwhile, the process is killed.
+    The array is read, not memory-mapped: if a mapped file is truncated, the process is killed.
 
     Raises:
-        CheckpointError: The file is not there any more, or is too short.
+        CheckpointError: The file is gone or too short.
     """
     count = math.prod(shape)
     try:
-        array = np.fromfile(path, DTYPES[dtype], count, offset=offset)
+        array = np.fromfile(path, NUMPY_DTYPES[dtype], count, offset=offset)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error}).") from error
     if array.size != count:
-        raise CheckpointError(f"{path} ends before byte {offset + count * DTYPES[dtype].itemsize}.")
+        raise CheckpointError(f"{path} ends before byte {offset + count * NUMPY_DTYPES[dtype].itemsize}.")
     return array.reshape(shape)
 
 
-def require(library: str, extra: str, format: str) -> Any:
-    """Import a library that a format needs.
+def require(module: str, extra: str, needed_by: str) -> ModuleType:
+    """Import a module of a library that a format needs.
 
     Raises:
-        CheckpointError: It is not installed.
+        CheckpointError: The library is not installed.
     """
-    try:
-        return importlib.import_module(library)
-    except ImportError as error:
-        raise CheckpointError(
-            f'{format} needs {library}, which is not installed: pip install "distilbert[{extra}]"'
-        ) from error
+    return require_library(module, LIBRARIES.get(module, module), extra, needed_by, CheckpointError)
 
 
 def contiguous(array: np.ndarray) -> np.ndarray:
-    """Return an array laid out in memory in the order of its shape, copied only if it is not.
+    """Return an array in C order, copied only if necessary.
 
-    A transposed one is copied by blocks, which takes a third of the time that NumPy takes for it as a whole.
+    A transposed array is copied in blocks of columns: NumPy takes three times as long to copy it as a whole.
     """
     if array.flags.c_contiguous or array.ndim != 2:
         return np.ascontiguousarray(array)
     copy = np.empty(array.shape, array.dtype)
-    for start in range(0, array.shape[1], BLOCK):
-        copy[:, start : start + BLOCK] = array[:, start : start + BLOCK]
+    for start in range(0, array.shape[1], COLUMNS_AT_ONCE):
+        copy[:, start : start + COLUMNS_AT_ONCE] = array[:, start : start + COLUMNS_AT_ONCE]
     return copy
 
 
 def damaged(path: Path, kind: str, error: BaseException) -> CheckpointError:
-    """Return the error of a file that cannot be read."""
-    return CheckpointError(f"{path} is damaged or no {kind} file ({type(error).__name__}: {error}).")
+    """Return the error for a file that cannot be read."""
+    return CheckpointError(f"{path} is damaged or not {kind} ({type(error).__name__}: {error}).")

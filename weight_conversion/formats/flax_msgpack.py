@@ -16,9 +16,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from distilbert_core.model.heads import Head
+from distilbert_core.model.layouts import LAYOUTS
 from weight_conversion.formats.base import Format, Tensors, damaged, read_array, require
 from weight_conversion.names import flax_name
-from weight_conversion.weights import DTYPES, Tensor
+from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
 NDARRAY = 1  # Flax's extension type of an array: (shape, name of the dtype, bytes), itself msgpack
 CHUNKED = "__msgpack_chunked_array__"  # says that a map is one large array in pieces
@@ -32,7 +33,7 @@ WINDOW = 512  # bytes that hold a name, or an array's shape and dtype, with room
 Keys = tuple[str, ...]
 
 
-def open_file(path: Path) -> dict[str, Tensor]:
+def open_file(path: Path) -> dict[str, LazyTensor]:
     """Return the arrays of a file by their paths joined with '/'."""
     require("msgpack", "convert", path.name)
     try:
@@ -47,7 +48,7 @@ def open_file(path: Path) -> dict[str, Tensor]:
                 raise ValueError(f"{cursor.size - cursor.position} bytes follow its end")
         return _join_chunks(leaves)
     except Exception as error:  # msgpack raises its own errors, ValueError, struct.error ... on damaged files
-        raise damaged(path, "msgpack weight", error) from error
+        raise damaged(path, "a msgpack weight file", error) from error
 
 
 class _Cursor:
@@ -111,7 +112,7 @@ def _leaves(cursor: _Cursor, keys: Keys, path: Path) -> Iterator[tuple[Keys, Any
             yield inner, cursor.unpack()
 
 
-def _array(cursor: _Cursor, path: Path, name: str) -> Tensor:
+def _array(cursor: _Cursor, path: Path, name: str) -> LazyTensor:
     """Return the array that comes next."""
     code = cursor.integer(1)
     length = SHORT_EXTENSIONS.get(code) or cursor.integer(EXTENSIONS[code])
@@ -120,17 +121,17 @@ def _array(cursor: _Cursor, path: Path, name: str) -> Tensor:
     if kind != NDARRAY or cursor.unpack("read_array_header") != 3:
         raise ValueError(f"{name} is no array")
     shape, dtype = tuple(cursor.unpack()), cursor.unpack()
-    if dtype not in DTYPES or not all(isinstance(size, int) and size >= 0 for size in shape):
+    if dtype not in NUMPY_DTYPES or not all(isinstance(size, int) and size >= 0 for size in shape):
         raise ValueError(f"{name} has shape {shape!r} and dtype {dtype!r}")
     count = cursor.integer(BYTES[cursor.integer(1)])
-    if count != math.prod(shape) * DTYPES[dtype].itemsize or cursor.position + count != end:
+    if count != math.prod(shape) * NUMPY_DTYPES[dtype].itemsize or cursor.position + count != end:
         raise ValueError(f"{name} has {count} bytes, which its shape {shape} and dtype {dtype} do not have")
     offset = cursor.position
     cursor.skip(count)
-    return Tensor(shape, dtype, partial(read_array, path, dtype, shape, offset), f"{path}: {name}")
+    return LazyTensor(shape, dtype, partial(read_array, path, dtype, shape, offset), f"{path}: {name}")
 
 
-def _join_chunks(leaves: dict[Keys, Any]) -> dict[str, Tensor]:
+def _join_chunks(leaves: dict[Keys, Any]) -> dict[str, LazyTensor]:
     """Return all arrays by their joined paths, those in pieces as one."""
     found = {}
     pieces: dict[Keys, dict[Keys, Any]] = {path[:-1]: {} for path in leaves if path[-1] == CHUNKED}
@@ -138,7 +139,7 @@ def _join_chunks(leaves: dict[Keys, Any]) -> dict[str, Tensor]:
         whole = next((start for start in pieces if path[: len(start)] == start), None)
         if whole is not None:
             pieces[whole][path[len(whole) :]] = value
-        elif isinstance(value, Tensor):
+        elif isinstance(value, LazyTensor):
             found["/".join(path)] = value
         else:
             raise ValueError(f"{'/'.join(path)!r} is no array")
@@ -149,11 +150,13 @@ def _join_chunks(leaves: dict[Keys, Any]) -> dict[str, Tensor]:
             raise ValueError(f"{'/'.join(path)!r} does not have the shape {shape} in its pieces")
         if len({chunk.dtype for chunk in chunks}) != 1:
             raise ValueError(f"{'/'.join(path)!r} has pieces of several dtypes")
-        found["/".join(path)] = Tensor(shape, chunks[0].dtype, partial(_concatenate, chunks, shape), chunks[0].where)
+        found["/".join(path)] = LazyTensor(
+            shape, chunks[0].dtype, partial(_concatenate, chunks, shape), chunks[0].where
+        )
     return found
 
 
-def _concatenate(chunks: list[Tensor], shape: tuple[int, ...]) -> np.ndarray:
+def _concatenate(chunks: list[LazyTensor], shape: tuple[int, ...]) -> np.ndarray:
     return np.concatenate([chunk.read().reshape(-1) for chunk in chunks]).reshape(shape)
 
 
@@ -191,4 +194,12 @@ def _pack(node: dict[str, Any]) -> Iterator[bytes | memoryview]:
         yield np.ascontiguousarray(value.read()).reshape(-1).view(np.uint8).data
 
 
-FORMAT = Format("msgpack", "flax_model.msgpack", "flax_model.msgpack", flax_name, open_file, write_file)
+FORMAT = Format(
+    name="msgpack",
+    title="flax_model.msgpack",
+    file="flax_model.msgpack",
+    layout=LAYOUTS["flax"],
+    stored_name=flax_name,
+    open=open_file,
+    write=write_file,
+)

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from weight_conversion.formats.base import damaged, require
-from weight_conversion.weights import DTYPES, Tensor
+from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
 BFLOAT16 = np.dtype("V2")
 VARIABLES = "vars"  # the group inside a layer's that holds its variables
 DEEPEST = 32  # levels of groups; DistilBERT has 9
 
 
-def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[str, LazyTensor], dict[str, str]]:
     """Open a file.
 
     Args:
@@ -47,7 +47,7 @@ def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[st
         datasets = {where: dataset for where, dataset in found.items() if isinstance(dataset, h5py.Dataset)}
         return {where: tensor_of(dataset, path) for where, dataset in datasets.items()}, names
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError ... on damaged files
-        raise damaged(path, "HDF5 weight", error) from error
+        raise damaged(path, "an HDF5 weight file", error) from error
 
 
 def _datasets(group: Any, where: str, h5py: Any) -> Iterator[tuple[str, Any]]:
@@ -75,7 +75,7 @@ def member_of(group: Any, path: str) -> Any:
     return group
 
 
-def tensor_of(dataset: Any, path: Path) -> Tensor:
+def tensor_of(dataset: Any, path: Path) -> LazyTensor:
     """Return a dataset as a tensor, read when it is asked for.
 
     Raises:
@@ -93,18 +93,18 @@ def tensor_of(dataset: Any, path: Path) -> Tensor:
     # HDF5 has no bfloat16: Keras stores two bytes of no kind, and says what they are.
     is_bfloat16 = dataset.dtype == BFLOAT16 and dataset.attrs.get("dtype") == "bfloat16"
     dtype = "bfloat16" if is_bfloat16 else dataset.dtype.name
-    return Tensor(dataset.shape, dtype, partial(_read, dataset, path), f"{path}: {dataset.name}")
+    return LazyTensor(dataset.shape, dtype, partial(_read, dataset, path), f"{path}: {dataset.name}")
 
 
 def _read(dataset: Any, path: Path) -> np.ndarray:
     try:
         array = dataset[...]
     except Exception as error:
-        raise damaged(path, "HDF5 weight", error) from error
-    return array.view(DTYPES["bfloat16"]) if array.dtype == BFLOAT16 else array
+        raise damaged(path, "an HDF5 weight file", error) from error
+    return array.view(NUMPY_DTYPES["bfloat16"]) if array.dtype == BFLOAT16 else array
 
 
-def write_datasets(path: Path, tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> None:
+def write_datasets(path: Path, tensors: Mapping[str, LazyTensor], names: Mapping[str, str]) -> None:
     """Write a file.
 
     Args:

@@ -26,7 +26,7 @@ from distilbert_core.model.parameters import Kind, Parameter
 from weight_conversion.formats.base import Files, Format, Tensors, damaged
 from weight_conversion.formats.hdf5 import VARIABLES, open_datasets, write_datasets
 from weight_conversion.names import is_top_module
-from weight_conversion.weights import DTYPES, Tensor, Weights
+from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights
 
 WEIGHTS = "model.weights.h5"  # also inside a .keras file
 MODEL_CONFIG = "config.json"  # inside a .keras file: what Keras makes the model from
@@ -54,12 +54,12 @@ def keras_name(parameter: Parameter, head: Head) -> str:
 # -- reading ----------------------------------------------------------------------------------------------------
 
 
-def open_weights(path: Path) -> dict[str, Tensor]:
+def open_weights(path: Path) -> dict[str, LazyTensor]:
     """Return the arrays of a .weights.h5 file by the names of their layers."""
     return _by_layer(*open_datasets(path))
 
 
-def open_model(path: Path) -> dict[str, Tensor]:
+def open_model(path: Path) -> dict[str, LazyTensor]:
     """Return the arrays of a .keras file by the names of their layers."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -71,7 +71,7 @@ def open_model(path: Path) -> dict[str, Tensor]:
                     pass
             content_start = _content_start(path, entry)
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise damaged(path, ".keras", error) from error
+        raise damaged(path, "a .keras file", error) from error
     return _by_layer(*open_datasets(path, _Part(path, content_start, entry.file_size)))
 
 
@@ -94,7 +94,7 @@ def unread(path: Path) -> list[str]:
         notes.append(f"What the model was compiled with was dropped: {', '.join(compiled)}.")
     others = {name: value for name, value in model["config"].items() if value and name not in ("config", "name")}
     policy = policy_name(others.pop("dtype", None))
-    if policy is not None and policy not in DTYPES:
+    if policy is not None and policy not in NUMPY_DTYPES:
         others["dtype"] = policy
     if others:
         settings = ", ".join(f"{name}={reprlib.repr(value)}" for name, value in others.items())
@@ -120,7 +120,7 @@ def _read_model_config(path: Path) -> dict[str, Any]:
         name = str(model["registered_name"])
         fields = model["config"]["config"] if name.startswith("distilbert>") else None
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, EOFError, NotImplementedError) as error:
-        raise damaged(path, ".keras", error) from error
+        raise damaged(path, "a .keras file", error) from error
     if not isinstance(fields, dict):
         raise CheckpointError(f"{path} must hold a model of distilbert_tf, got {name!r}.")
     return model
@@ -131,7 +131,7 @@ def is_weights(path: Path) -> bool:
     return path.name.endswith(".weights.h5")
 
 
-def _by_layer(datasets: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
+def _by_layer(datasets: dict[str, LazyTensor], names: dict[str, str]) -> dict[str, LazyTensor]:
     found = {}
     for where, tensor in datasets.items():
         name = _name_in_model(where, names, len(tensor.shape))
@@ -204,7 +204,7 @@ def write_weights(path: Path, tensors: Tensors, head: Head) -> None:
     """Write a file that `load_weights` of this project's models takes."""
     names = {"": head.keras_name}
     groups = _groups(head)
-    places: dict[str, Tensor] = {}
+    places: dict[str, LazyTensor] = {}
     for name, tensor in tensors.items():
         group = ""
         for layer in BLOCK.sub(r"layer_\1", name.rpartition("/")[0]).split("/"):
@@ -234,7 +234,7 @@ def _group(layer: str, groups: Mapping[str, str]) -> str:
     return groups.get(layer, layer)
 
 
-def arrange_model(files: Files, weights: Weights, tensors: Tensors) -> Files:
+def layout_files(files: Files, weights: Weights, tensors: Tensors) -> Files:
     """Return the files of a checkpoint with a .keras file, which `keras.saving.load_model` takes."""
     return files | {MODEL.file: lambda path: _write_model(path, weights, tensors)}
 
@@ -274,24 +274,25 @@ def _model_config(weights: Weights, tensors: Tensors) -> dict[str, Any]:
 
 
 MODEL = Format(
-    "keras",
-    "Keras' .keras file of this project's model",
-    "model.keras",
-    keras_name,
-    open_model,
-    write_weights,
+    name="keras",
+    title="Keras' .keras file of this project's model",
+    file="model.keras",
+    layout=LAYOUTS["keras"],
+    stored_name=keras_name,
+    open=open_model,
     split=False,
     read_config=read_config,
     unread=unread,
-    arrange=arrange_model,
+    layout_files=layout_files,
 )
 WEIGHTS_ONLY = Format(
-    "keras-weights",
-    "Keras' .weights.h5 file of this project's model",
-    WEIGHTS,
-    keras_name,
-    open_weights,
-    write_weights,
+    name="keras-weights",
+    title="Keras' .weights.h5 file of this project's model",
+    file=WEIGHTS,
+    layout=LAYOUTS["keras"],
+    stored_name=keras_name,
+    open=open_weights,
+    write=write_weights,
     split=False,
-    recognise=is_weights,
+    matches=is_weights,
 )

@@ -17,14 +17,14 @@ from distilbert_core.model.backends import load_backend
 from distilbert_core.model.config import CONFIG_FILE
 from distilbert_core.model.heads import Head
 from weight_conversion.formats.base import Files, Format, Tensors, require
-from weight_conversion.formats.safetensors import PT
-from weight_conversion.weights import DTYPES, Tensor, Weights
+from weight_conversion.formats.safetensors import PT, write_file
+from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights
 
 FILE = "model.onnx"
 INPUTS = ("input_ids", "attention_mask")
 
 
-def arrange(files: Files, weights: Weights, tensors: Tensors) -> Files:
+def layout_files(files: Files, weights: Weights, tensors: Tensors) -> Files:
     """Return the files with the model, whose inputs `input_ids` and `attention_mask` are int64 [B, T] of any size."""
     return {**files, FILE: _writer(weights, tensors, "auto")}
 
@@ -37,7 +37,7 @@ def _writer(weights: Weights, tensors: Tensors, dtype: str) -> Callable[[Path], 
         require("onnxscript", "onnx", FILE)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / CONFIG_FILE).write_bytes(weights.config.to_json_string().encode())
-            PT.write(Path(folder) / PT.file, tensors, weights.head)
+            write_file(Path(folder) / PT.file, tensors, weights.head, PT.name)
             model_class = getattr(load_backend("pt"), weights.head.architecture)
             model = model_class.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
         _export(torch, model, weights.head, path)
@@ -81,13 +81,13 @@ def _export(torch: Any, model: Any, head: Head, path: Path) -> None:
         )
 
 
-def _not_read(path: Path) -> dict[str, Tensor]:
+def _not_read(path: Path) -> dict[str, LazyTensor]:
     raise CheckpointError(
         f"{path} cannot be read: ONNX files are only written. Convert the checkpoint it was made from."
     )
 
 
-def arrange_int8(files: Files, weights: Weights, tensors: Tensors) -> Files:
+def layout_files_int8(files: Files, weights: Weights, tensors: Tensors) -> Files:
     """Return the files with the model, its dense kernels in int8.
 
     ONNX Runtime quantizes them, each column by itself; activations are quantized while it runs. The rest is float32.
@@ -111,16 +111,24 @@ def arrange_int8(files: Files, weights: Weights, tensors: Tensors) -> Files:
 def unwritten(files: Mapping[str, bytes], weights: Weights, dtype: str | None = None) -> list[str]:
     """Return which tensors lose precision, as a graph computes in one dtype: that of the first if None."""
     dtype = dtype or next(iter(weights.tensors.values())).dtype
-    wider = [name for name in weights.dtypes if not np.can_cast(DTYPES[name], DTYPES[dtype])]
+    wider = [name for name in weights.dtypes if not np.can_cast(NUMPY_DTYPES[name], NUMPY_DTYPES[dtype])]
     return [f"The graph is {dtype}: tensors of {', '.join(wider)} were rounded to it."] if wider else []
 
 
 def _format(
-    name: str, title: str, arrange: Callable[[Files, Weights, Tensors], Files], dtype: str | None = None
+    name: str, title: str, layout_files: Callable[[Files, Weights, Tensors], Files], dtype: str | None = None
 ) -> Format:
-    lost = partial(unwritten, dtype=dtype)
-    return Format(name, title, FILE, PT.stored_name, _not_read, PT.write, split=False, arrange=arrange, unwritten=lost)
+    return Format(
+        name=name,
+        title=title,
+        file=FILE,
+        stored_name=PT.stored_name,
+        open=_not_read,
+        split=False,
+        layout_files=layout_files,
+        unwritten=partial(unwritten, dtype=dtype),
+    )
 
 
-FLOAT32 = _format("onnx", "ONNX", arrange)
-INT8 = _format("onnx-int8", "ONNX, int8", arrange_int8, "float32")
+FLOAT32 = _format("onnx", "ONNX", layout_files)
+INT8 = _format("onnx-int8", "ONNX, int8", layout_files_int8, "float32")

@@ -17,9 +17,10 @@ import numpy as np
 from distilbert_core.errors import CheckpointError
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head
+from distilbert_core.model.layouts import LAYOUTS
 from weight_conversion.formats.base import Format, Tensors, damaged, require
 from weight_conversion.names import flax_name, is_of_optimizer
-from weight_conversion.weights import Tensor
+from weight_conversion.weights import LazyTensor
 
 FOLDER = "orbax"  # beside config.json
 METADATA = "_METADATA"  # the tree
@@ -31,7 +32,7 @@ WORDS = "word_embeddings"  # in the names of every model
 RANDOM = "rngs"  # the random state, which is no parameter
 
 
-def open_checkpoint(path: Path) -> dict[str, Tensor]:
+def open_checkpoint(path: Path) -> dict[str, LazyTensor]:
     """Return the arrays of the checkpoint whose tree is at `path`, by their places joined with '/'.
 
     Raises:
@@ -50,9 +51,9 @@ def open_checkpoint(path: Path) -> dict[str, Tensor]:
             array = tensorstore.open(_spec(path.parent, keys, metadata), open=True, read=True).result()
             name = "/".join(keys).removesuffix(f"/{VALUE}")
             read = partial(_read, array, path)
-            found[name] = Tensor(tuple(array.shape), array.dtype.name, read, f"{path.parent}: {name}")
+            found[name] = LazyTensor(tuple(array.shape), array.dtype.name, read, f"{path.parent}: {name}")
     except Exception as error:  # TensorStore raises ValueError, RuntimeError ... on damaged files
-        raise damaged(path, "Orbax", error) from error
+        raise damaged(path, "an Orbax file", error) from error
     return found
 
 
@@ -74,7 +75,7 @@ def _read(array: Any, path: Path) -> np.ndarray:
     try:
         return array.read().result()
     except Exception as error:
-        raise damaged(path, "Orbax", error) from error
+        raise damaged(path, "an Orbax file", error) from error
 
 
 def read_config(path: Path) -> DistilBertConfig:
@@ -145,14 +146,15 @@ def write_checkpoint(path: Path, tensors: Tensors, head: Head) -> None:
 
 
 FORMAT = Format(
-    "orbax",
-    "Orbax checkpoint of this project's NNX state",
-    FOLDER,
-    flax_name,
-    open_checkpoint,
-    write_checkpoint,
+    name="orbax",
+    title="Orbax checkpoint of this project's NNX state",
+    file=FOLDER,
+    layout=LAYOUTS["flax"],
+    stored_name=flax_name,
+    open=open_checkpoint,
+    write=write_checkpoint,
     split=False,
-    also=(f"{FOLDER}/{METADATA}", METADATA),
+    aliases=(f"{FOLDER}/{METADATA}", METADATA),
     find=find,
     read_config=read_config,
     unread=unread,

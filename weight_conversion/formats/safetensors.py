@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,24 +16,25 @@ import numpy as np
 
 from distilbert_core.files.checkpoint import DTYPES as NAMES
 from distilbert_core.model.heads import Head
+from distilbert_core.model.layouts import LAYOUTS, Layout
 from distilbert_core.model.parameters import Parameter
 from weight_conversion.formats.base import Format, Tensors, damaged, read_array
-from weight_conversion.names import flax_name, tensorflow_name
-from weight_conversion.weights import Tensor
+from weight_conversion.names import canonical_name, flax_name, tensorflow_name
+from weight_conversion.weights import LazyTensor
 
 CODES = {name: code for code, name in NAMES.items()}  # 'float32' -> 'F32'
 ALIGNMENT = 8  # of the header's end
 LONGEST_HEADER = 10_000_000  # bytes; that of DistilBERT base has 11 thousand
 
 
-def open_file(path: Path) -> dict[str, Tensor]:
+def open_file(path: Path) -> dict[str, LazyTensor]:
     """Return the tensors of a file."""
     header, _, start = _header(path)
     found = {}
     for name, entry in header.items():
         shape, dtype = tuple(entry["shape"]), NAMES.get(entry["dtype"], entry["dtype"])
         read = partial(read_array, path, dtype, shape, start + entry["data_offsets"][0])
-        found[name] = Tensor(shape, dtype, read, f"{path}: {name}")
+        found[name] = LazyTensor(shape, dtype, read, f"{path}: {name}")
     return found
 
 
@@ -62,7 +62,7 @@ def _header(path: Path) -> tuple[dict[str, Any], dict[str, str], int]:
             with safe_open(path, framework="np"):  # checks that all entries fit, and fill the file
                 header = json.loads(file.read(size))
     except (SafetensorError, ValueError, OSError) as error:
-        raise damaged(path, "safetensors", error) from error
+        raise damaged(path, "a safetensors file", error) from error
     metadata = header.pop("__metadata__", None) or {}
     return header, metadata, 8 + size
 
@@ -83,20 +83,27 @@ def write_file(path: Path, tensors: Tensors, head: Head, kind: str) -> None:
             file.write(np.ascontiguousarray(tensor.read()).view(np.uint8).data)
 
 
-def _format(name: str, title: str, stored_name: Callable[[Parameter, Head], str]) -> Format:
-    writer = partial(write_file, kind=name)
+def _format(
+    name: str, title: str, layout: Layout | None, stored_name: Callable[[Parameter, Head], str], modules: bool = False
+) -> Format:
     return Format(
-        name,
-        f"safetensors, {title}",
-        "model.safetensors",
-        stored_name,
-        open_file,
-        writer,
-        recognise=lambda path: file_kind(path) == name,
+        name=name,
+        title=f"safetensors, {title}",
+        file="model.safetensors",
+        layout=layout,
+        stored_name=stored_name,
+        open=open_file,
+        write=partial(write_file, kind=name),
+        matches=lambda path: file_kind(path) == name,
         unread=unread,
+        modules=modules,
     )
 
 
-PT = replace(_format("pt", "PyTorch's names: the Hub's own", lambda parameter, head: parameter.name), modules=True)
-TF = _format("tf", "TensorFlow's names", tensorflow_name)
-FLAX = _format("flax", "Flax's names", lambda parameter, head: flax_name(parameter, head).replace("/", "."))
+def _flax_name(parameter: Parameter, head: Head) -> str:
+    return flax_name(parameter, head).replace("/", ".")
+
+
+PT = _format("pt", "PyTorch's names: the Hub's own", None, canonical_name, modules=True)
+TF = _format("tf", "TensorFlow's names", LAYOUTS["keras"], tensorflow_name)
+FLAX = _format("flax", "Flax's names", LAYOUTS["flax"], _flax_name)

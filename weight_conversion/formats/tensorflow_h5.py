@@ -15,11 +15,12 @@ import numpy as np
 from distilbert_core.errors import CheckpointError
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.parameters import BASE_MODEL
+from distilbert_core.model.layouts import LAYOUTS
+from distilbert_core.model.parameters import BASE_MODEL, Parameter
 from weight_conversion.formats.base import Format, Tensors, damaged, require
 from weight_conversion.formats.hdf5 import member_of, new_file, tensor_of
 from weight_conversion.names import tensorflow_name
-from weight_conversion.weights import Tensor
+from weight_conversion.weights import LazyTensor
 
 WHOLE_MODEL, MODEL_CONFIG = "model_weights", "model_config"  # where Keras puts weights and settings of a whole model
 CLASS_PREFIX = "TFDistilBert"
@@ -27,11 +28,11 @@ PROJECTOR = "vocab_projector"  # where it is tied, its group holds the embedding
 ROWS = 1024  # compared at a time
 
 
-def open_file(path: Path) -> dict[str, Tensor]:
+def open_file(path: Path) -> dict[str, LazyTensor]:
     """Return the tensors of a file, by the names that Keras gave them."""
     h5py = require("h5py", "convert", path.name)
 
-    found: dict[str, Tensor] = {}
+    found: dict[str, LazyTensor] = {}
     datasets: dict[str, Any] = {}
     try:
         file = h5py.File(path, "r")
@@ -42,7 +43,7 @@ def open_file(path: Path) -> dict[str, Tensor]:
             datasets.setdefault(name, dataset)
             found.setdefault(name, tensor_of(dataset, path))
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError ... on damaged files
-        raise damaged(path, "HDF5 weight", error) from error
+        raise damaged(path, "an HDF5 weight file", error) from error
     return found
 
 
@@ -54,7 +55,7 @@ def read_config(path: Path) -> DistilBertConfig | None:
             model = json.loads(file.attrs.get(MODEL_CONFIG, "{}"))
         name, fields = model.get("class_name", ""), model.get("config", {}).get("config")
     except Exception as error:
-        raise damaged(path, "HDF5 weight", error) from error
+        raise damaged(path, "an HDF5 weight file", error) from error
     if not name.startswith(CLASS_PREFIX) or not isinstance(fields, dict):
         return None
     return DistilBertConfig.from_dict({**fields, "architectures": [name.removeprefix("TF")]})
@@ -143,14 +144,20 @@ def write_shard(path: Path, tensors: Tensors, head: Head) -> None:
         file.attrs["layer_names"] = np.array([name.encode() for name in names])
 
 
+def stored_name(parameter: Parameter, head: Head) -> str:
+    """Return the name of a parameter in the file, below that of its model."""
+    return f"{head.keras_name}/{tensorflow_name(parameter, head)}"
+
+
 FORMAT = Format(
-    "h5",
-    "tf_model.h5",
-    "tf_model.h5",
-    lambda parameter, head: f"{head.keras_name}/{tensorflow_name(parameter, head)}",
-    open_file,
-    write_file,
-    write_shard,
+    name="h5",
+    title="tf_model.h5",
+    file="tf_model.h5",
+    layout=LAYOUTS["keras"],
+    stored_name=stored_name,
+    open=open_file,
+    write=write_file,
+    write_shard=write_shard,
     read_config=read_config,
-    recognise=lambda path: not path.name.endswith(".weights.h5"),  # which is Keras' own
+    matches=lambda path: not path.name.endswith(".weights.h5"),  # the files of Keras 3
 )

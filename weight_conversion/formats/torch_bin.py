@@ -15,10 +15,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointError, listed
+from distilbert_core.errors import listed
 from distilbert_core.model.heads import Head
-from weight_conversion.formats.base import Format, Tensors, damaged
-from weight_conversion.weights import DTYPES, Tensor
+from weight_conversion.formats.base import Format, Tensors, damaged, require
+from weight_conversion.names import canonical_name
+from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
 # What the pickle of a state dict calls. PyTorch's weights_only allows more, such as a bytearray of any length.
 GLOBALS = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter")
@@ -40,19 +41,13 @@ LEGACY_PICKLES = 5  # of files before PyTorch 1.6: magic number, version, system
 CHUNK = 2**20  # bytes read at a time
 
 
-def _torch(path: Path = Path("pytorch_model.bin")) -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise CheckpointError(
-            f'{path.name} can only be read and written with PyTorch; install it with pip install "distilbert[pt]"'
-        ) from error
-    return torch
+def _torch(file: str = "pytorch_model.bin") -> Any:
+    return require("torch", "pt", file)
 
 
-def open_file(path: Path) -> dict[str, Tensor]:
+def open_file(path: Path) -> dict[str, LazyTensor]:
     """Return the tensors of a file, mapped into memory where it was written since PyTorch 1.6."""
-    torch = _torch(path)
+    torch = _torch(path.name)
     try:
         zipped = zipfile.is_zipfile(path)
         state, _ = _state_dict(_load(path, (_check_zip if zipped else _check_legacy)(path), zipped))
@@ -64,13 +59,13 @@ def open_file(path: Path) -> dict[str, Tensor]:
                 raise ValueError(f"{name} has the shape {tuple(value.shape)}, more than the file can hold")
     except pickle.UnpicklingError:  # its text recommends to run what the file contains
         reason = ValueError("PyTorch does not read it with weights_only=True")
-        raise damaged(path, "PyTorch weight", reason) from None
+        raise damaged(path, "a PyTorch weight file", reason) from None
     except Exception as error:  # unpickling raises whatever the bytes lead to
-        raise damaged(path, "PyTorch weight", error) from error
+        raise damaged(path, "a PyTorch weight file", error) from error
     found = {}
     for name, value in state.items():
         dtype = str(value.dtype).removeprefix("torch.")
-        found[name] = Tensor(tuple(value.shape), dtype, partial(_array, value), f"{path}: {name}")
+        found[name] = LazyTensor(tuple(value.shape), dtype, partial(_array, value), f"{path}: {name}")
     return found
 
 
@@ -83,7 +78,7 @@ def unread(path: Path) -> list[str]:
 
 def _load(path: Path, holders: set[str], zipped: bool) -> Any:
     """Return the object in a file that was checked; what holds settings becomes empty."""
-    torch = _torch(path)
+    torch = _torch(path.name)
     empty = [(type("Left", (_Left,), {}), name.replace(" ", ".")) for name in sorted(holders)]
     with torch.serialization.safe_globals(empty):
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
@@ -179,7 +174,7 @@ def _array(value: Any) -> np.ndarray:
     torch = _torch()
     value = value.detach()
     if value.dtype is torch.bfloat16:  # NumPy has it from another library, which PyTorch does not know
-        return value.contiguous().view(torch.uint8).numpy().view(DTYPES["bfloat16"]).reshape(value.shape)
+        return value.contiguous().view(torch.uint8).numpy().view(NUMPY_DTYPES["bfloat16"]).reshape(value.shape)
     return value.numpy()
 
 
@@ -197,12 +192,12 @@ def write_file(path: Path, tensors: Tensors, head: Head) -> None:
 
 
 FORMAT = Format(
-    "bin",
-    "pytorch_model.bin",
-    "pytorch_model.bin",
-    lambda parameter, head: parameter.name,
-    open_file,
-    write_file,
+    name="bin",
+    title="pytorch_model.bin",
+    file="pytorch_model.bin",
+    stored_name=canonical_name,
+    open=open_file,
+    write=write_file,
     suffixes=(".pth", ".pt", ".ckpt"),
     unread=unread,
     modules=True,

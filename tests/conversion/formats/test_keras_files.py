@@ -15,7 +15,7 @@ import pytest
 from distilbert_core import CheckpointError, DistilBertTokenizerFast, Head
 from support.checkpoints import CASES, save_random, small_config
 from support.paths import FIXTURES
-from weight_conversion import FORMATS, companions, convert, open_weights, reading
+from weight_conversion import FORMATS, convert, open_weights, reading, sidecars, weight_files
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 PRESETS = ("kerashub_backbone", "kerashub_text_classifier", "kerashub_masked_lm")
@@ -128,12 +128,12 @@ def test_a_preset_on_the_hub(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copy(preset / name, tmp_path / name))
 
-    for module in (companions, reading):
+    for module in (sidecars, reading, weight_files):
         monkeypatch.setattr(module, "find_file", fetch)
     weights = open_weights("someone/preset")
     assert (weights.format, weights.head) == ("kerashub", Head.SEQUENCE_CLASSIFICATION)
     assert_same_weights(preset, {name: tensor.read() for name, tensor in weights.tensors.items()})
-    assert weights.companions["vocab.txt"] == (preset / "assets" / "tokenizer" / "vocabulary.txt").read_bytes()
+    assert weights.sidecars["vocab.txt"] == (preset / "assets" / "tokenizer" / "vocabulary.txt").read_bytes()
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
@@ -448,14 +448,14 @@ def make_circle(file) -> None:
 
 
 DAMAGE = {
-    "keras-cut": ("keras", "model.keras", cut, "is damaged or no .keras file"),
+    "keras-cut": ("keras", "model.keras", cut, "is damaged or not a .keras file"),
     "keras-flipped-bit-of-a-weight": (
         "keras",
         "model.keras",
         lambda path: flip(path, 0.5),
-        "is damaged or no .keras file .*CRC",
+        "is damaged or not a .keras file .*CRC",
     ),
-    "keras-empty": ("keras", "model.keras", lambda path: path.write_bytes(b""), "is damaged or no .keras file"),
+    "keras-empty": ("keras", "model.keras", lambda path: path.write_bytes(b""), "is damaged or not a .keras file"),
     "keras-without-weights": (
         "keras",
         "model.keras",
@@ -486,9 +486,9 @@ DAMAGE = {
         "keras",
         "model.keras",
         lambda path: rewrite_zip(path, lambda content: content.update({"config.json": b"{"})),
-        "is damaged or no .keras file .*JSONDecodeError",
+        "is damaged or not a .keras file .*JSONDecodeError",
     ),
-    "weights-cut": ("keras-weights", "model.weights.h5", cut, "is damaged or no HDF5 weight file"),
+    "weights-cut": ("keras-weights", "model.weights.h5", cut, "is damaged or not an HDF5 weight file"),
     "weights-link-outside": (
         "keras-weights",
         "model.weights.h5",
@@ -555,7 +555,7 @@ DAMAGE = {
         ),
         r"LayerNorm.weight: \(5,\) stored, \(12,\) expected",
     ),
-    "preset-cut": ("kerashub", "model.weights.h5", cut, "is damaged or no HDF5 weight file"),
+    "preset-cut": ("kerashub", "model.weights.h5", cut, "is damaged or not an HDF5 weight file"),
 }
 
 

@@ -7,8 +7,7 @@ in float32 is rounding.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,36 +15,16 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import BackendNotInstalledError, InputError
-from distilbert_core.files.hub import find_file
-from distilbert_core.model.backends import BACKENDS, available_backends, backend_class, load_backend
-from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.backends import BACKENDS, available_backends, load_backend
 from distilbert_core.model.heads import Head, parameter_table
-from weight_conversion.comparing import relative_to
 from weight_conversion.converting import convert
 from weight_conversion.reading import check_keywords, open_weights
+from weight_conversion.verification.comparing import relative_to
+from weight_conversion.verification.computing import compute
+from weight_conversion.verification.inputs import make_inputs
 from weight_conversion.weights import Weights
 
-TEXTS = (
-    "Yes.",
-    "A lovely film.",
-    "The plot is thin, the acting is thinner, and yet I could not look away.",
-    "Zoë Ångström ordered crème brûlée in São Paulo.",
-    "東京は日本の首都です。",
-    "Съешь же ещё этих мягких французских булок, да выпей чаю.",
-    "ما أجمل هذا اليوم!",
-    "It cost £3.50 (≈ €4.10) — 17 % more than in 1999… 😀",
-    "def area(radius): return 3.14159 * radius ** 2",
-    "antidisestablishmentarianism",
-    "Who wrote the first program? Ada Lovelace wrote it, in 1843, for a machine that was never built.",
-    "Two hours that I will not get back: the first half is spent on people who walk through corridors, the second on "
-    "the same people walking through the same corridors in the dark, and when at last somebody opens a door there is "
-    "nothing behind it but another corridor and the names of those who made this.",
-)
-CHOICES = 2  # texts that are taken together where a model chooses
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
-SEED_LENGTH = 48  # tokens of the longest input where there is no tokenizer
-
-DTYPES = ("float64", "float32")
+COMPUTE_DTYPES = ("float64", "float32")
 # The largest relative differences that rounding explains, each with what was measured: of all layers and outputs of the
 # base size with random weights, under all heads, 1 to 12 layers and 3 backends, and of the embedded model.
 BOUNDS = {
@@ -73,7 +52,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Run:
+class ModelRun:
     """One checkpoint on one backend in one dtype.
 
     Attributes:
@@ -116,7 +95,7 @@ class Verification:
     sources: tuple[str, ...]
     head: Head
     inputs: str
-    runs: tuple[Run, ...]
+    runs: tuple[ModelRun, ...]
     notes: tuple[str, ...]
 
     @property
@@ -161,7 +140,7 @@ def verify(
         TypeError: A keyword is unknown.
 
     Example:
-        >>> from weight_conversion.verifying import verify
+        >>> from weight_conversion.verification.verifying import verify
         >>> verify(["sst2-tiny"], ["pt"]).passed
         True
     """
@@ -172,7 +151,7 @@ def verify(
     opened = [open_weights(source, head, **where) for source in sources]
     head, notes = _common_head(opened)
     _check_sizes(sources, opened, head)
-    runs: list[Run] = []
+    runs: list[ModelRun] = []
     with tempfile.TemporaryDirectory() as temporary:
         folders = [Path(temporary, str(number)) for number in range(len(sources))]
         for source, folder, weights in zip(sources, folders, opened, strict=True):
@@ -181,13 +160,13 @@ def verify(
             convert(source, folder, "pt", head=head, **where)
         inputs, kind = make_inputs(folders, opened[0].config, head)
         reference: dict[str, np.ndarray] | None = None
-        for dtype in DTYPES:
+        for dtype in COMPUTE_DTYPES:
             for source, folder, weights in zip(sources, folders, opened, strict=True):
                 for backend in names:
                     outputs = compute(backend, head, folder, dtype, inputs, attentions)
                     reference = outputs if reference is None else reference
                     bound = _bound(dtype, opened[0], weights)
-                    runs.append(Run(str(source), backend, dtype, tuple(_differences(outputs, reference)), bound))
+                    runs.append(ModelRun(str(source), backend, dtype, tuple(_differences(outputs, reference)), bound))
                     if progress is not None:
                         progress(1)
     return Verification(tuple(map(str, sources)), head, kind, tuple(runs), tuple(notes))
@@ -230,132 +209,6 @@ def _check_sizes(sources: Sequence[str | Path], opened: Sequence[Weights], head:
 def _bound(dtype: str, reference: Weights, weights: Weights) -> float:
     stored = [] if weights.dtypes == reference.dtypes else [*weights.dtypes, *reference.dtypes]
     return max(BOUNDS[name] for name in (dtype, *stored))
-
-
-# -- inputs -----------------------------------------------------------------------------------------------------
-
-
-def make_inputs(folders: Iterable[Path], config: DistilBertConfig, head: Head) -> tuple[dict[str, np.ndarray], str]:
-    """Return what goes in: texts through the first tokenizer that there is, random ids if there is none.
-
-    Args:
-        folders: Folders that may hold a tokenizer.
-        config: Configuration, which says how long a text may be.
-        head: A model that chooses takes `CHOICES` texts together.
-
-    Returns:
-        input_ids and attention_mask, int64 [B, T], or [B, C, T] for multiple choice; and what that is, in words.
-    """
-    folder = next((f for f in folders if any(find_file(f, name) for name in TOKENIZER_FILES)), None)
-    if folder is None:
-        arrays = _random_ids(config)
-        kind = f"{len(TEXTS)} rows of random ids, for want of a tokenizer,"
-    else:
-        from distilbert_core.tokenization import DistilBertTokenizerFast
-
-        tokenizer = DistilBertTokenizerFast.from_pretrained(folder)
-        limit = config.max_position_embeddings
-        batch = tokenizer(list(TEXTS), padding=True, truncation=True, max_length=limit, return_tensors="np")
-        arrays = {name: np.asarray(batch[name], np.int64) for name in ("input_ids", "attention_mask")}
-        kind = f"{len(TEXTS)} texts"
-    lengths = arrays["attention_mask"].sum(axis=1)
-    kind += f" of {lengths.min()} to {lengths.max()} tokens"
-    if head is Head.MULTIPLE_CHOICE:
-        arrays = {name: array.reshape(-1, CHOICES, array.shape[1]) for name, array in arrays.items()}
-    return arrays, kind
-
-
-def _random_ids(config: DistilBertConfig) -> dict[str, np.ndarray]:
-    longest = min(SEED_LENGTH, config.max_position_embeddings)
-    lengths = np.linspace(1, longest, len(TEXTS)).astype(int)
-    mask = np.arange(longest) < lengths[:, None]
-    ids = np.random.default_rng(0).integers(0, config.vocab_size, mask.shape)
-    return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
-
-
-# -- computing --------------------------------------------------------------------------------------------------
-
-
-def compute(
-    backend: str, head: Head, folder: Path, dtype: str, inputs: Mapping[str, np.ndarray], attentions: bool = False
-) -> dict[str, np.ndarray]:
-    """Return every hidden state and every output of a model on the CPU, by name, in float64.
-
-    What depends on a token is there for real tokens only: at padding, rounding grows from layer to layer (measured:
-    25 times what it is at the others), and nobody reads it.
-
-    Args:
-        backend: 'pt', 'tf' or 'flax'.
-        head: What stands on the body.
-        folder: Checkpoint in safetensors.
-        dtype: What to compute in.
-        inputs: int64 arrays by name.
-        attentions: Also return the attention probabilities of every layer.
-
-    Returns:
-        Hidden states [real tokens, D], attentions [real tokens, N, T], outputs of tokens [real tokens, ...], and of
-        texts [B, ...].
-    """
-    model_class = backend_class(backend, head)
-    options = {"output_hidden_states": True, "output_attentions": attentions, "return_dict": True}
-    with ON_CPU[backend]() as to_tensor:
-        model = model_class.from_pretrained(folder, dtype=dtype, device="cpu", **options)
-        outputs = model(**{name: to_tensor(array) for name, array in inputs.items()})
-        found = {name: np.asarray(value, np.float64) for name, value in _in_order(outputs)}
-    mask = inputs["attention_mask"].reshape(-1, inputs["attention_mask"].shape[-1]).astype(bool)  # [B, T] or [B*C, T]
-    return {name: _real_tokens(name, array, mask, head) for name, array in found.items()}
-
-
-def _real_tokens(name: str, array: np.ndarray, mask: np.ndarray, head: Head) -> np.ndarray:
-    if name.startswith("attentions."):
-        return array.swapaxes(1, 2)[mask]  # [B, N, T, T] -> [B, T, N, T]
-    return array[mask] if name.startswith("hidden_states.") or head.reads_tokens else array
-
-
-def _in_order(outputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the layers, which are in tuples, and then the outputs."""
-    layers = {name: value for name, value in outputs.items() if isinstance(value, tuple)}
-    for name, parts in layers.items():
-        yield from ((f"{name}.{number}", part) for number, part in enumerate(parts))
-    yield from ((name, value) for name, value in outputs.items() if name not in layers)
-
-
-@contextmanager
-def _pytorch() -> Iterator[Callable[[np.ndarray], Any]]:
-    import torch
-
-    with torch.inference_mode():
-        yield torch.from_numpy
-
-
-@contextmanager
-def _keras() -> Iterator[Callable[[np.ndarray], Any]]:
-    import keras
-
-    with keras.device("cpu"):
-        yield load_backend("tf").to_tensor
-
-
-@contextmanager
-def _jax() -> Iterator[Callable[[np.ndarray], Any]]:
-    """Let JAX have float64, which it otherwise takes for float32."""
-    import jax
-
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", True)
-    try:
-        with jax.default_device(jax.devices("cpu")[0]):
-            yield jax.numpy.asarray
-    finally:
-        jax.config.update("jax_enable_x64", before)
-
-
-# Each gives the function that makes a tensor of an array.
-ON_CPU: dict[str, Callable[[], AbstractContextManager[Callable[[np.ndarray], Any]]]] = {
-    "pt": _pytorch,
-    "tf": _keras,
-    "flax": _jax,
-}
 
 
 # -- comparing --------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 
 from distilbert_core.model.heads import Head
 from distilbert_core.model.parameters import BASE_MODEL
-from weight_conversion.weights import Tensor, Weights
+from weight_conversion.weights import LazyTensor, Weights
 
 BLOCK = 1 << 20  # elements that are compared at a time, which bounds the memory for their copies in float64
 
@@ -62,7 +62,7 @@ def diff(first: Weights, second: Weights, progress: Callable[[int], None] | None
 
     Example:
         >>> from weight_conversion import open_weights
-        >>> from weight_conversion.comparing import diff
+        >>> from weight_conversion.verification.comparing import diff
         >>> weights = open_weights("sst2-tiny")
         >>> {difference.kind for difference in diff(weights, weights)}
         {'equal'}
@@ -81,13 +81,13 @@ def relative_to(scale: float, absolute: float) -> float:
     return float(np.divide(absolute, scale)) if scale else np.inf
 
 
-def full_names(weights: Weights) -> dict[str, Tensor]:
+def full_names(weights: Weights) -> dict[str, LazyTensor]:
     """Return the tensors by name, with the prefix of the body also where that stands alone."""
     prefix = f"{BASE_MODEL}." if weights.head is Head.BASE else ""
     return {prefix + name: tensor for name, tensor in weights.tensors.items()}
 
 
-def _compare(name: str, a: Tensor | None, b: Tensor | None) -> TensorDifference:
+def _compare(name: str, a: LazyTensor | None, b: LazyTensor | None) -> TensorDifference:
     shapes = (a.shape if a else None, b.shape if b else None)
     dtypes = (a.dtype if a else None, b.dtype if b else None)
     if a is None or b is None or a.shape != b.shape:
@@ -95,7 +95,7 @@ def _compare(name: str, a: Tensor | None, b: Tensor | None) -> TensorDifference:
     return TensorDifference(name, shapes, dtypes, *_measure(_flat(a), _flat(b)))
 
 
-def _flat(tensor: Tensor) -> np.ndarray:
+def _flat(tensor: LazyTensor) -> np.ndarray:
     return np.ascontiguousarray(tensor.read()).reshape(-1)
 
 

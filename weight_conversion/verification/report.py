@@ -12,10 +12,10 @@ import numpy as np
 
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.model.backends import BACKENDS
-from weight_conversion.charts import PALETTE, error_chart, histogram
-from weight_conversion.comparing import full_names
-from weight_conversion.verifying import DTYPES, Run, Verification
-from weight_conversion.weights import Tensor, Weights
+from weight_conversion.verification.charts import PALETTE, error_chart, histogram
+from weight_conversion.verification.comparing import full_names
+from weight_conversion.verification.verifying import COMPUTE_DTYPES, ModelRun, Verification
+from weight_conversion.weights import LazyTensor, Weights
 
 BARS = 40  # of a histogram
 
@@ -83,7 +83,11 @@ def render(verification: Verification, checkpoints: Sequence[Weights]) -> str:
         f"<ul>{notes}</ul>",
         "<h2>Runs</h2>",
         _table(runs, map(_run_row, verification.runs)),
-        *(part for dtype in DTYPES for part in _errors([run for run in verification.runs if run.dtype == dtype])),
+        *(
+            part
+            for dtype in COMPUTE_DTYPES
+            for part in _errors([run for run in verification.runs if run.dtype == dtype])
+        ),
         "<h2>Weights</h2>",
         "<p>The values of each tensor, from the smallest to the largest in any of the checkpoints.</p>",
         _table(weights, _weight_rows(verification.sources, checkpoints)),
@@ -98,17 +102,17 @@ def _table(header: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     return f'<div class="wide"><table>\n<tr>{head}</tr>\n{lines}\n</table></div>'
 
 
-def _run_row(run: Run) -> list[str]:
+def _run_row(run: ModelRun) -> list[str]:
     mark, verdict = ("good", "ok") if run.passed else ("bad", "different")
     numbers = [f"{run.worst.relative:.1e}", f"{run.bound:.0e}"]
     return [*map(escape, _names(run)), run.dtype, *numbers, run.worst.name, f'<span class="{mark}">{verdict}</span>']
 
 
-def _names(run: Run) -> tuple[str, str]:
+def _names(run: ModelRun) -> tuple[str, str]:
     return run.source, BACKENDS[run.backend].title
 
 
-def _errors(runs: Sequence[Run]) -> Iterator[str]:
+def _errors(runs: Sequence[ModelRun]) -> Iterator[str]:
     """Yield the plot and the table of the runs in one dtype; the head of each column has the colour of its line."""
     names = [difference.name for difference in runs[0].differences]
     series = [(", ".join(_names(run)), [difference.relative for difference in run.differences]) for run in runs]
@@ -145,14 +149,14 @@ def _weight_rows(sources: Sequence[str], checkpoints: Sequence[Weights]) -> Iter
         yield [escape(name), " x ".join(map(str, next(iter(tensors.values())).shape)), *cells]
 
 
-def _finite(tensor: Tensor) -> np.ndarray:
+def _finite(tensor: LazyTensor) -> np.ndarray:
     array = tensor.read().ravel()
     array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)  # for NumPy's histogram
     finite = np.isfinite(array)
     return array if finite.all() else array[finite]
 
 
-def _histogram(title: str, tensor: Tensor, array: np.ndarray, span: tuple[float, float], number: int) -> str:
+def _histogram(title: str, tensor: LazyTensor, array: np.ndarray, span: tuple[float, float], number: int) -> str:
     counts, _ = np.histogram(array, BARS, span)
     lost = math.prod(tensor.shape) - array.size
     warning = f', <span class="bad">{lost:,} not finite</span>' if lost else ""

@@ -28,7 +28,7 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
-COMPANIONS = (*TOKENIZER_FILES, "README.md", "LICENSE")
+SIDECARS = (*TOKENIZER_FILES, "README.md", "LICENSE")
 
 # Of sentence-transformers: the list of a model's modules, each of which but the first has a folder of its own, and the
 # settings of the whole and of the first.
@@ -43,7 +43,7 @@ NO_PLAIN_PATH = re.compile(r"[\\:\0]")  # characters by which a path may go else
 MODULE_FILES = ("config.json", "cnn_config.json", "lstm_config.json", "model.safetensors", "pytorch_model.bin")
 
 
-def read_companions(source: str | Path, where: Mapping[str, Any], names: Iterable[str]) -> dict[str, bytes]:
+def read_sidecars(source: str | Path, where: Mapping[str, Any], names: Iterable[str]) -> dict[str, bytes]:
     """Return the content of those of some files that are there, by name."""
     files = {name: file for name in names if (file := find_file(source, name, **where)) is not None}
     return {name: file.read_bytes() for name, file in files.items()}
@@ -120,7 +120,7 @@ def unused_files(
     folder = weights.folder
     if folder is None:
         return [name for name in modules if name not in copied]
-    used = {folder / name for name in (CONFIG_FILE, *weights.companions, *copied)} | set(weights.paths)
+    used = {folder / name for name in (CONFIG_FILE, *weights.sidecars, *copied)} | set(weights.paths)
     used.add(folder / os.path.relpath(destination, folder))
     return list(_beside(folder, used))
 

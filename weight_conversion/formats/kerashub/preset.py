@@ -1,0 +1,101 @@
+"""The files of a preset and their fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distilbert_core.model.heads import Head
+from weight_conversion.formats.base import damaged
+
+TASK, TASK_WEIGHTS = "task.json", "task.weights.h5"
+TOKENIZER, VOCABULARY = "tokenizer.json", "assets/tokenizer/vocabulary.txt"
+PREPROCESSOR = "preprocessor.json"
+METADATA = "metadata.json"
+OURS = "distilbert_config"  # the entry of metadata.json that holds what KerasHub has no place for
+ACTIVATION = "gelu"  # the only one it has
+FIELDS = {  # of the backbone -> of DistilBERT
+    "vocabulary_size": "vocab_size",
+    "max_sequence_length": "max_position_embeddings",
+    "num_layers": "n_layers",
+    "num_heads": "n_heads",
+    "hidden_dim": "dim",
+    "intermediate_dim": "hidden_dim",
+    "dropout": "dropout",
+}
+
+
+@dataclass(frozen=True)
+class TaskModel:
+    """What KerasHub calls a model with a head.
+
+    Attributes:
+        name: Name of its class and module.
+        fields: Fields of the task -> of DistilBERT.
+        masking: Settings of its preprocessor that others do not have, at their usual values.
+    """
+
+    name: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    masking: Mapping[str, Any] = field(default_factory=dict)
+
+
+TASK_MODELS = {
+    Head.SEQUENCE_CLASSIFICATION: TaskModel(
+        "distil_bert_text_classifier", {"num_classes": "num_labels", "dropout": "seq_classif_dropout"}
+    ),
+    Head.MASKED_LM: TaskModel(
+        "distil_bert_masked_lm",
+        masking={
+            "mask_selection_rate": 0.15,
+            "mask_selection_length": 96,
+            "mask_token_rate": 0.8,
+            "random_token_rate": 0.1,
+        },
+    ),
+}
+TASK_FIELDS = TASK_MODELS[Head.SEQUENCE_CLASSIFICATION].fields
+EPSILON = (
+    "The layer norm of KerasHub's masked-LM head has the epsilon 1e-5, DistilBERT's 1e-12: the weights are the same, "
+    "the logits differ slightly."
+)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; empty if the file holds another value."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, "a JSON file", error) from error
+    return content if isinstance(content, dict) else {}
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """Return the settings of an object that Keras wrote into a file; none if there is no such file."""
+    config = read_json(path).get("config") if path.is_file() else None
+    return config if isinstance(config, dict) else {}
+
+
+def keras_object(name: str, dtype: str | None, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Keras makes an object of KerasHub from, whose class and module have the same name."""
+    kind = class_name(name)
+    policy = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": dtype}, "registered_name": None}
+    return {
+        "module": f"keras_hub.src.models.distil_bert.{name}",
+        "class_name": kind,
+        "config": {"name": name} | ({"trainable": True, "dtype": policy} if dtype else {}) | dict(config),
+        "registered_name": f"keras_hub>{kind}",
+    }
+
+
+def class_name(name: str) -> str:
+    """Return the name of a class of KerasHub by that of its module."""
+    return name.title().replace("_", "").replace("Lm", "LM")
+
+
+def json_bytes(content: Any) -> bytes:
+    """Return an object as the content of a JSON file."""
+    return (json.dumps(content, indent=4) + "\n").encode()
