@@ -31,7 +31,6 @@ LARGER: set[str] = {
     "tests/core/pipelines/test_base.py",
     "tests/core/training/tasks/test_tasks.py",
     "tests/models/test_finetuning.py",
-    "weight_conversion/formats/kerashub.py",
 }  # modules, classes and test files that may be larger; this should stay empty
 
 # Folder of tests -> the package that it tests. A test file is named after a module, or after the folder itself.
