@@ -13,7 +13,7 @@ import click
 from distilbert_cli.options import EMBEDDED, JSON, REVISION, checkpoint_argument, command
 from distilbert_cli.writers import to_json
 from distilbert_core.errors import CheckpointError
-from distilbert_core.files.checkpoint import DTYPES, INDEX_FILE, WEIGHTS_FILE, Checkpoint
+from distilbert_core.files.checkpoint import INDEX_FILE, SAFETENSORS_DTYPES, WEIGHTS_FILE, Checkpoint
 from distilbert_core.files.hub import find_file, resolve_file
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
@@ -113,14 +113,14 @@ def _weights(
         return f"incomplete: {', '.join(missing)}"
     if report.mismatched:
         return f"shapes differ from the configuration: {', '.join(name for name, _, _ in report.mismatched)}"
-    foreign = {entry.dtype for entry in checkpoint.entries.values()} - DTYPES.keys()
+    foreign = {entry.dtype for entry in checkpoint.entries.values()} - SAFETENSORS_DTYPES.keys()
     return f"unsupported dtype: {', '.join(sorted(foreign))}" if foreign else (*others, "safetensors")[0]
 
 
 def _dtypes(checkpoint: Checkpoint | None) -> dict[str, int]:
     counts: dict[str, int] = {}
     for entry in checkpoint.entries.values() if checkpoint else ():
-        name = DTYPES.get(entry.dtype, entry.dtype)
+        name = SAFETENSORS_DTYPES.get(entry.dtype, entry.dtype)
         counts[name] = counts.get(name, 0) + math.prod(entry.shape)
     return counts
 

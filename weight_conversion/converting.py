@@ -17,7 +17,8 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError, listed
 from distilbert_core.files.atomic import replace_files
-from distilbert_core.files.checkpoint import Selection, parse_size, render_index, split_by_size
+from distilbert_core.files.selection import Selection
+from distilbert_core.files.shards import parse_size, render_index, shard_name, split_by_size
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
 from weight_conversion.formats import FORMATS, Format
@@ -150,7 +151,7 @@ def add_weights(files: Files, format: Format, weights: Weights, stored: Mapping[
     shards = list(split_by_size(stored, limit if format.split else sys.maxsize))
     if len(shards) == 1:
         return files | {format.file: _writer(format.write, stored, weights.head)}
-    names = [format.shard(number, len(shards)) for number in range(1, len(shards) + 1)]
+    names = [shard_name(format.file, number, len(shards)) for number in range(1, len(shards) + 1)]
     write_shard = format.write_shard or format.write
     files |= {
         file: _writer(write_shard, {name: stored[name] for name in shard}, weights.head)

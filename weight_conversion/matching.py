@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import CheckpointError, listed
+from distilbert_core.files.checkpoint import WORD_EMBEDDINGS
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.parameters import Parameter, initial_array, sinusoidal_table
 from distilbert_core.model.report import LoadingReport, find_head
 from weight_conversion.names import is_of_optimizer, split_name, without_model
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights, check_sizes
-
-WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 
 
 def canonical_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import CheckpointError
-from distilbert_core.files.checkpoint import Selection, refuse_pointer
+from distilbert_core.files.checkpoint import refuse_pointer
 from distilbert_core.files.hub import (
     ADAPTER_CONFIG,
     find_file,
@@ -20,6 +20,7 @@ from distilbert_core.files.hub import (
     resolve_file,
     split_hub_options,
 )
+from distilbert_core.files.selection import Selection
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head
 from weight_conversion.adapters import OPENERS as ADAPTER_FILES

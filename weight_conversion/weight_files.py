@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from distilbert_core.errors import CheckpointError, listed
-from distilbert_core.files.checkpoint import Selection
 from distilbert_core.files.hub import (
     WEIGHT_SUFFIXES,
     find_file,
@@ -16,6 +14,8 @@ from distilbert_core.files.hub import (
     offline_note,
     resolve_file,
 )
+from distilbert_core.files.selection import Selection
+from distilbert_core.files.shards import read_index
 from weight_conversion.formats import FORMATS, Format
 from weight_conversion.refusals import refuse
 
@@ -47,7 +47,7 @@ def find_named(source: str | Path, selection: Selection, where: Mapping[str, Any
                 return source, _of_kind(format, single), [single], []
         index = find_file(source, selection.file(format.index), **where)
         if index is not None:
-            shards = [resolve_file(source, name, **where) for name in shard_files(index)]
+            shards = [resolve_file(source, name, **where) for name in sorted(read_index(index))]
             return source, _of_kind(format, shards[0]), shards, [index]
     return None
 
@@ -103,21 +103,3 @@ def _of_kind(format: Format, path: Path) -> Format:
     """Return the format that a file says it is of, where several have one file name."""
     same = (other for other in FORMATS.values() if other.suffix == format.suffix)
     return next((other for other in same if other.matches(path)), format)
-
-
-def shard_files(index: Path) -> list[str]:
-    """Return the names of the shards that an index lists.
-
-    Raises:
-        CheckpointError: The index is damaged, or names a file outside its folder.
-    """
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        if not names:
-            raise ValueError("it lists no shards")
-        for name in names:
-            if Path(name).name != name:
-                raise ValueError(f"{name!r} is no name of a file beside it")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{index} is no valid index of shards ({error!r}).") from error
-    return names

@@ -12,8 +12,9 @@ import numpy as np
 
 from distilbert_core.compatibility import LOADING, LOADING_ORDER, accept, one_device, renames
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError, listed
-from distilbert_core.files.checkpoint import Checkpoint, Entry, Selection
+from distilbert_core.files.checkpoint import Checkpoint, Entry
 from distilbert_core.files.hub import find_file, split_hub_options
+from distilbert_core.files.selection import Selection
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig, as_config
 from distilbert_core.model.dtypes import overflows_half, requested_dtype
 from distilbert_core.model.heads import parameter_table
@@ -37,9 +38,9 @@ def find_config(source: str | Path, **hub_kwargs: Any) -> DistilBertConfig:
     folder: str | Path = source
     if Path(source).is_file() or _has_other_config(source, hub_kwargs):
         checkpoint = Checkpoint(source, **hub_kwargs)
-        config, folder = checkpoint.config(), checkpoint.folder
-        if config is not None:
-            return config
+        fields, folder = checkpoint.config_fields(), checkpoint.folder
+        if fields is not None:
+            return cast(DistilBertConfig, DistilBertConfig.from_dict(fields))
     return cast(DistilBertConfig, DistilBertConfig.from_pretrained(folder, **hub_kwargs))
 
 
@@ -222,9 +223,9 @@ def _choose_config(
     config: Any, source: Any, checkpoint: Checkpoint, hub_kwargs: Mapping[str, Any], fields: Mapping[str, Any]
 ) -> DistilBertConfig:
     """Return the configuration that a caller gives, else the checkpoint's, with some fields replaced."""
-    given = checkpoint.config() if config is None else as_config(config)
+    given = checkpoint.config_fields() if config is None else config
     if given is not None:
-        chosen = given.updated(**fields)
+        chosen = as_config(given).updated(**fields)
     else:
         chosen = DistilBertConfig.from_pretrained(checkpoint.folder or source, **hub_kwargs, **fields)
     if source is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from distilbert_core.compatibility import SAVING, SAVING_ORDER, accept, renames
 from distilbert_core.errors import InputError, listed
 from distilbert_core.files.checkpoint import save_checkpoint
-from distilbert_core.files.conversion import save_native
+from distilbert_core.files.conversion import load_conversion
 from distilbert_core.files.hub import PUSHING, PushToHub
 from distilbert_core.model.config import CONFIG_FILE
 from distilbert_core.model.hooks import ModelHooks
@@ -99,7 +99,7 @@ class CheckpointSaving(ModelHooks, PushToHub):
         elif self.head is None or self._is_derived():
             raise InputError("Layers of your own are written to model.safetensors only: leave out safe_serialization.")
         else:
-            save_native(folder, self._framework, config, self.head, arrays, max_shard_size, variant)
+            load_conversion().save_native(folder, self._framework, config, self.head, arrays, max_shard_size, variant)
 
     def _given_arrays(self, state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Return the arrays of a checkpoint that a caller gives, without those of tied parameters.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import CheckpointError, InputError
-from distilbert_core.files.checkpoint import DTYPES, Entry
+from distilbert_core.files.checkpoint import SAFETENSORS_CODES, SAFETENSORS_DTYPES, Entry
 
 HALF_LIMIT = 65520.0  # the smallest number that float16 rounds to infinity
 
@@ -17,7 +17,7 @@ def dtype_name(dtype: Any) -> str:
     """Return the name of a dtype given as a name or as an object of NumPy, PyTorch, TensorFlow or JAX.
 
     Raises:
-        InputError: The dtype is not one of `DTYPES`.
+        InputError: The dtype is not float64, float32, float16 or bfloat16.
 
     Example:
         >>> import numpy as np
@@ -27,8 +27,8 @@ def dtype_name(dtype: Any) -> str:
     """
     name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
     name = name.removeprefix("torch.")
-    if name not in DTYPES.values():
-        raise InputError(f"dtype must be 'auto' or one of {', '.join(DTYPES.values())}, got {dtype!r}.")
+    if name not in SAFETENSORS_CODES:
+        raise InputError(f"dtype must be 'auto' or one of {', '.join(SAFETENSORS_CODES)}, got {dtype!r}.")
     return name
 
 
@@ -43,11 +43,11 @@ def requested_dtype(dtype: Any, entries: Mapping[str, Entry]) -> str | None:
         CheckpointError: A stored parameter does not have a floating dtype.
     """
     for name, entry in entries.items():
-        if entry.dtype not in DTYPES:
+        if entry.dtype not in SAFETENSORS_DTYPES:
             raise CheckpointError(f"{entry.path}: {name} must be of a floating dtype, got {entry.dtype}.")
     if isinstance(dtype, str) and dtype == "auto":
         first = next(iter(entries.values()), None)
-        return None if first is None else DTYPES[first.dtype]
+        return None if first is None else SAFETENSORS_DTYPES[first.dtype]
     return None if dtype is None else dtype_name(dtype)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, TypeVar
 from distilbert_core.compatibility import TOKENIZER_SAVING, accept_only, renames
 from distilbert_core.errors import CheckpointError
 from distilbert_core.files.atomic import replace_files
-from distilbert_core.files.conversion import open_tokenizer
+from distilbert_core.files.conversion import load_conversion
 from distilbert_core.files.hub import (
     ADAPTER_CONFIG,
     PUSHING,
@@ -206,7 +206,7 @@ def _load(
     vocab_file = None if tokenizer_file else find_file(source, VOCAB_FILE, **hub_kwargs)
     lacking = tokenizer_file is None and vocab_file is None
     if _is_kerashub(tokenizer_file) or (lacking and find_file(source, ADAPTER_CONFIG, **hub_kwargs) is not None):
-        return open_tokenizer(cls, source, hub_kwargs, arguments)
+        return load_conversion().open_tokenizer(cls, source, hub_kwargs, arguments)
     if lacking:
         note = offline_note(source, hub_kwargs)
         raise CheckpointError(f"{source} has neither {TOKENIZER_FILE} nor {VOCAB_FILE}{beside}{note}.")

@@ -101,11 +101,6 @@ class Format:
         """Name of the index of shards."""
         return f"{self.file}.index.json"
 
-    def shard(self, number: int, count: int) -> str:
-        """Return the name of a shard, counted from 1."""
-        stem, _, suffix = self.file.rpartition(".")
-        return f"{stem}-{number:05d}-of-{count:05d}.{suffix}"
-
 
 def read_array(path: Path, dtype: str, shape: tuple[int, ...], offset: int) -> np.ndarray:
     """Return the array at an offset of a file.

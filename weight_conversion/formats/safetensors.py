@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.files.checkpoint import DTYPES as NAMES
+from distilbert_core.files.checkpoint import SAFETENSORS_CODES, SAFETENSORS_DTYPES
 from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import LAYOUTS, Layout
 from distilbert_core.model.parameters import Parameter
@@ -22,7 +22,6 @@ from weight_conversion.formats.base import Format, Tensors, damaged, read_array
 from weight_conversion.names import canonical_name, flax_name, tensorflow_name
 from weight_conversion.weights import LazyTensor
 
-CODES = {name: code for code, name in NAMES.items()}  # 'float32' -> 'F32'
 ALIGNMENT = 8  # of the header's end
 LONGEST_HEADER = 10_000_000  # bytes; that of DistilBERT base has 11 thousand
 
@@ -32,7 +31,7 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
     header, _, start = _header(path)
     found = {}
     for name, entry in header.items():
-        shape, dtype = tuple(entry["shape"]), NAMES.get(entry["dtype"], entry["dtype"])
+        shape, dtype = tuple(entry["shape"]), SAFETENSORS_DTYPES.get(entry["dtype"], entry["dtype"])
         read = partial(read_array, path, dtype, shape, start + entry["data_offsets"][0])
         found[name] = LazyTensor(shape, dtype, read, f"{path}: {name}")
     return found
@@ -73,7 +72,7 @@ def write_file(path: Path, tensors: Tensors, head: Head, kind: str) -> None:
     start = 0
     for name, tensor in tensors.items():
         end = start + tensor.nbytes
-        header[name] = {"dtype": CODES[tensor.dtype], "shape": tensor.shape, "data_offsets": (start, end)}
+        header[name] = {"dtype": SAFETENSORS_CODES[tensor.dtype], "shape": tensor.shape, "data_offsets": (start, end)}
         start = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % ALIGNMENT)

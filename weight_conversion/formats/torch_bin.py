@@ -28,7 +28,7 @@ HOLDERS = re.compile(
     r"argparse Namespace|pathlib \w*Path|(?:lightning|lightning_fabric|pytorch_lightning)(?:\.\w+)* AttributeDict"
 )
 NESTED = ("state_dict", "model_state_dict", "model", "module")  # where a training state has it, if the names do not say
-WORD_EMBEDDINGS = "word_embeddings.weight"  # ends a name that every state dict of a DistilBERT has
+EMBEDDING_SUFFIX = "word_embeddings.weight"  # ends a name that every state dict of a DistilBERT has
 STORAGE = re.compile(r"torch \w+Storage")
 FORBIDDEN = ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4")  # other ways to call; torch.save uses none
 PROTOCOL = 2
@@ -103,7 +103,7 @@ def _state_dict(loaded: Any) -> tuple[dict[str, Any], list[str]]:
     if not isinstance(loaded, dict):
         raise ValueError(f"it holds a {type(loaded).__name__}, no tensors by name")
     inner = {name: value for name, value in loaded.items() if isinstance(value, dict)}
-    found = [name for name, value in inner.items() if any(str(key).endswith(WORD_EMBEDDINGS) for key in value)]
+    found = [name for name, value in inner.items() if any(str(key).endswith(EMBEDDING_SUFFIX) for key in value)]
     if len(found) > 1:
         raise ValueError(
             f"it holds several state dicts, {listed([str(name) for name in found])}: save the one you want"

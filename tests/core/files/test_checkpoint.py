@@ -22,7 +22,8 @@ from safetensors.numpy import save_file
 
 from distilbert_core import CheckpointError, Head
 from distilbert_core.files.atomic import replace_files
-from distilbert_core.files.checkpoint import INDEX_FILE, WEIGHTS_FILE, Checkpoint, Entry, parse_size, save_checkpoint
+from distilbert_core.files.checkpoint import INDEX_FILE, WEIGHTS_FILE, Checkpoint, Entry, save_checkpoint
+from distilbert_core.files.shards import parse_size
 from support.checkpoints import random_arrays, small_config
 
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
@@ -329,7 +330,7 @@ SHARD = "model-00001-of-00003.safetensors"
 
 def indexes() -> Iterator[tuple[str, str]]:
     """Contents of a damaged index, and what is said about them."""
-    invalid = rf"{INDEX_FILE} is no valid index of shards"
+    invalid = rf"{INDEX_FILE} is not a valid index of shards"
     for text in ("", "not JSON", "[]", "3", "{}", '{"weight_map": []}', '{"weight_map": "x"}'):
         yield text, invalid
     for file in (None, 5, ["x"], ".", f"../{SHARD}", f"/{SHARD}", f"inner/{SHARD}"):
@@ -354,7 +355,7 @@ def test_damaged_index(text: str, message: str, tmp_path: Path) -> None:
 
 def test_index_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / INDEX_FILE).write_bytes(b"\xff\xfe{\0}\0")
-    with pytest.raises(CheckpointError, match=f"{INDEX_FILE} is no valid index of shards"):
+    with pytest.raises(CheckpointError, match=f"{INDEX_FILE} is not a valid index of shards"):
         Checkpoint(tmp_path)
 
 

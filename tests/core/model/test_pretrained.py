@@ -13,8 +13,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from distilbert_core import CheckpointError, Head
-from distilbert_core.files.checkpoint import Checkpoint, Selection, save_checkpoint
+from distilbert_core.files.checkpoint import Checkpoint, save_checkpoint
 from distilbert_core.files.hub import WEIGHT_SUFFIXES
+from distilbert_core.files.selection import Selection
 from support.checkpoints import random_arrays, save_random, small_config, write_adapter
 from weight_conversion.formats import FORMATS
 
