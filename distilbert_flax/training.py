@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
-from distilbert_core.model.packing import few_sizes
+from distilbert_core.model.packing import bucket_size
 from distilbert_core.training.batches import Batch, Sizes
 from distilbert_core.training.distillation.recipe import DistillationRecipe
 from distilbert_core.training.distillation.trainer import PROJECTION, Distiller, weighted_losses
@@ -29,7 +29,7 @@ from distilbert_flax.pretrained import LAYOUT
 from distilbert_flax.sharding import DATA_PARALLEL, place, shard
 
 ROWS = ("input_ids", "position_ids", "segment_ids", "output_tokens")
-quarter_steps = partial(few_sizes, steps=4)  # 1 to 8, 10, 12, 14, 16, 20, 24 ...: at most a quarter more
+quarter_steps = partial(bucket_size, steps=4)  # 1 to 8, 10, 12, 14, 16, 20, 24 ...: at most a quarter more
 
 
 class BackendTrainer(Trainer):

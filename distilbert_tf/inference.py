@@ -1,4 +1,4 @@
-"""NumPy in, NumPy out."""
+"""Inference in Keras: NumPy arrays in, NumPy arrays out."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distilbert_core.model.inference import BLOCK_TOKENS, PackedInference
+from distilbert_core.model.inference import CHUNK_TOKENS, PackedInference
 from distilbert_core.model.inputs import check_range
-from distilbert_core.model.packing import Packing, cheapest_length, pack
+from distilbert_core.model.packing import Packing, cheapest_length
 from distilbert_tf.attention import blocks_at_any_length
 
-ROW_LENGTHS = (128, 256)  # of packed rows, beside that of the longest text
+ROW_LENGTHS = (128, 256)  # lengths of packed rows to choose from; the length of the longest text is a third
 
 
 class BackendInference(PackedInference):
@@ -27,7 +27,7 @@ class BackendInference(PackedInference):
 
     @property
     def device(self) -> str:
-        """Where the model is, such as 'CPU:0'."""
+        """Device of the model, such as 'CPU:0'."""
         return _short_name(self.model.variables[0].value.device)
 
     def _is_on(self, device: Any) -> bool:
@@ -40,46 +40,46 @@ class BackendInference(PackedInference):
 
     def _trace(self) -> None:
         self._variables = self.model.variables
-        # A graph for all shapes, but not for all numbers of choices: these must be known.
+        # One graph for all batch sizes and lengths; a multiple-choice model must know the number of choices.
         relaxed = not self.head.has_choices
         self._run = tf.function(
             lambda arrays: dict(self.model(arrays, training=False)), autograph=False, reduce_retracing=relaxed
         )
         self._run_packed = tf.function(lambda rows: self.model.packed_outputs(**rows), autograph=False)
 
-    def _trace_anew_if_changed(self) -> None:
-        """Trace again where layers have other variables than then: those of a model that was resized or pruned."""
+    def _trace_again_if_changed(self) -> None:
+        """Trace again if the layers have other variables, as after resizing or pruning the model."""
         now = self.model.variables
         if len(now) != len(self._variables) or any(a is not b for a, b in zip(now, self._variables, strict=True)):
             self._trace()
 
-    def pack(self, mask: np.ndarray) -> Packing:
-        """Return rows of the length that costs least; see `PackedInference.pack`."""
-        lengths = mask.sum(axis=1).tolist()
-        return pack(mask, cheapest_length(lengths, (max(lengths), *ROW_LENGTHS), self.config.dim))
+    def pack(self, lengths: np.ndarray) -> Packing:
+        """Return a packing into rows of the cheapest length."""
+        sizes = lengths.tolist()
+        return Packing.from_lengths(lengths, cheapest_length(sizes, (max(sizes), *ROW_LENGTHS), self.config.dim))
 
     def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the outputs of the model, called as it is."""
-        self._trace_anew_if_changed()
+        """Return the outputs of the model, called with these arguments."""
+        self._trace_again_if_changed()
         tensors = {name: tf.convert_to_tensor(array) for name, array in arrays.items()}
         with blocks_at_any_length():
             return {name: value.numpy() for name, value in self._run(tensors).items()}
 
     def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:
-        """Return the outputs of packed rows; see `PackedInference.run_packed`."""
-        self._trace_anew_if_changed()
+        """Return the outputs of packed rows, the arguments of the model's `packed_outputs`."""
+        self._trace_again_if_changed()
         ids = rows["input_ids"]
         check_range("input_ids", int(ids.min()), int(ids.max()), self.config.vocab_size, "vocab_size")
         arguments: dict[str, np.ndarray | None] = {"output_tokens": None, **rows}
-        if (rows["segment_ids"] == 1).all():  # nobody is to be kept apart: no mask
+        if (rows["segment_ids"] == 1).all():  # one text in each row, without empty slots: no mask is needed
             arguments["segment_ids"] = None
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        count = 1 if on_gpu else min(max(round(ids.size / BLOCK_TOKENS), 1), len(ids))
-        parts = [
+        count = 1 if on_gpu else min(max(round(ids.size / CHUNK_TOKENS), 1), len(ids))
+        chunks = [
             {name: None if array is None else array[some] for name, array in arguments.items()}
             for some in np.array_split(np.arange(len(ids)), count)
         ]
-        return np.concatenate([call_traced(self._run_packed, part).numpy() for part in parts])
+        return np.concatenate([call_traced(self._run_packed, chunk).numpy() for chunk in chunks])
 
 
 def _short_name(device: str) -> str:

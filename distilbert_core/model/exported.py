@@ -1,11 +1,11 @@
-"""Inference on an exported model, model.onnx, without any of the three frameworks: ONNX Runtime or OpenVINO run it.
+"""Inference on an exported model, model.onnx, by ONNX Runtime or OpenVINO, without any of the three frameworks.
 
-Shapes: B batch, C choices, T tokens.
+Shapes: B texts, T tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,21 +21,21 @@ from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
 from distilbert_core.model.inputs import check_range, check_shapes
-from distilbert_core.model.packing import first_tokens
+from distilbert_core.model.packing import Ragged, first_tokens
 
 FILE = "model.onnx"
-GROUP_TOKENS = 512  # rows of like length are run together, up to so many tokens: fewer would not keep the cores busy
+GROUP_TOKENS = 512  # tokens of a group of texts of like length, at most; smaller groups would not keep the cores busy
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A model in the hands of an engine.
+    """A model that a runtime has loaded.
 
     Attributes:
-        head: What it predicts.
+        head: The head of the model.
         config: Its configuration.
-        run: From input_ids and attention_mask to the outputs, by name.
+        run: Returns the outputs by name, given input_ids and attention_mask.
     """
 
     head: Head
@@ -49,7 +49,7 @@ def onnx_runtime(path: Path, device: Any, dtype: str) -> Callable[[Arrays], Arra
     Args:
         path: model.onnx.
         device: Its execution provider, such as 'CUDA'; None: the CPU.
-        dtype: 'float32'; it computes in what the file holds.
+        dtype: 'float32'; ONNX Runtime computes in the dtypes of the file.
     """
     library = require_library("onnxruntime", "ONNX Runtime", "onnxruntime")
     provider = f"{device or 'CPU'}ExecutionProvider"
@@ -68,115 +68,91 @@ def openvino(path: Path, device: Any, dtype: str) -> Callable[[Arrays], Arrays]:
 
     Args:
         path: model.onnx.
-        device: As it names devices; None: the CPU.
-        dtype: What to compute in: 'float32', 'bfloat16' or 'float16'.
+        device: A device as OpenVINO names it; None: the CPU.
+        dtype: Dtype of the computation: 'float32', 'bfloat16' or 'float16'.
     """
     library = require_library("openvino", "OpenVINO", "openvino")
     precisions = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
     if dtype not in precisions:
         raise InputError(f"dtype must be one of {', '.join(precisions)} for OpenVINO, got {dtype!r}.")
-    # Left to itself it computes in bfloat16 where the hardware can.
+    # By default OpenVINO computes in bfloat16 if the processor can.
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precisions[dtype]}
     model = library.Core().compile_model(path, device or "CPU", options)
-    taken = model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    if taken != precisions[dtype]:  # it says nothing itself
-        raise InputError(f"dtype={dtype!r} is nothing that OpenVINO computes in on this processor: it takes {taken}.")
+    chosen = model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if chosen != precisions[dtype]:  # OpenVINO does not raise
+        raise InputError(f"OpenVINO cannot compute in dtype={dtype!r} on this processor: it chose {chosen}.")
     names = [output.get_any_name() for output in model.outputs]
     return lambda arrays: {name: np.array(value) for name, value in zip(names, model(arrays).values(), strict=True)}
 
 
-ENGINES: dict[str, Callable[[Path, Any, str], Callable[[Arrays], Arrays]]] = {
+RUNTIMES: dict[str, Callable[[Path, Any, str], Callable[[Arrays], Arrays]]] = {
     "onnx": onnx_runtime,
     "openvino": openvino,
 }
 
 
 class ExportedInference(Inference):
-    """Inference on an exported model. Rows of like length are run together, so that little is padding."""
+    """Inference on an exported model. Texts of like length are padded together, so there is little padding.
+
+    Args:
+        model: The model.
+        backend: 'onnx' or 'openvino'.
+        origin: The arguments of `load`, by which a pickle of the object is loaded again.
+    """
 
     model: ExportedModel
-    origin: tuple[str, Head, str | Path, dict[str, Any]]  # what `load` was given
+
+    def __init__(self, model: ExportedModel, backend: str, origin: tuple[str, Head, str | Path, dict[str, Any]]):
+        super().__init__(model)
+        self.backend = backend
+        self.origin = origin
 
     def __reduce__(self) -> Any:
         *arguments, keywords = self.origin
         return partial(type(self).load, **keywords), tuple(arguments)
 
     @classmethod
-    def load(cls, engine: str, head: Head, source: str | Path, **kwargs: Any) -> ExportedInference:
-        """Load a folder that `distilbert convert --to onnx` or `--to onnx-int8` wrote; see `load_inference`.
+    def load(cls, backend: str, head: Head, source: str | Path, **kwargs: Any) -> ExportedInference:
+        """Load a folder that `distilbert convert --to onnx` or `--to onnx-int8` wrote.
 
         Args:
-            engine: 'onnx' or 'openvino'.
-            head: What the model predicts.
+            backend: 'onnx' or 'openvino'.
+            head: The head of the model.
             source: The folder, or a Hub id.
-            **kwargs: `device`, `dtype`, `config` in place of the folder's, and where to look on the Hub.
+            **kwargs: `device`, `dtype`, `config` in place of the folder's, and options of the Hub.
 
         Raises:
-            BackendNotInstalledError: The engine is not installed.
-            CheckpointError: There is no such file, it is damaged, or it was made with another head.
-            InputError: The engine has no such device or dtype.
+            BackendNotInstalledError: The runtime is not installed.
+            CheckpointError: The file does not exist, is damaged, or was exported with another head.
+            InputError: The runtime does not have this device or dtype.
         """
-        given = dict(kwargs)
+        keywords = dict(kwargs)
         device, dtype = cls.find_device(kwargs.pop("device", None)), kwargs.pop("dtype", None) or "float32"
         device = None if device == "cpu" else device
-        config, (where, unknown) = kwargs.pop("config", None), split_hub_options(kwargs)
-        if unknown:  # fields of a configuration, which the graph would not follow
+        config, (hub_options, unknown) = kwargs.pop("config", None), split_hub_options(kwargs)
+        if unknown:  # such as fields of a configuration, which do not change the graph
             raise TypeError(f"Unknown keyword argument(s): {', '.join(sorted(unknown))}.")
-        config = config or DistilBertConfig.from_pretrained(source, **where)
+        config = config or DistilBertConfig.from_pretrained(source, **hub_options)
         stored = {head.architecture for head in Head} & set(config.architectures or ())
         if stored and head.architecture not in stored:
             raise CheckpointError(f"{source} was exported as {', '.join(stored)}, which has no {head.architecture}.")
-        path = resolve_file(source, FILE, **where)
+        path = resolve_file(source, FILE, **hub_options)
         try:
-            run = ENGINES[engine](path, device, dtype)
+            run = RUNTIMES[backend](path, device, dtype)
         except DistilBertError:
             raise
-        except Exception as error:  # the engines have errors of their own, with no base in common
+        except Exception as error:  # the runtimes have their own errors, without a common base class
             raise CheckpointError(f"{path} cannot be loaded ({type(error).__name__}: {error}).") from error
-        loaded = cls(ExportedModel(head, config, run))
-        loaded.backend, loaded.origin = engine, (engine, head, source, {**given, "config": config})
-        return loaded
+        return cls(ExportedModel(head, config, run), backend, (backend, head, source, {**keywords, "config": config}))
 
-    def __call__(self, *, tokens: np.ndarray | None = None, **arrays: np.ndarray) -> Arrays:
-        """Return the model's outputs for input_ids and attention_mask; see `Inference`. What stands at padding is 0."""
-        unknown = sorted(arrays.keys() - {"input_ids", "attention_mask"})
-        if unknown or "input_ids" not in arrays:
+    def _are_texts(self, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Return True, or raise InputError for arguments that the runtimes would reject with an error of their own."""
+        if not {"input_ids"} <= arrays.keys() <= {"input_ids", "attention_mask"}:
             raise InputError(f"An exported model takes input_ids and attention_mask, got {', '.join(arrays)}.")
         ids = np.asarray(arrays["input_ids"])
         if ids.dtype.kind not in "iu":
             raise InputError(f"input_ids must be integers, got {ids.dtype}.")
-        ids = ids.astype(np.int64)
         mask = np.asarray(arrays.get("attention_mask", np.ones_like(ids))) != 0
-        self._check(ids, mask)
-        if tokens is not None:
-            tokens = self._real(tokens, arrays)
-        real = mask.any(axis=1) if self.head.has_choices else mask  # [B, T]
-        lengths = ids.shape[-1] - real[:, ::-1].argmax(axis=1)
-        kept: dict[str, list[Any]] = {}  # of each row
-        for group in token_batches(lengths.tolist(), GROUP_TOKENS):
-            length = int(lengths[group[0]])
-            part = {"input_ids": ids[group][..., :length], "attention_mask": mask[group][..., :length].astype(np.int64)}
-            for name, values in self.model.run(part).items():
-                of_rows = kept.setdefault(name, [None] * len(ids))
-                for row, value in zip(group, values, strict=True):
-                    of_rows[row] = value if tokens is None else value[tokens[row, :length]]
-        if tokens is not None:
-            return {name: np.concatenate(of_rows) for name, of_rows in kept.items()}
-        if not self.head.reads_tokens:
-            return {name: np.stack(of_rows) for name, of_rows in kept.items()}
-        return {name: self._padded(of_rows, mask) for name, of_rows in kept.items()}
-
-    @staticmethod
-    def _padded(rows: list[np.ndarray], mask: np.ndarray) -> np.ndarray:
-        """Return values [of each row, ...] as [B, T, ...], 0 at padding."""
-        padded = np.zeros((*mask.shape, *rows[0].shape[1:]), rows[0].dtype)
-        for row, values in enumerate(rows):
-            padded[row, : len(values)] = values
-        padded[~mask] = 0
-        return padded
-
-    def _check(self, ids: np.ndarray, mask: np.ndarray) -> None:
-        """Raise InputError for what the engines would refuse with words of their own, or not at all."""
         flat = [x.reshape(-1, x.shape[-1]).shape if self.head.has_choices else x.shape for x in (ids, mask)]
         shapes = dict.fromkeys(("inputs_embeds", "position_ids", "head_mask", "segment_ids", "output_tokens"))
         check_shapes(self.config, {**shapes, "input_ids": flat[0], "attention_mask": flat[1]})
@@ -185,3 +161,31 @@ class ExportedInference(Inference):
         check_range("input_ids", int(ids.min()), int(ids.max()), self.config.vocab_size, "vocab_size")
         if not self.head.reads_tokens and not first_tokens(mask)[..., 0].all():
             raise InputError("attention_mask must not begin with padding: an exported model reads the first token.")
+        return True
+
+    def run(self, **arrays: np.ndarray) -> Arrays:
+        """Return the outputs of the model, called with input_ids and attention_mask."""
+        return self.model.run(arrays)
+
+    def run_ragged(self, texts: Ragged, selected: np.ndarray | None = None) -> Arrays:
+        """Return the model's outputs for texts, padded in groups of like length; see `Inference.run_ragged`."""
+        padded = {name: array.astype(np.int64) for name, array in texts.padded(pad_id=0).items()}
+        columns = padded["attention_mask"].shape[1]
+        lengths = np.maximum(columns - padded["attention_mask"][:, ::-1].argmax(axis=1), 1)  # [B], up to the last token
+        values: dict[str, list[Any]] = {}  # the outputs of each text
+        for group in token_batches(lengths.tolist(), GROUP_TOKENS):
+            arrays = {name: array[group, : lengths[group[0]]] for name, array in padded.items()}
+            if self.head.has_choices:
+                arrays = {name: array[:, None] for name, array in arrays.items()}
+            for name, outputs in self.run(**arrays).items():
+                of_texts = values.setdefault(name, [None] * len(lengths))
+                for text, output in zip(group, outputs, strict=True):
+                    of_texts[text] = output
+        if not self.head.reads_tokens:
+            return {name: np.stack(of_texts) for name, of_texts in values.items()}
+        columns_of = texts.split(texts.position_ids)
+        joined = {
+            name: np.concatenate([output[real] for output, real in zip(of_texts, columns_of, strict=True)])
+            for name, of_texts in values.items()
+        }
+        return joined if selected is None else {name: array[selected] for name, array in joined.items()}

@@ -1,4 +1,8 @@
-"""NumPy in, NumPy out: models as the pipelines see them, whatever the framework."""
+"""Models for inference, the same for all backends: NumPy arrays in, NumPy arrays out.
+
+Shapes: B texts, C choices, T tokens of a padded batch, M tokens of all texts, K selected tokens, L labels, R packed rows,
+S outputs of a packed row.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +19,16 @@ from distilbert_core.model.backends import BACKENDS, backend_class
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.outputs import PLAIN_OUTPUTS
-from distilbert_core.model.packing import Packing, first_tokens
+from distilbert_core.model.packing import Packing, Ragged
 from distilbert_core.model.pretrained import PretrainedModel
 
-# About so many tokens are computed at a time on a CPU: what a layer hands to the next then stays in its cache.
-BLOCK_TOKENS = 1024
+# Tokens that are computed at a time on a CPU, approximately: the outputs of a layer then stay in the cache for the next.
+CHUNK_TOKENS = 1024
 
-# What other libraries put a model into, by the attribute or method that gives the model back.
+# The attribute or method by which the wrappers of other libraries return the model.
 WRAPPERS = ("_orig_mod", "module", "get_base_model")  # torch.compile; data parallel; peft
 
-# Methods of a framework that compute what a model says; a user's class may have its own.
+# Methods that compute a model's outputs, in the three frameworks; a user's class may define its own.
 CALLS = ("forward", "call", "__call__")
 
 
@@ -32,11 +36,11 @@ class Inference:
     """A model for inference, as `load_inference` returns it.
 
     Args:
-        model: A model of the backend; what is done to it later, such as training, is seen here.
+        model: A model of the backend. It is not copied: later changes of the model, such as training, take effect here.
 
     Attributes:
-        backend: What runs it: 'pt', 'tf', 'flax', 'onnx' or 'openvino'.
-        head: What it predicts.
+        backend: Name of the backend or runtime: 'pt', 'tf', 'flax', 'onnx' or 'openvino'.
+        head: The head of the model.
     """
 
     backend: str
@@ -52,19 +56,22 @@ class Inference:
 
     @property
     def device(self) -> Any:
-        """Where the model is, as its framework says it; None: only its engine knows."""
+        """Device of the model, as its framework names it; None if only its runtime knows."""
         return None
 
     @property
     def dtype(self) -> Any:
-        """Dtype of the model, as its framework says it; None: only its engine knows."""
+        """Dtype of the model, as its framework names it; None if only its runtime knows."""
         return getattr(self.model, "dtype", None)
 
     def move(self, device: Any) -> None:
-        """Move the model to a device, if it is not there: as the framework names it, or a number as for `load`.
+        """Move the model to a device.
+
+        Args:
+            device: A device as the framework names it, or a number as for `find_device`.
 
         Raises:
-            InputError: There is no such device, or models of this framework stay where they are.
+            InputError: The device does not exist, or the framework cannot move models.
         """
         wanted = self.find_device(device)
         if not self._is_on(wanted):
@@ -74,7 +81,7 @@ class Inference:
             )
 
     def _is_on(self, device: Any) -> bool:
-        """Return whether the model is on a device that `find_device` gave."""
+        """Return whether the model is on a device that `find_device` returned."""
         return bool(device == self.device)
 
     @classmethod
@@ -90,37 +97,56 @@ class Inference:
             device: Such a name, or a number as in Transformers: -1 the CPU, 0 the first accelerator.
 
         Raises:
-            InputError: There are accelerators, but not one of this number.
+            InputError: There are accelerators, but fewer than this number.
 
         Warns:
-            InputWarning: There are none; it is the CPU.
+            InputWarning: There are no accelerators; the CPU is used.
         """
         if not isinstance(device, int) or isinstance(device, bool):
             return device
-        found = cls.accelerators()
-        if device >= len(found) > 0:
-            raise InputError(f"device must be below {len(found)}, the number of accelerators here, got {device}.")
-        if device >= 0 and not found:
+        accelerators = cls.accelerators()
+        if device >= len(accelerators) > 0:
+            raise InputError(
+                f"device must be below {len(accelerators)}, the number of accelerators here, got {device}."
+            )
+        if device >= 0 and not accelerators:
             warnings.warn(
                 f"device={device}: there is no accelerator here; the CPU is used.", InputWarning, stacklevel=5
             )
-        return found[device] if 0 <= device < len(found) else "cpu"
+        return accelerators[device] if 0 <= device < len(accelerators) else "cpu"
 
     def __call__(self, *, tokens: np.ndarray | None = None, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the model's outputs for its inputs, all by name.
+        """Return the model's outputs by name, with zeros at padding.
 
         Args:
-            tokens: [B, T] boolean, for heads that predict something for each token: the real tokens whose outputs are
-                wanted; these are [M, ...] then, in the batch's order.
-            **arrays: input_ids [B, T], or [B, C, T] for multiple choice, attention_mask, or other arguments.
+            tokens: [B, T] boolean, for heads that predict something for each token: True for the tokens whose outputs
+                are returned, as [K, ...] in the order of the batch. Padding does not count.
+            **arrays: input_ids [B, T], or [B, C, T] for multiple choice, and attention_mask of the same shape, nonzero
+                for tokens; padding may be anywhere. The first token of a text is the first that is not padding. With
+                other arguments of the model, it computes the padded batch.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
-        raise NotImplementedError
+        if tokens is not None:
+            tokens = self._without_padding(tokens, arrays)
+        if not self._are_texts(arrays):
+            outputs = self.run(**arrays)
+            return outputs if tokens is None else {name: array[tokens] for name, array in outputs.items()}
+        ids = np.asarray(arrays["input_ids"])
+        mask = np.asarray(arrays.get("attention_mask", np.ones_like(ids))).reshape(-1, ids.shape[-1]) != 0
+        texts = Ragged.from_padded(ids, mask)
+        if tokens is not None:
+            return self.run_ragged(texts, np.flatnonzero(tokens[mask]))
+        outputs = self.run_ragged(texts)
+        if self.head.has_choices:
+            return {name: array.reshape(ids.shape[:2]) for name, array in outputs.items()}
+        if self.head.reads_tokens:
+            return {name: _pad(array, mask) for name, array in outputs.items()}
+        return outputs
 
-    def _real(self, tokens: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the tokens that are wanted and no padding, or raise InputError."""
+    def _without_padding(self, tokens: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return `tokens` of a call with False at padding, or raise InputError."""
         ids = arrays.get("input_ids")
         if not self.head.reads_tokens or ids is None or np.shape(tokens) != ids.shape:
             raise InputError(
@@ -129,12 +155,49 @@ class Inference:
             )
         return np.asarray(tokens, bool) & (np.asarray(arrays.get("attention_mask", 1)) != 0)
 
+    def _are_texts(self, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Return whether `run_ragged` can compute a call with these arguments; else `run` computes them."""
+        return False
+
+    def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs of the model, called with these arguments."""
+        raise NotImplementedError
+
+    def run_ragged(self, texts: Ragged, selected: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Return the model's outputs for texts without padding, by name.
+
+        Args:
+            texts: The texts; for multiple choice, the choices of all texts, each by itself.
+            selected: [K] indices of tokens, ascending, for heads that predict something for each token; None: all.
+
+        Returns:
+            [K, ...] or [M, ...] for heads that predict something for each token, [B, L] for the others, and [B, 1] for
+            multiple choice.
+
+        Raises:
+            InputError: A text has no token and the head reads its first one, or an id is out of range.
+        """
+        arrays = texts.padded(self.config.pad_token_id or 0)
+        if self.head.has_choices:
+            arrays = {name: array[:, None] for name, array in arrays.items()}
+        outputs = self.run(**arrays)
+        if not self.head.reads_tokens:
+            return outputs
+        outputs = {name: texts.unpad(array) for name, array in outputs.items()}
+        return outputs if selected is None else {name: array[selected] for name, array in outputs.items()}
+
+
+def _pad(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """[M, ...] -> [B, T, ...], with zeros where the mask [B, T] is False."""
+    padded = np.zeros((*mask.shape, *values.shape[1:]), values.dtype)
+    padded[mask] = values
+    return padded
+
 
 class PackedInference(Inference):
-    """Inference that computes only real tokens, packed by `distilbert_core.model.packing`: the base of the frameworks'.
+    """Inference on packed rows, which have no padding: the base class of the three backends.
 
-    Given ids and perhaps a mask, what stands at padding is 0, and a text's first token is the first that is no padding.
-    Other arguments go to the model as they are. So does everything where a user's class says itself what is computed.
+    A model whose class is the user's own and defines what it computes gets a padded batch instead.
     """
 
     def __init__(self, model: Any):
@@ -146,14 +209,23 @@ class PackedInference(Inference):
 
     @classmethod
     def load(cls, head: Head, source: str | Path, **kwargs: Any) -> Self:
-        """Load a checkpoint; see `load_inference`."""
+        """Load a checkpoint for inference.
+
+        Args:
+            head: The head of the model.
+            source: Folder, embedded model or Hub id.
+            **kwargs: Keywords of `from_pretrained`.
+
+        Raises:
+            CheckpointError: The checkpoint does not exist, is damaged, or lacks the head.
+        """
         model_class = backend_class(cls.backend, head)
-        if "dtype" in kwargs:  # weights are kept in what is computed in; Flax distinguishes the two
+        if "dtype" in kwargs:  # weights are kept in the dtype of the computation; Flax distinguishes the two
             kwargs["torch_dtype"] = kwargs["dtype"]
         if "device" in kwargs:
             kwargs["device"] = cls.find_device(kwargs["device"])
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CheckpointWarning)  # parameters that are missing are an error below
+            warnings.simplefilter("ignore", CheckpointWarning)  # missing parameters are an error below
             model, info = model_class.from_pretrained(source, output_loading_info=True, **PLAIN_OUTPUTS, **kwargs)
         fresh = [*info["missing_keys"], *(name for name, _, _ in info["mismatched_keys"])]
         of_head = {parameter.name for parameter in model.parameter_table if parameter.of_head}
@@ -166,43 +238,34 @@ class PackedInference(Inference):
         warn_of_unused(model, source, info["unexpected_keys"], stacklevel=4)
         return cls(model)
 
-    def __call__(self, *, tokens: np.ndarray | None = None, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the model's outputs for its inputs; see `Inference`."""
-        if tokens is not None:
-            tokens = self._real(tokens, arrays)
-        if not self._can_be_packed(arrays):
-            outputs = self.run(**arrays)
-            return outputs if tokens is None else {name: array[tokens] for name, array in outputs.items()}
-        ids = arrays["input_ids"]
-        mask = arrays.get("attention_mask", np.ones_like(ids)).reshape(-1, ids.shape[-1]) != 0
-        wanted = tokens if self.head.reads_tokens else first_tokens(mask)
-        packing = self.pack(mask)
-        if wanted is None:
-            return self.head.named(packing.unpack(self.run_packed(packing.rows(ids))))
-        places, order = packing.select(wanted)
-        values = self.run_packed({**packing.rows(ids), "output_tokens": places})  # [R, S, ...]
-        values = values.reshape(-1, values.shape[-1])[order]  # [M, ...]
-        return self.head.named(values.reshape(ids.shape[:2]) if self.head.has_choices else values)
-
-    def _can_be_packed(self, arrays: Mapping[str, np.ndarray]) -> bool:
-        """Whether there are ids and a mask alone; what is malformed is left to the model to refuse."""
+    def _are_texts(self, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Return whether there are well-formed ids and perhaps a mask; the model refuses malformed arguments."""
         if not self._is_ours or not {"input_ids"} <= arrays.keys() <= {"input_ids", "attention_mask"}:
             return False
         ids = arrays["input_ids"]
         mask = arrays.get("attention_mask", np.ones_like(ids))
         well_formed = ids.ndim == (3 if self.head.has_choices else 2) and ids.shape == mask.shape
-        # Where all is padding there is nothing to pack, and heads that read a token of each text say so.
+        # A batch of padding cannot be packed; heads that read the first token of each text raise for it.
         some = mask.any() or not self.head.reads_tokens
         return bool(well_formed and ids.size and some and ids.shape[-1] <= self.config.max_position_embeddings)
 
-    # -- what a backend says ------------------------------------------------------------------------------------
+    def run_ragged(self, texts: Ragged, selected: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Return the model's outputs for texts without padding; see `Inference.run_ragged`."""
+        if not self._is_ours:
+            return super().run_ragged(texts, selected)
+        packing = self.pack(texts.lengths)
+        if not self.head.reads_tokens:
+            selected = texts.first_tokens
+        if selected is None:
+            return self.head.named(packing.unpack(self.run_packed(packing.rows(texts))))
+        output_tokens, indices = packing.select(selected)
+        values = self.run_packed({**packing.rows(texts), "output_tokens": output_tokens})  # [R, S, ...]
+        return self.head.named(values.reshape(-1, values.shape[-1])[indices])
 
-    def pack(self, mask: np.ndarray) -> Packing:
-        """Return how the real tokens of a batch [B, T] are best packed for this framework."""
-        raise NotImplementedError
+    # -- the part of a backend ------------------------------------------------------------------------------------
 
-    def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the outputs of the model, called as it is."""
+    def pack(self, lengths: np.ndarray) -> Packing:
+        """Return the packing of texts with these lengths [B] that is best for this backend."""
         raise NotImplementedError
 
     def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:
@@ -218,23 +281,23 @@ class PackedInference(Inference):
 
 
 def warn_of_unused(model: Any, source: str | Path, unused: Sequence[str], stacklevel: int) -> None:
-    """Warn of entries of a checkpoint that a model does not use, those of other heads left out: they are not asked for.
+    """Warn of entries of a checkpoint that a model does not use, except those of other heads.
 
     Args:
         model: A model of any backend.
-        source: Where it was loaded from.
+        source: Folder, embedded model or Hub id of the checkpoint.
         unused: Names of the entries.
-        stacklevel: Of the warning, counted from here.
+        stacklevel: Stack level of the warning, counted from here.
     """
     of_heads = {parameter.name for head in Head for parameter in parameter_table(model.config, head)}
-    strange = [name for name in unused if name not in of_heads]
-    if strange:
-        message = f"{source} holds what {type(model).__name__} does not use: {', '.join(strange)}."
+    unknown = [name for name in unused if name not in of_heads]
+    if unknown:
+        message = f"{source} has entries that {type(model).__name__} does not use: {', '.join(unknown)}."
         warnings.warn(message, CheckpointWarning, stacklevel=stacklevel)
 
 
 def framework_of(model: Any) -> str | None:
-    """Return the name of the backend that a model is of, or None if it is of none."""
+    """Return the name of a model's backend, or None for other objects."""
     if not isinstance(model, PretrainedModel):
         return None
     packages = {base.__module__.partition(".")[0] for base in type(model).__mro__}
@@ -242,28 +305,29 @@ def framework_of(model: Any) -> str | None:
 
 
 def has_own_call(model: Any) -> bool:
-    """Return whether a class of a user's own says what a model computes."""
+    """Return whether the model's class is derived by a user and defines what a call computes."""
     packages = {backend.package for backend in BACKENDS.values()}
     derived = takewhile(lambda base: base.__module__.partition(".")[0] not in packages, type(model).__mro__)
     return any(name in vars(base) for base in derived for name in CALLS)
 
 
 def unwrapped(model: Any) -> PretrainedModel:
-    """Return the model of this package in what torch.compile, data parallelism or peft put around it.
+    """Return the model of this package inside the wrappers of torch.compile, data parallelism or peft.
 
     Raises:
-        InputError: There is none, or peft has learned a prompt, which is not in the model's layers.
+        InputError: The object is not a model of this package, or peft has learned a prompt, which is not in the model's
+            layers.
     """
-    inside = model
-    while framework_of(inside) is None:
-        name = next((name for name in WRAPPERS if getattr(inside, name, None) is not None), None)
+    inner = model
+    while framework_of(inner) is None:
+        name = next((name for name in WRAPPERS if getattr(inner, name, None) is not None), None)
         if name is None:
             raise InputError(
                 "model must be a model of this package, a folder, an embedded model or a Hub id, got "
                 f"{type(model).__module__}.{type(model).__qualname__}."
             )
-        if getattr(getattr(inside, "active_peft_config", None), "is_prompt_learning", False):
+        if getattr(getattr(inner, "active_peft_config", None), "is_prompt_learning", False):
             raise InputError("A prompt that peft has learned is not in the model's layers; a pipeline cannot use it.")
-        inside = getattr(inside, name)
-        inside = inside() if name == "get_base_model" else inside
-    return inside
+        inner = getattr(inner, name)
+        inner = inner() if name == "get_base_model" else inner
+    return inner

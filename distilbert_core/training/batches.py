@@ -14,7 +14,7 @@ import numpy as np
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import IGNORE_INDEX, check_interval, weight_axes
-from distilbert_core.model.packing import Packing, first_tokens
+from distilbert_core.model.packing import Packing, Ragged
 
 Batch = dict[str, np.ndarray]  # a model's arguments by name
 WEIGHT = "sample_weight"  # the one that says what each label counts in the loss
@@ -89,7 +89,7 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
             sample_weight, [B] or as the labels. A text's first token is the first that is not padding, and labels of
             padding, or answers in it, do not count.
         head: What the model predicts.
-        pack: Returns the packing of a mask [B, T].
+        pack: Returns the packing of texts with these lengths [B].
         sizes: How sizes are rounded up.
 
     Returns:
@@ -107,24 +107,31 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
     weights = _spread_weights(batch, batch[names[0]].shape) if WEIGHT in batch else {}
     ids = batch["input_ids"]
     mask = batch.get("attention_mask", np.ones_like(ids)).reshape(-1, ids.shape[-1]) != 0
-    packing = pack(mask)
-    packing = packing.with_rows(sizes.rows(len(packing.source)))
-    rows = packing.rows(ids)
-    if len(head.labels) > 1:
-        first_tokens(mask)  # where there is none there is nothing to choose from
+    texts = Ragged.from_padded(ids, mask)
+    packing = pack(texts.lengths)
+    packing = packing.with_rows(sizes.rows(len(packing.segment_ids)))
+    rows = packing.rows(texts)
+    # Heads that read the first token, or choose a token, need one in each text.
+    first = texts.first_tokens if not head.reads_tokens or len(names) > 1 else None
+    if len(names) > 1:
         tokens = sizes.tokens(mask.shape[1])
         more = [(0, 0), (0, tokens - mask.shape[1])]
         positions = {name: _counted(batch[name], mask, tokens) for name in names}
-        places, mask = np.pad(packing.places, more), np.pad(mask, more)
-        return {**rows, "order": places, "attention_mask": mask, **positions, **weights}
+        mask = np.pad(mask, more)
+        slots = np.zeros(mask.shape, np.int64)
+        slots[mask] = packing.slots
+        return {**rows, "order": slots, "attention_mask": mask, **positions, **weights}
     labels = batch["labels"]
-    wanted = mask & (labels != IGNORE_INDEX) if head.reads_tokens else first_tokens(mask)
-    places, order = packing.select(wanted, sizes.outputs)
-    if head.reads_tokens:
+    if first is not None:
+        output_tokens, order = packing.select(first, sizes.outputs)
+    else:
+        selected = np.flatnonzero(labels[mask] != IGNORE_INDEX)
+        output_tokens, order = packing.select(selected, sizes.outputs)
         more = [(0, sizes.labels(max(len(order), 1)) - len(order))]
-        order, labels = np.pad(order, more), np.pad(labels[wanted], more, constant_values=IGNORE_INDEX)
-        weights = {name: np.pad(array[wanted], more) for name, array in weights.items()}
-    return {**rows, "output_tokens": places, "order": order, "labels": labels, **weights}
+        order = np.pad(order, more)
+        labels = np.pad(labels[mask][selected], more, constant_values=IGNORE_INDEX)
+        weights = {name: np.pad(array[mask][selected], more) for name, array in weights.items()}
+    return {**rows, "output_tokens": output_tokens, "order": order, "labels": labels, **weights}
 
 
 def check_names(batch: Batch, names: Sequence[str]) -> None:

@@ -437,7 +437,7 @@ def test_entries_that_a_run_does_not_use_and_parts_that_it_draws(framework, tmp_
     said = [str(warning.message) for warning in caught if warning.category is CheckpointWarning]
     cls = type(trainer.model).__name__
     assert said == [
-        f"{tmp_path} holds what {cls} does not use: mine.weight.",
+        f"{tmp_path} has entries that {cls} does not use: mine.weight.",
         f"{tmp_path} lacks a part of its head, which is drawn: pre_classifier.bias.",
     ]
 

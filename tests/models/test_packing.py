@@ -76,7 +76,7 @@ def test_large_batches_are_computed_in_blocks(framework, head, tmp_path, monkeyp
     original = getattr(module, once_a_block)
     monkeypatch.setattr(module, once_a_block, lambda *args: blocks.append(args) or original(*args))
     whole, few = model(**inputs, tokens=tokens), len(blocks)
-    monkeypatch.setattr(module, "BLOCK_TOKENS", 2 * TOKENS)
+    monkeypatch.setattr(module, "CHUNK_TOKENS", 2 * TOKENS)
     assert_close(model(**inputs, tokens=tokens), whole, FLOAT64_TOLERANCE)
     assert len(blocks) - few > few
 
@@ -175,7 +175,7 @@ def test_packed_rows_of_several_texts(framework, head, tmp_path):
     wanted = first_tokens(mask) if head in WHOLE_TEXTS else mask & (np.arange(TOKENS) % 3 == 1)
     packing = pack(mask, row_length=TOKENS + 3)
     places, order = packing.select(wanted)
-    assert len(packing.source) > 1
+    assert len(packing.segment_ids) > 1
     assert packing.segment_ids.max() > 1
     got = model.run_packed({**packing.rows(ids), "output_tokens": places})
     logits = model.run(**inputs)["logits"]
@@ -201,7 +201,10 @@ def test_what_is_done_to_the_model_is_seen(framework, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     {
-        "no token": ({"attention_mask": ragged_mask()}, r"attention_mask must have a token in each row .*row \[4\]"),
+        "no token": (
+            {"attention_mask": ragged_mask()},
+            r"attention_mask must have a nonzero entry in every row; row \[4\]",
+        ),
         "shape": ({"attention_mask": np.ones((2, 2))}, "attention_mask must have shape"),
         "length": ({"input_ids": np.zeros((BATCH, 99), int)}, "99 tokens, more than max_position_embeddings"),
         "id": ({"input_ids": np.full((BATCH, TOKENS), 10**6)}, r"input_ids must lie in .*got 1000000"),

@@ -106,7 +106,9 @@ def test_openvino_says_so_if_it_computes_in_something_else(exported, monkeypatch
     from openvino import CompiledModel, Type
 
     monkeypatch.setattr(CompiledModel, "get_property", lambda self, name: Type.f32)
-    with pytest.raises(InputError, match=r"dtype='bfloat16' is nothing that OpenVINO computes in .* it takes f32"):
+    with pytest.raises(
+        InputError, match=r"OpenVINO cannot compute in dtype='bfloat16' on this processor: it chose f32"
+    ):
         load_inference("openvino", Head.TOKEN_CLASSIFICATION, onnx, dtype="bfloat16")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import IGNORE_INDEX
-from distilbert_core.model.packing import Packing, first_tokens
+from distilbert_core.model.packing import Packing, Ragged
 from distilbert_core.training.batches import Batch, Sizes, check_names
 
 HEADS = (Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION)  # what can be distilled
@@ -28,7 +28,7 @@ def pack_comparison(
         batch: input_ids, perhaps attention_mask, [B, T]; labels [B, T] of masked tokens, or [B] of texts, -100 where
             there is none.
         head: One of `HEADS`.
-        pack: Returns the packing of a mask [B, T].
+        pack: Returns the packing of texts with these lengths [B].
         sizes: How sizes are rounded up.
         only_masked: Compare the logits of tokens that have a label only, not of all.
 
@@ -47,17 +47,19 @@ def pack_comparison(
     check_names(batch, ["labels"])
     ids, labels = batch["input_ids"], batch["labels"]
     mask = batch.get("attention_mask", np.ones_like(ids)) != 0
-    packing = pack(mask)
-    packing = packing.with_rows(sizes.rows(len(packing.source)))
+    texts = Ragged.from_padded(ids, mask)
+    packing = pack(texts.lengths)
+    packing = packing.with_rows(sizes.rows(len(packing.segment_ids)))
     if head is not Head.MASKED_LM:
-        wanted = first_tokens(mask)
+        predicted = texts.first_tokens
     else:
-        wanted = mask & (labels != IGNORE_INDEX) if only_masked else mask
-        labels = labels[wanted]
-    tokens, predicted = packing.places[mask], np.flatnonzero(wanted[mask])
+        labels = labels[mask]
+        predicted = np.flatnonzero(labels != IGNORE_INDEX) if only_masked else np.arange(len(labels))
+        labels = labels[predicted]
+    tokens = packing.slots
     more, more_logits = ((0, sizes.compared(max(len(x), 1)) - len(x)) for x in (tokens, predicted))
     return {
-        **packing.rows(ids),
+        **packing.rows(texts),
         "tokens": np.pad(tokens, more),
         "real": np.pad(np.ones(len(tokens), bool), more),
         "predicted": np.pad(predicted, more_logits),

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilbert_core import Head, InputError
-from distilbert_core.model.packing import cheapest_length, fill_bins, first_tokens, pack
+from distilbert_core.model.packing import (
+    Packing,
+    PaddedPacking,
+    cheapest_length,
+    fill_bins,
+    first_tokens,
+    pack,
+)
 from distilbert_core.training.batches import Sizes, pack_batch
 
 IDS = np.array([[5, 6, 7, 0], [0, 8, 9, 0], [1, 2, 3, 4]])
@@ -58,7 +65,7 @@ def test_one_row_holds_all_unless_told():
 
 def test_empty_rows_change_nothing():
     packing = pack(MASK, 4)
-    more = packing.with_rows(5)
+    more = PaddedPacking(packing.mask, packing.packing.with_rows(5))
     assert more.pack(IDS, fill=-1)[3:].tolist() == [[-1] * 4] * 2
     assert more.segment_ids[3:].sum() == 0
     assert (more.unpack(more.pack(IDS)) == packing.unpack(packing.pack(IDS))).all()
@@ -89,13 +96,13 @@ def test_cheapest_length(lengths, expected):
 
 
 def test_nothing_to_pack():
-    with pytest.raises(InputError, match="must have tokens that are not 0; it has none"):
+    with pytest.raises(InputError, match="attention_mask must have a nonzero entry; it has none"):
         pack(np.zeros((2, 3)))
 
 
 def test_first_tokens():
     assert first_tokens(MASK).astype(int).tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]]
-    with pytest.raises(InputError, match=r"must have a token in each row .*row \[1\] has none"):
+    with pytest.raises(InputError, match=r"attention_mask must have a nonzero entry in every row; row \[1\] has none"):
         first_tokens(MASK * [[1], [0], [1]])
 
 
@@ -124,7 +131,7 @@ def more(count):
 )
 def test_a_packed_batch_has_each_label_beside_its_token(head, labels, expected, sizes):
     batch = {"input_ids": IDS, "attention_mask": MASK, "labels": labels}
-    packed = pack_batch(batch, head, lambda mask: pack(mask, 5), sizes)
+    packed = pack_batch(batch, head, lambda lengths: Packing.from_lengths(lengths, 5), sizes)
     read = outputs_of(packed).ravel()[packed["order"]].tolist()
     pairs = [(token, label) for token, label in zip(read, packed["labels"].tolist(), strict=True) if label != -100]
     assert pairs == expected
@@ -136,16 +143,18 @@ def test_a_packed_batch_has_each_label_beside_its_token(head, labels, expected, 
 def test_a_packed_batch_of_questions_is_read_as_it_was():
     positions = {"start_positions": np.array([1, 1, -1]), "end_positions": np.array([2, 3, 4])}
     batch = {"input_ids": IDS, "attention_mask": MASK, **positions}
-    packed = pack_batch(batch, Head.QUESTION_ANSWERING, pack, Sizes(tokens=more))
+    packed = pack_batch(batch, Head.QUESTION_ANSWERING, Packing.from_lengths, Sizes(tokens=more))
     read = outputs_of(packed).ravel()[packed["order"]] * packed["attention_mask"]  # [3, 4 + 3]
     assert read.tolist() == np.pad(IDS * MASK, [(0, 0), (0, 3)]).tolist()
     assert packed["start_positions"].tolist() == [1, 1, -1]
     assert packed["end_positions"].tolist() == [2, 7, 7]  # in padding, and beyond it: beyond it now
     with pytest.raises(InputError, match=r"row \[1\] has none"):
-        pack_batch({**batch, "attention_mask": MASK * [[1], [0], [1]]}, Head.QUESTION_ANSWERING, pack, Sizes())
+        pack_batch(
+            {**batch, "attention_mask": MASK * [[1], [0], [1]]}, Head.QUESTION_ANSWERING, Packing.from_lengths, Sizes()
+        )
 
 
 def test_no_label_at_all():
     batch = {"input_ids": IDS, "labels": np.full(IDS.shape, -100)}
-    packed = pack_batch(batch, Head.MASKED_LM, pack, Sizes())
+    packed = pack_batch(batch, Head.MASKED_LM, Packing.from_lengths, Sizes())
     assert (packed["labels"] == -100).all()

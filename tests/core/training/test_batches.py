@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilbert_core import IGNORE_INDEX, Head, InputError
-from distilbert_core.model.packing import pack
+from distilbert_core.model.packing import Packing
 from distilbert_core.training.batches import WINDOW, Sizes, mask_tokens, pack_batch, training_order
 from distilbert_core.training.distillation.batches import pack_comparison
 
@@ -171,8 +171,8 @@ PACKED_WEIGHTS = [  # head, labels, weights, what the loss is given
 def test_weights_go_with_their_labels(head, labels, weights, expected):
     batch = {**IDS, **labels}
     sizes = Sizes(labels=lambda count: count + 1)
-    plain = pack_batch(batch, head, pack, sizes)
-    got = pack_batch({**batch, "sample_weight": np.array(weights)}, head, pack, sizes)
+    plain = pack_batch(batch, head, Packing.from_lengths, sizes)
+    got = pack_batch({**batch, "sample_weight": np.array(weights)}, head, Packing.from_lengths, sizes)
     assert got.pop("sample_weight").tolist() == expected
     assert got.keys() == plain.keys()
     for name, array in plain.items():
@@ -191,10 +191,10 @@ def test_weights_go_with_their_labels(head, labels, weights, expected):
 def test_impossible_batches(more, message):
     batch = {**IDS, "labels": np.array([1, 0]), **more}
     with pytest.raises(InputError, match=message):
-        pack_batch(batch, Head.SEQUENCE_CLASSIFICATION, pack, Sizes())
+        pack_batch(batch, Head.SEQUENCE_CLASSIFICATION, Packing.from_lengths, Sizes())
 
 
 def test_a_batch_to_distil_has_no_weights():
     batch = {**IDS, "labels": np.array([1, 0]), "sample_weight": np.ones(2)}
     with pytest.raises(InputError, match="A batch has input_ids, attention_mask and labels; got sample_weight too"):
-        pack_comparison(batch, Head.SEQUENCE_CLASSIFICATION, pack, Sizes(), only_masked=False)
+        pack_comparison(batch, Head.SEQUENCE_CLASSIFICATION, Packing.from_lengths, Sizes(), only_masked=False)

@@ -454,7 +454,7 @@ class Guesses(Inference):
     def key(tokens):
         return tuple(tokens.tolist())
 
-    def __call__(self, input_ids, attention_mask):
+    def run(self, input_ids, attention_mask):
         self.sizes.append(input_ids.size)
         found = [self.outputs[self.key(row[mask == 1])] for row, mask in zip(input_ids, attention_mask, strict=True)]
         if self.task.head is Head.QUESTION_ANSWERING:
