@@ -16,8 +16,8 @@ from distilbert_pt.prepacking import Prepacking
 from distilbert_pt.pretrained import DistilBertPreTrainedModel
 from distilbert_pt.tensors import to_array, to_tensor
 
-# Bucket sizes of packed rows and their outputs on a CPU: 8, 16, ... 264, 272, ... 1024, 1056, ...: at most 3 % of padding
-# from 256 on.
+# Bucket sizes of packed rows and their outputs on a CPU: 8, 16, ... 264, 272, ... 1024, 1056, ...; from 256 on, at most
+# 3 % is padding.
 BUCKETS = {"steps": 32, "multiple": 8}
 
 

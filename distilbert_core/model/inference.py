@@ -1,7 +1,7 @@
 """Models for inference, the same for all backends: NumPy arrays in, NumPy arrays out.
 
-Shapes: B texts, C choices, T tokens of a padded batch, M tokens of all texts, K selected tokens, L labels, R packed rows,
-S outputs of a packed row.
+Shapes: B texts, C choices, T tokens of a padded batch, M tokens of all texts, K selected tokens, L labels, R packed
+rows, S outputs of a packed row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from distilbert_core.model.outputs import PLAIN_OUTPUTS
 from distilbert_core.model.packing import Packing, Ragged
 from distilbert_core.model.pretrained import PretrainedModel
 
-# Tokens that are computed at a time on a CPU, approximately: the outputs of a layer then stay in the cache for the next.
+# Tokens that are computed at a time on a CPU, approximately: outputs of a layer then stay in the cache for the next.
 CHUNK_TOKENS = 1024
 
 # The attribute or method by which the wrappers of other libraries return the model.

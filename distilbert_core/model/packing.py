@@ -13,7 +13,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -112,7 +112,7 @@ class Ragged:
         if selected is not None:
             ends = np.searchsorted(selected, ends)
         bounds = [0, *ends.tolist()]
-        return [values[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [values[start:end] for start, end in pairwise(bounds)]
 
 
 @dataclass(frozen=True)
