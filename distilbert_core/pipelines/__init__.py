@@ -1,7 +1,7 @@
 """Texts in, answers out: one implementation of each task for the three backends.
 
-A pipeline sees a model only through `distilbert_core.model.inference`: NumPy in, NumPy out. Results have the fields
-and the numbers of Transformers' pipelines.
+A pipeline uses a model through `distilbert_core.model.inference` only, with NumPy arrays. Results have the fields and
+the numbers of Transformers' pipelines.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from distilbert_core.files.hub import default_model, split_hub_options
 from distilbert_core.model.backends import BACKENDS, RUNNABLE, default_backend
 from distilbert_core.model.checkpoint_loading import find_config
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference, unwrapped
 from distilbert_core.model.loading import load_inference
-from distilbert_core.pipelines.base import ALIASES, Pipeline, find_tokenizer
+from distilbert_core.model.heads import Head
+from distilbert_core.pipelines.base import ALIASES, Pipeline
 from distilbert_core.pipelines.datasets import KeyDataset, KeyPairDataset
 from distilbert_core.pipelines.feature_extraction import FeatureExtractionPipeline
 from distilbert_core.pipelines.fill_mask import FillMaskPipeline
@@ -26,12 +26,13 @@ from distilbert_core.pipelines.multiple_choice import MultipleChoicePipeline
 from distilbert_core.pipelines.question_answering import QuestionAnsweringPipeline
 from distilbert_core.pipelines.text_classification import TextClassificationPipeline
 from distilbert_core.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
+from distilbert_core.pipelines.tokenizers import find_tokenizer
 from distilbert_core.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
 from distilbert_core.tokenization.base import BaseTokenizer
 
 __all__ = [
     "ALIASES",
-    "TASKS",
+    "PIPELINE_CLASSES",
     "AggregationStrategy",
     "FeatureExtractionPipeline",
     "FillMaskPipeline",
@@ -49,10 +50,10 @@ __all__ = [
 ]
 
 NerPipeline = TokenClassificationPipeline
-PipelineException = InputError  # what scripts for Transformers catch
+PipelineException = InputError  # scripts for Transformers catch this name
 
-# Of two tasks with one head, a model without a task is for the first.
-TASKS: dict[str, type[Pipeline]] = {
+# Without a task, a model gets the first pipeline for its head.
+PIPELINE_CLASSES: dict[str, type[Pipeline]] = {
     cls.task: cls
     for cls in (
         TextClassificationPipeline,
@@ -83,43 +84,43 @@ def pipeline(
     pipeline_class: type[Pipeline] | None = None,
     **kwargs: Any,
 ) -> Pipeline:
-    """Make the pipeline of a task from a model, or load a model and its tokenizer for it.
+    """Return the pipeline of a task with a given model, or load a model and its tokenizer.
 
     Args:
         task: 'text-classification' (or 'sentiment-analysis'), 'fill-mask', 'token-classification' (or 'ner'),
-            'question-answering', 'feature-extraction', 'multiple-choice' or 'zero-shot-classification'; what the model
-            was made for if left out.
+            'question-answering', 'feature-extraction', 'multiple-choice' or 'zero-shot-classification'; the task of the
+            model's head if left out.
         model: Folder, weight file, embedded model or Hub id, of any format that `from_pretrained` opens; or a model of
-            any backend, which is used as it is. If left out: the task's model in
-            `distilbert_core.files.hub.DEFAULT_MODELS`, embedded or of the Hub.
+            any backend, which is not copied. If left out: the task's model in
+            `distilbert_core.files.hub.DEFAULT_MODELS`, embedded or from the Hub.
         config: Configuration to use in place of the checkpoint's, or where to find one.
         tokenizer: A tokenizer, fast or slow, or where to find one, perhaps as (place, {'use_fast': False}); the model's
-            if left out. `revision` and `subfolder` are the model's, and do not hold for another place.
-        framework: 'pt', 'tf' or 'flax', the first that is installed if left out; or 'onnx' or 'openvino', for a model
-            that `distilbert convert --to onnx` wrote. A model object says it itself.
+            if left out. `revision` and `subfolder` do not apply to a tokenizer from another place than the model.
+        framework: 'pt', 'tf' or 'flax', the first installed backend if left out; or 'onnx' or 'openvino', for a model
+            that `distilbert convert --to onnx` wrote. A model object has a framework already.
         use_fast: Load a `DistilBertTokenizerFast`, else a `DistilBertTokenizer`.
-        device: Where to run, as the framework names it; or a number: -1 the CPU, 0 the first accelerator. A model that
-            is there stays where it is with -1.
+        device: A device as the framework names it; or a number: -1 the CPU, 0 the first accelerator. A model object
+            stays where it is with -1.
         device_map: As in the framework's `from_pretrained`, in place of device.
         dtype: Dtype of the parameters: 'float32' (default), 'float64', 'bfloat16', 'float16', or 'auto' for the
             checkpoint's.
-        torch_dtype: The same, under its older name.
+        torch_dtype: Older name of dtype.
         model_kwargs: Further keywords of the model's `from_pretrained`.
         pipeline_class: Class to use in place of the task's, derived from it.
-        **kwargs: Where to look (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
+        **kwargs: Options of the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
             `subfolder`), and options of the task to use in every call.
 
     Returns:
-        The pipeline: call it with an input, with a list of them, or with any iterable.
+        The pipeline: call it with an input, a list of inputs, or any other iterable.
 
     Raises:
-        BackendNotInstalledError: The framework, or any at all, is not installed.
-        CheckpointError: There is no such checkpoint, it is damaged, or it is none for this task.
-        InputError: There is no such task or framework, the model is of another one, or an option is impossible.
+        BackendNotInstalledError: The framework is not installed, or no framework is.
+        CheckpointError: The checkpoint does not exist, is damaged, or was made for another task.
+        InputError: The task or framework is unknown, the model does not fit it, or an option is impossible.
         TypeError: A keyword is unknown.
 
     Warns:
-        InputWarning: No model is given, and that of the task is one of the Hub.
+        InputWarning: No model is given, and the task's default model is on the Hub.
 
     Example:
         >>> from distilbert_core.pipelines import pipeline
@@ -132,9 +133,9 @@ def pipeline(
     if task is None and model is None and pipeline_class is None:
         raise InputError("Give task or model; got neither.")
     cls = pipeline_class or (None if task is None else _class_of(task))
-    where, options = split_hub_options(_with_token(kwargs))
-    elsewhere, loading = split_hub_options(_with_token(model_kwargs or {}))
-    where = {**elsewhere, **where}
+    hub_options, options = split_hub_options(_with_token(kwargs))
+    more_hub_options, loading = split_hub_options(_with_token(model_kwargs or {}))
+    hub_options = {**more_hub_options, **hub_options}
     dtype = _one("dtype", dtype, torch_dtype, loading.pop("dtype", None), loading.pop("torch_dtype", None))
     device_map = _one("device_map", device_map, loading.pop("device_map", None))
     if device_map is not None:
@@ -142,8 +143,8 @@ def pipeline(
             raise InputError(f"Give device or device_map, not both; got {device!r} and {device_map!r}.")
         loading["device_map"] = device_map
     if isinstance(tokenizer, tuple):
-        tokenizer, of_tokenizer = tokenizer
-        use_fast = of_tokenizer.get("use_fast", use_fast)
+        tokenizer, tokenizer_options = tokenizer
+        use_fast = tokenizer_options.get("use_fast", use_fast)
 
     if model is not None and not isinstance(model, str | os.PathLike):
         if isinstance(config, str | os.PathLike):
@@ -154,50 +155,50 @@ def pipeline(
             raise InputError(f"Leave out {', '.join(loading)}: the model is loaded already, and would not change.")
         cls = cls or _class_for(model.head if isinstance(model, Inference) else getattr(unwrapped(model), "head", None))
         if tokenizer is not None:
-            tokenizer = find_tokenizer(tokenizer, None, use_fast, **where)
+            tokenizer = find_tokenizer(tokenizer, None, use_fast, **hub_options)
         return cls(model, tokenizer, framework=framework, device=device, dtype=dtype, **options)
 
     framework = _framework(framework)
     if cls is not None:
-        options = cls.present_options(options)  # what is unknown is said before anything is read
+        options = cls.present_options(options)  # raises before anything is loaded
     source: Any = default_model(cls.task if cls else "") if model is None else model
     if not isinstance(config, DistilBertConfig):
         if config is None and framework in BACKENDS:
-            config = find_config(source, **where)
+            config = find_config(source, **hub_options)
         else:
             place: Any = source if config is None else config
-            config = cast(DistilBertConfig, DistilBertConfig.from_pretrained(place, **where))
+            config = cast(DistilBertConfig, DistilBertConfig.from_pretrained(place, **hub_options))
     cls = cls or _class_for(*_heads(config))
     _check_head(cls.task, cls.head, source, config)
-    tokenizer = find_tokenizer(tokenizer, source, use_fast, **where)
+    tokenizer = find_tokenizer(tokenizer, source, use_fast, **hub_options)
     inference = load_inference(
-        framework, cls.head, source, config=config, device=device, dtype=dtype, **loading, **where
+        framework, cls.head, source, config=config, device=device, dtype=dtype, **loading, **hub_options
     )
     return cls(inference, tokenizer, **options)
 
 
 def _class_of(task: str) -> type[Pipeline]:
     task = ALIASES.get(task, task)
-    if task not in TASKS:
-        raise InputError(f"task must be one of {', '.join([*TASKS, *ALIASES])}, got {task!r}.")
-    return TASKS[task]
+    if task not in PIPELINE_CLASSES:
+        raise InputError(f"task must be one of {', '.join([*PIPELINE_CLASSES, *ALIASES])}, got {task!r}.")
+    return PIPELINE_CLASSES[task]
 
 
 def _class_for(*heads: Head | None) -> type[Pipeline]:
-    """Return the class of the first task that a model with one of these heads is for."""
-    cls = next((cls for cls in TASKS.values() if cls.head in heads), None)
+    """Return the first pipeline for one of these heads."""
+    cls = next((cls for cls in PIPELINE_CLASSES.values() if cls.head in heads), None)
     if cls is None:
-        raise InputError(f"Give task, one of {', '.join(TASKS)}: nothing says what the model was made for.")
+        raise InputError(f"Give task, one of {', '.join(PIPELINE_CLASSES)}: nothing says what the model was made for.")
     return cls
 
 
 def _with_token(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return keywords with `token` under its present name."""
+    """Return keywords with `use_auth_token` renamed to `token`."""
     return {"token" if name == "use_auth_token" else name: value for name, value in kwargs.items()}
 
 
 def _one(name: str, *values: Any) -> Any:
-    """Return the value of an argument that may be given in several ways, or None; if they differ, raise InputError."""
+    """Return the value of an argument that may be given in several ways, or None; raise InputError if they differ."""
     given = [value for value in values if value is not None]
     if any(value != given[0] for value in given):
         raise InputError(f"{name} is given in several ways: {', '.join(map(repr, given))}; give it once.")
@@ -213,15 +214,15 @@ def _framework(name: str | None) -> str:
 
 
 def _heads(config: DistilBertConfig) -> set[Head]:
-    """Return the heads that a checkpoint was made with, as far as its configuration says."""
+    """Return the heads of a checkpoint according to its configuration."""
     return {head for head in Head if head.architecture in (config.architectures or ())}
 
 
 def _check_head(task: str, head: Head, source: str | os.PathLike[str], config: DistilBertConfig) -> None:
-    """Raise CheckpointError if a checkpoint was made for another task; some heads have the same parameters."""
+    """Raise CheckpointError if a checkpoint was made for another task; parameters do not tell all heads apart."""
     stored = _heads(config) - {Head.BASE}
     if head is not Head.BASE and stored and head not in stored:
-        tasks = ", ".join(name for name, cls in TASKS.items() if cls.head in stored | {Head.BASE})
+        tasks = ", ".join(name for name, cls in PIPELINE_CLASSES.items() if cls.head in stored | {Head.BASE})
         names = ", ".join(sorted(head.architecture for head in stored))
         raise CheckpointError(
             f"{source} is a {names}, which {task} cannot use: it needs a {head.architecture}. Give a checkpoint with "

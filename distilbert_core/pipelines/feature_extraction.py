@@ -1,4 +1,4 @@
-"""Vectors: one for each token, or one for a whole text."""
+"""Vectors of tokens, or of whole texts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from distilbert_core.errors import InputError
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.heads import Head
-from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline
-from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option, one_of, unpack
+from distilbert_core.pipelines.base import Outputs, Pipeline
+from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Older, Option, Options, one_of, unpack
 from distilbert_core.tokenization.columns import to_tensor
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -24,16 +24,15 @@ POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # token vectors [T,
 class FeatureExtractionPipeline(Pipeline):
     """The last hidden states of a text, as nested lists [1][T][D]; pooled, a vector: an array [D].
 
-    An input is a text. T counts [CLS] and [SEP], which belong to the mean as well. The model may have a head, which is
-    not used.
+    An input is a text. T includes [CLS] and [SEP], and so does the mean. A head of the model is not used.
 
     Options:
         pooling: 'mean' (sentence embeddings) or 'cls' (the vector of [CLS]); None: all tokens.
-        normalize: Give a pooled vector length 1, which is the default. True is an InputError without `pooling`.
+        normalize: Scale a pooled vector to length 1, which is the default. True is an InputError without `pooling`.
         return_tensors: 'np' for an array [1, T, D], True for a tensor of the framework; False: nested lists, and an
             array for a pooled vector.
-        padding: 'max_length': add vectors of zeros until there are `max_length` of them. Anything else has no effect.
-        truncation, max_length, add_special_tokens: See `Pipeline`.
+        padding: 'max_length': append vectors of zeros up to `max_length` vectors. Other values have no effect.
+        truncation, max_length, add_special_tokens: As in `Pipeline`.
         tokenize_kwargs: A dict of these three and padding.
     """
 
@@ -49,11 +48,11 @@ class FeatureExtractionPipeline(Pipeline):
     }
     older: ClassVar[Mapping[str, Older]] = {"tokenize_kwargs": unpack("tokenize_kwargs", (*TOKENIZING, "padding"))}
 
-    def check_options(self, options: dict[str, Any]) -> None:
-        """Raise InputError if an option is impossible."""
-        super().check_options(options)
+    def prepare_options(self, options: Options) -> dict[str, Any]:
+        """Return the options, or raise InputError if `normalize` is given without `pooling`."""
         if options["normalize"] and options["pooling"] is None:
             raise InputError(f"normalize needs pooling, which must be one of {', '.join(POOLINGS)}, got None.")
+        return super().prepare_options(options)
 
     def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> np.ndarray:
         """Hidden states [T, D] -> a copy, or the pooled vector [D]."""
@@ -66,7 +65,7 @@ class FeatureExtractionPipeline(Pipeline):
         return vector.astype(vectors.dtype)
 
     def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:
-        """Return the vectors in the form that is asked for."""
+        """Return the vectors in the form that the options ask for."""
         (vectors,) = kept
         if options["pooling"] is None:
             missing = options["max_length"] - len(vectors) if options["padding"] == "max_length" else 0
@@ -81,5 +80,5 @@ class FeatureExtractionPipeline(Pipeline):
 
     @property
     def tensors(self) -> str:
-        """Kind of the tensors of the framework; NumPy's arrays for a model that was exported."""
+        """Kind of the tensors of the framework; NumPy arrays for an exported model."""
         return self.framework if self.framework in BACKENDS else "np"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from distilbert_core.checks import positive_integer
 from distilbert_core.errors import InputError
+from distilbert_core.model.packing import Ragged
 from distilbert_core.model.heads import Head
-from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline, Text
-from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option, unpack, warn
+from distilbert_core.pipelines.base import Outputs, Pipeline, Text
+from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Older, Option, Options, unpack, warn
 from distilbert_core.pipelines.scores import best, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -26,15 +27,15 @@ def _check_targets(name: str, value: Any) -> None:
 class FillMaskPipeline(Pipeline):
     """Candidates for the masks of a text: a list of {'score', 'token', 'token_str', 'sequence'}, the best first.
 
-    An input is a text with [MASK] in it. For several masks the result is a list of such lists, one for each mask; each
-    is filled by itself, the others stay in 'sequence'. A list of one text has the result of that text, as Transformers
-    has it; `stream` yields a result for each.
+    An input is a text with [MASK] in it. For several masks the result is a list of such lists, one for each mask. Each
+    mask is filled by itself, and the others stay in 'sequence'. As in Transformers, a list of one text has the result
+    of that text; `stream` yields a result for each input.
 
     Options:
-        top_k: How many candidates.
-        targets: Candidates to choose from, a text or a list of texts. One that is no single token of the vocabulary
-            counts as its first token, with a warning.
-        truncation, max_length, add_special_tokens: See `Pipeline`.
+        top_k: Number of candidates.
+        targets: Candidates to choose from, a text or a list of texts. A target that is not a single token of the
+            vocabulary counts as its first token, with a warning.
+        truncation, max_length, add_special_tokens: As in `Pipeline`.
         tokenizer_kwargs: A dict of these three.
     """
 
@@ -53,11 +54,12 @@ class FillMaskPipeline(Pipeline):
         result = super().__call__(inputs, **options)
         return result[0] if isinstance(inputs, list) and len(inputs) == 1 else result
 
-    def check_options(self, options: dict[str, Any]) -> None:
-        """Raise InputError if an option is impossible; targets become token ids."""
-        super().check_options(options)
-        if options["targets"] is not None:
-            options["targets"] = self._target_ids(options["targets"])
+    def prepare_options(self, options: Options) -> dict[str, Any]:
+        """Return the options with targets as token ids."""
+        prepared = super().prepare_options(options)
+        if prepared["targets"] is None:
+            return prepared
+        return {**prepared, "targets": self._target_ids(prepared["targets"])}
 
     def _target_ids(self, targets: str | Iterable[str]) -> np.ndarray:
         ids = set()
@@ -75,7 +77,7 @@ class FillMaskPipeline(Pipeline):
         return np.array(sorted(ids))
 
     def tokenize(self, texts: Sequence[Sequence[Text]], options: Options) -> list[list[Encoding]]:
-        """Return the tokens of each text, all of which must hold a mask."""
+        """Return the tokens of each text, or raise InputError for a text without a mask."""
         windows = super().tokenize(texts, options)
         mask_id = self.tokenizer.special_id("mask_token")
         for (text,), (window,) in zip(texts, windows, strict=True):
@@ -84,16 +86,12 @@ class FillMaskPipeline(Pipeline):
                 raise InputError(f"{reprlib.repr(text)} has no {self.tokenizer.mask_token}{cut}.")
         return windows
 
-    def forward(self, windows: Sequence[Encoding]) -> Iterator[Outputs]:
-        """Yield the logits of the masks of each window, which alone are computed."""
-        arrays = self.padded(windows)
-        masks = arrays["input_ids"] == self.tokenizer.mask_token_id  # [B, T]
-        logits = self.inference(**arrays, tokens=masks)["logits"]  # [masks, V]
-        for part in np.split(logits, np.cumsum(masks.sum(axis=1))[:-1]):
-            yield {"logits": part}
+    def selected_tokens(self, texts: Ragged) -> np.ndarray:
+        """Return the indices [K] of the masks."""
+        return np.flatnonzero(texts.ids == self.tokenizer.mask_token_id)
 
     def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> list[list[dict[str, Any]]]:
-        """Logits of the masks [masks, V] -> the candidates for each."""
+        """Logits of the masks [K, V] -> the candidates for each."""
         ids = np.array(window.ids)
         masks = np.flatnonzero(ids == self.tokenizer.mask_token_id)
         scores = softmax(outputs["logits"])

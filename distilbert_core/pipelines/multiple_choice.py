@@ -1,17 +1,17 @@
-"""The best of several endings."""
+"""The best of several choices."""
 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
-from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text
-from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option
+from distilbert_core.pipelines.base import Outputs, Pipeline, Text
+from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option, Options
 from distilbert_core.pipelines.scores import softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -19,12 +19,12 @@ from distilbert_core.tokenization.encodings import Encoding
 class MultipleChoicePipeline(Pipeline):
     """The choice that fits a prompt best: {'choice', 'text', 'score', 'scores'}.
 
-    An input is a dict with a text 'prompt' and a list of texts 'choices'; the model reads each as the pair (prompt,
-    choice). 'choice' is the index of the best, 'text' is that choice, 'score' its probability, and 'scores' are the
-    probabilities of all.
+    An input is a dict with a text 'prompt' and a list of texts 'choices'. The model reads a pair (prompt, choice) for
+    each choice. 'choice' is the index of the best choice, 'text' the choice itself, 'score' its probability, and
+    'scores' are the probabilities of all choices.
 
     Options:
-        truncation, max_length, add_special_tokens: See `Pipeline`.
+        truncation, max_length, add_special_tokens: As in `Pipeline`.
     """
 
     task = "multiple-choice"
@@ -41,14 +41,8 @@ class MultipleChoicePipeline(Pipeline):
             f"{self.task} takes a dict with a text 'prompt' and a list of texts 'choices', got {reprlib.repr(value)}."
         )
 
-    def forward(self, windows: Sequence[Encoding]) -> Iterator[Outputs]:
-        """Yield the logit [1] of each window: rows [B, 1, T] have one choice, as the model scores each by itself."""
-        arrays = {name: array[:, None] for name, array in self.padded(windows).items()}
-        for logits in self.inference(**arrays)["logits"]:
-            yield {"logits": logits}
-
     def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> np.ndarray:
-        """Keep the logit [1] of a choice."""
+        """Return the logit [1] of a choice, which the model scores by itself."""
         return outputs["logits"].astype(np.float64)
 
     def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:

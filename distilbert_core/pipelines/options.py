@@ -1,6 +1,7 @@
-"""The options of pipelines, as tables: for each its default and what it may be.
+"""The options of pipelines, as tables: the default of each option and a check of its values.
 
-A constructor and a call take the same ones. What has no effect here is in `distilbert_core.compatibility`.
+A constructor and a call take the same options. `distilbert_core.compatibility` has those of Transformers that have no
+effect here.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from distilbert_core.checks import positive_integer
+from distilbert_core.compatibility import PIPELINES, accept
 from distilbert_core.errors import InputError, InputWarning
 
-Check = Callable[[str, Any], object]  # from the name and the value of an option; raises InputError
+Options = Mapping[str, Any]
+Check = Callable[[str, Any], object]  # takes the name and the value of an option; raises InputError
+# Takes the value of an option under an older name, and all options of the call; returns the present options.
+Older = Callable[[Any, Options], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -22,9 +27,9 @@ class Option:
     """An option of a task.
 
     Attributes:
-        default: Its value where neither a call nor the pipeline gives one.
-        check: Raises InputError for an impossible value. None is checked only where it is not the default.
-        takes_none: None is a value of its own. Elsewhere it means that the option is left out.
+        default: Its value if neither the call nor the pipeline gives one.
+        check: Raises InputError for an impossible value. None is not checked.
+        takes_none: None is a value of its own. For other options it means that the option is left out.
     """
 
     default: Any
@@ -33,7 +38,7 @@ class Option:
 
 
 def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
-    """Raise InputError if an option is none of the allowed values."""
+    """Raise InputError if an option does not have one of the allowed values."""
     allowed = tuple(allowed)
     if value not in allowed:
         raise InputError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}.")
@@ -46,7 +51,7 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def one_of(*allowed: Any) -> Check:
-    """Return the check of an option that is one of these values."""
+    """Return the check of an option that has one of these values."""
     return lambda name, value: check_choice(name, value, allowed)
 
 
@@ -64,7 +69,7 @@ def check_text(name: str, value: Any) -> None:
 
 FLAG_OFF, FLAG_ON = Option(False, check_flag), Option(True, check_flag)
 
-# Of every task: how its inputs are run.
+# Options of every task: how its inputs are run.
 RUNNING: dict[str, Option] = {
     "batch_size": Option(None, positive_integer),
     "batch_tokens": Option(4096, positive_integer),
@@ -72,9 +77,9 @@ RUNNING: dict[str, Option] = {
 }
 
 NO_TRUNCATION = (False, "do_not_truncate")
-STRATEGIES = ("longest_first", "only_first", "only_second")  # of a tokenizer; of a single text all are the same
+STRATEGIES = ("longest_first", "only_first", "only_second")  # of a tokenizer; for a single text all are the same
 
-# Of tasks whose texts are tokenized as they are: what the tokenizer is asked for.
+# Options of the tokenizer, of every task but question answering.
 TOKENIZING: dict[str, Option] = {
     "truncation": Option(None, one_of(None, True, *NO_TRUNCATION, *STRATEGIES)),
     "max_length": Option(None, positive_integer),
@@ -83,11 +88,11 @@ TOKENIZING: dict[str, Option] = {
 
 
 def unpack(name: str, allowed: Iterable[str]) -> Callable[[Any, Mapping[str, Any]], dict[str, Any]]:
-    """Return how an option that is a dict of others is taken apart.
+    """Return a function that takes an option apart that is a dict of other options.
 
     Args:
-        name: Its name.
-        allowed: Names of those others.
+        name: Name of the option.
+        allowed: Names of the other options.
     """
     allowed = tuple(allowed)
 
@@ -97,16 +102,42 @@ def unpack(name: str, allowed: Iterable[str]) -> Callable[[Any, Mapping[str, Any
         unknown = sorted(map(str, value.keys() - set(allowed)))
         if unknown:
             raise InputError(f"{name} must have options of {', '.join(allowed)}, got {', '.join(unknown)}.")
-        twice = sorted(value.keys() & given.keys())
-        if twice:
-            raise InputError(f"{name} has {', '.join(twice)}, which is given beside it too; give it once.")
+        both = sorted(value.keys() & given.keys())
+        if both:
+            raise InputError(f"{name} has {', '.join(both)}, which is given beside it too; give it once.")
         return dict(value)
 
     return unpacked
 
 
+def current_options(
+    task: str, table: Mapping[str, Option], older: Mapping[str, Older], options: Options
+) -> dict[str, Any]:
+    """Return options under their present names, without those that have no effect.
+
+    Args:
+        task: Name of the task, for the error.
+        table: The options of the task.
+        older: Older or other names of options.
+        options: The options of a call.
+
+    Raises:
+        TypeError: An option is unknown, or has an effect in Transformers that it does not have here.
+    """
+    given = {name: value for name, value in options.items() if name not in older}
+    for name in older.keys() & options.keys():
+        if options[name] is not None:
+            given = {**older[name](options[name], options), **given}
+    unknown = accept({name: value for name, value in given.items() if name not in table}, PIPELINES)
+    if unknown:
+        raise TypeError(
+            f"Unknown keyword argument(s): {', '.join(sorted(unknown))}. {task} has the options {', '.join(table)}."
+        )
+    return {name: value for name, value in given.items() if name in table}
+
+
 def warn(message: str, category: type[Warning] = InputWarning) -> None:
-    """Warn of something in the call that entered the pipelines, however deep."""
+    """Warn with the stack level of the call that entered this package."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals["__name__"].startswith(__package__):
         level, frame = level + 1, frame.f_back

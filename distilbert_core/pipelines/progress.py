@@ -1,4 +1,4 @@
-"""How far a long piece of work has come, on standard error."""
+"""Progress bars of long work, on standard error."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-DELAY = 2.0  # seconds: what is done sooner needs no bar
+DELAY = 2.0  # seconds; shorter work has no bar
 
 
-def bar_delay(wanted: bool | None, streaming: bool) -> float | None:
-    """Return after how many seconds a bar appears; None: never.
+def bar_delay(show: bool | None, streaming: bool) -> float | None:
+    """Return the seconds until a bar appears; None: never.
 
     Args:
-        wanted: True: at once; False: never; None: on long work if standard error is a terminal.
-        streaming: The caller takes results one by one and may print them, which a bar on the same terminal would
-            disturb.
+        show: True: at once; False: never; None: on long work if standard error is a terminal.
+        streaming: The caller takes results one by one and may print them, which would disturb a bar on the same
+            terminal.
     """
-    if wanted is not None:
-        return 0.0 if wanted else None
+    if show is not None:
+        return 0.0 if show else None
     return DELAY if sys.stderr.isatty() and not (streaming and sys.stdout.isatty()) else None
 
 
 @contextmanager
 def progress_bar(total: int | None, delay: float | None) -> Iterator[Callable[[float], None]]:
-    """Give a function to be called with how much more is done; it shows a bar once `delay` seconds have passed.
+    """Context manager: yield a function to call with each amount of work done. A bar appears after `delay` seconds.
 
     Args:
-        total: How much there is to do; None if that is not known.
+        total: Amount of work; None if it is unknown.
         delay: Seconds until the bar appears; None: it never does.
     """
     start, done = time.monotonic(), 0.0
@@ -52,11 +52,15 @@ def progress_bar(total: int | None, delay: float | None) -> Iterator[Callable[[f
 
 
 def _rich_bar(total: int | None) -> Any:
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    count = TextColumn("{task.completed:,.0f} inputs" if total is None else "{task.completed:,.0f}/{task.total:,}")
-    ends = (TimeElapsedColumn(),) if total is None else (BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    bar = Progress(SpinnerColumn(), count, *ends, console=Console(stderr=True), transient=True)
+    count = progress.TextColumn(
+        "{task.completed:,.0f} inputs" if total is None else "{task.completed:,.0f}/{task.total:,}"
+    )
+    ends: list[Any] = [progress.TimeElapsedColumn()]
+    if total is not None:
+        ends = [progress.BarColumn(), *ends, progress.TimeRemainingColumn()]
+    bar = progress.Progress(progress.SpinnerColumn(), count, *ends, console=Console(stderr=True), transient=True)
     bar.add_task("", total=total)
     return bar

@@ -11,16 +11,16 @@ import numpy as np
 from distilbert_core.checks import positive_integer
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
-from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline, Text
-from distilbert_core.pipelines.options import FLAG_OFF, FLAG_ON, RUNNING, Option, not_negative
+from distilbert_core.pipelines.base import Outputs, Pipeline, Text
+from distilbert_core.pipelines.options import FLAG_OFF, FLAG_ON, RUNNING, Older, Option, Options, not_negative
 from distilbert_core.pipelines.scores import best, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
-NO_SCORE = -10000.0  # logit of what cannot be an answer
+NO_SCORE = -10000.0  # logit of tokens that cannot begin or end an answer
 
 
 class _Answers(NamedTuple):
-    """The best spans of a window, (score, start, end) with places in the context, and the score of none."""
+    """The best spans of a window, (score, start, end) with characters of the context, and the score of no answer."""
 
     spans: list[tuple[float, int, int]]
     null_score: float
@@ -30,11 +30,11 @@ def examples_of(question: str | Iterable[str] | None, context: str | Iterable[st
     """Return the input of a question with its context, or a list of them.
 
     Args:
-        question: A text, or several.
-        context: A text, or several; one of either goes with all of the other.
+        question: A text, or a list of texts.
+        context: A text, or a list of texts. A single question or context is paired with all of the others.
 
     Raises:
-        InputError: One of them is not given, or there are not as many questions as contexts.
+        InputError: The question or the context is missing, or the lists differ in length.
     """
     columns = {"question": question, "context": context}
     for name, value in columns.items():
@@ -57,7 +57,7 @@ def examples_of(question: str | Iterable[str] | None, context: str | Iterable[st
 
 
 def _texts(value: Any) -> tuple[Any, Any]:
-    """Return question and context of an input; None where it has none."""
+    """Return question and context of an input; None for a missing one."""
     if isinstance(value, Mapping):
         return value.get("question"), value.get("context")
     return getattr(value, "question_text", None), getattr(value, "context_text", None)
@@ -66,20 +66,20 @@ def _texts(value: Any) -> tuple[Any, Any]:
 class QuestionAnsweringPipeline(Pipeline):
     """The answer to a question: {'score', 'start', 'end', 'answer'}, where answer is context[start:end].
 
-    An input is a dict with the texts 'question' and 'context', or an object with question_text and context_text. What
-    else it has, such as the other columns of a row of SQuAD, is not read. A context that is too long is read in
-    windows; the scores of equal answers, upper and lower case aside, add up. Results are those of Transformers 4.53.3.
+    An input is a dict with the texts 'question' and 'context', or an object with question_text and context_text. Other
+    entries, such as the other columns of a row of SQuAD, are ignored. A context that is too long is read in windows.
+    The scores of equal answers add up; upper and lower case are the same. Results equal those of Transformers 4.53.3.
 
     Options:
-        top_k: How many answers; for more than one, and where more than one was found, the result is a list.
-        max_answer_len: Most tokens of an answer.
-        max_seq_len: Most tokens of a window, question included; None: 384, or what the model can take if less.
-        doc_stride: How many tokens of the context neighbouring windows share; None: 128, or half of `max_seq_len` if
-            less.
-        max_question_len: Cut longer questions to this many tokens; None: they stay whole.
-        handle_impossible_answer: Let the empty answer take part.
+        top_k: Number of answers. If it is more than one and several answers were found, the result is a list.
+        max_answer_len: Maximum tokens of an answer.
+        max_seq_len: Maximum tokens of a window, including the question; None: 384, or the model's limit if smaller.
+        doc_stride: Tokens of the context that neighbouring windows share; None: 128, or half of `max_seq_len` if
+            smaller.
+        max_question_len: Cut longer questions to this number of tokens; None: do not cut them.
+        handle_impossible_answer: Include the empty answer.
         align_to_words: Extend answers to whole words.
-        topk: Older, in place of top_k.
+        topk: Older name of top_k.
 
     Example:
         >>> from distilbert_core.pipelines.question_answering import examples_of
@@ -105,15 +105,16 @@ class QuestionAnsweringPipeline(Pipeline):
         """Answer one question, each of a list, or lazily each of any other iterable.
 
         Args:
-            *inputs: An input, a list of them, or another iterable; or a question and its context; or several inputs. A
-                list of one has the result of that one, as Transformers has it; `stream` yields a result for each.
+            *inputs: An input, a list of inputs, or another iterable; or a question and its context; or several inputs.
+                As in Transformers, a list of one input has the result of that input; `stream` yields a result for
+                each input.
             question: In place of inputs: the question, or a list of questions.
-            context: Its context, or a list of contexts, as many as questions; one of either goes with all of the other.
+            context: The context, or a list of contexts. A single question or context is paired with all of the others.
             **options: Options of the task.
 
         Raises:
             InputError: An input or an option is impossible.
-            TypeError: An option is unknown, or there is no input.
+            TypeError: An option is unknown, or no input is given.
         """
         for name in ("data", "X"):  # older names of the inputs
             if name in options:
@@ -122,17 +123,17 @@ class QuestionAnsweringPipeline(Pipeline):
             raise TypeError("Give inputs, or question and context, not both.")
         match inputs:
             case ():
-                asked: Any = examples_of(question, context)
+                examples: Any = examples_of(question, context)
             case (str(), str()):
-                asked = examples_of(*inputs)
+                examples = examples_of(*inputs)
             case ({"question": [*_]} | {"context": [*_]} as columns,):
-                asked = examples_of(columns.get("question"), columns.get("context"))
-            case (asked,):
+                examples = examples_of(columns.get("question"), columns.get("context"))
+            case (examples,):
                 pass
             case _:
-                asked = list(inputs)
-        result = super().__call__(asked, **options)
-        return result[0] if isinstance(asked, list) and len(asked) == 1 else result
+                examples = list(inputs)
+        result = super().__call__(examples, **options)
+        return result[0] if isinstance(examples, list) and len(examples) == 1 else result
 
     @property
     def _question_first(self) -> bool:
@@ -140,11 +141,11 @@ class QuestionAnsweringPipeline(Pipeline):
 
     create_sample = staticmethod(examples_of)
 
-    def check_options(self, options: dict[str, Any]) -> None:
-        """Raise InputError if an option is impossible; lengths that were left out get their values."""
-        options["max_seq_len"] = self._length("max_seq_len", options["max_seq_len"], min(self.max_length, 384))
-        if options["doc_stride"] is None:
-            options["doc_stride"] = min(options["max_seq_len"] // 2, 128)
+    def prepare_options(self, options: Options) -> dict[str, Any]:
+        """Return the options with values for the lengths that were left out."""
+        length = self._length("max_seq_len", options["max_seq_len"], min(self.max_length, 384))
+        stride = min(length // 2, 128) if options["doc_stride"] is None else options["doc_stride"]
+        return {**options, "max_seq_len": length, "doc_stride": stride}
 
     def read(self, value: Any, options: Options) -> list[Text]:
         """Return question and context as a pair."""
@@ -159,10 +160,10 @@ class QuestionAnsweringPipeline(Pipeline):
         question = self._cut(question, options["max_question_len"])
         return [(question, context) if self._question_first else (context, question)]
 
-    def _cut(self, question: str, most: int | None) -> str:
-        if most is None:
+    def _cut(self, question: str, length: int | None) -> str:
+        if length is None:
             return question
-        (tokens,) = self.tokenizer([question], truncation=True, max_length=most, add_special_tokens=False).encodings
+        (tokens,) = self.tokenizer([question], truncation=True, max_length=length, add_special_tokens=False).encodings
         return question[: tokens.offsets[-1][1]] if tokens.overflowing else question
 
     def tokenizer_options(self, options: Options) -> dict[str, Any]:
@@ -175,7 +176,11 @@ class QuestionAnsweringPipeline(Pipeline):
         }
 
     def tokenize(self, texts: Sequence[Sequence[Text]], options: Options) -> list[list[Encoding]]:
-        """Return the windows of each context, or name a question that leaves no room for one."""
+        """Return the windows of each context.
+
+        Raises:
+            InputError: A question leaves no room for its context; the message names it.
+        """
         try:
             return super().tokenize(texts, options)
         except InputError:
@@ -208,7 +213,7 @@ class QuestionAnsweringPipeline(Pipeline):
         return _Answers(spans, float(start[0] * end[0]))
 
     def _characters(self, window: Encoding, first: int, last: int, options: Options) -> tuple[int, int]:
-        """Return where in the context a span of tokens begins and ends."""
+        """Return the characters of the context at which a span of tokens begins and ends."""
         if options["align_to_words"]:
             words = window.word_ids
             while words[first - 1] == words[first]:
@@ -225,9 +230,9 @@ class QuestionAnsweringPipeline(Pipeline):
             text = context[start:end]
             answer = answers.setdefault(text.lower(), {"score": 0.0, "start": start, "end": end, "answer": text})
             answer["score"] += score
-        found = list(answers.values())
-        if options["handle_impossible_answer"] or not found:
+        results = list(answers.values())
+        if options["handle_impossible_answer"] or not results:
             null_score = min(window.null_score for window in kept)
-            found.append({"score": null_score, "start": 0, "end": 0, "answer": ""})
-        found = sorted(found, key=lambda answer: -answer["score"])[: options["top_k"]]
-        return found[0] if len(found) == 1 else found
+            results.append({"score": null_score, "start": 0, "end": 0, "answer": ""})
+        results = sorted(results, key=lambda answer: -answer["score"])[: options["top_k"]]
+        return results[0] if len(results) == 1 else results

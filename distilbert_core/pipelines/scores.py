@@ -12,18 +12,18 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return the logistic function of each number."""
+    """Return the logistic function of each logit."""
     return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
 
 
 def best(scores: np.ndarray, count: int | None) -> np.ndarray:
-    """Return the indices of the highest scores [L], the highest first.
+    """Return the indices of the highest scores, the highest first; of equal scores the first.
 
     Args:
-        scores: Numbers [L].
-        count: How many; None, or more than there are: all.
+        scores: [L].
+        count: Number of indices; None, or more than L: all.
     """
     if count is None or count >= scores.size:
         return np.argsort(-scores, kind="stable")
-    top = np.sort(np.argpartition(-scores, count)[:count])  # of equal ones the first comes first
+    top = np.sort(np.argpartition(-scores, count)[:count])
     return top[np.argsort(-scores[top], kind="stable")]

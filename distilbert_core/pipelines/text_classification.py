@@ -1,4 +1,4 @@
-"""A label for a text, or for a pair of texts."""
+"""Labels of texts, or of pairs of texts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from distilbert_core.checks import positive_integer
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline, Text
-from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option, check_flag, one_of, warn
+from distilbert_core.pipelines.base import Outputs, Pipeline, Text
+from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Older, Option, Options, check_flag, one_of, warn
 from distilbert_core.pipelines.scores import best, sigmoid, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -22,9 +22,9 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sigmoid": sigmoid,
     "none": lambda logits: logits.astype(np.float64),
 }
-# Values of top_k beside a number and None.
-BEST = ""  # the best label by itself, not in a list
-IN_ORDER = "in order"  # all labels in the order of their indices
+# Values of top_k other than a number and None.
+BEST = ""  # the best label, not in a list
+IN_ORDER = "in order"  # all labels, by their indices
 
 
 def label_scores(config: DistilBertConfig, logits: np.ndarray, function_to_apply: str | None = None) -> np.ndarray:
@@ -33,8 +33,8 @@ def label_scores(config: DistilBertConfig, logits: np.ndarray, function_to_apply
     Args:
         config: The model's configuration.
         logits: [..., L].
-        function_to_apply: 'softmax', 'sigmoid' or 'none'. None: what the model was trained for: the number itself for
-            regression, the sigmoid for multi-label models and for those with one label, else the softmax.
+        function_to_apply: 'softmax', 'sigmoid' or 'none'. None: the function that the model was trained with: 'none'
+            for regression, the sigmoid for multi-label models and for models with one label, else the softmax.
 
     Returns:
         [..., L] float64.
@@ -62,7 +62,7 @@ def _check_top_k(name: str, value: Any) -> None:
 
 
 def _top_k_of(return_all_scores: Any, given: Options) -> dict[str, Any]:
-    """Return what the older option stands for."""
+    """Return the present option for `return_all_scores`."""
     check_flag("return_all_scores", return_all_scores)
     warn("return_all_scores is deprecated: give top_k=None for the scores of all labels, sorted.", UserWarning)
     return {"top_k": IN_ORDER if return_all_scores else BEST}
@@ -73,14 +73,14 @@ class TextClassificationPipeline(Pipeline):
 
     An input is a text, a pair (text, text_pair) as a tuple, or a dict with 'text' and perhaps 'text_pair'.
 
-    The result of one bare text is in a list of one, as Transformers has it, unless the call gives `top_k`.
+    As in Transformers, the result of one bare text is a list of one label, unless the call gives `top_k`.
 
     Options:
-        top_k: How many labels, in a list, the best first; None, or more than there are: all. Left out: the best one, by
-            itself.
-        function_to_apply: 'softmax', 'sigmoid' or 'none'; left out: see `label_scores`.
-        truncation, max_length, add_special_tokens: See `Pipeline`.
-        return_all_scores: Older, in place of top_k. True: all labels in the order of their indices; False: the best.
+        top_k: Number of labels, in a list, the best first; None, or more than the model has: all. Left out: the best
+            label, not in a list.
+        function_to_apply: 'softmax', 'sigmoid' or 'none'; left out: the function that `label_scores` chooses.
+        truncation, max_length, add_special_tokens: As in `Pipeline`.
+        return_all_scores: Older form of top_k. True: all labels by their indices; False: the best label.
     """
 
     task = "text-classification"
@@ -99,11 +99,11 @@ class TextClassificationPipeline(Pipeline):
         return [result] if isinstance(inputs, str) and "top_k" not in options else result
 
     def stream_scores(self, inputs: Iterable[Any], **options: Any) -> Iterator[np.ndarray]:
-        """Return an iterator over the scores [L] of inputs, float64, those of all labels by their index.
+        """Return an iterator over the scores [L] of inputs, float64: the score of each label by its index.
 
         Args:
             inputs: Any iterable of inputs of the task.
-            **options: Options of the task but for `top_k`.
+            **options: Options of the task other than `top_k`.
 
         Raises:
             InputError: An input or an option is impossible.

@@ -1,4 +1,4 @@
-"""A label for each token, or for each name: tokens that belong together become one entity."""
+"""Labels of tokens, or of entities: groups of neighbouring tokens with one label."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
-from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline, Text
+from distilbert_core.pipelines.base import Outputs, Pipeline, Text
 from distilbert_core.pipelines.options import (
     FLAG_OFF,
     RUNNING,
     TOKENIZING,
+    Older,
     Option,
+    Options,
     check_text,
     not_negative,
     one_of,
@@ -29,16 +31,16 @@ from distilbert_core.tokenization.encodings import Encoding
 
 Entity = dict[str, Any]
 
-# Strategy that labels words -> the scores [L] of a word from those of its tokens [T, L].
+# Strategies that label words: the function returns the scores [L] of a word, given the scores [T, L] of its tokens.
 WORD_STRATEGIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "first": lambda scores: scores[0],
     "average": lambda scores: scores.mean(axis=0),
-    "max": lambda scores: scores.max(axis=0),  # its best label is that of the token with the highest score
+    "max": lambda scores: scores.max(axis=0),  # the token with the highest score decides
 }
 
 
 class AggregationStrategy(StrEnum):
-    """How tokens become entities: see `TokenClassificationPipeline`. Equal to its value, a text."""
+    """How `TokenClassificationPipeline` groups tokens into entities. A member equals its value, a text."""
 
     NONE = "none"
     SIMPLE = "simple"
@@ -49,7 +51,7 @@ class AggregationStrategy(StrEnum):
 
 @dataclass(frozen=True)
 class _Token:
-    """A token: its text, its place in the window and in the input's text, and whether it continues a word."""
+    """A token: its text, its index in the window, its characters of the input, and whether it continues a word."""
 
     word: str
     index: int
@@ -65,7 +67,7 @@ def _check_labels(name: str, value: Any) -> None:
 
 
 def _strategy_of(value: Any, given: Options) -> dict[str, Any]:
-    """Return what the two older options stand for, of which `value` is one."""
+    """Return the present option for two older ones; `value` is the value of one of them."""
     grouped, words = given.get("grouped_entities"), given.get("ignore_subwords")
     strategy = ("first" if words else "simple") if grouped else "none"
     warn(f"grouped_entities and ignore_subwords are deprecated: give aggregation_strategy={strategy!r}.", UserWarning)
@@ -75,21 +77,22 @@ def _strategy_of(value: Any, given: Options) -> dict[str, Any]:
 class TokenClassificationPipeline(Pipeline):
     """Entities of a text, in order: {'entity' or 'entity_group', 'score', 'index', 'word', 'start', 'end'}.
 
-    An input is a text, or a list of words. 'start' and 'end' are places in it; 'word' is made from the tokens, and so
-    in lower case where the model is. 'index' is the place among the tokens, and only there without aggregation.
+    An input is a text, or a list of words. 'start' and 'end' are characters of the text. 'word' is made from the
+    tokens, in lower case if the tokenizer lowers case. 'index' is the index of the token; entity groups have none.
 
     Options:
-        aggregation_strategy: 'none': each token ('entity'). Otherwise neighbours of one label form an 'entity_group',
-            a new one begins at each B- label: 'simple' groups tokens; 'first', 'average' and 'max' group words, whose
-            label is that of their first token, of the average of their tokens, or of the token with the highest score.
-        ignore_labels: Labels that are left out; with aggregation, those of groups ('PER', not 'B-PER').
-        stride: Read a text that is too long for the model in windows that share this many tokens, and keep the longer
-            of two entities that overlap. None: see `truncation`.
-        is_split_into_words: An input is a list of words. 'start' and 'end' are places in the text that they make with
-            `delimiter` between them.
+        aggregation_strategy: 'none': each token is an 'entity'. Otherwise neighbours of one label form an
+            'entity_group', and a B- label begins a new group. 'simple' groups tokens; 'first', 'average' and 'max'
+            group words. The first token of a word, the average of its tokens, or the token with the highest score
+            decides its label.
+        ignore_labels: Labels that are left out; with aggregation, labels of groups ('PER', not 'B-PER').
+        stride: Read a text that is too long for the model in windows that share this number of tokens, and keep the
+            longer of two entities that overlap. None: `truncation` cuts the text.
+        is_split_into_words: An input is a list of words. 'start' and 'end' are characters of the words joined by
+            `delimiter`.
         delimiter: A space if left out.
-        truncation, max_length, add_special_tokens: See `Pipeline`; `truncation` does not go with `stride`.
-        grouped_entities: Older, in place of aggregation_strategy. True: 'simple', or 'first' together with
+        truncation, max_length, add_special_tokens: As in `Pipeline`; `truncation` cannot be combined with `stride`.
+        grouped_entities: Older form of aggregation_strategy. True: 'simple', or 'first' together with
             `ignore_subwords=True`; False: 'none'.
     """
 
@@ -107,24 +110,24 @@ class TokenClassificationPipeline(Pipeline):
     older: ClassVar[Mapping[str, Older]] = dict.fromkeys(("grouped_entities", "ignore_subwords"), _strategy_of)
     advice_on_length = f"give stride and an aggregation_strategy to read all of it; {Pipeline.advice_on_length}"
 
-    def check_options(self, options: dict[str, Any]) -> None:
-        """Raise InputError if an option is impossible."""
-        super().check_options(options)
+    def prepare_options(self, options: Options) -> dict[str, Any]:
+        """Return the options, with truncation if the text is read in windows."""
+        prepared = super().prepare_options(options)
         self._warn_of_labels(options["ignore_labels"], options["aggregation_strategy"])
-        stride, length = options["stride"], options["max_length"]
+        stride, length = options["stride"], prepared["max_length"]
         if stride is None:
-            return
-        most = length - 3  # beside [CLS] and [SEP] a window brings at least one new token
-        if stride > most:
-            raise InputError(f"stride must be at most {most} in windows of {length} tokens, got {stride}.")
+            return prepared
+        limit = length - 3  # a window holds [CLS], [SEP] and at least one new token
+        if stride > limit:
+            raise InputError(f"stride must be at most {limit} in windows of {length} tokens, got {stride}.")
         if options["aggregation_strategy"] == "none":
             raise InputError("stride needs an aggregation_strategy other than 'none', to join what windows share.")
         if options["truncation"] is not None:
             raise InputError("stride reads texts of any length; leave out truncation.")
-        options["truncation"] = True  # into windows
+        return {**prepared, "truncation": True}
 
     def _warn_of_labels(self, ignored: Collection[str], strategy: str) -> None:
-        """Warn of labels to be ignored that no result can have."""
+        """Warn of ignored labels that no result can have."""
         labels = [self.config.label_name(index) for index in range(self.config.num_labels)]
         possible = labels if strategy == "none" else list(dict.fromkeys(map(_group_label, labels)))
         unknown = [label for label in ignored if label not in (*possible, "O")]
@@ -155,7 +158,7 @@ class TokenClassificationPipeline(Pipeline):
         return [list(value)]
 
     def tokenizer_options(self, options: Options) -> dict[str, Any]:
-        """Cut at the model's length, into one window or into all that it takes."""
+        """Cut the text to one window, or into several if there is a stride."""
         chosen = {**super().tokenizer_options(options), "is_split_into_words": options["is_split_into_words"]}
         if options["stride"] is None:
             return chosen
@@ -166,7 +169,7 @@ class TokenClassificationPipeline(Pipeline):
         return softmax(outputs["logits"])
 
     def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:
-        """Return the entities of all windows that are not to be ignored."""
+        """Return the entities of all windows, without ignored labels."""
         label = "entity" if options["aggregation_strategy"] == "none" else "entity_group"
         text, starts = (value, None) if isinstance(value, str) else _joined(value, options["delimiter"])
         entities = [
@@ -208,13 +211,20 @@ class TokenClassificationPipeline(Pipeline):
 
 
 def _joined(words: Sequence[str], delimiter: str) -> tuple[str, list[int]]:
-    """Return the text that words make, and where each begins in it."""
+    """Return the words as one text, and the character at which each begins."""
     ends = accumulate(len(word) + len(delimiter) for word in words)
     return delimiter.join(words), [0, *ends][: len(words)]
 
 
 def _tokens(text: str, starts: Sequence[int] | None, window: Encoding, unknown: str) -> list[_Token]:
-    """Return the tokens of a window but for the special ones; `starts` are those of its words, if these were given."""
+    """Return the tokens of a window, without special ones.
+
+    Args:
+        text: The input's text.
+        starts: The character at which each word begins, if the input is a list of words.
+        window: The window.
+        unknown: The token for unknown words.
+    """
     tokens = []
     rows = zip(window.tokens, window.offsets, window.word_ids, window.special_tokens_mask, strict=True)
     for index, (word, (start, end), number, special) in enumerate(rows):
@@ -222,7 +232,7 @@ def _tokens(text: str, starts: Sequence[int] | None, window: Encoding, unknown: 
             continue
         if starts is not None and number is not None:
             start, end = start + starts[number], end + starts[number]
-        # A token that continues a word has a '##' more than its text has; an unknown one has nothing in common with it.
+        # The '##' makes a token that continues a word longer than its characters.
         continues = word != unknown and len(word) != end - start
         tokens.append(_Token(text[start:end] if word == unknown else word, index, start, end, continues))
     return tokens
@@ -239,7 +249,7 @@ def _words(tokens: Iterable[_Token]) -> list[list[_Token]]:
 
 
 def _groups(entities: Iterable[Entity]) -> list[list[Entity]]:
-    """Split entities where the label changes, and before each B- label."""
+    """Group neighbouring entities of one label; a B- label begins a new group."""
     groups: list[list[Entity]] = []
     for entity in entities:
         begins, label = _split_label(entity["entity"])
@@ -260,7 +270,7 @@ def _split_label(label: str) -> tuple[bool, str]:
 
 
 def _without_overlaps(entities: Iterable[Entity]) -> list[Entity]:
-    """Of entities that overlap keep the longest; of equally long ones that of the higher score."""
+    """Return entities without overlaps: the longest is kept, or of equally long ones the one with the higher score."""
     kept: list[Entity] = []
     for entity in sorted(entities, key=lambda entity: entity["start"]):
         if not kept or entity["start"] >= kept[-1]["end"]:

@@ -1,4 +1,4 @@
-"""Labels that are chosen at a call, by a model that says whether a text entails a sentence."""
+"""Labels that a call chooses, scored by a model of natural language inference."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
-from distilbert_core.pipelines.base import Older, Options, Outputs, Pipeline, Text
-from distilbert_core.pipelines.options import FLAG_OFF, RUNNING, TOKENIZING, Option, check_text, warn
+from distilbert_core.pipelines.base import Outputs, Pipeline, Text
+from distilbert_core.pipelines.options import FLAG_OFF, RUNNING, TOKENIZING, Older, Option, Options, check_text, warn
 from distilbert_core.pipelines.scores import best, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -21,17 +21,17 @@ Labels = str | Sequence[str]
 class ZeroShotClassificationPipeline(Pipeline):
     """Labels of texts, chosen at a call: {'sequence', 'labels', 'scores'}, the best label first.
 
-    An input is a text. The model is a sequence classifier of natural language inference: for each label it reads the
-    pair of the text and a sentence with the label in it. The text is cut where a pair is too long, the sentence is not.
-    The pairs of all inputs are batched together. Results are those of Transformers 4.53.3.
+    An input is a text. The model is a sequence classifier of natural language inference: for each label it reads a
+    pair of the text and a sentence that names the label. If a pair is too long, the text is cut, not the sentence. The
+    pairs of all inputs are batched together. Results equal those of Transformers 4.53.3.
 
     Options:
-        candidate_labels: The labels: a list of texts, or a text with commas between them.
-        hypothesis_template: The sentence, with {} where a label stands.
-        multi_label: Several labels may hold: each has a score of its own, that of entailment against contradiction.
-            False: the scores of a text sum to 1.
-        truncation, max_length, add_special_tokens: See `Pipeline`.
-        multi_class: Older, in place of multi_label.
+        candidate_labels: The labels: a list of texts, or a text with commas between the labels.
+        hypothesis_template: The sentence, with {} for the label.
+        multi_label: Several labels may be true: the score of each is its probability of entailment against
+            contradiction. False: the scores of a text sum to 1.
+        truncation, max_length, add_special_tokens: As in `Pipeline`.
+        multi_class: Older name of multi_label.
     """
 
     task = "zero-shot-classification"
@@ -55,7 +55,7 @@ class ZeroShotClassificationPipeline(Pipeline):
 
     @property
     def entailment_id(self) -> int:
-        """Index of the label of entailment; -1 where no label begins with 'entail'."""
+        """Index of the label of entailment; -1 if no label begins with 'entail'."""
         labels = self.config.label2id.items()
         return next((index for label, index in labels if label.lower().startswith("entail")), -1)
 
@@ -66,20 +66,20 @@ class ZeroShotClassificationPipeline(Pipeline):
 
         Args:
             sequences: A text, a list of texts, or another iterable.
-            candidate_labels: The labels: a list of texts, or a text with commas between them.
+            candidate_labels: The labels: a list of texts, or a text with commas between the labels.
             **options: Options of the task.
 
         Raises:
             InputError: An input or an option is impossible.
-            TypeError: An option is unknown, or there are no labels.
+            TypeError: An option is unknown, or the labels are missing.
         """
         if candidate_labels is not None:
             options["candidate_labels"] = candidate_labels
         return super().__call__(sequences, **options)
 
-    def check_options(self, options: dict[str, Any]) -> None:
-        """Raise InputError if an option is impossible; labels become a list."""
-        super().check_options(options)
+    def prepare_options(self, options: Options) -> dict[str, Any]:
+        """Return the options with labels as a list."""
+        prepared = super().prepare_options(options)
         template = options["hypothesis_template"]
         try:
             different = template.format("a") != template.format("b")
@@ -87,11 +87,12 @@ class ZeroShotClassificationPipeline(Pipeline):
             different = False
         if not different:
             raise InputError(f"hypothesis_template must have {{}} where a label stands, got {template!r}.")
-        if options["candidate_labels"] is not None:
-            options["candidate_labels"] = _labels(options["candidate_labels"])
+        if options["candidate_labels"] is None:
+            return prepared
+        return {**prepared, "candidate_labels": _labels(options["candidate_labels"])}
 
     def read(self, value: Any, options: Options) -> list[Text]:
-        """Return the pairs of the text and the sentence of each label."""
+        """Return a pair of the text and a sentence for each label."""
         if options["candidate_labels"] is None:
             raise TypeError(f"{self.task} needs candidate_labels: a list of texts, or a text with commas between them.")
         (text,) = super().read(value, options)
@@ -105,7 +106,7 @@ class ZeroShotClassificationPipeline(Pipeline):
         return {**chosen, "truncation": "only_first" if chosen["truncation"] is True else chosen["truncation"]}
 
     def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> np.ndarray:
-        """Keep the logits [L] of a pair."""
+        """Return the logits [L] of a pair."""
         return outputs["logits"].astype(np.float64)
 
     def combine(self, value: str, windows: Sequence[Encoding], kept: Sequence[np.ndarray], options: Options) -> Any:

@@ -12,7 +12,7 @@ from oracle.pipeline_cases import CASES, FILE_NAME, NAMES, QUESTION, SHORT_QUEST
 from distilbert_core import DEFAULT_MODEL, CheckpointError, ConfigWarning, DistilBertTokenizer, Head
 from distilbert_core.files.hub import EMBEDDED_MODELS
 from distilbert_core.model.loading import load_inference
-from distilbert_core.pipelines import TASKS, KeyDataset, pipeline
+from distilbert_core.pipelines import PIPELINE_CLASSES, KeyDataset, pipeline
 from support.checkpoints import save_random, small_config
 from support.paths import FIXTURES
 from support.pipelines import VOCAB, load, write_checkpoint
@@ -36,7 +36,7 @@ def ask(framework, root):
 def test_fixture_is_complete():
     calls = [f"{checkpoint}: {call}" for checkpoint, (_, calls) in CALLS.items() for call in calls]
     assert {*(case.name for case in CASES), *calls} == EXPECTED.keys()
-    assert {case.task for case in CASES} == TASKS.keys()
+    assert {case.task for case in CASES} == PIPELINE_CLASSES.keys()
 
 
 # Transformers cuts without a word.

@@ -8,7 +8,7 @@ import numpy as np
 
 from distilbert_core import DEFAULT_MODEL, DistilBertConfig, DistilBertTokenizerFast, Head
 from distilbert_core.model.inference import Inference
-from distilbert_core.pipelines import TASKS, Pipeline
+from distilbert_core.pipelines import PIPELINE_CLASSES, Pipeline
 
 TOKENIZER = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
 WIDTH = {Head.BASE: 4, Head.MASKED_LM: 30522}  # of the outputs; of the other heads the number of labels
@@ -51,5 +51,5 @@ CONFIG = {"zero-shot-classification": {"id2label": {0: "contradiction", 1: "neut
 
 def make(task: str, options: dict[str, Any] | None = None, **config: Any) -> Pipeline:
     """The pipeline of a task on such a model."""
-    cls = TASKS[task]
+    cls = PIPELINE_CLASSES[task]
     return cls(FakeInference(cls.head, **{**CONFIG.get(task, {}), **config}), TOKENIZER, **(options or {}))

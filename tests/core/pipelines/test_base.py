@@ -24,10 +24,10 @@ from distilbert_core import (
     InputError,
     InputWarning,
 )
-from distilbert_core.pipelines import ALIASES, TASKS, pipeline
-from distilbert_core.pipelines.base import MOST_INPUTS
+from distilbert_core.pipelines import ALIASES, PIPELINE_CLASSES, pipeline
 from distilbert_core.pipelines.progress import bar_delay, progress_bar
 from distilbert_core.pipelines.question_answering import _Answers
+from distilbert_core.pipelines.running import PORTION_SIZE
 from distilbert_core.pipelines.scores import best, sigmoid, softmax
 from distilbert_core.pipelines.text_classification import label_scores
 from distilbert_core.pipelines.token_classification import _groups, _without_overlaps
@@ -52,7 +52,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", PIPELINE_CLASSES)
 def test_no_result_depends_on_the_batch_it_was_in(task):
     """Alone, in a list, streamed, in batches of any size: the same results in the order of the inputs."""
     inputs, options = INPUTS[task], OPTIONS.get(task, {})
@@ -70,7 +70,7 @@ def test_no_result_depends_on_the_batch_it_was_in(task):
     assert len({repr(result) for result in expected}) > len(expected) / 3  # the order can be seen
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", PIPELINE_CLASSES)
 def test_batches_keep_to_their_limits(task):
     limits = {"batch_tokens": 120, "batch_size": 7}
     of_pipeline, of_call = make(task, {**OPTIONS.get(task, {}), **limits}), make(task, OPTIONS.get(task))
@@ -88,16 +88,16 @@ def test_inputs_are_read_as_results_are_asked_for():
     results = make("feature-extraction").stream(texts, pooling="mean")
     assert not read
     assert len(list(islice(results, 3))) == 3
-    assert len(read) == MOST_INPUTS
-    list(islice(results, MOST_INPUTS))
-    assert len(read) == 2 * MOST_INPUTS
+    assert len(read) == PORTION_SIZE
+    list(islice(results, PORTION_SIZE))
+    assert len(read) == 2 * PORTION_SIZE
 
 
 def test_fewer_long_inputs_are_read_ahead():
     read = []
     texts = (read.append(i) or STORY for i in count())
     next(make("feature-extraction").stream(texts, truncation=True))
-    assert len(read) <= MOST_INPUTS / 4
+    assert len(read) <= PORTION_SIZE / 4
 
 
 def test_one_input_a_list_or_an_iterator():
@@ -239,7 +239,7 @@ def test_impossible_calls(task, value, options, message):
         make(task)(value, **options)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", PIPELINE_CLASSES)
 def test_unknown_options(task):
     with pytest.raises(TypeError, match=f"Unknown keyword argument.*: colour. {task} has the options .*"):
         make(task, OPTIONS.get(task)).stream([], colour="red")  # at once, not when the first result is asked for
@@ -333,7 +333,7 @@ class Broken(FakeInference):
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", PIPELINE_CLASSES)
 def test_no_answer_is_made_from_what_is_not_finite(task, number):
     answer, value = make(task, OPTIONS.get(task)), INPUTS[task][2]
     answer(value)
@@ -492,7 +492,7 @@ class Certain(FakeInference):
 
 
 def certain():
-    return TASKS["question-answering"](Certain(Head.QUESTION_ANSWERING), TOKENIZER)
+    return PIPELINE_CLASSES["question-answering"](Certain(Head.QUESTION_ANSWERING), TOKENIZER)
 
 
 def test_answer_in_the_context():
@@ -504,7 +504,7 @@ def test_answer_in_the_context():
 def test_context_comes_first_where_padding_is_left():
     # As in Transformers.
     tokenizer = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL, padding_side="left")
-    ask = TASKS["question-answering"](Certain(Head.QUESTION_ANSWERING), tokenizer)
+    ask = PIPELINE_CLASSES["question-answering"](Certain(Head.QUESTION_ANSWERING), tokenizer)
     context = "Words, more words. " * 20 + "It is the old keeper."
     answer = ask({"question": "The old keeper?", "context": context}, max_seq_len=50, doc_stride=10)
     assert (answer["answer"], context[answer["start"] : answer["end"]]) == ("old keeper", "old keeper")
@@ -519,7 +519,7 @@ def test_scores_of_equal_answers_in_several_windows_add_up():
 
 
 def test_impossible_answer_takes_part():
-    ask = TASKS["question-answering"](FakeInference(Head.QUESTION_ANSWERING), TOKENIZER)
+    ask = PIPELINE_CLASSES["question-answering"](FakeInference(Head.QUESTION_ANSWERING), TOKENIZER)
     answers = ask(QUESTION, handle_impossible_answer=True, top_k=100)
     (impossible,) = (answer for answer in answers if answer["answer"] == "")
     context = np.array(TOKENIZER(QUESTION["context"])["input_ids"][:-1])  # [CLS] and the context

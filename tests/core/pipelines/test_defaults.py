@@ -8,7 +8,7 @@ from distilbert_cli import main
 from distilbert_core import DEFAULT_MODEL, CheckpointError, InputError
 from distilbert_core.errors import InputWarning
 from distilbert_core.files.hub import DEFAULT_MODELS
-from distilbert_core.pipelines import TASKS, pipeline
+from distilbert_core.pipelines import PIPELINE_CLASSES, pipeline
 
 OF_THE_HUB = {task: model for task, model in DEFAULT_MODELS.items() if model != DEFAULT_MODEL}
 
@@ -30,7 +30,7 @@ def fetched(monkeypatch):
     return sources
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", PIPELINE_CLASSES)
 def test_the_model_of_a_task(task, fetched):
     if task == "multiple-choice":
         with pytest.raises(

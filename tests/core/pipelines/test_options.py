@@ -10,7 +10,7 @@ from distilbert_core import DEFAULT_MODEL, DistilBertConfig, DistilBertTokenizer
 from distilbert_core.compatibility import PIPELINES
 from distilbert_core.model.inference import has_own_call
 from distilbert_core.pipelines import (
-    TASKS,
+    PIPELINE_CLASSES,
     AggregationStrategy,
     KeyDataset,
     KeyPairDataset,
@@ -24,10 +24,10 @@ WORDS = ["Ada", "Lovelace", "unaffable", "東京"]
 LABELS = {"candidate_labels": ["a", "b"]}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", PIPELINE_CLASSES)
 def test_every_option_holds_in_the_constructor_and_in_a_call(task):
     """None leaves out what has a default of its own."""
-    for name, option in TASKS[task].option_table.items():
+    for name, option in PIPELINE_CLASSES[task].option_table.items():
         given = {name: option.default}
         of_pipeline, of_call = make(task, given)._with_defaults({}), make(task)._with_defaults(given)
         assert of_pipeline.keys() == of_call.keys()
@@ -35,9 +35,9 @@ def test_every_option_holds_in_the_constructor_and_in_a_call(task):
             assert merged == make(task)._with_defaults({})
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", PIPELINE_CLASSES)
 def test_what_has_no_effect_is_taken_and_what_would_have_one_is_refused(task):
-    own = TASKS[task].option_table
+    own = PIPELINE_CLASSES[task].option_table
     for name, accepted in PIPELINES.items():
         if name in own:
             continue
@@ -285,7 +285,7 @@ def test_labels_chosen_at_a_call():
 
 def test_labels_of_no_entailment():
     with pytest.warns(InputWarning, match=r"No label of this model begins with 'entail' \(LABEL_0, LABEL_1\)"):
-        choose = TASKS["zero-shot-classification"](FakeInference(Head.SEQUENCE_CLASSIFICATION), TOKENIZER)
+        choose = PIPELINE_CLASSES["zero-shot-classification"](FakeInference(Head.SEQUENCE_CLASSIFICATION), TOKENIZER)
     assert choose.entailment_id == -1
     with pytest.raises(TypeError, match="zero-shot-classification needs candidate_labels"):
         choose("A text.")
