@@ -15,9 +15,9 @@ from distilbert_core.files.hub import default_model, split_hub_options
 from distilbert_core.model.backends import BACKENDS, RUNNABLE, default_backend
 from distilbert_core.model.checkpoint_loading import find_config
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference, unwrapped
 from distilbert_core.model.loading import load_inference
-from distilbert_core.model.heads import Head
 from distilbert_core.pipelines.base import ALIASES, Pipeline
 from distilbert_core.pipelines.datasets import KeyDataset, KeyPairDataset
 from distilbert_core.pipelines.feature_extraction import FeatureExtractionPipeline

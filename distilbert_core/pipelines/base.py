@@ -15,9 +15,9 @@ import numpy as np
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.dtypes import dtype_name
+from distilbert_core.model.heads import Head
 from distilbert_core.model.loading import inference_of
 from distilbert_core.model.packing import Ragged
-from distilbert_core.model.heads import Head
 from distilbert_core.pipelines.options import NO_TRUNCATION, STRATEGIES, Older, Option, Options, current_options, warn
 from distilbert_core.pipelines.progress import bar_delay
 from distilbert_core.pipelines.running import Combine, SizedIterator, results_of

@@ -10,8 +10,8 @@ import numpy as np
 
 from distilbert_core.checks import positive_integer
 from distilbert_core.errors import InputError
-from distilbert_core.model.packing import Ragged
 from distilbert_core.model.heads import Head
+from distilbert_core.model.packing import Ragged
 from distilbert_core.pipelines.base import Outputs, Pipeline, Text
 from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Older, Option, Options, unpack, warn
 from distilbert_core.pipelines.scores import best, softmax
