@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from distilbert_core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from distilbert_core.model.config import DistilBertConfig
 
 # Name in config.json -> the function. Each backend has a function for each value.
 ACTIVATIONS = {
@@ -46,7 +43,25 @@ _FLAGS = (
 )
 
 
-def check_config(config: DistilBertConfig) -> None:
+class ConfigFields(Protocol):
+    """The fields of a configuration that depend on each other."""
+
+    vocab_size: int
+    n_layers: int
+    n_heads: int
+    dim: int
+    sinusoidal_pos_embds: bool
+    initializer_range: float
+    activation: Any
+    pad_token_id: int | None
+    problem_type: str | None
+    pruned_heads: dict[int, list[int]]
+
+    def kept_heads(self, layer: int) -> list[int]:
+        """Return the heads of a layer that are not pruned."""
+
+
+def check_config(config: ConfigFields) -> None:
     """Raise ConfigError, naming the field, if a value is impossible."""
     for name in _SIZES:
         value = getattr(config, name)

@@ -1,9 +1,10 @@
-"""What may import what, read from the files: a wing or a package imports only what lies below it."""
+"""Imports, read from the files: a wing or a package imports only from below, and no modules import each other."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -51,20 +52,22 @@ def modules() -> Iterator[tuple[str, Path]]:
             yield ".".join(path.relative_to(HOUSE).with_suffix("").parts).removesuffix(".__init__"), path
 
 
-def imported(source: str) -> Iterator[str]:
-    """Every module that code imports, in functions and for type checking too."""
+def imported(source: str) -> Iterator[tuple[str, str]]:
+    """Every import of code, in functions and for type checking too: the module and, with `from`, a name in it."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            yield from ((node.module, name.name) for name in node.names)
         elif isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
+            yield from ((name.name, "") for name in node.names)
 
 
 def faults(module: str, source: str) -> list[str]:
     """The imports of a module that lead to a wing, a package or a library that it may not use."""
     own = home(module)
     found = []
-    for other in imported(source):
+    for other in dict.fromkeys(
+        f"{origin}.{name}" if origin == FRONT_DOOR else origin for origin, name in imported(source)
+    ):
         there = home(other)
         if there in FLOORS and there != own and there not in FLOORS[own] and module != FRONT_DOOR:
             found.append(f"{module} imports {other}: {own} stands below {there}")
@@ -92,8 +95,42 @@ def test_nothing_imports_upward() -> None:
         ("distilbert_core.training.run", "import click", "only distilbert_cli may"),
         ("distilbert_core.model.inference", "import torch", "only distilbert_pt, weight_conversion may"),
         ("distilbert_cli.info", "import distilbert_core.hub", "which is distilbert_core.files.hub now"),
+        ("distilbert_cli.info", "from distilbert_core import hub", "which is distilbert_core.files.hub now"),
+        ("distilbert_core.model.packing", "from distilbert_core import training", "model stands below training"),
     ],
 )
 def test_an_import_upward_is_found(module: str, source: str, fault: str) -> None:
     (found,) = faults(module, source)
     assert fault in found
+
+
+def circle(sources: Mapping[str, str]) -> list[str]:
+    """Modules that import each other, each the next one; an empty list if there are none."""
+    graph = {}
+    for module, source in sources.items():
+        named = (f"{origin}.{name}" if f"{origin}.{name}" in sources else origin for origin, name in imported(source))
+        graph[module] = {name for name in named if name in sources and name != module}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_modules_import_each_other() -> None:
+    assert circle({module: path.read_text() for module, path in modules()}) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import a",
+        "from a import name",
+        "def function():\n    from a import name",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a",
+    ],
+)
+def test_modules_that_import_each_other_are_found(source: str) -> None:
+    sources = {"a": "import b.inner", "b": "", "b.inner": "from b import other", "b.other": source, "c": "import a, b"}
+    assert sorted(set(circle(sources))) == ["a", "b.inner", "b.other"]
+    assert circle({**sources, "b.other": ""}) == []

@@ -1,6 +1,6 @@
 """The tasks: what each reads from a file, what a model is given for it, and how its answers are measured."""
 
-from distilbert_core.training.tasks.base import Feature, Row, Task
+from distilbert_core.training.tasks.base import TASKS, Feature, Row, Task
 from distilbert_core.training.tasks.masked_lm import MaskedLM
 from distilbert_core.training.tasks.multiple_choice import MultipleChoice
 from distilbert_core.training.tasks.question_answering import QuestionAnswering
@@ -10,7 +10,7 @@ from distilbert_core.training.tasks.token_classification import TokenClassificat
 __all__ = ["LOWER_IS_BETTER", "TASKS", "Feature", "Row", "Task"]
 
 LOWER_IS_BETTER = frozenset({"loss"})
-TASKS: dict[str, type[Task]] = {
+TASKS |= {
     task.name: task
     for task in (
         SequenceClassification,

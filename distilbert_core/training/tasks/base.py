@@ -171,8 +171,6 @@ class Task:
         hint = f"Say which it is: columns={{{name!r}: {likely!r}}} (--column {name}={likely})."
         if len(present) == 1 and set(present[0]) & set(",;\t|"):
             hint = "Columns are separated by commas in a .csv file, and by tabs in a .tsv file."
-        from distilbert_core.training.tasks import TASKS  # which imports this module
-
         here = len(set(cls.columns) & set(present))
         other = next((t for t in TASKS.values() if set(t.columns) <= set(present) and len(t.columns) > here), None)
         if other is not None:
@@ -300,3 +298,6 @@ def text_of(column: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InputError(f"{column} must be a text, got {reprlib.repr(value)}.")
     return value
+
+
+TASKS: dict[str, type[Task]] = {}  # by name; the package registers its tasks
