@@ -22,23 +22,11 @@ from distilbert_core.errors import CheckpointError, CheckpointWarning, InputErro
 from distilbert_core.files.checkpoint import save_checkpoint
 from support.checkpoints import random_arrays, save_random, small_config
 from support.conversions import PHASES, arrays_of, bits, chains, check_chain, configs
+from support.converted import WITHOUT_FRAMEWORK, files_of, write_files
 from support.processes import fresh_python
-from weight_conversion import FORMATS, convert, make_student, open_weights, reading, sidecars, verify, weight_files
+from weight_conversion import FORMATS, convert, make_student, open_weights, verify
 
-WITHOUT_FRAMEWORK = ("pt", "tf", "flax", "h5", "msgpack", "keras", "keras-weights")
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    save_random(tmp_path / "source", small_config(), Head.SEQUENCE_CLASSIFICATION, dtype="float32")
-    return tmp_path / "source"
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-# -- what arrives -----------------------------------------------------------------------------------------------
+# -- what arrives --------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=25, deadline=None, phases=PHASES)
@@ -130,7 +118,8 @@ def test_large_values_are_not_taken_for_infinite_ones(tmp_path: Path) -> None:
         convert(tmp_path / "large", tmp_path / "new", "tf")
 
 
-# -- what is dropped --------------------------------------------------------------------------------------------
+# -- what is dropped -----------------------------------------------------------------------------------------
+
 
 OWN = {  # what a user's class, or training, may save beside the table's
     "extra.weight": np.ones((3, 5), np.float32),
@@ -220,122 +209,7 @@ def test_shards_that_a_format_does_not_have_are_said(source: Path, tmp_path: Pat
     assert notes == ([] if to == "pt" else [f"max_shard_size=2KB was not applied: {title} is not split."])
 
 
-# -- what is left behind ----------------------------------------------------------------------------------------
-
-MODULES = [
-    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-    {"idx": 2, "name": "2", "path": "2_Normalize/", "type": "sentence_transformers.models.Normalize"},
-    {"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"},
-]
-SENTENCE_FILES = {
-    "modules.json": json.dumps(MODULES).encode(),
-    "config_sentence_transformers.json": b'{"similarity_fn_name": "cosine"}',
-    "sentence_bert_config.json": b'{"max_seq_length": 21}',
-    "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
-    "3_Dense/config.json": b'{"in_features": 12}',
-    "3_Dense/pytorch_model.bin": b"is copied, and never opened",
-}
-
-
-def write_files(folder: Path, files: dict[str, bytes]) -> None:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-
-
-@pytest.mark.parametrize("to", WITHOUT_FRAMEWORK)
-def test_modules_of_sentence_transformers(source: Path, tmp_path: Path, to: str) -> None:
-    write_files(source, SENTENCE_FILES)
-    (source / "2_Normalize").mkdir()
-    notes = convert(source, tmp_path / "new", to).notes
-    if to == "pt":
-        assert notes == []
-        assert {name: files_of(tmp_path / "new")[name] for name in SENTENCE_FILES} == SENTENCE_FILES
-    else:
-        assert notes == [
-            "Left behind: 1_Pooling/, 3_Dense/, config_sentence_transformers.json, modules.json, "
-            "sentence_bert_config.json."
-        ]
-        assert not files_of(tmp_path / "new").keys() & SENTENCE_FILES.keys()
-
-
-@pytest.mark.parametrize("to", ["pt", "msgpack"])
-def test_modules_on_the_hub(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str) -> None:
-    """Only files that are asked for by name are there."""
-    write_files(source, SENTENCE_FILES)
-
-    def fetch(repository: str, name: str, **where: Any) -> Path | None:
-        assert (repository, where) == ("someone/sentences", {"revision": "v2"})
-        return source / name if (source / name).is_file() else None
-
-    for module in (sidecars, reading, weight_files):
-        monkeypatch.setattr(module, "find_file", fetch)
-    monkeypatch.setattr(weight_files, "resolve_file", fetch)
-    notes = convert("someone/sentences", tmp_path / "new", to, revision="v2").notes
-    if to == "pt":
-        assert notes == []
-        assert {name: files_of(tmp_path / "new")[name] for name in SENTENCE_FILES} == SENTENCE_FILES
-    else:
-        assert notes == [f"Left behind: {', '.join(SENTENCE_FILES)}."]
-
-
-@pytest.mark.parametrize(
-    ("modules", "message"),
-    [
-        ([{"path": "../other"}], r"modules\.json must name folders below its own, got '\.\./other'\."),
-        ([{"path": "a/../../other"}], r"must name folders below its own, got 'a/\.\./\.\./other'\."),
-        ([{"path": "/etc"}], r"must name folders below its own, got '/etc'\."),
-        ([{"path": "C:\\other"}], "must name folders below its own, got"),
-        ([{"path": "..\\other"}], "must name folders below its own, got"),
-        ([{"path": "a\0b"}], "must name folders below its own, got"),
-        ([{"path": 5}], r"modules\.json is no valid list of modules \(TypeError"),
-        ([{"name": "0"}], r"modules\.json is no valid list of modules \(KeyError"),
-        ({"path": "1_Pooling"}, r"modules\.json is no valid list of modules \(TypeError"),
-        (5, r"modules\.json is no valid list of modules \(TypeError"),
-    ],
-)
-def test_modules_outside_the_folder_are_refused(source: Path, tmp_path: Path, modules: Any, message: str) -> None:
-    (source / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(CheckpointError, match=message):
-        convert(source, tmp_path / "new")
-    assert not (tmp_path / "new").exists()
-
-
-def test_a_module_that_changes_meanwhile_is_noticed(source: Path, tmp_path: Path) -> None:
-    write_files(source, SENTENCE_FILES)
-    with pytest.raises(CheckpointError, match="source was changed while it was read; nothing was written"):
-        convert(source, tmp_path / "new", progress=lambda _: (source / "1_Pooling/config.json").write_bytes(b"{}"))
-    assert not (tmp_path / "new").exists()
-
-
-def test_whatever_else_a_folder_holds_is_named(source: Path, tmp_path: Path) -> None:
-    files = ("tf_model.h5", "onnx/model.onnx", "onnx/more/notes.txt", "optimizer.pt", "training/state.json")
-    write_files(source, dict.fromkeys((*files, "vocab.txt", ".gitattributes", ".git/HEAD"), b""))
-    (source / "empty").mkdir()
-    expected = ["Left behind: onnx/, optimizer.pt, tf_model.h5, training/."]
-    assert convert(source, tmp_path / "new").notes == expected
-    assert convert(source, source / "new", "tf").notes == expected
-    assert convert(source, source / "new", "flax", force=True).notes == expected
-    assert convert(source / "model.safetensors", tmp_path / "chosen").notes == []  # one file is what was asked for
-    write_files(source, {f"{number}.txt": b"" for number in range(9)})
-    assert convert(source, tmp_path / "newer").notes == [
-        "Left behind: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt, 5.txt, 6.txt, 7.txt and 6 more."
-    ]
-
-
-@pytest.mark.parametrize("shard_size", ["5GB", "2KB"])
-@pytest.mark.parametrize("format", WITHOUT_FRAMEWORK)
-def test_nothing_of_a_whole_checkpoint_is_left_behind(
-    source: Path, tmp_path: Path, format: str, shard_size: str
-) -> None:
-    write_files(source, {"README.md": b"# A model", "tokenizer_config.json": b"{}"})
-    convert(source, tmp_path / "old", format, max_shard_size=shard_size)
-    assert convert(tmp_path / "old", tmp_path / "new").notes == []
-    assert (tmp_path / "new/README.md").read_bytes() == b"# A model"
-
-
-# -- what is refused --------------------------------------------------------------------------------------------
+# -- what is refused -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -432,7 +306,8 @@ def test_a_checkpoint_can_replace_itself(source: Path) -> None:
     assert bits(arrays_of(source)) == bits(before)
 
 
-# -- what a failure leaves behind -------------------------------------------------------------------------------
+# -- what a failure leaves behind ----------------------------------------------------------------------------
+
 
 FAILING_WRITER = """
 import errno, sys
@@ -509,7 +384,7 @@ def test_a_source_that_changes_meanwhile_is_noticed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "source"]
 
 
-# -- what it needs ----------------------------------------------------------------------------------------------
+# -- what it needs -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("to", WITHOUT_FRAMEWORK)
@@ -525,7 +400,7 @@ print(sorted({{"torch", "tensorflow", "keras", "jax", "flax"}} & sys.modules.key
     assert bits(arrays_of(tmp_path / "back")) == bits(arrays_of(source))
 
 
-# -- heads ------------------------------------------------------------------------------------------------------
+# -- heads ---------------------------------------------------------------------------------------------------
 
 
 def test_a_body_gets_the_head_that_is_asked_for(tmp_path: Path) -> None:
