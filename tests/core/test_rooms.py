@@ -25,7 +25,6 @@ LARGER: set[str] = {
     "distilbert_tf/pretrained.py",
     "distilbert_tf/pretrained.py::TFDistilBertPreTrainedModel",
     "tests/cli/test_commands.py",
-    "tests/cli/test_conversion.py",
     "tests/core/pipelines/test_base.py",
     "tests/core/training/tasks/test_tasks.py",
     "tests/models/test_finetuning.py",
