@@ -1,6 +1,7 @@
-"""Earlier import paths: modules that have moved can still be imported under their former names.
+"""Former import paths: moved modules can still be imported under their former names.
 
-`import distilbert_core.packing` gives the module `distilbert_core.model.packing` itself, so there is one of each.
+`import distilbert_core.packing` returns the module `distilbert_core.model.packing` itself, so that each class and each
+table exists once, and patching one name patches both.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 
-_WINGS = {  # wing -> the modules in it that had no wing before
+_WINGS = {  # wing -> its modules that were in no wing before
     "files": ("checkpoint", "conversion", "hub", "records"),
     "model": (
         "backends",
@@ -28,7 +29,7 @@ _WINGS = {  # wing -> the modules in it that had no wing before
     "tokenization": ("batching", "collators"),
     "training": ("distillation",),
 }
-MOVED = {  # former name -> name; the modules of a package move with it
+MOVED = {  # former name -> new name; the modules of a package move together with it
     **{f"distilbert_core.{module}": f"distilbert_core.{wing}.{module}" for wing in _WINGS for module in _WINGS[wing]},
     "distilbert_core.cli": "distilbert_cli",
     "distilbert_core.parameters": "distilbert_core.model.heads",
@@ -43,37 +44,48 @@ MOVED = {  # former name -> name; the modules of a package move with it
     },
 }
 
+MOVED_NAMES = {  # former module -> names that have moved to another module than the rest, and that module
+    "distilbert_core.inference": {
+        "inference_of": "distilbert_core.model.loading",
+        "load_inference": "distilbert_core.model.loading",
+    },
+    "distilbert_core.pretrained": {"dtype_name": "distilbert_core.model.dtypes"},
+}
+
 
 class _Finder(MetaPathFinder, Loader):
-    """Imports a moved module, and gives it under its former name, too."""
+    """Finds and loads moved modules."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return importlib.util.spec_from_loader(fullname, self) if new_name(fullname) else None
+        return None if _moved_spec(fullname) is None else importlib.util.spec_from_loader(fullname, self)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         name = new_name(spec.name)
         assert name is not None
-        module = importlib.import_module(name)
-        # The import system writes a module's new spec into it: this one keeps its own.
-        return _Alias(module)
+        # The import system sets attributes of the module that this returns: the moved module keeps its own.
+        return _Placeholder(importlib.import_module(name))
 
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None
-        sys.modules[module.__spec__.name] = vars(module)["moved"]
+        name, moved = module.__spec__.name, vars(module)["moved"]
+        for member, home in MOVED_NAMES.get(name, {}).items():
+            setattr(moved, member, getattr(importlib.import_module(home), member))
+        sys.modules[name] = moved
 
     def get_code(self, fullname: str) -> CodeType | None:
         """Return the code of a module; `python -m distilbert_core.cli` runs it."""
-        loader = _spec(fullname).loader
-        return loader.get_code(_spec(fullname).name) if isinstance(loader, InspectLoader) else None
+        spec = _moved_spec(fullname)
+        return spec.loader.get_code(spec.name) if spec and isinstance(spec.loader, InspectLoader) else None
 
     def is_package(self, fullname: str) -> bool:
-        """Return whether a module has modules of its own."""
-        return _spec(fullname).submodule_search_locations is not None
+        """Return whether a module is a package."""
+        spec = _moved_spec(fullname)
+        return spec is not None and spec.submodule_search_locations is not None
 
 
-class _Alias(ModuleType):
+class _Placeholder(ModuleType):
     """Stands for a moved module until its import is complete."""
 
     def __init__(self, moved: ModuleType):
@@ -81,31 +93,31 @@ class _Alias(ModuleType):
         self.moved = moved
 
 
-def _spec(name: str) -> ModuleSpec:
-    """Return the specification of a moved module, under its new name.
-
-    Raises:
-        ImportError: The module does not exist.
-    """
-    spec = importlib.util.find_spec(new_name(name) or name)
-    if spec is None:
-        raise ImportError(f"No module named {name!r}", name=name)
-    return spec
+def _moved_spec(name: str) -> ModuleSpec | None:
+    """Return the spec of a moved module, under its new name; None if the name has not moved, or is unknown."""
+    new = new_name(name)
+    try:
+        return None if new is None else importlib.util.find_spec(new)
+    except ModuleNotFoundError:  # the parent is not a package
+        return None
 
 
 def new_name(name: str) -> str | None:
-    """Return where a module is now, or None if it has not moved.
+    """Return the new name of a module, or None if it has not moved.
+
+    Args:
+        name: Its former name.
 
     Example:
         >>> from distilbert_core.moved import new_name
         >>> new_name("distilbert_core.distillation.cache")
         'distilbert_core.training.distillation.cache'
     """
-    package = next((old for old in MOVED if name == old or name.startswith(f"{old}.")), None)
+    package = next((former for former in MOVED if name == former or name.startswith(f"{former}.")), None)
     return None if package is None else MOVED[package] + name.removeprefix(package)
 
 
 def install() -> None:
     """Make the former names importable."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())  # before empty folders that a former version left
+        sys.meta_path.insert(0, _Finder())  # first, as a former version may have left empty folders
