@@ -53,3 +53,8 @@ def make(task: str, options: dict[str, Any] | None = None, **config: Any) -> Pip
     """The pipeline of a task on such a model."""
     cls = PIPELINE_CLASSES[task]
     return cls(FakeInference(cls.head, **{**CONFIG.get(task, {}), **config}), TOKENIZER, **(options or {}))
+
+
+SENTENCES = [
+    " ".join(["word", "naïve", "東京", "unaffable", "[MASK]"][: 1 + i % 5] * (1 + i * 7 % 11)) for i in range(40)
+]
