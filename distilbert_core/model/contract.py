@@ -22,6 +22,7 @@ import numpy as np
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import Layout
+from distilbert_core.model.packing import Packing, Ragged
 from distilbert_core.model.parameters import Parameter
 
 Tensor: TypeAlias = Any  # a tensor of the backend's framework; the core passes it on and does not look inside
@@ -106,6 +107,12 @@ class Runner(Protocol):
 
     def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs of the model, called with these arguments."""
+
+    def run_ragged(self, texts: Ragged, selected: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Return the outputs of the model for texts without padding; see `Inference.run_ragged`."""
+
+    def pack(self, lengths: np.ndarray) -> Packing:
+        """Return the packing of texts with these lengths [B] that is best for the framework."""
 
     def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:
         """Return the outputs of packed rows, the arguments of `Model.packed_outputs`."""

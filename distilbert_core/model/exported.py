@@ -169,6 +169,7 @@ class ExportedInference(Inference):
 
     def run_ragged(self, texts: Ragged, selected: np.ndarray | None = None) -> Arrays:
         """Return the model's outputs for texts, padded in groups of like length; see `Inference.run_ragged`."""
+        self._check_length(texts)
         padded = {name: array.astype(np.int64) for name, array in texts.padded(pad_id=0).items()}
         columns = padded["attention_mask"].shape[1]
         lengths = np.maximum(columns - padded["attention_mask"][:, ::-1].argmax(axis=1), 1)  # [B], up to the last token

@@ -186,6 +186,12 @@ class Inference:
         outputs = {name: texts.unpad(array) for name, array in outputs.items()}
         return outputs if selected is None else {name: array[selected] for name, array in outputs.items()}
 
+    def _check_length(self, texts: Ragged) -> None:
+        """Raise InputError if a text is longer than the model's table of positions."""
+        longest, limit = int(texts.position_ids.max(initial=0)) + 1, self.config.max_position_embeddings
+        if longest > limit:
+            raise InputError(f"A text has {longest} tokens, more than max_position_embeddings={limit}.")
+
 
 def _pad(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """[M, ...] -> [B, T, ...], with zeros where the mask [B, T] is False."""
@@ -253,6 +259,7 @@ class PackedInference(Inference):
         """Return the model's outputs for texts without padding; see `Inference.run_ragged`."""
         if not self._is_ours:
             return super().run_ragged(texts, selected)
+        self._check_length(texts)
         packing = self.pack(texts.lengths)
         if not self.head.reads_tokens:
             selected = texts.first_tokens

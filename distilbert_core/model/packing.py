@@ -206,13 +206,14 @@ class Packing:
             filled up with other columns.
             indices [K] into the flattened outputs, one for each selected token.
         """
+        rows, columns = self.segment_ids.shape
         slots = self.slots[selected]
-        chosen = np.zeros(self.segment_ids.shape, bool)
+        chosen = np.zeros((rows, columns), bool)
         chosen.ravel()[slots] = True
-        most = min(size(int(chosen.sum(axis=1).max(initial=1))), chosen.shape[1])
+        most = min(size(int(chosen.sum(axis=1).max(initial=1))), columns)
         output_tokens = np.sort(np.argsort(~chosen, axis=1, kind="stable")[:, :most], axis=1).astype(np.int32)
         np.put_along_axis(chosen, output_tokens, True, axis=1)
-        indices = np.arange(len(chosen))[:, None] * most + chosen.cumsum(axis=1) - 1  # [R, C], valid where chosen
+        indices = np.arange(rows)[:, None] * most + chosen.cumsum(axis=1) - 1  # [R, C], valid where chosen
         return output_tokens, indices.ravel()[slots]
 
 

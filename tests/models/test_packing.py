@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from distilbert_core import Head, InputError
 from distilbert_core.model.loading import load_inference
-from distilbert_core.model.packing import first_tokens, pack
+from distilbert_core.model.packing import Ragged, first_tokens, pack
 from support.checkpoints import BATCH, HEADS, TOKENS, ragged_mask, random_inputs, save_random, small_config
 from support.comparison import assert_close
 
@@ -37,6 +37,57 @@ def test_packed_is_padded_on_real_tokens(framework, head, tmp_path):
         for array in expected.values():
             array[inputs["attention_mask"] == 0] = 0
     assert_close(model(**inputs), expected, FLOAT64_TOLERANCE)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_texts_without_padding(framework, head, tmp_path):
+    """`run_ragged` gives the tokens of a padded batch, with padding anywhere, what the padded model gives them."""
+    model, inputs = loaded(framework, head, tmp_path)
+    mask = inputs["attention_mask"].reshape(-1, TOKENS) == 1
+    texts = Ragged.from_padded(inputs["input_ids"], mask)
+    expected = model.run(**inputs)
+    if head.reads_tokens:
+        expected = {name: array[mask] for name, array in expected.items()}
+    elif head.has_choices:
+        expected = {name: array.reshape(-1, 1) for name, array in expected.items()}
+    got = model.run_ragged(texts)
+    assert_close(got, expected, FLOAT64_TOLERANCE)
+    if head.reads_tokens:
+        selected = np.flatnonzero(np.arange(len(texts.ids)) % 3 == 1)
+        some = model.run_ragged(texts, selected)
+        assert_close(some, {name: array[selected] for name, array in expected.items()}, FLOAT64_TOLERANCE)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_rows_of_ids_are_the_same_as_padded(framework, head, tmp_path):
+    """Bit for bit: they are the same packed rows."""
+    model, inputs = loaded(framework, head, tmp_path, n_layers=1)
+    lengths = 1 + np.arange(BATCH)
+    ids = inputs["input_ids"].reshape(-1, TOKENS)[:BATCH]
+    padded = {"input_ids": ids, "attention_mask": np.arange(TOKENS) < lengths[:, None]}
+    if head.has_choices:
+        padded = {name: array[:, None] for name, array in padded.items()}
+    texts = Ragged.from_rows([row[:length].tolist() for row, length in zip(ids, lengths, strict=True)])
+    from_padded = model(**padded)
+    for name, values in model.run_ragged(texts).items():
+        rows = texts.split(values) if head.reads_tokens else values
+        for row, length, expected in zip(rows, lengths, from_padded[name], strict=True):
+            np.testing.assert_array_equal(row, expected[:length] if head.reads_tokens else expected)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[5, 6], []], r"attention_mask must have a nonzero entry in every row; row \[1\] has none"),
+        ([[5, 10**6]], r"input_ids must lie in .*got 1000000"),
+        ([[5, -1]], r"input_ids must lie in .*got -1"),
+        ([[5, 6], [5] * 99], "99 tokens, more than max_position_embeddings"),
+    ],
+)
+def test_texts_that_cannot_be_computed(framework, rows, message, tmp_path):
+    model, _ = loaded(framework, Head.SEQUENCE_CLASSIFICATION, tmp_path)
+    with pytest.raises(InputError, match=message):
+        model.run_ragged(Ragged.from_rows(rows))
 
 
 # Of hidden states up to 2.6. Measured in PyTorch: 6.6e-7 and 0.04; the padded model in bfloat16: 0.03.

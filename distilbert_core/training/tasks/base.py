@@ -19,6 +19,7 @@ from distilbert_core.errors import InputError, did_you_mean
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
+from distilbert_core.model.packing import Ragged
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.batching import pad_rows, token_batches
 from distilbert_core.training.batches import WEIGHT, Batch
@@ -252,6 +253,10 @@ class Task:
         ids, mask = pad_rows([feature.ids for feature in features], self.tokenizer.pad_token_id)
         return {"input_ids": ids, "attention_mask": mask}
 
+    def texts(self, features: Sequence[Feature]) -> Ragged:
+        """Return the texts of some features, without padding."""
+        return Ragged.from_rows([feature.ids for feature in features])
+
     def batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
         """Return the model's arguments for a step, labels included; `seed` decides what is drawn."""
         return {**self.inputs(features), "labels": np.array([feature.target for feature in features])}
@@ -275,9 +280,11 @@ class Task:
         """Return the metrics of a model's answers for rows."""
         kept: list[Any] = [None] * len(features)
         for batch in token_batches([feature.size for feature in features], self.evaluation_tokens):
-            outputs = inference(**self.inputs([features[i] for i in batch]))
-            for place, i in enumerate(batch):
-                kept[i] = outputs["logits"][place, : len(features[i].ids) if self.per_token else None].copy()
+            texts = self.texts([features[i] for i in batch])
+            logits = inference.run_ragged(texts)["logits"]
+            rows_of = texts.split(logits) if self.per_token else logits.reshape(len(batch), -1)  # [T, L], or [L]
+            for i, values in zip(batch, rows_of, strict=True):
+                kept[i] = values.copy()
         return self.measure(rows, features, kept)
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:

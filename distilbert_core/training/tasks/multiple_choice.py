@@ -13,6 +13,7 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
+from distilbert_core.model.packing import Ragged
 from distilbert_core.training import metrics
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.metrics import Metrics
@@ -74,6 +75,10 @@ class MultipleChoice(Task):
         """Return the model's arguments [B, C, T]."""
         flat = [Feature(ids, None, feature.row) for feature in features for ids in feature.ids]
         return {name: array.reshape(len(features), -1, array.shape[-1]) for name, array in super().inputs(flat).items()}
+
+    def texts(self, features: Sequence[Feature]) -> Ragged:
+        """Return all choices of some features, without padding."""
+        return Ragged.from_rows([ids for feature in features for ids in feature.ids])
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
         """Return the accuracy."""

@@ -11,6 +11,7 @@ from distilbert_core import Head, InputError
 from distilbert_core.model.packing import (
     Packing,
     PaddedPacking,
+    Ragged,
     cheapest_length,
     fill_bins,
     first_tokens,
@@ -93,6 +94,42 @@ def test_bins_hold_each_row_once_and_never_too_much(lengths, capacity):
 )
 def test_cheapest_length(lengths, expected):
     assert cheapest_length(lengths, (max(lengths), 128, 256), dim=768) == expected
+
+
+@given(masks)
+def test_texts_come_back_from_a_padded_batch(mask):
+    ids = np.arange(5, 5 + mask.size).reshape(mask.shape)
+    texts = Ragged.from_padded(ids, mask)
+    assert texts.ids.tolist() == ids[mask].tolist()
+    assert [row.tolist() for row in texts.split(texts.ids)] == [
+        row[real].tolist() for row, real in zip(ids, mask, strict=True)
+    ]
+    padded = texts.padded(pad_id=3)
+    columns = padded["attention_mask"].shape[1]
+    assert columns == 1 + np.flatnonzero(mask.any(axis=0)).max()
+    assert (padded["attention_mask"] == mask[:, :columns]).all()
+    assert (padded["input_ids"] == np.where(mask, ids, 3)[:, :columns]).all()
+    assert (texts.unpad(padded["input_ids"]) == texts.ids).all()
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1), st.data())
+def test_selected_values_go_to_their_texts(rows, data):
+    texts = Ragged.from_rows(rows)
+    assert texts.lengths.tolist() == [len(row) for row in rows]
+    assert [row.tolist() for row in texts.split(texts.ids)] == rows
+    assert texts.position_ids.tolist() == [i for row in rows for i in range(len(row))]
+    below = data.draw(st.integers(0, 9))
+    selected = np.flatnonzero(texts.ids < below)
+    parts = texts.split(texts.ids[selected], selected)
+    assert [part.tolist() for part in parts] == [[number for number in row if number < below] for row in rows]
+
+
+@given(st.lists(st.integers(0, 20), min_size=1).filter(any), st.integers(20, 40))
+def test_the_lengths_of_segments(lengths, columns):
+    packing = Packing.from_lengths(lengths, columns)
+    for segment_ids, segment_lengths in zip(packing.segment_ids, packing.segment_lengths, strict=True):
+        numbers = np.repeat(np.arange(len(segment_lengths)) + 1, segment_lengths)
+        assert segment_ids.tolist() == [*numbers, *[0] * (columns - len(numbers))]
 
 
 def test_nothing_to_pack():

@@ -441,9 +441,12 @@ class Guesses(Inference):
 
     def __init__(self, task, features, outputs):
         self.head, self.task = task.head, task
-        self.outputs = {
-            self.key(np.hstack(feature.ids)): output for feature, output in zip(features, outputs, strict=True)
-        }
+        self.outputs = {}
+        for feature, output in zip(features, outputs, strict=True):
+            if task.head is Head.MULTIPLE_CHOICE:
+                self.outputs |= {self.key(np.array(ids)): output[i : i + 1] for i, ids in enumerate(feature.ids)}
+            else:
+                self.outputs[self.key(np.array(feature.ids))] = output
         self.sizes: list[int] = []
 
     @property
