@@ -41,7 +41,7 @@ from worker import Contestant, Run
 
 from distilbert_core import DEFAULT_MODEL, DistilBertTokenizerFast
 
-BLOCK = 1024  # sentences of a turn: as many as the pipeline reads ahead
+TURN_SENTENCES = 1024  # sentences of a turn: as many as the pipeline reads ahead
 
 
 def forever(texts: Path) -> Iterator[str]:
@@ -60,7 +60,7 @@ def streaming(job: dict[str, Any], backend: str) -> Run:
     lengths = itertools.cycle(np.load(Path(job["texts"], "lengths.npy")).tolist())
 
     def run() -> int:
-        count = sum(1 for _ in itertools.islice(answers, BLOCK))
+        count = sum(1 for _ in itertools.islice(answers, TURN_SENTENCES))
         return sum(itertools.islice(lengths, count))
 
     return run
@@ -96,7 +96,7 @@ def summary(stream: Measured, batch: Measured) -> dict[str, Any]:
         "stream_tokens_per_second": Spread.of(rates[0]),
         "batch_tokens_per_second": Spread.of(rates[1]),
         "ratio": Spread.of([ours / theirs for ours, theirs in zip(*rates, strict=True)]),
-        "sentences_per_second": Spread.of([BLOCK / seconds for seconds in stream.seconds]),
+        "sentences_per_second": Spread.of([TURN_SENTENCES / seconds for seconds in stream.seconds]),
         "memory_bytes": stream.memory,
         "memory_growth_bytes": max(stream.memory[len(stream.memory) // 10 :]) - warm,
         "versions": stream.versions,
@@ -107,7 +107,7 @@ def write_texts(folder: Path, texts: Path | None) -> None:
     """Write the texts to stream, and the number of tokens of each."""
     if texts is None:
         rng = np.random.default_rng(0)
-        lines = made_up_texts(rng, english_lengths(rng, 10 * BLOCK, 128))
+        lines = made_up_texts(rng, english_lengths(rng, 10 * TURN_SENTENCES, 128))
     else:
         lines = texts.read_text(encoding="utf-8").splitlines()
     (folder / "texts.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -127,7 +127,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--texts", type=Path, help="texts to stream, one a line (default: made up)")
     add_output_arguments(parser)
     arguments = parser.parse_args(words)
-    rounds = math.ceil(arguments.stream / BLOCK)
+    rounds = math.ceil(arguments.stream / TURN_SENTENCES)
     # Turns of a single repetition: a block of the stream is long enough.
     contest = Contest(__file__, CONTESTANTS, {}, arguments.threads, rounds, seconds=0)
     table = Table("model, backend", "sentences/s", "tokens/s", "row (b)", "ratio", "memory", "growth")

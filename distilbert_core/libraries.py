@@ -1,4 +1,4 @@
-"""Libraries that only some calls need."""
+"""Other libraries: imports that only some calls need, and values of their types."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import importlib
 from types import ModuleType
 
 from distilbert_core.errors import BackendNotInstalledError, DistilBertError
+
+# Methods of arrays, columns, scalars and tensors of other libraries. They return Python's own values, or an array that
+# has such a method.
+TO_PYTHON = ("as_py", "tolist", "to_list", "to_pylist", "numpy")
 
 
 def require_library(

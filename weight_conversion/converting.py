@@ -17,6 +17,7 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError, listed
 from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.files.selection import Selection
 from distilbert_core.files.shards import parse_size, render_index, shard_name, split_by_size
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
@@ -24,7 +25,7 @@ from distilbert_core.model.heads import Head, parameter_table
 from weight_conversion.formats import FORMATS, Format
 from weight_conversion.formats.base import Files, contiguous
 from weight_conversion.reading import open_weights
-from weight_conversion.sidecars import TOKENIZER_FILES, file_notes, find_modules, unused_files
+from weight_conversion.sidecars import file_notes, find_modules, unused_files
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights, cast, file_state, read_ahead
 
 READERS = 2  # threads that read and transpose what is written next

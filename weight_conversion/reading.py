@@ -20,6 +20,7 @@ from distilbert_core.files.hub import (
     resolve_file,
     split_hub_options,
 )
+from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.files.selection import Selection
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head
@@ -29,7 +30,7 @@ from weight_conversion.bert import bert_to_distilbert
 from weight_conversion.formats import Format
 from weight_conversion.matching import canonical, match
 from weight_conversion.names import is_of_optimizer
-from weight_conversion.sidecars import SIDECARS, TOKENIZER_FILES, load_tokenizer, read_sidecars
+from weight_conversion.sidecars import SIDECARS, load_tokenizer, read_sidecars
 from weight_conversion.weight_files import find_named, find_other
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights, file_state
 

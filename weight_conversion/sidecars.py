@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from distilbert_core.errors import CheckpointError, DistilBertError, listed
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.hub import find_file, local_folder
+from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.model.config import CONFIG_FILE
 from weight_conversion.weights import Weights
 
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
 
     Tokenizer = TypeVar("Tokenizer", bound=BaseTokenizer)
 
-TOKENIZER_FILES = (
-    "vocab.txt",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
 SIDECARS = (*TOKENIZER_FILES, "README.md", "LICENSE")
 
 # Of sentence-transformers: the list of a model's modules, each of which but the first has a folder of its own, and the

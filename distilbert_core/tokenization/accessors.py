@@ -10,8 +10,8 @@ from tokenizers import AddedToken
 
 from distilbert_core.compatibility import refuse_methods
 from distilbert_core.errors import InputError
+from distilbert_core.files.names import VOCAB_FILE
 from distilbert_core.tokenization.added_tokens import AddedTokens
-from distilbert_core.tokenization.files import VOCAB_FILE
 from distilbert_core.tokenization.preparation import Preparation
 from distilbert_core.tokenization.pretrained import PretrainedTokenizer
 from distilbert_core.tokenization.special_tokens import ADDITIONAL, TOKEN_NAMES, token_fields

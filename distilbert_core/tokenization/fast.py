@@ -13,14 +13,13 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.processors import TemplateProcessing
 
 from distilbert_core.errors import CheckpointError
+from distilbert_core.files.names import TOKENIZER_FILE, VOCAB_FILE
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.encodings import Truncation
 from distilbert_core.tokenization.engine import EngineEncoding
 from distilbert_core.tokenization.files import (
     LONGEST_WORD,
     NORMALIZER_DEFAULTS,
-    TOKENIZER_FILE,
-    VOCAB_FILE,
     Specification,
 )
 from distilbert_core.tokenization.library_engine import make_engine, render_engine, set_template

@@ -1,4 +1,4 @@
-"""The files of a tokenizer: their names, and how each is read and written."""
+"""Reading and writing of a tokenizer's files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,6 @@ from tokenizers import AddedToken
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.tokenization.special_tokens import added_token
-
-VOCAB_FILE = "vocab.txt"
-TOKENIZER_FILE = "tokenizer.json"
-TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
-SPECIAL_TOKENS_FILE = "special_tokens_map.json"
-ADDED_TOKENS_FILE = "added_tokens.json"
-TOKENIZER_FILES = (VOCAB_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE)
 
 PREFIX = "##"  # of a token that continues a word
 LONGEST_WORD = 100  # characters; a longer word is unknown

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distilbert_core.errors import InputError
-
-TO_LIST = ("tolist", "to_list", "to_pylist")  # of arrays and Series, of Polars' Series and ragged tensors, of Arrow
+from distilbert_core.libraries import TO_PYTHON
 
 
 def as_batch(text: Any, pair: Any, split: bool) -> tuple[list[Any], bool]:
@@ -62,7 +61,7 @@ def as_list(name: str, values: Any) -> Any:
         raise InputError(f"{name} must be a text, got {type(values).__name__}; decode them: {name}.decode('utf-8').")
     if hasattr(values, "numpy"):
         return _decoded(values.numpy())
-    for method in TO_LIST:
+    for method in TO_PYTHON:
         if hasattr(values, method):
             return getattr(values, method)()
     return values

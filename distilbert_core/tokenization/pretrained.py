@@ -19,15 +19,17 @@ from distilbert_core.files.hub import (
     offline_note,
     split_hub_options,
 )
-from distilbert_core.tokenization.files import (
+from distilbert_core.files.names import (
     ADDED_TOKENS_FILE,
-    NORMALIZER_DEFAULTS,
-    NORMALIZER_OPTIONS,
-    PREFIX,
     SPECIAL_TOKENS_FILE,
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
     VOCAB_FILE,
+)
+from distilbert_core.tokenization.files import (
+    NORMALIZER_DEFAULTS,
+    NORMALIZER_OPTIONS,
+    PREFIX,
     Specification,
     prefixed,
     read_json,

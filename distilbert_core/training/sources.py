@@ -13,9 +13,8 @@ from typing import Any
 
 from distilbert_core.errors import InputError
 from distilbert_core.files.records import PARSERS, column_names, file_kind, parse_records, quoted
+from distilbert_core.libraries import TO_PYTHON
 
-# Methods that turn a scalar, an array or a tensor of a library into Python's own types, or into NumPy's.
-PLAIN = ("as_py", "tolist", "to_list", "numpy")
 MISSING = ("NAType", "NaTType")  # the types of pandas' missing values
 
 
@@ -203,7 +202,7 @@ def plain(value: Any) -> Any:
     """
     if type(value) in (str, int, bool):
         return value
-    for name in PLAIN:
+    for name in TO_PYTHON:
         if hasattr(value, name):
             return plain(getattr(value, name)())
     if isinstance(value, Mapping):

@@ -42,7 +42,7 @@ LAYERS = "layers"
 BASE_GROUPS = {"transformer": "layers/transformer", "layer_0": "layer/transformer_block"}
 CLASSES = {Kind.KERNEL: "dense", Kind.NORM_SCALE: "layer_norm"}
 PROJECTOR = "vocab_projector"
-BLOCK = re.compile(r"\blayer[/_](\d+)\b")  # one of a list of blocks, in a stored name, and its layer's name
+BLOCK_NAME = re.compile(r"\blayer[/_](\d+)\b")  # one of a list of blocks, in a stored name, and its layer's name
 
 
 def keras_name(parameter: Parameter, head: Head) -> str:
@@ -144,7 +144,7 @@ def _name_in_model(where: str, names: dict[str, str], axes: int) -> str | None:
     group, _, variable = where.rpartition(f"/{VARIABLES}/")
     parts = group.split("/")
     groups = ["/".join(parts[: count + 1]) for count in range(len(parts))]
-    layers = BLOCK.sub(r"layer/\1", "/".join(names[group] for group in groups if group in names)).split("/")
+    layers = BLOCK_NAME.sub(r"layer/\1", "/".join(names[group] for group in groups if group in names)).split("/")
     if not is_top_module(layers[0]) or group not in names:
         return None
     module = layers[-1]
@@ -207,7 +207,7 @@ def write_weights(path: Path, tensors: Tensors, head: Head) -> None:
     places: dict[str, LazyTensor] = {}
     for name, tensor in tensors.items():
         group = ""
-        for layer in BLOCK.sub(r"layer_\1", name.rpartition("/")[0]).split("/"):
+        for layer in BLOCK_NAME.sub(r"layer_\1", name.rpartition("/")[0]).split("/"):
             group = f"{group}/{_group(layer, groups)}".lstrip("/")
             names[group] = layer
         index = Counter(place.rpartition("/")[0] for place in places)[f"{group}/{VARIABLES}"]
@@ -229,7 +229,7 @@ def _groups(head: Head) -> dict[str, str]:
 
 
 def _group(layer: str, groups: Mapping[str, str]) -> str:
-    if BLOCK.fullmatch(layer) and layer != "layer_0":  # the first has no number
+    if BLOCK_NAME.fullmatch(layer) and layer != "layer_0":  # the first has no number
         return layer.replace("layer", groups["layer_0"])
     return groups.get(layer, layer)
 

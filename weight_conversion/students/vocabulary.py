@@ -9,8 +9,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from distilbert_core.errors import InputError
+from distilbert_core.files.names import (
+    SPECIAL_TOKENS_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    TOKENIZER_FILES,
+)
 from distilbert_core.model.config import DistilBertConfig
-from weight_conversion.sidecars import TOKENIZER_FILES, load_tokenizer
+from weight_conversion.sidecars import load_tokenizer
 
 if TYPE_CHECKING:
     from distilbert_core.tokenization.base import BaseTokenizer
@@ -85,7 +91,6 @@ def kept_ids(config: DistilBertConfig, vocabulary: Iterable[int] | None) -> list
 def trim_tokenizer(sidecars: Mapping[str, bytes], ids: Sequence[int]) -> dict[str, bytes]:
     """Return the files with those of a tokenizer that knows some of the tokens, numbered anew."""
     from distilbert_core.tokenization import DistilBertTokenizerFast
-    from distilbert_core.tokenization.files import SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
 
     tokenizer = load_tokenizer(DistilBertTokenizerFast, sidecars)
     renumbered = {old: new for new, old in enumerate(ids)}

@@ -11,7 +11,7 @@ from distilbert_core.model.heads import Head
 from distilbert_core.model.parameters import BASE_MODEL
 from weight_conversion.weights import LazyTensor, Weights
 
-BLOCK = 1 << 20  # elements that are compared at a time, which bounds the memory for their copies in float64
+BLOCK_ELEMENTS = 1 << 20  # compared at a time, which bounds the memory for copies in float64
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def _flat(tensor: LazyTensor) -> np.ndarray:
 def _measure(a: np.ndarray, b: np.ndarray) -> tuple[int, float, float]:
     """Return how many elements differ, the largest absolute difference, and the relative one."""
     count, absolute, scale = 0, 0.0, 0.0
-    for start in range(0, a.size, BLOCK):
-        x, y = a[start : start + BLOCK], b[start : start + BLOCK]
+    for start in range(0, a.size, BLOCK_ELEMENTS):
+        x, y = a[start : start + BLOCK_ELEMENTS], b[start : start + BLOCK_ELEMENTS]
         x64, y64 = x.astype(np.float64), y.astype(np.float64)
         unequal = _bits(x) != _bits(y) if x.dtype == y.dtype else _bits(x64) != _bits(y64)
         count += int(unequal.sum())

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from distilbert_core.files.hub import find_file
+from distilbert_core.files.names import TOKENIZER_FILE, VOCAB_FILE
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 
@@ -28,7 +29,6 @@ TEXTS = (
     "nothing behind it but another corridor and the names of those who made this.",
 )
 CHOICES = 2  # texts that are taken together where a model chooses
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 SEED_LENGTH = 48  # tokens of the longest input where there is no tokenizer
 
 
@@ -43,7 +43,7 @@ def make_inputs(folders: Iterable[Path], config: DistilBertConfig, head: Head) -
     Returns:
         input_ids and attention_mask, int64 [B, T], or [B, C, T] for multiple choice; and what that is, in words.
     """
-    folder = next((f for f in folders if any(find_file(f, name) for name in TOKENIZER_FILES)), None)
+    folder = next((f for f in folders if any(find_file(f, name) for name in (TOKENIZER_FILE, VOCAB_FILE))), None)
     if folder is None:
         arrays = _random_ids(config)
         kind = f"{len(TEXTS)} rows of random ids, for want of a tokenizer,"

@@ -12,7 +12,7 @@ from distilbert_core.files.checkpoint import save_checkpoint
 from support.checkpoints import save_random, small_config
 from support.verifications import HALVES, HEAD, NAME, ORIGINAL, STEP, add_a_half, largest, write_changed
 from weight_conversion import open_weights
-from weight_conversion.verification.comparing import BLOCK, diff
+from weight_conversion.verification.comparing import BLOCK_ELEMENTS, diff
 from weight_conversion.weights import LazyTensor
 
 
@@ -89,9 +89,9 @@ def test_heads_that_differ(checkpoint, tmp_path):
 
 
 def test_large_tensors_are_compared_in_blocks(checkpoint):
-    values = np.zeros(2 * BLOCK + 5, np.float32)
+    values = np.zeros(2 * BLOCK_ELEMENTS + 5, np.float32)
     other = values.copy()
-    other[[3, BLOCK - 1, BLOCK, 2 * BLOCK + 4]] = 1, 2, 3, 4
+    other[[3, BLOCK_ELEMENTS - 1, BLOCK_ELEMENTS, 2 * BLOCK_ELEMENTS + 4]] = 1, 2, 3, 4
     values[-1] = 8
     weights = open_weights(checkpoint)
     a, b = (

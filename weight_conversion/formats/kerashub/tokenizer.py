@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distilbert_core.errors import DistilBertError
+from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from weight_conversion.formats.kerashub.preset import (
@@ -18,7 +19,7 @@ from weight_conversion.formats.kerashub.preset import (
     keras_object,
     settings_of,
 )
-from weight_conversion.sidecars import TOKENIZER_FILES, load_tokenizer
+from weight_conversion.sidecars import load_tokenizer
 
 if TYPE_CHECKING:
     from distilbert_core.tokenization import DistilBertTokenizer
