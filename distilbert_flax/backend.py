@@ -39,9 +39,9 @@ class _Backend(contract.Backend):
 
     @property
     def engine(self) -> type[contract.Engine]:
-        from distilbert_flax.training import BackendTrainer
+        from distilbert_flax.training import BackendEngine
 
-        return BackendTrainer
+        return BackendEngine
 
     @property
     def losses(self) -> contract.Losses:

@@ -1,11 +1,11 @@
-"""Fine-tuning: a step of AdamW on a batch, NumPy in."""
+"""Training in JAX: a step of AdamW on a batch of NumPy arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +15,11 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from distilbert_core.errors import InputError
-from distilbert_core.model.heads import Head
 from distilbert_core.model.packing import bucket_size
 from distilbert_core.training.batches import Batch, Sizes
-from distilbert_core.training.distillation.recipe import DistillationRecipe
-from distilbert_core.training.distillation.trainer import PROJECTION, Distiller, weighted_losses
+from distilbert_core.training.engine import Division, Engine, mean_losses, step_seed
+from distilbert_core.training.objectives import Function, Objective, View
 from distilbert_core.training.recipe import DECAYED, Recipe
-from distilbert_core.training.trainer import NOTHING, Trainer, mean_losses, step_seed
 from distilbert_flax import losses
 from distilbert_flax.inference import next_power, output_count
 from distilbert_flax.pretrained import LAYOUT
@@ -31,73 +28,118 @@ from distilbert_flax.sharding import DATA_PARALLEL, place, shard
 ROWS = ("input_ids", "position_ids", "segment_ids", "output_tokens")
 quarter_steps = partial(bucket_size, steps=4)  # 1 to 8, 10, 12, 14, 16, 20, 24 ...: at most a quarter more
 
+Losses = dict[str, Array]  # by name; 'loss' is minimised
 
-class BackendTrainer(Trainer):
-    """Training in JAX, which compiles each shape of a batch: all sizes are rounded up, so that there are few."""
+
+class ModelView(View):
+    """A model of this backend, as the loss of an objective sees it."""
+
+    losses: ClassVar[Any] = losses
+
+    def __init__(self, model: Any, extra: Mapping[str, Array], key: Array | None = None):
+        super().__init__(model, extra)
+        # One generator for all calls, so that each of them draws other dropout masks.
+        _, self._mode = model._for_call(None, key is not None, None, key, None)
+        self._call = {"train": key is not None, "rngs": self._mode["rngs"]}
+
+    def outputs(self, batch: Mapping[str, Array]) -> Array:
+        """Return the outputs [..., L] at the indices `order`."""
+        outputs = self.model.packed_outputs(**{name: batch.get(name) for name in ROWS}, **self._call)  # [R, S, ...]
+        return outputs.reshape(-1, outputs.shape[-1])[batch["order"]]
+
+    def hidden(self, batch: Mapping[str, Array]) -> Array:
+        """Return the hidden states [M, D] at the indices `tokens`."""
+        rows = {name: batch[name] for name in ("input_ids", "position_ids", "segment_ids")}
+        hidden = self.model.base_model.packed_outputs(**rows, **self._call)  # [R, C, D]
+        return hidden.reshape(-1, hidden.shape[-1])[batch["tokens"]]
+
+    def logits(self, hidden: Array) -> Array:
+        """[K, D] -> [K, L]."""
+        logits = self.model.head_logits(hidden[:, None], self._mode)
+        return logits.reshape(-1, logits.shape[-1])
+
+    def take(self, values: Array, indices: Array) -> Array:
+        """Return the values at some indices of the first axis."""
+        return values[indices]
+
+    def where(self, condition: Array, values: Array, other: float) -> Array:
+        """Return the values where a condition holds, and a number elsewhere."""
+        return jnp.where(condition, values, other)
+
+    def project(self, values: Array, name: str) -> Array:
+        """[M, D] -> [M, E]."""
+        return values @ self.extra[name]
+
+
+class BackendEngine(Engine):
+    """Training in JAX, on all devices. JAX compiles each shape of a batch: sizes are rounded up to few shapes."""
 
     backend = "flax"
-    mixed: ClassVar = {"dtype": "bfloat16", "param_dtype": "float32"}
+    bfloat16_options: ClassVar = {"dtype": "bfloat16", "param_dtype": "float32"}
     sizes = Sizes(quarter_steps, outputs=output_count, labels=next_power, tokens=next_power, compared=quarter_steps)
 
-    def __init__(self, model: Any, recipe: Recipe, rates: np.ndarray, extra: Mapping[str, np.ndarray] = NOTHING):
-        super().__init__(model, recipe, rates)
-        self.trained_modules = Trained(model, extra)
-        self.extra = self.trained_modules.extra
-        self.optimizer = nnx.Optimizer(self.trained_modules, adamw(recipe, rates), wrt=nnx.Param)
-        self.rank = jax.process_index()
-        self.mesh: Mesh | None = None
-        if jax.device_count() > 1:  # each computes a share of the packed rows
-            devices = jax.device_count()
-            self.mesh = Mesh(np.array(jax.devices()), ("data",))
+    def __init__(self, model: Any, recipe: Recipe, learning_rates: np.ndarray, objective: Objective):
+        super().__init__(model, recipe, learning_rates, objective)
+        self._modules = Trained(model, objective.extra)
+        self.extra = self._modules.extra
+        self._optimizer = nnx.Optimizer(self._modules, adamw(recipe, learning_rates), wrt=nnx.Param)
+        self._mesh: Mesh | None = None
+        devices = jax.device_count()
+        if devices > 1:  # each computes some of the packed rows
+            self._mesh = Mesh(np.array(jax.devices()), ("data",))
             self.sizes = replace(self.sizes, rows=lambda count: -(-quarter_steps(count) // devices) * devices)
-            shard((self.trained_modules, self.optimizer), self.mesh, DATA_PARALLEL)
+            for modules in ((self._modules, self._optimizer), *objective.frozen):
+                shard(modules, self._mesh, DATA_PARALLEL)
 
-    def place(self, batch: Batch) -> Any:
-        """Return the packed rows divided among all devices, and the rest on each; see `Trainer.place`."""
-        if self.mesh is None:
+    @classmethod
+    def find_division(cls) -> Division:
+        """Return the processes of JAX. The devices of all share the packed rows of each micro-batch."""
+        return Division(jax.process_index(), processes=jax.process_count(), by_rows=True)
+
+    def compute(self, model: Any, function: Function, batch: Batch) -> dict[str, Array]:
+        """Evaluate a function of a model and a packed micro-batch, in inference mode and without gradients."""
+        outputs: dict[str, Array] = _compute(model, function, batch)
+        return outputs
+
+    def _place(self, batch: Batch) -> Any:
+        """Return the arrays with the packed rows divided among all devices, and the rest on each."""
+        if self._mesh is None:
             return batch
-        rows, rest = NamedSharding(self.mesh, PartitionSpec("data")), NamedSharding(self.mesh, PartitionSpec())
+        rows, rest = NamedSharding(self._mesh, PartitionSpec("data")), NamedSharding(self._mesh, PartitionSpec())
         return {name: place(array, rows if name in ROWS else rest) for name, array in batch.items()}
 
-    @property
-    def loss_function(self) -> LossFunction:
-        """From all that is trained, a batch and a key to the losses by name, 'loss' being what is minimised."""
-        return finetuning_losses
-
-    def packed_step(self, parts: Sequence[Batch], number: int) -> dict[str, float]:
-        """Take a step and return the losses before it; see `Trainer.packed_step`."""
-        # With these keys a step compiles in two thirds of the time that threefry's take.
-        key = jax.random.key(step_seed(self.recipe.seed, number), impl="rbg")
-        graph, parameters, rest = nnx.split(self.trained_modules, nnx.Param, ...)
+    def _take_step(self, micro_batches: Sequence[Batch], step: int) -> dict[str, float]:
+        # With these keys a step compiles in two thirds of the time that it takes with threefry's.
+        key = jax.random.key(step_seed(self.recipe.seed, step), impl="rbg")
+        graph, parameters, rest = nnx.split(self._modules, nnx.Param, ...)
         total, values = None, []
-        for part, part_key in zip(parts, jax.random.split(key, len(parts)), strict=True):
-            gradients, of_part = _gradients(self.loss_function, graph, parameters, rest, part, part_key)
+        for micro_batch, its_key in zip(micro_batches, jax.random.split(key, len(micro_batches)), strict=True):
+            gradients, losses = _gradients(self.objective.loss, graph, parameters, rest, micro_batch, its_key)
             total = gradients if total is None else _add(total, gradients)
-            values.append(of_part)
-        _apply_mean(self.trained_modules, self.optimizer, total, len(parts))
+            values.append(losses)
+        _apply_mean(self._modules, self._optimizer, total, len(micro_batches))
         return mean_losses(values)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return parameters and moments; dropout follows from the number of a step."""
-        return {name: np.asarray(variable[...]) for name, variable in self._variables().items()}
+        """Return parameters and moments. Dropout follows from the index of a step."""
+        return {name: np.asarray(variable[...]) for name, variable in self._stored().items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from what `state` returned."""
-        for name, variable in self._variables().items():
+        """Replace parameters and moments."""
+        for name, variable in self._stored().items():
             variable[...] = jnp.asarray(state[name])
 
-    def _variables(self) -> dict[str, nnx.Variable]:
-        trained, optimizer = nnx.state(self.trained_modules, nnx.Param), nnx.state(self.optimizer, nnx.OptState)
-        parts = {"trained": trained, "optimizer": optimizer}
+    def _stored(self) -> dict[str, nnx.Variable]:
+        """Return all variables that the next steps depend on, by their names in the state."""
+        states = {
+            "trained": nnx.state(self._modules, nnx.Param),
+            "optimizer": nnx.state(self._optimizer, nnx.OptState),
+        }
         return {
-            ".".join(map(str, (part, *path))): variable
-            for part, state in parts.items()
+            ".".join(map(str, (owner, *path))): variable
+            for owner, state in states.items()
             for path, variable in nnx.to_flat_state(state)
         }
-
-
-Losses = dict[str, Array]  # by name, 'loss' being what is minimised
-LossFunction = Callable[["Trained", dict[str, Array], Array], Losses]
 
 
 class Trained(nnx.Module):
@@ -107,11 +149,15 @@ class Trained(nnx.Module):
         self.model = model
         self.extra = nnx.Dict({name: nnx.Param(jnp.asarray(array)) for name, array in extra.items()})
 
+    def view(self, key: Array) -> ModelView:
+        """Return what the loss of a micro-batch sees; the key decides its dropout."""
+        return ModelView(self.model, {name: variable[...] for name, variable in self.extra.items()}, key)
 
-# The three parts of a step are compiled apart: only the first depends on the shape of a batch.
-@partial(jax.jit, static_argnames=("loss_function", "graph"))
+
+# The three parts of a step are compiled separately: only the first depends on the shape of a batch.
+@partial(jax.jit, static_argnames=("loss", "graph"))
 def _gradients(
-    loss_function: LossFunction,
+    loss: Function,
     graph: nnx.GraphDef[Trained],
     parameters: nnx.State,
     rest: nnx.State,
@@ -119,7 +165,7 @@ def _gradients(
     key: Array,
 ) -> tuple[nnx.State, Losses]:
     def loss_of(parameters: nnx.State) -> tuple[Array, Losses]:
-        values = loss_function(nnx.merge(graph, parameters, rest), batch, key)
+        values = loss(nnx.merge(graph, parameters, rest).view(key), batch)
         return values["loss"], values
 
     (_, values), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)
@@ -131,90 +177,19 @@ def _add(total: nnx.State, gradients: nnx.State) -> nnx.State:
     return jax.tree.map(jnp.add, total, gradients)
 
 
-@partial(nnx.jit, static_argnames="parts", donate_argnames=("trained", "optimizer", "total"))
-def _apply_mean(trained: Trained, optimizer: nnx.Optimizer, total: nnx.State, parts: int) -> None:
-    optimizer.update(trained, jax.tree.map(lambda gradient: gradient / parts, total))
+@partial(nnx.jit, static_argnames="count", donate_argnames=("trained", "optimizer", "total"))
+def _apply_mean(trained: Trained, optimizer: nnx.Optimizer, total: nnx.State, count: int) -> None:
+    optimizer.update(trained, jax.tree.map(lambda gradient: gradient / count, total))
 
 
-def finetuning_losses(trained: Trained, batch: dict[str, Array], key: Array) -> Losses:
-    """Return the task's loss; see `BackendTrainer.loss_function`."""
-    return {"loss": training_loss(trained.model, batch, key)}
+@partial(jax.jit, static_argnames="function")
+def _compute(model: Any, function: Function, batch: dict[str, Array]) -> dict[str, Array]:
+    return function(ModelView(model, {}), batch)
 
 
-class BackendDistiller(Distiller, BackendTrainer):
-    """Distillation in JAX."""
-
-    @classmethod
-    def of(cls, *args: Any, **kwargs: Any) -> Self:
-        """Return a student in training, its teacher on the same devices; see `Distiller.of`."""
-        distiller = super().of(*args, **kwargs)
-        if distiller.cache is not None and jax.process_count() > 1:
-            raise InputError(f"A cache is for one process, got {jax.process_count()}: leave it out.")
-        if distiller.mesh is not None and distiller.teacher is not None:
-            shard(distiller.teacher.model, distiller.mesh, DATA_PARALLEL)
-        return distiller
-
-    @property
-    def loss_function(self) -> LossFunction:
-        """The weighted sum and its terms; see `BackendTrainer.loss_function`."""
-        return DistillationLosses(self.recipe)
-
-    def teach(self, batch: Batch) -> dict[str, Array]:
-        """Return what the teacher says; see `Distiller.teach`."""
-        assert self.teacher is not None
-        hidden, logits = _teach(self.teacher.model, batch)
-        return {"teacher_hidden": hidden, "teacher_logits": logits}
-
-
-@dataclass(frozen=True)
-class DistillationLosses:
-    """The losses of a recipe; equal for equal recipes, so that they are compiled once."""
-
-    recipe: DistillationRecipe
-
-    def __call__(self, trained: Trained, batch: dict[str, Array], key: Array) -> Losses:
-        """Return the weighted sum and its terms."""
-        hidden, logits = hidden_and_logits(trained.model, batch, train=True, rngs=key)
-        if PROJECTION in trained.extra:
-            hidden = hidden @ trained.extra[PROJECTION][...]  # [M, D] -> [M, E]
-        return weighted_losses(losses, self.recipe, hidden, logits, batch)
-
-
-def hidden_and_logits(
-    model: Any, batch: dict[str, Array], train: bool = False, rngs: Array | None = None
-) -> tuple[Array, Array]:
-    """Return the hidden states [M, D] and logits [K, V] of what `pack_comparison` returned."""
-    _, mode = model._for_call(None, train, None, rngs, None)
-    rows = {name: batch[name] for name in ("input_ids", "position_ids", "segment_ids")}
-    hidden = model.distilbert.packed_outputs(**rows, train=train, rngs=mode["rngs"])  # [R, C, D]
-    hidden = hidden.reshape(-1, hidden.shape[-1])[batch["tokens"]]  # [M, D]
-    logits = model.head_logits(hidden[batch["predicted"]][:, None], mode)
-    return hidden, logits.reshape(-1, logits.shape[-1])  # [K, V]
-
-
-_teach = jax.jit(hidden_and_logits)
-
-
-def training_loss(model: Any, batch: dict[str, Array], key: Array) -> Array:
-    """Return the task's loss of what `pack_batch` returned."""
-    weights = batch.get("sample_weight")
-    rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
-    outputs = model.packed_outputs(**rows, train=True, rngs=key)  # [R, S, ...]
-    outputs = outputs.reshape(-1, outputs.shape[-1])[batch["order"]]  # [B, L], [M, L], or [B, T, 2]
-    if model.head is Head.QUESTION_ANSWERING:  # padding is no place for an answer
-        scores = jnp.where(batch["attention_mask"][..., None], outputs, -jnp.inf)
-        start, end = jnp.moveaxis(scores, -1, 0)  # [B, T] each
-        positions = batch["start_positions"], batch["end_positions"]
-        loss: Any = losses.question_answering_loss(start, end, *positions, weights)
-        return loss
-    if model.head is Head.MULTIPLE_CHOICE:
-        outputs = outputs.reshape(len(batch["labels"]), -1)  # [B, C]
-    return model.task_loss(outputs, batch["labels"], weights)
-
-
-def adamw(recipe: Recipe, rates: np.ndarray) -> optax.GradientTransformation:
+def adamw(recipe: Recipe, learning_rates: np.ndarray) -> optax.GradientTransformation:
     """Return the optimizer of a recipe: clipping, then Adam, then decoupled weight decay of matrices."""
-    table = jnp.asarray(rates)
+    table = jnp.asarray(learning_rates)
     leaves = {LAYOUT.leaf[kind] for kind in DECAYED}
     return optax.chain(
         optax.clip_by_global_norm(recipe.max_grad_norm),

@@ -39,9 +39,9 @@ class _Backend(contract.Backend):
 
     @property
     def engine(self) -> type[contract.Engine]:
-        from distilbert_tf.training import BackendTrainer
+        from distilbert_tf.training import BackendEngine
 
-        return BackendTrainer
+        return BackendEngine
 
     @property
     def losses(self) -> contract.Losses:

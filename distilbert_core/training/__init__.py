@@ -1,4 +1,4 @@
-"""Fine-tuning, the same in every framework: `finetune` and `evaluate` from files, `load_trainer` step by step."""
+"""Training, the same in all backends: `finetune` and `evaluate` from files, `load_trainer` step by step."""
 
 from distilbert_core.training.finetuning import evaluate, finetune
 from distilbert_core.training.recipe import Recipe

@@ -1,6 +1,6 @@
-"""From rows to the batches of each step, the same for every framework: order, packing, masks to predict.
+"""From rows to the batches of each step, for all backends: their order, their packing, and masked tokens.
 
-Shapes: B batch, T tokens of its longest row.
+Shapes: B batch, C choices, T tokens of the longest row, L labels; R packed rows, S outputs of a row, M labelled tokens.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from distilbert_core.model.inputs import IGNORE_INDEX, check_interval, weight_ax
 from distilbert_core.model.packing import Packing, Ragged
 
 Batch = dict[str, np.ndarray]  # a model's arguments by name
-WEIGHT = "sample_weight"  # the one that says what each label counts in the loss
-WINDOW = 50  # batches whose rows are sorted by length together: little padding, and still much chance
-RANDOM, KEPT = 0.1, 0.1  # parts of the tokens to predict that are not [MASK] (Devlin et al. 2018, section 3.1)
+WEIGHT = "sample_weight"  # the argument with the weight of each label in the loss
+WINDOW = 50  # batches whose rows are sorted by length together: little padding, and still a random order
+RANDOM, KEPT = 0.1, 0.1  # fractions of the masked tokens that do not become [MASK] (Devlin et al. 2018, section 3.1)
 
 
 def training_order(lengths: Sequence[int], batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Yield the rows of each step, without end: every row once per epoch, rows of like length together.
+    """Yield the indices of the rows of each step, endlessly: every row once per epoch, rows of similar length together.
 
-    Epochs follow each other without a break, so that all batches have one size; the one in which an epoch ends has
-    rows of the next as well.
+    Epochs follow each other without a gap, so all batches have the same size. The batch in which an epoch ends also has
+    rows of the next epoch.
 
     Args:
         lengths: Length of each row in tokens.
         batch_size: Rows of a batch.
-        seed: Of the order.
+        seed: Seed of the order.
 
     Example:
         >>> from itertools import islice
@@ -50,14 +50,14 @@ def training_order(lengths: Sequence[int], batch_size: int, seed: int) -> Iterat
 
 @dataclass(frozen=True)
 class Sizes:
-    """How the sizes of packed batches are rounded up, for frameworks that compile each shape; it changes no loss.
+    """How the sizes of packed batches are rounded up, for frameworks that compile each shape. Losses do not change.
 
     Attributes:
-        rows: R, packed rows.
-        outputs: S, outputs of a row.
-        labels: M, labels of tokens.
-        tokens: T, tokens of a text in question answering.
-        compared: M and K, tokens whose hidden states, and logits, are compared in distillation.
+        rows: Rounds R, the packed rows.
+        outputs: Rounds S, the outputs of a row.
+        labels: Rounds M, the labels of tokens.
+        tokens: Rounds T, the tokens of a text in question answering.
+        compared: Rounds the numbers of tokens whose hidden states and logits are compared in distillation.
     """
 
     rows: Callable[[int], int] = int
@@ -67,40 +67,44 @@ class Sizes:
     compared: Callable[[int], int] = int
 
 
-def split_batch(batch: Batch, parts: int) -> list[Batch]:
-    """Return a batch in so many parts of neighbouring rows, alike in size; fewer parts if it has fewer rows.
+def split_batch(batch: Batch, count: int) -> list[Batch]:
+    """Return the micro-batches of a batch: neighbouring rows, of similar number.
+
+    Args:
+        batch: Arrays with the same number of rows.
+        count: Number of micro-batches; at most one for each row is returned.
 
     Example:
         >>> import numpy as np
         >>> from distilbert_core.training.batches import split_batch
-        >>> [part["labels"].tolist() for part in split_batch({"labels": np.arange(5)}, 2)]
+        >>> [micro_batch["labels"].tolist() for micro_batch in split_batch({"labels": np.arange(5)}, 2)]
         [[0, 1, 2], [3, 4]]
     """
     rows = min(map(len, batch.values()))
-    split = [np.array_split(array, min(parts, rows)) for array in batch.values()]
+    split = [np.array_split(array, min(count, rows)) for array in batch.values()]
     return [dict(zip(batch, arrays, strict=True)) for arrays in zip(*split, strict=True)]
 
 
 def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], sizes: Sizes) -> Batch:
-    """Return a padded batch as packed rows, and of which tokens of theirs the loss is made.
+    """Return a padded batch as packed rows, with the indices of the outputs that the loss needs.
 
     Args:
         batch: input_ids, perhaps attention_mask, [B, T], or [B, C, T] for multiple choice; labels; and perhaps
-            sample_weight, [B] or as the labels. A text's first token is the first that is not padding, and labels of
-            padding, or answers in it, do not count.
+            sample_weight, [B] or in the shape of the labels. The first token of a text is its first token that is not
+            padding. Labels of padding, and answers in padding, do not count.
         head: What the model predicts.
         pack: Returns the packing of texts with these lengths [B].
         sizes: How sizes are rounded up.
 
     Returns:
-        input_ids, position_ids and segment_ids [R, C]; output_tokens [R, S]; `order`, the index into the flattened
-        outputs of each that the loss is made of; and the labels in that order, and their weights if there are any: [B]
-        or [B, L] for whole texts, [M] for tokens, of which only those with a label are left. For question answering
-        `order` and attention_mask are [B, T], and there are no output_tokens.
+        input_ids, position_ids and segment_ids [R, columns]; output_tokens [R, S]; `order`, the indices of the outputs
+        that the loss needs, into the flattened outputs [R * S]; the labels in the same order, and their weights if
+        there are any. `order` is [B] for texts and [B, C] for multiple choice. For tokens it is [M]: the tokens that
+        have a label. For question answering `order` and attention_mask are [B, T], and there are no output_tokens.
 
     Raises:
-        InputError: A text has no token, and the head reads one of each; an array is not one of these, or weights do not
-            fit the labels, are negative or not finite.
+        InputError: A text has no token, and the head reads one of each; an array is unknown; or weights do not fit the
+            labels, are negative or not finite.
     """
     names = head.labels
     check_names(batch, (*names, WEIGHT))
@@ -115,31 +119,32 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
     first = texts.first_tokens if not head.reads_tokens or len(names) > 1 else None
     if len(names) > 1:
         tokens = sizes.tokens(mask.shape[1])
-        more = [(0, 0), (0, tokens - mask.shape[1])]
+        padding = [(0, 0), (0, tokens - mask.shape[1])]
         positions = {name: _counted(batch[name], mask, tokens) for name in names}
-        mask = np.pad(mask, more)
+        mask = np.pad(mask, padding)
         slots = np.zeros(mask.shape, np.int64)
         slots[mask] = packing.slots
         return {**rows, "order": slots, "attention_mask": mask, **positions, **weights}
     labels = batch["labels"]
     if first is not None:
         output_tokens, order = packing.select(first, sizes.outputs)
+        order = order.reshape(ids.shape[:-1])
     else:
         selected = np.flatnonzero(labels[mask] != IGNORE_INDEX)
         output_tokens, order = packing.select(selected, sizes.outputs)
-        more = [(0, sizes.labels(max(len(order), 1)) - len(order))]
-        order = np.pad(order, more)
-        labels = np.pad(labels[mask][selected], more, constant_values=IGNORE_INDEX)
-        weights = {name: np.pad(array[mask][selected], more) for name, array in weights.items()}
+        padding = [(0, sizes.labels(max(len(order), 1)) - len(order))]
+        order = np.pad(order, padding)
+        labels = np.pad(labels[mask][selected], padding, constant_values=IGNORE_INDEX)
+        weights = {name: np.pad(array[mask][selected], padding) for name, array in weights.items()}
     return {**rows, "output_tokens": output_tokens, "order": order, "labels": labels, **weights}
 
 
 def check_names(batch: Batch, names: Sequence[str]) -> None:
-    """Raise InputError if a batch has arrays that are neither input_ids, attention_mask nor among some others.
+    """Raise InputError if a batch has unknown arrays.
 
     Args:
         batch: The arrays by name.
-        names: The others.
+        names: The names that it may have beside input_ids and attention_mask.
     """
     unknown = sorted(batch.keys() - {"input_ids", "attention_mask", *names})
     if unknown:
@@ -149,7 +154,7 @@ def check_names(batch: Batch, names: Sequence[str]) -> None:
 
 
 def _spread_weights(batch: Batch, shape: tuple[int, ...]) -> Batch:
-    """Return the weights of labels of a shape, checked, with an entry for each label."""
+    """Check the weights of a batch, and return one for each label."""
     weights = batch[WEIGHT]
     axes = weight_axes(WEIGHT, weights.shape, shape)
     check_interval(WEIGHT, weights.min(initial=0), weights.max(initial=0))
@@ -157,41 +162,46 @@ def _spread_weights(batch: Batch, shape: tuple[int, ...]) -> Batch:
 
 
 def _counted(positions: np.ndarray, mask: np.ndarray, beyond: int) -> np.ndarray:
-    """Return positions, those of no real token as one that no loss counts."""
+    """Return positions, where those of padding are replaced by one that the loss ignores."""
     inside = np.clip(positions.reshape(-1, 1), 0, mask.shape[1] - 1)
     real = (positions.ravel() < mask.shape[1]) & np.take_along_axis(mask, inside, axis=1)[:, 0]
     return np.where(real.reshape(positions.shape), positions, beyond)
 
 
 def mask_tokens(
-    rng: np.random.Generator, input_ids: np.ndarray, special: np.ndarray, mask_id: int, words: np.ndarray, part: float
+    rng: np.random.Generator,
+    input_ids: np.ndarray,
+    special: np.ndarray,
+    mask_id: int,
+    words: np.ndarray,
+    fraction: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hide tokens that a masked language model is to predict.
+    """Mask tokens for a masked language model to predict.
 
-    Of these, 80 % become the mask, 10 % a random token different from the original, and 10 % stay as they are. Each
-    row gets at least one, if it has a token at all. From Devlin et al. 2018, section 3.1.
+    80 % of them become [MASK], 10 % a random token different from the original, and 10 % stay unchanged. Each row gets
+    at least one, if it has a token that is not special. From Devlin et al. 2018, section 3.1.
 
     Args:
-        rng: Where chance comes from.
+        rng: Generator of random numbers.
         input_ids: [B, T].
-        special: [B, T], True for what is never hidden: padding and special tokens.
-        mask_id: Id of the mask.
-        words: [W], at least 2: the ids that a random token is drawn from, ascending.
-        part: Part of the tokens to predict.
+        special: [B, T], True for tokens that are never masked: padding and special tokens.
+        mask_id: Id of [MASK].
+        words: [W], at least 2 ids from which a random token is drawn, ascending.
+        fraction: Fraction of the tokens to predict.
 
     Returns:
-        (input_ids, labels) [B, T]; labels are the original ids, and -100 where nothing is to be predicted.
+        (input_ids, labels) [B, T]. Labels are the original ids of masked tokens, and -100 elsewhere.
 
     Example:
         >>> import numpy as np
         >>> from distilbert_core.training.batches import mask_tokens
         >>> ids = np.array([[2, 7, 8, 9, 3]])
-        >>> _, labels = mask_tokens(np.random.default_rng(0), ids, ids < 5, 4, np.arange(5, 20), part=0.03)
+        >>> _, labels = mask_tokens(np.random.default_rng(0), ids, ids < 5, 4, np.arange(5, 20), fraction=0.03)
         >>> labels.tolist()
         [[-100, -100, -100, 9, -100]]
     """
     chance = np.where(special, np.inf, rng.random(input_ids.shape))
-    hidden = chance < part
+    hidden = chance < fraction
     rows = np.flatnonzero(~hidden.any(axis=1) & ~special.all(axis=1))
     hidden[rows, chance[rows].argmin(axis=1)] = True
 
@@ -201,21 +211,21 @@ def mask_tokens(
 def replace_hidden(
     rng: np.random.Generator, input_ids: np.ndarray, hidden: np.ndarray, mask_id: int, words: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Replace the tokens to predict: 80 % by the mask, 10 % by a random other token, and 10 % by themselves.
+    """Replace the tokens to predict: 80 % by [MASK], 10 % by a random other token, and 10 % by themselves.
 
     Args:
-        rng: Where chance comes from.
+        rng: Generator of random numbers.
         input_ids: [B, T].
         hidden: [B, T], True for the tokens to predict.
-        mask_id: Id of the mask.
-        words: [W], at least 2: the ids that a random token is drawn from, ascending.
+        mask_id: Id of [MASK].
+        words: [W], at least 2 ids from which a random token is drawn, ascending.
 
     Returns:
-        (input_ids, labels) [B, T]; labels are the original ids, and -100 where nothing is to be predicted.
+        (input_ids, labels) [B, T]. Labels are the original ids of masked tokens, and -100 elsewhere.
     """
     kind = rng.random(input_ids.shape)
-    # Drawn from all words but one: where the original stands in the list, the last word takes its place.
-    place = rng.integers(len(words) - 1, size=input_ids.shape)
-    other = np.where(words[place] == input_ids, words[-1], words[place])
+    # Drawn from all words but the last, which stands in for the original token where that is drawn.
+    index = rng.integers(len(words) - 1, size=input_ids.shape)
+    other = np.where(words[index] == input_ids, words[-1], words[index])
     changed = np.where(kind < RANDOM, other, np.where(kind < RANDOM + KEPT, input_ids, mask_id))
     return np.where(hidden, changed, input_ids), np.where(hidden, input_ids, IGNORE_INDEX)

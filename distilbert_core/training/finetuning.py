@@ -1,4 +1,4 @@
-"""Fine-tuning and evaluation of a checkpoint on a file, or on rows in memory."""
+"""Fine-tuning and evaluation of a checkpoint, on a file or on rows in memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from distilbert_core.model.backends import default_backend
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.loading import load_inference
 from distilbert_core.tokenization import DistilBertTokenizerFast
-from distilbert_core.training.job import Data, Job, check_number, find_task, head_labels, other_head
+from distilbert_core.training.experiment import Data, Experiment, check_regression, find_task, head_labels, other_head
 from distilbert_core.training.metrics import Metrics
+from distilbert_core.training.objectives import FineTuning
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.run import Progress
 from distilbert_core.training.sources import open_source
 from distilbert_core.training.tasks import TASKS
 from distilbert_core.training.tasks.base import WEIGHT_COLUMN
-from distilbert_core.training.trainer import load_trainer
 
 
 def finetune(
@@ -36,45 +36,46 @@ def finetune(
     new_head: bool = False,
     resume: bool = False,
     progress: bool | None = None,
-    **where: Any,
+    **hub_options: Any,
 ) -> Progress:
     r"""Fine-tune a checkpoint on a file, or on rows in memory.
 
-    `output` becomes a folder with the best model so far and its tokenizer, which `from_pretrained` and the pipelines
-    of every backend take. Its folder 'training' has metrics.jsonl (a line per 10 steps and per evaluation),
-    curve.png, the settings, and the state from which `resume` goes on: on the same machine to the same bits.
+    The folder `output` gets the best model so far and its tokenizer; `from_pretrained` and the pipelines of every
+    backend read it. Its folder 'training' has metrics.jsonl (a line per 10 steps and per evaluation), curve.png, the
+    settings, and the state from which `resume` continues. On the same machine, a run that was stopped and resumed gives
+    the same bits as one that was not.
 
     Args:
         task: 'sequence-classification', 'regression', 'multi-label', 'token-classification', 'question-answering',
             'multiple-choice' or 'masked-lm'. The columns of each are in docs/finetuning.md.
-        train: What to learn from. A file's path; or rows: a list of dicts, a dict of columns, a DataFrame of pandas or
-            polars, an Arrow table, or a `datasets.Dataset`, whose ClassLabel names the labels.
-        model: Folder, embedded model or Hub id of the checkpoint to begin with. A head that it lacks is drawn anew, the
-            same in all backends; a tokenizer comes with it.
-        output: Folder to make, or with `resume` to go on with.
-        eval: What to measure the model on, a file or rows; without it the last model counts as the best.
+        train: The training data. The path of a file; or rows: a list of dicts, a dict of columns, a DataFrame of pandas
+            or polars, an Arrow table, or a `datasets.Dataset`, whose ClassLabel names the labels.
+        model: Folder, embedded model or Hub id of the checkpoint to begin with, and of its tokenizer. A head that the
+            checkpoint lacks is drawn, the same one in all backends.
+        output: Folder to make, or with `resume` the folder of the run to continue.
+        eval: The evaluation data, a file or rows; without it the last model counts as the best.
         backend: 'pt', 'tf' or 'flax'; the first that is installed if left out.
         recipe: The numbers of the run; those of `Recipe()` if left out.
-        columns: Names of the columns in `train` and `eval`, where they are not the task's own: {'text': 'sentence'}.
-        labels: Names of the labels, in order; those of the checkpoint's head, else those in `train` if left out.
-        new_head: Draw the head anew though the checkpoint has one for this task.
-        resume: Go on with a run that was stopped; all else must be as it was.
+        columns: Names of the columns in `train` and `eval`, if they differ from the task's: {'text': 'sentence'}.
+        labels: Names of the labels, in order. If left out, those of the checkpoint's head, or those in `train`.
+        new_head: Draw a new head, even if the checkpoint has one for this task.
+        resume: Continue a run that was stopped. All other arguments must be the same as before.
         progress: True or False: always or never show a progress bar; None: in a terminal.
-        **where: Where to look for the model (`revision`, `cache_dir`, `token`, `local_files_only`, ...).
+        **hub_options: Where to look for the model (`revision`, `cache_dir`, `token`, `local_files_only`, ...).
 
     Returns:
-        How far the run came, and the metrics of the best model.
+        The progress at the end of the run, with the metrics of the best model.
 
     Raises:
         BackendNotInstalledError: The framework, or a library of the extra 'finetune', is not installed.
-        CheckpointError: There is no such checkpoint, it is damaged, or there is no run to go on with.
-        InputError: A file, a row, a column, a label or an argument is impossible; the message says which. Nothing has
-            been written then.
-        TrainingError: The loss is no number any more. The best model and the last state stay.
+        CheckpointError: The checkpoint is missing or damaged, or there is no run to continue.
+        InputError: A file, a row, a column, a label or an argument is impossible; the message names it. Nothing has
+            been written.
+        TrainingError: The loss is not a number any more. The best model and the last state stay.
         OSError: The disk is full. The best model and the last state stay.
 
     Warns:
-        InputWarning: Rows are longer than the recipe's `max_length`, so that a part of them has no effect.
+        InputWarning: Rows are longer than the recipe's `max_length`, so a part of them has no effect.
 
     Example:
         >>> from pathlib import Path
@@ -98,10 +99,10 @@ def finetune(
         >>> done.metrics["accuracy"]
         1.0
     """
-    job = Job(
-        kind=find_task(task, TASKS),
-        recipe=Recipe() if recipe is None else recipe,
-        train=[open_source("train", train)],
+    experiment = Experiment.prepare(
+        find_task(task, TASKS),
+        Recipe() if recipe is None else recipe,
+        [open_source("train", train)],
         eval=eval,
         model=model,
         output=output,
@@ -110,9 +111,9 @@ def finetune(
         labels=labels,
         new_head=new_head,
         resume=resume,
-        where=where,
+        hub_options=hub_options,
     )
-    return job.run(load_trainer, progress)
+    return experiment.run(lambda model, engine: FineTuning(), progress)
 
 
 def evaluate(
@@ -128,18 +129,18 @@ def evaluate(
     r"""Return the metrics of a checkpoint on a file, or on rows in memory: those that `finetune` logs.
 
     Args:
-        task: As of `finetune`.
-        file: What to measure on: the path of a file, or rows, as `train` of `finetune`.
+        task: Name of the task, one of those of `finetune`.
+        file: The evaluation data: the path of a file, or rows, in any form that `finetune` takes for `train`.
         model: Folder, embedded model or Hub id of a checkpoint with the task's head.
-        backend: 'pt', 'tf' or 'flax', the first that is installed if left out; or 'onnx' or 'openvino', for one that
-            was exported.
-        recipe: Its `max_length`, `doc_stride`, `mask_probability` and `dtype` count.
-        columns: Names of its columns, where they are not the task's own.
-        **kwargs: Where to look for the model, and `device`.
+        backend: 'pt', 'tf' or 'flax', the first that is installed if left out; or 'onnx' or 'openvino', for a model
+            that was exported.
+        recipe: Only its `max_length`, `doc_stride`, `mask_probability` and `dtype` have an effect.
+        columns: Names of the file's columns, if they differ from the task's.
+        **kwargs: Where to look for the model (`revision`, `cache_dir`, ...), and `device`.
 
     Raises:
         BackendNotInstalledError: The framework, or a library of the extra 'finetune', is not installed.
-        CheckpointError: There is no such checkpoint, it is damaged, or it lacks the head.
+        CheckpointError: The checkpoint is missing or damaged, or lacks the head.
         InputError: The file, a row, a column or a label is impossible.
 
     Example:
@@ -156,19 +157,19 @@ def evaluate(
     kind, recipe = find_task(task, TASKS), Recipe() if recipe is None else recipe
     if WEIGHT_COLUMN in (columns or {}):
         raise InputError(f"columns must not name {WEIGHT_COLUMN}: metrics count all rows alike.")
-    where, options = split_hub_options(kwargs)
-    data = Data.of(kind, open_source("file", file), columns)
+    hub_options, options = split_hub_options(kwargs)
+    data = Data.read(kind, open_source("file", file), columns)
     backend = default_backend() if backend is None else backend
-    other = other_head(kind, DistilBertConfig.from_pretrained(model, **where))
+    other = other_head(kind, DistilBertConfig.from_pretrained(model, **hub_options))
     if other is not None:
         raise CheckpointError(
             f"{model} is a {other.architecture}, and {task} needs a {kind.head.architecture}: give a checkpoint with "
             "that head, or train one with finetune."
         )
-    inference = load_inference(backend, kind.head, model, dtype=recipe.dtype, **options, **where)
+    inference = load_inference(backend, kind.head, model, dtype=recipe.dtype, **options, **hub_options)
     config = inference.config
-    check_number(kind, config, model, "Give a model that was trained for regression.")
+    check_regression(kind, config, model, "Give a model that was trained for regression.")
     if data.class_names is not None:
         config = config.updated(**kind.config_fields(head_labels(config, data.class_names)))
-    task_of_model = kind(DistilBertTokenizerFast.from_pretrained(model, **where), config, recipe)
-    return task_of_model.evaluate(inference, data.rows, data.features(task_of_model, stacklevel=3))
+    prepared = kind(DistilBertTokenizerFast.from_pretrained(model, **hub_options), config, recipe)
+    return prepared.evaluate(inference, data.rows, data.features(prepared, stacklevel=3))

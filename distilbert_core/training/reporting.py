@@ -1,4 +1,4 @@
-"""How a run goes: a progress bar, a file of metrics, and a plot of them."""
+"""Reports of a training run: a progress bar, a file of metrics, and a plot of them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LOG_EVERY = 10  # steps
 
 
 class Log:
-    """metrics.jsonl: a line for every 10 steps, with means over these, and lines for every evaluation.
+    """metrics.jsonl: a line for every 10 steps, with their means, and a line for every evaluation.
 
     Args:
         path: The file.
-        step: Steps that are done already: lines of later ones, from before a kill, are dropped.
+        step: Number of steps done so far. Lines of later steps, which a killed run wrote, are removed.
     """
 
     def __init__(self, path: Path, step: int):
@@ -41,7 +41,15 @@ class Log:
         self._file.close()
 
     def step(self, step: int, losses: Mapping[str, float], learning_rate: float, tokens: int, flush: bool) -> None:
-        """Note a step, of so many real tokens; with `flush` the line is written now, as the run may go on from here."""
+        """Log a step.
+
+        Args:
+            step: Number of steps done.
+            losses: The losses of the step by name.
+            learning_rate: The learning rate of the step.
+            tokens: Number of real tokens of the batch.
+            flush: Write the line now, because the state is saved after this step.
+        """
         self._losses.append(losses)
         self._tokens += tokens
         if flush or step % LOG_EVERY == 0:
@@ -55,17 +63,17 @@ class Log:
             self._losses, self._tokens, self._start = [], 0, time.monotonic()
 
     def evaluation(self, step: int, metrics: Metrics) -> None:
-        """Note the metrics of an evaluation."""
+        """Log the metrics of an evaluation."""
         self._write(step=step, **{f"eval_{name}": value for name, value in metrics.items()})
-        self._start = time.monotonic()  # the time of an evaluation is not that of steps
+        self._start = time.monotonic()  # the speed of steps does not include evaluations
 
     def _write(self, **record: Any) -> None:
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
 
 
-class Silence(Log):
-    """The log of a process that leaves writing to another."""
+class NullLog(Log):
+    """A log that writes nothing, for processes other than the first."""
 
     def __init__(self) -> None:
         pass
@@ -74,28 +82,28 @@ class Silence(Log):
         pass
 
     def step(self, *args: Any, **kwargs: Any) -> None:
-        """Note nothing."""
+        """Ignore a step."""
 
     def evaluation(self, *args: Any, **kwargs: Any) -> None:
-        """Note nothing."""
+        """Ignore an evaluation."""
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the whole lines of a file; a kill may have cut the last."""
+    """Return the whole lines of a file. The last may be incomplete if the process was killed."""
     text = path.read_text() if path.exists() else ""
     return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 @contextmanager
-def training_bar(steps: int, done: int, wanted: bool | None) -> Iterator[Callable[[float, int], None]]:
-    """Give a function to be called after each step with its loss and its number of tokens; it moves a bar.
+def training_bar(steps: int, done: int, show: bool | None) -> Iterator[Callable[[float, int], None]]:
+    """Context manager: a progress bar. It gives a function to call after each step, with its loss and its tokens.
 
     Args:
-        steps: Steps of the whole run.
-        done: Steps that are done already.
-        wanted: True or False: always or never show it; None: if standard error is a terminal.
+        steps: Number of steps of the whole run.
+        done: Number of steps done so far.
+        show: True or False: always or never show the bar; None: if standard error is a terminal.
     """
-    if wanted is False or (wanted is None and not sys.stderr.isatty()):
+    if show is False or (show is None and not sys.stderr.isatty()):
         yield lambda loss, tokens: None
         return
     from rich.console import Console
@@ -122,7 +130,7 @@ def training_bar(steps: int, done: int, wanted: bool | None) -> Iterator[Callabl
 
 
 def require_plots() -> None:
-    """Raise BackendNotInstalledError now, not at the end of a run, if there is no library for plots."""
+    """Raise BackendNotInstalledError before the run, not at its end, if Matplotlib is not installed."""
     require_library("matplotlib.figure", "Matplotlib", "finetune")
 
 
@@ -140,9 +148,9 @@ def draw_curve(log: Path, path: Path, metric: str) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     steps = [record for record in records if "loss" in record]
-    losses = [name for name in steps[0] if name.startswith("loss")]  # the loss, and perhaps what it is made of
+    losses = [name for name in steps[0] if name.startswith("loss")]  # the loss, and perhaps its terms
     if len(losses) > 1:
-        axes.set_yscale("log")  # each has a size of its own
+        axes.set_yscale("log")  # terms differ in magnitude
     for name in losses:
         style = {"color": "tab:blue"} if name == "loss" else {"linestyle": ":"}
         axes.plot([r["step"] for r in steps], [r[name] for r in steps], label=name, **style)

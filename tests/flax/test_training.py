@@ -17,7 +17,7 @@ from distilbert_core import Head
 from distilbert_core.model.packing import Packing, cheapest_length
 from distilbert_core.training.batches import pack_batch, training_order
 from distilbert_flax.inference import row_lengths
-from distilbert_flax.training import BackendTrainer, quarter_steps
+from distilbert_flax.training import BackendEngine, quarter_steps
 from support.checkpoints import random_inputs, save_random, small_config
 from support.comparison import assert_close, largest_difference
 from support.frameworks import FRAMEWORKS
@@ -144,7 +144,7 @@ def test_steps_of_all_sizes_are_few_shapes():
         batch = {"input_ids": np.ones(mask.shape, int), "attention_mask": mask, "labels": np.zeros(32, int)}
         texts = lengths[rows].tolist()
         columns = cheapest_length(texts, row_lengths(texts), dim=768)
-        packed = pack_batch(batch, HEAD, partial(Packing.from_lengths, row_length=columns), BackendTrainer.sizes)
+        packed = pack_batch(batch, HEAD, partial(Packing.from_lengths, row_length=columns), BackendEngine.sizes)
         shapes.add(tuple((name, array.shape) for name, array in packed.items()))
         real, computed = real + mask.sum(), computed + packed["input_ids"].size
     assert len(shapes) <= 30

@@ -13,7 +13,7 @@ from distilbert_core import DistilBertTokenizerFast, Head, InputError
 from distilbert_core.model.loading import load_inference
 from distilbert_core.training.distillation import DistillationRecipe, distill, load_distiller
 from distilbert_core.training.distillation.cache import TeacherCache
-from distilbert_core.training.distillation.trainer import PROJECTION
+from distilbert_core.training.distillation.objective import PROJECTION
 from support.checkpoints import SIZES, save_random, small_config, training_inputs
 from support.comparison import assert_close
 from support.reference import log_softmax
@@ -60,7 +60,7 @@ def from_files(framework, tmp_path):
 
 
 def projection_of(student):
-    value = student.extra[PROJECTION]
+    value = student.engine.extra[PROJECTION]
     return np.array(value.detach() if hasattr(value, "detach") else value[...])
 
 
@@ -150,9 +150,9 @@ def test_what_the_teacher_said_is_found_again(framework, pair, tmp_path):
     batches = [training_inputs(small_config(n_layers=1), LM, seed) for seed in range(3)]
 
     def losses(cache, **options):
-        student = distiller(framework.name, LM, pair, cache=cache, accumulate=2, **options)
-        if cache is not None and cache.get(0) is not None:
-            student.teacher = None
+        cached = cache is not None and cache.get(0) is not None
+        folders = (pair[0], None) if cached else pair
+        student = distiller(framework.name, LM, folders, cache=cache, accumulate=2, **options)
         return [student.take_step(batch, number) for number, batch in enumerate(batches)]
 
     without = losses(None)
@@ -197,16 +197,16 @@ def test_a_run_from_files(framework, from_files, tmp_path):
     losses = [record["loss_distillation"] for record in map(json.loads, lines) if "loss" in record]
     assert losses[-1] < 0.8 * losses[0]
 
-    kind = framework.module("training").BackendDistiller
-    take_step = kind.take_step
+    engine = framework.module("training").BackendEngine
+    step = engine.step
 
     def killed(self, batch, number):
         if number == 6:
             raise KeyboardInterrupt
-        return take_step(self, batch, number)
+        return step(self, batch, number)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kind, "take_step", killed)
+        patch.setattr(engine, "step", killed)
         with pytest.raises(KeyboardInterrupt):
             run("killed")
     run("killed", resume=True)
@@ -243,7 +243,7 @@ def test_what_files_cannot_be(framework, from_files, tmp_path):
         distill("regression", [texts], **options)
     with pytest.raises(InputError, match="data must be one file at least"):
         distill("sequence-classification", [], **options)
-    with pytest.raises(InputError, match="top_k says what a cache keeps"):
+    with pytest.raises(InputError, match="top_k is the number of logits that a cache keeps"):
         distill("sequence-classification", [texts], top_k=3, **options)
     (tmp_path / "some.tsv").write_text("text\nGood?\n")
     with pytest.raises(InputError, match=r"some\.tsv has no column 'label'"):
@@ -279,5 +279,5 @@ def test_on_the_command_line(framework, from_files, tmp_path, capsys):
     assert run("--output", tmp_path / "wrong", "--student", teacher, "--layers", 0) == 1
     assert "--student is a finished model: leave out --student, or" in capsys.readouterr().err
     assert run("--output", tmp_path / "wrong", "--layers", 0, "--top-k", 3) == 1
-    assert "top_k says what a cache keeps" in capsys.readouterr().err
+    assert "top_k is the number of logits that a cache keeps" in capsys.readouterr().err
     assert not (tmp_path / "wrong-student").exists()  # so that the same can be tried again

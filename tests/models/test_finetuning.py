@@ -273,8 +273,8 @@ def test_options_that_say_nothing(capsys, options, message):
 
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, whole, tmp_path, monkeypatch):
     """Killed before anything was saved, and in the middle."""
-    trainer = framework.module("training").BackendTrainer
-    step = trainer.take_step
+    engine = framework.module("training").BackendEngine
+    step = engine.step
     for killed_at in (1, 3):
 
         def killed(self, batch, number, killed_at=killed_at):
@@ -283,7 +283,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, w
             return step(self, batch, number)
 
         with monkeypatch.context() as patch:
-            patch.setattr(trainer, "take_step", killed)
+            patch.setattr(engine, "step", killed)
             with pytest.raises(KeyboardInterrupt):
                 run(framework, data, body, tmp_path / "killed", resume=killed_at > 1)
     done = run(framework, data, body, tmp_path / "killed", resume=True)
@@ -297,15 +297,15 @@ import os, signal
 from importlib import import_module
 from distilbert_core.training import Recipe, finetune
 
-trainer = import_module("{package}.training").BackendTrainer
-step = trainer.take_step
+engine = import_module("{package}.training").BackendEngine
+step = engine.step
 
 def killed(self, batch, number):
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, batch, number)
 
-trainer.take_step = killed
+engine.step = killed
 finetune(
     "sequence-classification", {data!r}, eval={data!r}, model={body!r}, output={output!r}, backend={backend!r},
     recipe=Recipe(**{recipe!r}),
@@ -347,7 +347,7 @@ def test_rows_in_memory_are_learned_as_those_of_a_file(framework, data, body, wh
     assert metrics == evaluate(HEAD_TASK, data, model=tmp_path / "new", backend=framework.name)
     done = run(framework, columns, body, tmp_path / "new", eval=rows, resume=True)  # the same content
     assert done.step == RECIPE.max_steps
-    with pytest.raises(InputError, match="new was begun with another train; give the same to go on with it"):
+    with pytest.raises(InputError, match="new was begun with another train; give the same to continue"):
         run(framework, rows[1:], body, tmp_path / "new", eval=rows, resume=True)
 
 
@@ -369,11 +369,11 @@ def test_patience(framework, data, body, tmp_path):
 
 
 def test_a_loss_that_is_no_number(framework, data, body, tmp_path, monkeypatch):
-    trainer = framework.module("training").BackendTrainer
-    step = trainer.take_step
+    engine = framework.module("training").BackendEngine
+    step = engine.step
     monkeypatch.setattr(
-        trainer,
-        "take_step",
+        engine,
+        "step",
         lambda self, batch, number: {"loss": math.nan} if number == 3 else step(self, batch, number),
     )
     with pytest.raises(
@@ -443,7 +443,7 @@ def test_entries_that_a_run_does_not_use_and_parts_that_it_draws(framework, tmp_
 
 
 def test_a_head_for_other_labels(framework, data, tmp_path):
-    with pytest.raises(InputError, match=r"data.tsv has labels .* sst2-tiny predicts: bad, good; .*--new-head"):
+    with pytest.raises(InputError, match=r"data.tsv has labels .* sst2-tiny does not predict: bad, good; .*--new-head"):
         run(framework, data, "sst2-tiny", tmp_path / "new")
     run(framework, data, "sst2-tiny", tmp_path / "new", Recipe(max_steps=1), new_head=True)
     model = framework.load(HEAD, tmp_path / "new")

@@ -72,7 +72,7 @@ class PackedMaskedLM(MaskedLM):
         >>> features = task.encode([{"text": line, "document": 0} for line in lines])
         >>> [tokenizer.decode(feature.ids) for feature in features]
         ['[CLS] it was late. [SEP] he went home. [SEP]']
-        >>> task.look_at(features)
+        >>> task.fit(features)
         >>> int((task.batch(features, seed=[0])["labels"] >= 0).sum())  # 15 % of 8 tokens, rounded up
         2
     """
@@ -151,8 +151,8 @@ class PackedMaskedLM(MaskedLM):
         a, b = ([*chain.from_iterable(piece.ids for piece in part)] for part in (pieces[:first], pieces[first:]))
         return array("i", start + a + end + (b + end if b else []))  # a ninth of the memory of a list
 
-    def look_at(self, features: Sequence[Feature]) -> None:
-        """Learn from the features of the training texts how common each token is; see `Task.look_at`."""
+    def fit(self, features: Sequence[Feature]) -> None:
+        """Learn from the features of the training texts how common each token is; see `Task.fit`."""
         ids = np.fromiter(chain.from_iterable(feature.ids for feature in features), np.int64)
         counts = np.bincount(ids, minlength=len(self.tokenizer))
         self.weights = np.zeros(len(counts))  # [V]; special tokens are never hidden
@@ -165,7 +165,7 @@ class PackedMaskedLM(MaskedLM):
             InputError: It is not known how common tokens are.
         """
         if self.weights is None:
-            raise InputError("batch needs to know how common tokens are: call look_at(features) before.")
+            raise InputError("batch needs to know how common tokens are: call fit(features) before.")
         inputs = self.inputs(features)
         rng = np.random.default_rng(seed)
         hidden = choose(rng, self.weights[inputs["input_ids"]], self.recipe.mask_probability)

@@ -93,7 +93,7 @@ class Task:
             )
         self.max_length = min(recipe.max_length or self.default_length, longest)
         self.per_token = self.head.reads_tokens
-        self.class_weights: np.ndarray | None = None  # [L], once `look_at` has seen the training rows
+        self.class_weights: np.ndarray | None = None  # [L], once `fit` has seen the training rows
 
     # -- from a source to rows ------------------------------------------------------------------------------------
 
@@ -225,7 +225,7 @@ class Task:
             return features
         return [replace(feature, weight=rows[feature.row][WEIGHT_COLUMN]) for feature in features]
 
-    def look_at(self, features: Sequence[Feature]) -> None:
+    def fit(self, features: Sequence[Feature]) -> None:
         """Learn from all features of a run what its batches need to know.
 
         Raises:

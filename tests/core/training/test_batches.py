@@ -82,7 +82,7 @@ def masked():
     ids[:, 0], ids[:, 50], ids[:, -1] = 2, MASK, 3
     ids[::2, 60:] = 0
     special = np.isin(ids, SPECIAL)
-    return ids, special, *mask_tokens(np.random.default_rng(1), ids, special, MASK, WORDS, part=0.15)
+    return ids, special, *mask_tokens(np.random.default_rng(1), ids, special, MASK, WORDS, fraction=0.15)
 
 
 def within_five_errors(hits, share):
@@ -124,14 +124,14 @@ def test_nothing_else_is_touched(masked):
 def test_arguments_stay_as_they_are():
     ids = np.array([[2, 10, 11, 3]])
     special = np.isin(ids, SPECIAL)
-    mask_tokens(np.random.default_rng(0), ids, special, MASK, WORDS, part=0.99)
+    mask_tokens(np.random.default_rng(0), ids, special, MASK, WORDS, fraction=0.99)
     assert ids.tolist() == [[2, 10, 11, 3]]
     assert special.tolist() == [[True, False, False, True]]
 
 
 def test_each_row_with_a_token_has_one_to_predict():
     ids = np.array([[2, 10, 3, 0, 0], [2, 3, 0, 0, 0], [2, 11, 12, 13, 3]] * 200)
-    _, labels = mask_tokens(np.random.default_rng(0), ids, np.isin(ids, SPECIAL), MASK, WORDS, part=1e-9)
+    _, labels = mask_tokens(np.random.default_rng(0), ids, np.isin(ids, SPECIAL), MASK, WORDS, fraction=1e-9)
     assert (labels != IGNORE_INDEX).sum(axis=1).tolist() == [1, 0, 1] * 200
     places = (labels[2::3] != IGNORE_INDEX).argmax(axis=1)
     assert all(within_five_errors(places == place, 1 / 3) for place in (1, 2, 3))
@@ -140,16 +140,16 @@ def test_each_row_with_a_token_has_one_to_predict():
 @pytest.mark.parametrize("original", [5, 6])
 def test_of_two_words_the_random_one_is_the_other(original):
     ids = np.full((1, 1000), original)
-    found, _ = mask_tokens(np.random.default_rng(0), ids, ids < 0, MASK, np.array([5, 6]), part=0.9)
+    found, _ = mask_tokens(np.random.default_rng(0), ids, ids < 0, MASK, np.array([5, 6]), fraction=0.9)
     assert within_five_errors(found == 11 - original, 0.9 * 0.1)
     assert set(np.unique(found)) == {MASK, 5, 6}
 
 
 def test_the_seed_decides_what_is_hidden(masked):
     ids, special, found, labels = masked
-    again = mask_tokens(np.random.default_rng(1), ids, special, MASK, WORDS, part=0.15)
+    again = mask_tokens(np.random.default_rng(1), ids, special, MASK, WORDS, fraction=0.15)
     np.testing.assert_array_equal(again, (found, labels))
-    other, _ = mask_tokens(np.random.default_rng(2), ids, special, MASK, WORDS, part=0.15)
+    other, _ = mask_tokens(np.random.default_rng(2), ids, special, MASK, WORDS, fraction=0.15)
     assert (other != found).any()
 
 

@@ -25,7 +25,7 @@ def load(monkeypatch):
         calls.append((backend, head, kwargs))
         raise LoadingError
 
-    monkeypatch.setattr("distilbert_core.training.finetuning.load_trainer", stand_in)
+    monkeypatch.setattr("distilbert_core.training.experiment.load_engine", stand_in)
     return calls
 
 
@@ -54,22 +54,21 @@ def test_labels_of_the_model_to_train(tmp_path, load, task, content, arguments, 
     train = write_file(tmp_path / "train.tsv", content)
     with pytest.raises(LoadingError):
         finetune(task, train, model=DEFAULT_MODEL, output=tmp_path / "new", backend="pt", **arguments)
-    ((backend, head, fields),) = load
+    ((backend, head, options),) = load
     assert (backend, head) == ("pt", Head.SEQUENCE_CLASSIFICATION)
-    assert fields == {
-        "new_head": arguments.get("new_head", False),
-        "problem_type": TASKS[task].problem_type,
-        "num_labels": len(labels),
-        "id2label": dict(enumerate(labels)),
-        "label2id": {name: i for i, name in enumerate(labels)},
-    }
+    assert options["new_head"] is arguments.get("new_head", False)
+    config = options["config"]
+    assert (config.problem_type, config.num_labels) == (TASKS[task].problem_type, len(labels))
+    assert config.id2label == dict(enumerate(labels))
+    assert config.label2id == {name: i for i, name in enumerate(labels)}
 
 
 def test_a_number_has_no_names(tmp_path, load):
     train = write_file(tmp_path / "train.tsv", "text\tlabel\nx\t0.5\n")
     with pytest.raises(LoadingError):
         finetune("regression", train, model=DEFAULT_MODEL, output=tmp_path / "new", backend="pt", new_head=True)
-    assert load[0][2] == {"problem_type": "regression", "num_labels": 1, "new_head": True}
+    config = load[0][2]["config"]
+    assert (config.problem_type, config.num_labels, load[0][2]["new_head"]) == ("regression", 1, True)
 
 
 def test_labels_of_a_head_that_the_checkpoint_lacks(tmp_path, load):
@@ -77,7 +76,7 @@ def test_labels_of_a_head_that_the_checkpoint_lacks(tmp_path, load):
     with pytest.raises(LoadingError):
         finetune("token-classification", train, model=DEFAULT_MODEL, output=tmp_path / "new", backend="pt")
     assert load[0][1] is Head.TOKEN_CLASSIFICATION
-    assert load[0][2]["id2label"] == {0: "O", 1: "B-x"}
+    assert load[0][2]["config"].id2label == {0: "O", 1: "B-x"}
 
 
 CLASSES = "sequence-classification"
@@ -106,9 +105,16 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
         OTHER_FILE,
         {},
         InputError,
-        rf"a\.tsv has labels that are not among what sst2-tiny predicts: bad, fair, good; known are NEG{HINT}",
+        rf"a\.tsv has labels that sst2-tiny does not predict: bad, fair, good; known are NEG{HINT}",
     ),
-    ("sequence-classification", "a.tsv", "text\tlabel\nx\t2\n", {}, InputError, "predicts: .*2; known are NEGATIVE"),
+    (
+        "sequence-classification",
+        "a.tsv",
+        "text\tlabel\nx\t2\n",
+        {},
+        InputError,
+        "does not predict: .*2; known are NEGATIVE",
+    ),
     (
         "sequence-classification",
         "a.tsv",
@@ -147,7 +153,7 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
         "text\tlabels\nx\t0,0,1\n",
         {},
         InputError,
-        rf"a\.tsv has labels that are not among what sst2-tiny predicts: 2; known are NEG{HINT}",
+        rf"a\.tsv has labels that sst2-tiny does not predict: 2; known are NEG{HINT}",
     ),
     (
         "multi-label",
@@ -279,7 +285,7 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
         InputError,
         r"no column 'sentence'; .* Say which it is: columns=\{'text': 'sentences'\} \(--column text=sentences\)",
     ),
-    ("masked-lm", "a.txt", "x\n", {"resume": True}, CheckpointError, "new has no run to go on with: .*settings.json"),
+    ("masked-lm", "a.txt", "x\n", {"resume": True}, CheckpointError, "new has no run to continue: .*settings.json"),
 ]
 
 
@@ -360,7 +366,7 @@ def test_an_output_that_is_there_already(tmp_path, load, is_folder):
     kept = output / "notes.txt" if is_folder else output
     kept.parent.mkdir(exist_ok=True)
     kept.write_text("mine")
-    with pytest.raises(InputError, match=r"new is there already; give another output, or resume=True \(--resume\)"):
+    with pytest.raises(InputError, match=r"new exists already; give another output, or resume=True \(--resume\)"):
         finetune("masked-lm", train, model=DEFAULT_MODEL, output=output, backend="pt")
     assert load == []
     assert kept.read_text() == "mine"

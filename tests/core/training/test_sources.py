@@ -7,7 +7,7 @@ import pytest
 
 from distilbert_core import DEFAULT_MODEL, DistilBertConfig, InputError
 from distilbert_core.training import TASKS, finetune
-from distilbert_core.training.job import Data, head_labels
+from distilbert_core.training.experiment import Data, head_labels
 from distilbert_core.training.labels import find_label
 from distilbert_core.training.sources import open_source, open_sources, plain
 from support.record_files import write_file
@@ -120,7 +120,7 @@ def test_values_of_libraries(value, expected):
 
 def test_class_labels_have_names():
     features = {"label": ClassLabel(), "text": object()}
-    data = Data.of(CLASSES, open_source("train", Table(column_names=list(COLUMNS), features=features)), None)
+    data = Data.read(CLASSES, open_source("train", Table(column_names=list(COLUMNS), features=features)), None)
     assert (data.class_names, [row["label"] for row in data.rows]) == (["bad", "good"], ["good", "bad"])
     words = {"words": [["x", "y"]], "tags": [[1, 0]]}
     for feature in (ListOf(), [ClassLabel()]):
@@ -143,10 +143,10 @@ def test_whose_names_the_labels_have():
 
 
 def test_the_checksum_is_of_what_is_learned():
-    sums = [Data.of(CLASSES, open_source("train", form()), None).checksum for form in FORMS.values()]
+    sums = [Data.read(CLASSES, open_source("train", form()), None).checksum for form in FORMS.values()]
     assert len(set(sums)) == 1
     others = [{**COLUMNS, "n": [0, 0]}, {**COLUMNS, "label": [1, 1]}]
-    same, other = (Data.of(CLASSES, open_source("train", columns), None).checksum for columns in others)
+    same, other = (Data.read(CLASSES, open_source("train", columns), None).checksum for columns in others)
     assert same == sums[0] != other
 
 
@@ -234,10 +234,11 @@ def test_a_new_head_for_rows(tmp_path, monkeypatch, task, rows, labels):
     """The head of another task is not taken for this one's, and a Dataset's classes are its labels in their order."""
 
     def load(backend, head, *args, **kwargs):
-        assert (head, kwargs["new_head"], kwargs["id2label"]) == (TASKS[task].head, True, dict(enumerate(labels)))
+        labels_of_head = kwargs["config"].id2label
+        assert (head, kwargs["new_head"], labels_of_head) == (TASKS[task].head, True, dict(enumerate(labels)))
         raise LoadingError
 
-    monkeypatch.setattr("distilbert_core.training.finetuning.load_trainer", load)
+    monkeypatch.setattr("distilbert_core.training.experiment.load_engine", load)
     new_head = task == "sequence-classification"
     with pytest.raises(LoadingError):
         finetune(task, rows, model=DEFAULT_MODEL, output=tmp_path / "new", backend="pt", new_head=new_head)

@@ -209,7 +209,7 @@ class ByNumber:
 
 def test_weights_are_counts_to_the_power():
     task = make(smoothing=0.5)
-    task.look_at(task.encode(lines("a a a a b ☃")))
+    task.fit(task.encode(lines("a a a a b ☃")))
     a, b, unseen = TOKENIZER.convert_tokens_to_ids(["a", "b", "film"])
     assert task.weights[[a, b, unseen]].tolist() == [0.5, 1.0, 1.0]
     assert task.weights.shape == (VOCABULARY,)
@@ -222,7 +222,7 @@ def hidden():
     task = make(max_length=128)
     rows = [*lines(*[" ".join("a" * 126)] * 39), {"text": " ".join("b" * 78), "document": 1}]
     features = task.encode(rows)
-    task.look_at(features)
+    task.fit(features)
     return task, features, task.batch(features, [3, 1])
 
 
@@ -246,7 +246,7 @@ def test_rare_words_are_hidden_more_often():
     """One of many places at a time, so that none are used up: the chances are the weights themselves."""
     task = make(max_length=128, mask_probability=0.001)
     features = task.encode([*lines(*["a " * 101] * 8), *lines("b " * 100, document=1)])  # 808 'a' to 100 'b'
-    task.look_at(features)
+    task.fit(features)
     a, b = TOKENIZER.convert_tokens_to_ids(["a", "b"])
     drawn = Counter()
     for step in range(2000):
@@ -348,5 +348,5 @@ def test_no_room_for_a_word():
 
 def test_a_batch_before_tokens_were_counted():
     task = make()
-    with pytest.raises(InputError, match=r"call look_at\(features\) before"):
+    with pytest.raises(InputError, match=r"call fit\(features\) before"):
         task.batch(task.encode(lines("a b")), [0])

@@ -362,7 +362,7 @@ def test_labels_of_a_model_whose_names_repeat_or_are_missing():
 def test_weights_of_rows_and_classes(task, labels, given, rows, expected):
     task = make(task, labels, class_weights=given)
     features = task.features(rows)
-    task.look_at(features)
+    task.fit(features)
     batch = task.training_batch(features, [0, 1])
     weights, labels = batch.pop("sample_weight"), batch["labels"]
     assert weights.shape == np.shape(expected)

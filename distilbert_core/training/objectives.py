@@ -1,0 +1,161 @@
+"""What a model learns in a step. Fine-tuning is here, distillation in `distilbert_core.training.distillation`.
+
+An objective is written once for all backends. On the host it makes NumPy arrays of each micro-batch. In the framework
+its `loss` computes tensors from these arrays and from a `View` of the model. A new objective is one class and one
+function; the engines need no change.
+
+Shapes: B batch, C choices, T tokens, D model size, L labels; M and K selected tokens.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from distilbert_core.model.heads import Head
+from distilbert_core.model.packing import Packing
+from distilbert_core.training.batches import WEIGHT, Batch, Sizes, pack_batch
+
+Tensor = Any  # of the backend's framework
+Packer = Callable[[np.ndarray], Packing]  # from the lengths of texts to their packing
+
+
+class View(ABC):
+    """A model as the loss of an objective sees it, on any backend.
+
+    A view has the outputs of the model, and the few operations that frameworks write differently. Arithmetic, and
+    indexing with `...`, `None` and integers, are the same in all three. Each backend derives one class, `ModelView`.
+
+    Args:
+        model: A model of the backend.
+        extra: The objective's arrays that are trained beside the model, as tensors.
+
+    Attributes:
+        head: What the model predicts.
+        losses: The module `losses` of the backend.
+    """
+
+    losses: ClassVar[Any]
+
+    def __init__(self, model: Any, extra: Mapping[str, Tensor]):
+        self.model = model
+        self.head: Head = model.head
+        self.extra = extra
+
+    @abstractmethod
+    def outputs(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the outputs [..., L] of the model for packed rows.
+
+        Args:
+            batch: The arrays of `pack_batch`. `order` has the indices [...] of the outputs to return.
+        """
+
+    @abstractmethod
+    def hidden(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the last hidden states [M, D] of selected tokens of packed rows.
+
+        Args:
+            batch: input_ids, position_ids and segment_ids; and `tokens` [M], indices into the flattened rows.
+        """
+
+    @abstractmethod
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits [K, L] of the head for hidden states [K, D], each as if it were a text's first token."""
+
+    def task_loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the loss [] of the model's task: that of its `labels` argument."""
+        return self.model.task_loss(logits, labels, weights)
+
+    @abstractmethod
+    def take(self, values: Tensor, indices: Tensor) -> Tensor:
+        """Return `values[indices]`, along the first axis."""
+
+    @abstractmethod
+    def where(self, condition: Tensor, values: Tensor, other: float) -> Tensor:
+        """Return the values where a condition holds, and a number elsewhere."""
+
+    @abstractmethod
+    def project(self, values: Tensor, name: str) -> Tensor:
+        """Return `values @ extra[name]`, in the dtype in which the framework computes it."""
+
+
+Function = Callable[[View, Mapping[str, Tensor]], dict[str, Tensor]]  # of a model and the arrays of a micro-batch
+Compute = Callable[[Any, Function, Batch], dict[str, Tensor]]  # evaluates a function: see `Engine.compute`
+
+
+class Objective(ABC):
+    """What a model learns in a step.
+
+    Attributes:
+        extra: Arrays to train beside the model, by name. They have no weight decay.
+        frozen: Further models of the backend, which are computed but not trained, such as a teacher.
+    """
+
+    extra: Mapping[str, np.ndarray] = MappingProxyType({})
+    frozen: Sequence[Any] = ()
+
+    @property
+    @abstractmethod
+    def loss(self) -> Function:
+        """The loss: a function of a view and of the arrays of a micro-batch.
+
+        It returns tensors [] by name; the step minimises 'loss'. It must be hashable, and equal for objectives that
+        compute the same: JAX compiles it once for each value.
+        """
+
+    @abstractmethod
+    def pack(self, batch: Batch, head: Head, packer: Packer, sizes: Sizes) -> Batch:
+        """Return the arrays of a micro-batch that the loss needs, as NumPy arrays.
+
+        Args:
+            batch: The rows: input_ids, perhaps attention_mask, and labels; padded on any side.
+            head: What the model predicts.
+            packer: Returns the packing of texts with these lengths [B].
+            sizes: How sizes are rounded up, for frameworks that compile each shape.
+        """
+
+    def complete(self, batch: Batch, index: int, compute: Compute) -> Batch:
+        """Return a packed micro-batch with the arrays that are computed, such as the outputs of a teacher.
+
+        Args:
+            batch: The arrays that `pack` returned, on the devices of the engine.
+            index: Index of the micro-batch, counted over the whole run.
+            compute: `compute(model, function, batch)` evaluates a function of a view of one of the `frozen` models and
+                of the arrays, in inference mode and without gradients. It returns tensors by name.
+        """
+        return batch
+
+
+class FineTuning(Objective):
+    """The task of the model's head: the loss that the model returns for `labels`, of real tokens only."""
+
+    @property
+    def loss(self) -> Function:
+        """The task's loss."""
+        return finetuning_loss
+
+    def pack(self, batch: Batch, head: Head, packer: Packer, sizes: Sizes) -> Batch:
+        """Return the arrays of `pack_batch`."""
+        return pack_batch(batch, head, packer, sizes)
+
+
+def finetuning_loss(view: View, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the task's loss.
+
+    Args:
+        view: The model.
+        batch: The arrays of `pack_batch`.
+    """
+    outputs = view.outputs(batch)  # [B, L], [B, C, 1], [M, L] or [B, T, 2]
+    weights = batch.get(WEIGHT)
+    if view.head.labels == ("start_positions", "end_positions"):
+        scores = view.where(batch["attention_mask"][..., None], outputs, -np.inf)  # padding cannot be an answer
+        answers = scores[..., 0], scores[..., 1], batch["start_positions"], batch["end_positions"]
+        return {"loss": view.losses.question_answering_loss(*answers, weights)}
+    if view.head.reads == "choices":
+        outputs = outputs[..., 0]  # [B, C]
+    return {"loss": view.task_loss(outputs, batch["labels"], weights)}
