@@ -13,11 +13,8 @@ if keras.backend.backend() != "tensorflow":
         'os.environ["KERAS_BACKEND"] = "tensorflow" before anything imports keras.'
     )
 
-import optree
-
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.outputs import OUTPUT_TYPES
-from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_core.tokenization.collators import (
     DataCollatorForLanguageModeling,
     DataCollatorForMultipleChoice,
@@ -35,25 +32,22 @@ from distilbert_tf.heads import (
     TFDistilBertForSequenceClassification,
     TFDistilBertForTokenClassification,
 )
+from distilbert_tf.keras_private import indexing_operation
 from distilbert_tf.model import TFDistilBertModel
 from distilbert_tf.optimization import AdamWeightDecay, WarmUp, create_optimizer
-from distilbert_tf.pretrained import TFDistilBertPreTrainedModel, to_tensor
+from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
+from distilbert_tf.tensors import to_tensor
+from distilbert_tf.trees import register, register_encoding
 
 TFDistilBertMainLayer = TFDistilBertModel
 globals().update(ALIASES)  # TFBaseModelOutput and the like
 
 warn_of_keras_2()
 for _output in OUTPUT_TYPES:
-    optree.register_pytree_node_class(_output, namespace="keras")
-# In the order of Keras' dicts: functional models take the inputs in order, whatever their names are.
-optree.register_pytree_node(
-    BatchEncoding,
-    lambda encoding: ([encoding[name] for name in sorted(encoding)], sorted(encoding)),
-    BatchEncoding.tree_unflatten,
-    namespace="keras",
-)
-# Keras' old .h5 files name classes without the package that they are registered under; and Keras does not register its
-# own indexing, which functional models on our base model use: `body(ids).last_hidden_state[:, 0]`.
+    register(_output)
+register_encoding()
+# Keras' old .h5 files name classes without the package under which they are registered. Keras does not register its own
+# indexing, which functional models on the base model use: `model(ids).last_hidden_state[:, 0]`.
 for _class in (
     TFDistilBertModel,
     TFDistilBertForMaskedLM,
@@ -61,7 +55,7 @@ for _class in (
     TFDistilBertForMultipleChoice,
     TFDistilBertForTokenClassification,
     TFDistilBertForQuestionAnswering,
-    type(keras.KerasTensor((1,))[0]._keras_history.operation),
+    indexing_operation(),
 ):
     keras.saving.get_custom_objects()[_class.__name__] = _class
 

@@ -15,7 +15,7 @@ from distilbert_tf.heads import (
     TFDistilBertForTokenClassification,
 )
 from distilbert_tf.model import TFDistilBertModel
-from distilbert_tf.pretrained import to_tensor
+from distilbert_tf.tensors import to_tensor
 
 _MODELS: dict[Head, type[contract.Model]] = {
     Head.BASE: TFDistilBertModel,

@@ -25,10 +25,10 @@ from distilbert_core.model.outputs import (
     TokenClassifierOutput,
 )
 from distilbert_tf.fitting import FittedModel
-from distilbert_tf.layers import Numerics
+from distilbert_tf.layers import LayerFactory, activation_function
 from distilbert_tf.losses import cross_entropy, question_answering_loss, sequence_classification_loss
-from distilbert_tf.model import TFDistilBertModel, activation_function
-from distilbert_tf.pretrained import shape_of
+from distilbert_tf.model import TFDistilBertModel
+from distilbert_tf.tensors import shape_of
 
 
 class _ModelWithHead(FittedModel):
@@ -37,14 +37,14 @@ class _ModelWithHead(FittedModel):
     output_type: ClassVar[type[ModelOutput]]
 
     def __init__(self, config: DistilBertConfig, dtype: Any = None, name: str | None = None):
-        make = Numerics.of(config, dtype)
-        super().__init__(config, make.policy, name)
-        self.distilbert = TFDistilBertModel(config, dtype=make.policy, name="distilbert")
+        layers = LayerFactory.from_config(config, dtype)
+        super().__init__(config, layers.policy, name)
+        self.distilbert = TFDistilBertModel(config, dtype=layers.policy, name="distilbert")
         self._adopt(self.distilbert)
-        self.make_head(config, make)
+        self.make_head(config, layers)
         self.built = True
 
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers above the body."""
         raise NotImplementedError
 
@@ -147,11 +147,11 @@ class _ModelWithHead(FittedModel):
 class VocabProjector(keras.layers.Layer):
     """Logits of every token of the vocabulary: a bias, and a kernel of its own only if it is not tied."""
 
-    def __init__(self, config: DistilBertConfig, make: Numerics):
-        super().__init__(name="vocab_projector", dtype=make.policy)
+    def __init__(self, config: DistilBertConfig, layers: LayerFactory):
+        super().__init__(name="vocab_projector", dtype=layers.policy)
         if not config.tie_word_embeddings:
             shape = (config.dim, config.vocab_size)
-            self.kernel = self.add_weight(shape=shape, initializer=make.normal(), name="kernel")
+            self.kernel = self.add_weight(shape=shape, initializer=layers.normal(), name="kernel")
         self.bias = self.add_weight(shape=(config.vocab_size,), initializer="zeros", name="bias")
         self.built = True
 
@@ -182,12 +182,12 @@ class TFDistilBertForMaskedLM(_ModelWithHead):
     head = Head.MASKED_LM
     output_type = MaskedLMOutput
 
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers above the body."""
         self.activation = activation_function(config)
-        self.vocab_transform = make.dense("vocab_transform", config.dim, config.dim)
-        self.vocab_layer_norm = make.layer_norm("vocab_layer_norm", config.dim)
-        self.vocab_projector = VocabProjector(config, make)
+        self.vocab_transform = layers.dense("vocab_transform", config.dim, config.dim)
+        self.vocab_layer_norm = layers.layer_norm("vocab_layer_norm", config.dim)
+        self.vocab_projector = VocabProjector(config, layers)
 
     @property
     def act(self) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -220,11 +220,11 @@ class TFDistilBertForSequenceClassification(_ModelWithHead):
     head = Head.SEQUENCE_CLASSIFICATION
     output_type = SequenceClassifierOutput
 
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers above the body."""
-        self.pre_classifier = make.dense("pre_classifier", config.dim, config.dim)
-        self.classifier = make.dense("classifier", config.dim, config.num_labels)
-        self.dropout = make.dropout(config.seq_classif_dropout)
+        self.pre_classifier = layers.dense("pre_classifier", config.dim, config.dim)
+        self.classifier = layers.dense("classifier", config.dim, config.num_labels)
+        self.dropout = layers.dropout(config.seq_classif_dropout)
 
     def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
         """[B, T, D] -> [B, L]."""
@@ -252,11 +252,11 @@ class TFDistilBertForMultipleChoice(_ModelWithHead):
     head = Head.MULTIPLE_CHOICE
     output_type = MultipleChoiceModelOutput
 
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers above the body."""
-        self.pre_classifier = make.dense("pre_classifier", config.dim, config.dim)
-        self.classifier = make.dense("classifier", config.dim, 1)
-        self.dropout = make.dropout(config.seq_classif_dropout)
+        self.pre_classifier = layers.dense("pre_classifier", config.dim, config.dim)
+        self.classifier = layers.dense("classifier", config.dim, 1)
+        self.dropout = layers.dropout(config.seq_classif_dropout)
 
     def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
         """[B * C, T, D] -> [B * C, 1]."""
@@ -331,10 +331,10 @@ class TFDistilBertForTokenClassification(_ModelWithHead):
     head = Head.TOKEN_CLASSIFICATION
     output_type = TokenClassifierOutput
 
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers above the body."""
-        self.dropout = make.dropout(config.dropout)
-        self.classifier = make.dense("classifier", config.dim, config.num_labels)
+        self.dropout = layers.dropout(config.dropout)
+        self.classifier = layers.dense("classifier", config.dim, config.num_labels)
 
     def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
         """[B, T, D] -> [B, T, L]."""
@@ -361,10 +361,10 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
     label_names = ("start_positions", "end_positions")
     logit_names = ("start_logits", "end_logits")
 
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers above the body."""
-        self.dropout = make.dropout(config.qa_dropout)
-        self.qa_outputs = make.dense("qa_outputs", config.dim, 2)
+        self.dropout = layers.dropout(config.qa_dropout)
+        self.qa_outputs = layers.dense("qa_outputs", config.dim, 2)
 
     def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
         """[B, T, D] -> [B, T, 2]."""

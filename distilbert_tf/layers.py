@@ -1,13 +1,14 @@
-"""The layers that a model is made of, all with the same numbers: initial values, dtypes, epsilon, gradients.
+"""The layers of a model: activations, layers, and the factory that makes them with one dtype and one initialisation.
 
-A layer is built where it is made. Its variables are named after the scopes that are open there (`keras.name_scope`), so
-that each has a path of its own: 'distilbert/transformer/layer_0/attention/q_lin/kernel'.
+A layer is built in the constructor of its model. Its variables are named after the open scopes (`keras.name_scope`), so
+that each has its own path: 'distilbert/transformer/layer_0/attention/q_lin/kernel'.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -17,21 +18,56 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
+from distilbert_core.model.config import ACTIVATIONS, LAPLACE, NORM_EPSILON, DistilBertConfig
 from distilbert_core.model.parameters import sinusoidal_table
-from distilbert_tf.attention import upcast
+from distilbert_tf.tensors import upcast
 
 _BLANK = ContextVar("blank", default=False)
 
 
 @contextlib.contextmanager
 def blank_variables() -> Iterator[None]:
-    """Context manager: make layers with zeros, as their values are about to be loaded."""
+    """Context manager: make layers with zeros, because their values will be loaded."""
     token = _BLANK.set(True)
     try:
         yield
     finally:
         _BLANK.reset(token)
+
+
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """Compute the exact gelu. TensorFlow's own rounds its constants to float32 in every dtype (5e-9 off in float64)."""
+    return 0.5 * x * (1 + ops.erf(x / math.sqrt(2)))
+
+
+def gelu_new(x: tf.Tensor) -> tf.Tensor:
+    """Compute the tanh approximation of gelu, with constants of the input's dtype."""
+    return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+ACTIVATION_FUNCTIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "gelu": gelu,
+    "gelu_new": gelu_new,
+    "gelu_10": lambda x: ops.clip(gelu(x), -10, 10),
+    "quick_gelu": lambda x: x * ops.sigmoid(1.702 * x),
+    "laplace": lambda x: 0.5 * (1 + ops.erf((x - LAPLACE[0]) / (LAPLACE[1] * math.sqrt(2)))),
+    "leaky_relu": lambda x: ops.maximum(x, 0.01 * x),
+    "linear": lambda x: x,
+    "mish": lambda x: x * ops.tanh(ops.softplus(x)),
+    "relu": ops.relu,
+    "relu2": lambda x: ops.square(ops.relu(x)),
+    "relu6": ops.relu6,
+    "sigmoid": ops.sigmoid,
+    "silu": ops.silu,
+    "tanh": ops.tanh,
+}
+
+
+def activation_function(config: DistilBertConfig) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return the function that `config.activation` names or is."""
+    if callable(config.activation):
+        return config.activation
+    return ACTIVATION_FUNCTIONS[ACTIVATIONS[config.activation]]
 
 
 class Dense(keras.layers.Dense):
@@ -48,14 +84,14 @@ class Dense(keras.layers.Dense):
         return tf.nn.bias_add(tf.matmul(rows, kernel), bias)
 
     def quantize(self, mode: Any = None, type_check: bool = True, **kwargs: Any) -> None:
-        """Quantize as Keras' own layer does, which leaves subclasses out unless told."""
+        """Quantize; Keras' own layer refuses subclasses unless `type_check` is False."""
         super().quantize(mode, type_check=False, **kwargs)
 
 
 class DenseRows(Dense):
-    """A dense layer of the rows of one matrix. TensorFlow makes product, bias and a gelu after it one operation.
+    """A dense layer for the rows of one matrix. TensorFlow fuses product, bias and a gelu after it into one operation.
 
-    It would do so with relu too, and the fused relu turns NaN into 0: use `Dense` there.
+    It would also fuse a relu, and the fused relu turns NaN into 0: use `Dense` before a relu.
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
@@ -79,9 +115,9 @@ class Embedding(keras.layers.Embedding):
     """A table of rows. TensorFlow raises on ids outside it, where Keras' own layer counts negative ones from the end.
 
     Args:
-        *args: Those of Keras' layer.
-        trained: False for a table that is stored and used but never trained, whatever `trainable` is set to.
-        **kwargs: Those of Keras' layer.
+        *args: Arguments of Keras' layer.
+        trained: False for a table that is stored and used but never trained, whatever `trainable` says.
+        **kwargs: Arguments of Keras' layer.
     """
 
     def __init__(self, *args: Any, trained: bool = True, **kwargs: Any):
@@ -99,23 +135,23 @@ class Embedding(keras.layers.Embedding):
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Ids [...] -> rows [..., D]. Numbers with a point are ids too: Keras calls models with such while loading."""
+        """Ids [...] -> rows [..., D]. Ids may be floating: Keras calls models with such ids while it loads them."""
         ids = inputs if inputs.dtype.is_integer else ops.cast(inputs, "int32")
-        table = ops.convert_to_tensor(self.embeddings)  # the variable in use, whose value is next
+        table = ops.convert_to_tensor(self.embeddings)  # a variable; the next line takes its value
         return ops.cast(_rows(tf.convert_to_tensor(table), ids), self.compute_dtype)
 
     def table(self) -> tf.Tensor:
-        """Return all rows [V, D], whether or not they are quantized."""
+        """Return all rows [V, D], also of a quantized table."""
         return self.embeddings if self.quantization_mode is None else self(ops.arange(self.input_dim))
 
     def quantize(self, mode: Any = None, type_check: bool = True, **kwargs: Any) -> None:
-        """Quantize as Keras' own layer does, which leaves subclasses out unless told."""
+        """Quantize; Keras' own layer refuses subclasses unless `type_check` is False."""
         super().quantize(mode, type_check=False, **kwargs)
 
 
 @tf.custom_gradient
 def _rows(table: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """Gather with a dense gradient: of a sparse one, clipping by norm would count a row that occurs twice wrongly."""
+    """Gather with a dense gradient: clipping by norm counts repeated rows of a sparse gradient wrongly."""
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
         return tf.math.unsorted_segment_sum(upstream, ids, tf.shape(table)[0]), None
@@ -124,19 +160,24 @@ def _rows(table: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, Callable]:
 
 
 @dataclass(frozen=True)
-class Numerics:
-    """Makes the layers of a model, all with the same numbers: initial values, dtypes, epsilon."""
+class LayerFactory:
+    """Makes the layers of a model, all with the same dtype policy, initial values and epsilon.
+
+    Attributes:
+        policy: Dtype policy of the layers.
+        std: Standard deviation of initial matrices.
+    """
 
     policy: keras.DTypePolicy
     std: float
 
     @classmethod
-    def of(cls, config: DistilBertConfig, dtype: Any) -> Numerics:
-        """Settle what was left out: Keras' global policy."""
+    def from_config(cls, config: DistilBertConfig, dtype: Any) -> LayerFactory:
+        """Return the factory for a configuration; the policy is Keras' global one if `dtype` is None."""
         return cls(keras.dtype_policies.get(dtype), config.initializer_range)
 
     def normal(self) -> Any:
-        """The initial values of a matrix."""
+        """Return the initialiser of a matrix."""
         return "zeros" if _BLANK.get() else keras.initializers.RandomNormal(0.0, self.std)
 
     def dense(self, name: str, in_size: int, out_size: int, cls: type[Dense] = Dense) -> Dense:

@@ -23,8 +23,7 @@ from distilbert_core.model.inputs import (
     refuse_weights,
     weight_axes,
 )
-from distilbert_tf.attention import upcast
-from distilbert_tf.pretrained import shape_of, values_known
+from distilbert_tf.tensors import shape_of, upcast, values_known
 
 
 def _as_classes(labels: tf.Tensor, name: str) -> tf.Tensor:

@@ -1,74 +1,38 @@
-"""DistilBERT in Keras 3, in the order in which data flows: embeddings, attention, feed-forward, block, encoder, body.
+"""DistilBERT in Keras 3, in the order of the data flow: embeddings, attention, feed-forward, block, encoder, model.
 
-Shapes: B batch, T tokens, Q tokens that attend, N heads, H head size, D model size, F feed-forward size.
+Shapes: B batch, T tokens, Q query tokens, N heads, H head size, D model size, F feed-forward size.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.errors import InputError
-from distilbert_core.model.config import ACTIVATIONS, LAPLACE, DistilBertConfig
+from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.inputs import check_range, check_shapes, choose
+from distilbert_core.model.inputs import check_shapes, choose
 from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
-from distilbert_tf.attention import Segments, attention, eager_attention, may_branch
-from distilbert_tf.layers import Dense, DenseRows, Numerics
-from distilbert_tf.pretrained import TFDistilBertPreTrainedModel, shape_of, values_known
-
-
-def gelu(x: tf.Tensor) -> tf.Tensor:
-    """Exact gelu. TensorFlow's own rounds its constants to float32, whatever the dtype (5e-9 off in float64)."""
-    return 0.5 * x * (1 + ops.erf(x / math.sqrt(2)))
-
-
-def gelu_new(x: tf.Tensor) -> tf.Tensor:
-    """The tanh approximation of gelu, with constants of the input's dtype."""
-    return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-
-
-ACTIVATION_FUNCTIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
-    "gelu": gelu,
-    "gelu_new": gelu_new,
-    "gelu_10": lambda x: ops.clip(gelu(x), -10, 10),
-    "quick_gelu": lambda x: x * ops.sigmoid(1.702 * x),
-    "laplace": lambda x: 0.5 * (1 + ops.erf((x - LAPLACE[0]) / (LAPLACE[1] * math.sqrt(2)))),
-    "leaky_relu": lambda x: ops.maximum(x, 0.01 * x),
-    "linear": lambda x: x,
-    "mish": lambda x: x * ops.tanh(ops.softplus(x)),
-    "relu": ops.relu,
-    "relu2": lambda x: ops.square(ops.relu(x)),
-    "relu6": ops.relu6,
-    "sigmoid": ops.sigmoid,
-    "silu": ops.silu,
-    "tanh": ops.tanh,
-}
-
-
-def activation_function(config: DistilBertConfig) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return the function that `config.activation` names or is."""
-    if callable(config.activation):
-        return config.activation
-    return ACTIVATION_FUNCTIONS[ACTIVATIONS[config.activation]]
+from distilbert_tf.attention import Segments, blockwise_attention, eager_attention, may_branch
+from distilbert_tf.layers import Dense, DenseRows, LayerFactory, activation_function, gelu
+from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
+from distilbert_tf.tensors import check_values, shape_of
 
 
 class Embeddings(keras.layers.Layer):
     """Word plus position embeddings, normalised."""
 
-    def __init__(self, config: DistilBertConfig, make: Numerics):
-        super().__init__(name="embeddings", dtype=make.policy)
+    def __init__(self, config: DistilBertConfig, layers: LayerFactory):
+        super().__init__(name="embeddings", dtype=layers.policy)
         self.pad_token_id = config.pad_token_id
         with keras.name_scope(self.name):
-            self.word_embeddings = make.word_embeddings(config)
-            self.position_embeddings = make.position_embeddings(config)
-            self.LayerNorm = make.layer_norm("LayerNorm", config.dim)
-            self.dropout = make.dropout(config.dropout)
+            self.word_embeddings = layers.word_embeddings(config)
+            self.position_embeddings = layers.position_embeddings(config)
+            self.LayerNorm = layers.layer_norm("LayerNorm", config.dim)
+            self.dropout = layers.dropout(config.dropout)
         self.built = True
 
     def call(
@@ -95,16 +59,16 @@ class Embeddings(keras.layers.Layer):
 class MultiHeadSelfAttention(keras.layers.Layer):
     """Self-attention with four plain dense layers."""
 
-    def __init__(self, config: DistilBertConfig, layer: int, make: Numerics):
-        super().__init__(name="attention", dtype=make.policy)
+    def __init__(self, config: DistilBertConfig, layer: int, layers: LayerFactory):
+        super().__init__(name="attention", dtype=layers.policy)
         self.head_size = config.head_size
         size = len(config.kept_heads(layer)) * config.head_size
         with keras.name_scope(self.name):
-            self.q_lin = make.dense("q_lin", config.dim, size)
-            self.k_lin = make.dense("k_lin", config.dim, size)
-            self.v_lin = make.dense("v_lin", config.dim, size)
-            self.out_lin = make.dense("out_lin", size, config.dim)
-            self.dropout = make.dropout(config.attention_dropout)
+            self.q_lin = layers.dense("q_lin", config.dim, size)
+            self.k_lin = layers.dense("k_lin", config.dim, size)
+            self.v_lin = layers.dense("v_lin", config.dim, size)
+            self.out_lin = layers.dense("out_lin", size, config.dim)
+            self.dropout = layers.dropout(config.attention_dropout)
         self.built = True
 
     def call(
@@ -116,7 +80,19 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         attend: Callable,
         training: bool | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """[B, T, D] and the tokens of it that attend [B, Q, D] -> [B, Q, D], and the attention weights [B, N, Q, T]."""
+        """Attend from the queries [B, Q, D] to x [B, T, D].
+
+        Args:
+            x: [B, T, D].
+            queries: [B, Q, D].
+            segments: Numbers of the queries and of the keys; None allows all keys.
+            head_mask: [N] factors of the heads, or None.
+            attend: A function of `distilbert_tf.attention`; only `eager_attention` returns weights.
+            training: Apply dropout.
+
+        Returns:
+            Context [B, Q, D], and the weights [B, N, Q, T] or None.
+        """
         seed = draw_seed(self.dropout) if training and self.dropout.rate else None
         query = self.split_heads(self.q_lin, queries)  # [B, N, Q, H]
         key, value = self.split_heads(self.k_lin, x), self.split_heads(self.v_lin, x)  # [B, N, T, H]
@@ -126,28 +102,28 @@ class MultiHeadSelfAttention(keras.layers.Layer):
 
     def split_heads(self, layer: Dense, x: tf.Tensor) -> tf.Tensor:
         """[B, T, D] -> [B, N, T, H], by a layer from D to N * H."""
-        # Batch and length are read from x: tf2onnx makes one reshape of two, and would read them from the wrong one.
+        # Batch and length are read from x: tf2onnx merges two reshapes, and would read them from the wrong tensor.
         y = layer(x)  # [B, T, N * H]
         heads = y.shape[-1] // self.head_size
         return ops.transpose(ops.reshape(y, (*ops.shape(x)[:2], heads, self.head_size)), (0, 2, 1, 3))
 
 
 def draw_seed(dropout: keras.layers.Dropout) -> tf.Tensor:
-    """Return the next seed [2] of a dropout layer, in the numbers that XLA takes as well."""
+    """Return the next seed [2] of a dropout layer, in a range that XLA accepts too."""
     return tf.cast(dropout.seed_generator.next() % (tf.int32.max - 1), tf.int32)
 
 
 class FeedForward(keras.layers.Layer):
     """Two dense layers with the activation between them."""
 
-    def __init__(self, config: DistilBertConfig, make: Numerics):
-        super().__init__(name="ffn", dtype=make.policy)
+    def __init__(self, config: DistilBertConfig, layers: LayerFactory):
+        super().__init__(name="ffn", dtype=layers.policy)
         self.activation = activation_function(config)
         first = DenseRows if self.activation is gelu else Dense
         with keras.name_scope(self.name):
-            self.lin1 = make.dense("lin1", config.dim, config.hidden_dim, first)
-            self.lin2 = make.dense("lin2", config.hidden_dim, config.dim)
-            self.dropout = make.dropout(config.dropout)
+            self.lin1 = layers.dense("lin1", config.dim, config.hidden_dim, first)
+            self.lin2 = layers.dense("lin2", config.hidden_dim, config.dim)
+            self.dropout = layers.dropout(config.dropout)
         self.built = True
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
@@ -160,13 +136,13 @@ class FeedForward(keras.layers.Layer):
 class TransformerBlock(keras.layers.Layer):
     """Attention and feed-forward, each added to its input and then normalised."""
 
-    def __init__(self, config: DistilBertConfig, layer: int, make: Numerics):
-        super().__init__(name=f"layer_{layer}", dtype=make.policy)
+    def __init__(self, config: DistilBertConfig, layer: int, layers: LayerFactory):
+        super().__init__(name=f"layer_{layer}", dtype=layers.policy)
         with keras.name_scope(self.name):
-            self.attention = MultiHeadSelfAttention(config, layer, make)
-            self.sa_layer_norm = make.layer_norm("sa_layer_norm", config.dim)
-            self.ffn = FeedForward(config, make)
-            self.output_layer_norm = make.layer_norm("output_layer_norm", config.dim)
+            self.attention = MultiHeadSelfAttention(config, layer, layers)
+            self.sa_layer_norm = layers.layer_norm("sa_layer_norm", config.dim)
+            self.ffn = FeedForward(config, layers)
+            self.output_layer_norm = layers.layer_norm("output_layer_norm", config.dim)
         self.built = True
 
     def call(
@@ -178,7 +154,19 @@ class TransformerBlock(keras.layers.Layer):
         attend: Callable,
         training: bool | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """[B, T, D] -> [B, T, D], or [B, Q, D] of the output tokens [B, Q], and the attention weights [B, N, Q, T]."""
+        """Compute the block for all tokens, or for some of them.
+
+        Args:
+            x: [B, T, D].
+            output_tokens: [B, Q] indices of the tokens to compute, or None for all.
+            segments: Numbers of the queries and of the keys; None allows all keys.
+            head_mask: [N] factors of the heads, or None.
+            attend: A function of `distilbert_tf.attention`; only `eager_attention` returns weights.
+            training: Apply dropout.
+
+        Returns:
+            [B, T, D], or [B, Q, D] of the output tokens, and the attention weights [B, N, Q, T] or None.
+        """
         queries = x if output_tokens is None else tf.gather(x, output_tokens, batch_dims=1)  # [B, Q, D]
         attended, weights = self.attention(x, queries, segments, head_mask, attend=attend, training=training)
         x = self.sa_layer_norm(attended + queries)
@@ -188,10 +176,10 @@ class TransformerBlock(keras.layers.Layer):
 class Transformer(keras.layers.Layer):
     """The stack of blocks."""
 
-    def __init__(self, config: DistilBertConfig, make: Numerics):
-        super().__init__(name="transformer", dtype=make.policy)
+    def __init__(self, config: DistilBertConfig, layers: LayerFactory):
+        super().__init__(name="transformer", dtype=layers.policy)
         with keras.name_scope(self.name):
-            self.layer = [TransformerBlock(config, i, make) for i in range(config.n_layers)]
+            self.layer = [TransformerBlock(config, i, layers) for i in range(config.n_layers)]
         for block in self.layer:  # TensorFlow's checkpoints follow attributes, not lists
             setattr(self, block.name, block)
         self.built = True
@@ -203,21 +191,38 @@ class Transformer(keras.layers.Layer):
         segments: list[Segments | None],
         head_masks: list[tf.Tensor | None],
         attend: Callable,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
         training: bool | None = None,
-    ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor | None, ...]]:
-        """Return the hidden states (the input, then each block's output) and each block's attention weights."""
+    ) -> BaseModelOutput:
+        """Compute all blocks.
+
+        Args:
+            x: [B, T, D] embeddings.
+            output_tokens: [B, Q] indices: the last block computes only these tokens. None for all.
+            segments: Numbers of the queries and of the keys of each block; None allows all keys.
+            head_masks: [N] factors of the heads of each block, or None.
+            attend: A function of `distilbert_tf.attention`; only `eager_attention` returns weights.
+            output_hidden_states: Also return the input and each block's output.
+            output_attentions: Also return each block's attention weights.
+            training: Apply dropout.
+        """
         hidden_states, attentions = [x], []
         for block, *arguments in zip(self.layer, segments, head_masks, strict=True):
-            wanted = output_tokens if block is self.layer[-1] else None
-            x, weights = block(x, wanted, *arguments, attend=attend, training=training)
+            tokens = output_tokens if block is self.layer[-1] else None
+            x, weights = block(x, tokens, *arguments, attend=attend, training=training)
             hidden_states.append(x)
             attentions.append(weights)
-        return tuple(hidden_states), tuple(attentions)
+        return BaseModelOutput(
+            last_hidden_state=x,
+            hidden_states=tuple(hidden_states) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+        )
 
 
 @keras.saving.register_keras_serializable("distilbert")
 class TFDistilBertModel(TFDistilBertPreTrainedModel):
-    """The body: hidden states of every token.
+    """The base model: hidden states of every token.
 
     Args:
         config: The architecture.
@@ -235,11 +240,11 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
     head = Head.BASE
 
     def __init__(self, config: DistilBertConfig, dtype: Any = None, name: str | None = None):
-        make = Numerics.of(config, dtype)
-        super().__init__(config, make.policy, name)
+        layers = LayerFactory.from_config(config, dtype)
+        super().__init__(config, layers.policy, name)
         with keras.name_scope(self.name):
-            self.embeddings = Embeddings(config, make)
-            self.transformer = Transformer(config, make)
+            self.embeddings = Embeddings(config, layers)
+            self.transformer = Transformer(config, layers)
         self.built = True
 
     def call(
@@ -270,18 +275,18 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
             return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
             training: Apply dropout; False if left out, unless an outer layer or `fit` says otherwise.
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
-            segment_ids: [B, T] integers, for rows that hold several texts: a token attends to the tokens that have its
-                number. With it, give `position_ids`, and no `attention_mask`: padding is a segment of its own. See
-                `distilbert_core.model.packing`.
-            output_tokens: [B, Q] places of tokens, ascending: the last block computes only these.
+            segment_ids: [B, T] integers, for rows that hold several texts (`distilbert_core.model.packing`): the number
+                of the text that each token is from. The tokens of a text attend to each other. Give `position_ids`
+                too, and no `attention_mask`: padding is a segment.
+            output_tokens: [B, Q] ascending indices of tokens: the last block computes only these.
 
         Returns:
-            `last_hidden_state` [B, T, D], or [B, Q, D], and if asked for `hidden_states` and `attentions`.
+            `last_hidden_state` [B, T, D], or [B, Q, D], and on request `hidden_states` and `attentions`.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it. Values are checked when
-                called eagerly; in a tf.function TensorFlow itself raises on the CPU, and an accelerator (or XLA)
-                reads some row without a word.
+                called eagerly. In a tf.function TensorFlow itself raises on the CPU, but an accelerator (or XLA)
+                silently reads some row.
         """
         config = self.config
         arguments = {
@@ -301,30 +306,26 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
             check_values("output_tokens", output_tokens, tokens, "tokens")
         output_attentions = choose(output_attentions, config.output_attentions)
         at_any_length = choose(input_ids, inputs_embeds).shape[1] is None
-        # Positions come with packed rows, which are not for a converter's graph.
+        # Positions are given with packed rows, never in a graph for a converter.
         in_blocks = not at_any_length or training or position_ids is not None or may_branch()
-        attend = attention if in_blocks and not output_attentions else eager_attention
+        attend = blockwise_attention if in_blocks and not output_attentions else eager_attention
         all_blocks, last = attention_segments(attention_mask, segment_ids, output_tokens)
 
-        x = self.embeddings(input_ids, inputs_embeds, position_ids, training=training)  # [B, T, D]
-        hidden_states, attentions = self.transformer(
-            x,
+        output = self.transformer(
+            self.embeddings(input_ids, inputs_embeds, position_ids, training=training),  # [B, T, D]
             output_tokens,
             [all_blocks] * (config.n_layers - 1) + [last],
             self.head_masks(head_mask),
             attend=attend,
+            output_hidden_states=choose(output_hidden_states, config.output_hidden_states),
+            output_attentions=output_attentions,
             training=training,
-        )
-        output = BaseModelOutput(
-            last_hidden_state=hidden_states[-1],
-            hidden_states=hidden_states if choose(output_hidden_states, config.output_hidden_states) else None,
-            attentions=attentions if output_attentions else None,
         )
         return output if choose(return_dict, config.return_dict) else output.to_tuple()
 
     @property
     def distilbert(self) -> TFDistilBertModel:
-        """The body, as models with a head have it: this model."""
+        """The base model: this model itself."""
         return self
 
     def packed_outputs(
@@ -343,7 +344,7 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
         return self(input_ids, **rows, **PLAIN_OUTPUTS, training=training).last_hidden_state
 
     def head_masks(self, head_mask: tf.Tensor | None) -> list[tf.Tensor | None]:
-        """Split [N] or [L, N] into each block's factors [N], of the heads that it still has."""
+        """Split [N] or [L, N] into the factors [N] of each block, for the heads that were not pruned."""
         layers = range(self.config.n_layers)
         if head_mask is None:
             return [None for _ in layers]
@@ -355,20 +356,11 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
 def attention_segments(
     attention_mask: tf.Tensor | None, segment_ids: tf.Tensor | None, output_tokens: tf.Tensor | None
 ) -> tuple[Segments | None, Segments | None]:
-    """Return the segments of queries and keys of all blocks but the last, and those of the last."""
+    """Return the segments of queries and keys of all blocks except the last, and the segments of the last."""
     if segment_ids is not None:
-        wanted = segment_ids if output_tokens is None else tf.gather(segment_ids, output_tokens, batch_dims=1)  # [B, Q]
-        return (segment_ids, segment_ids), (wanted, segment_ids)
+        queries = segment_ids if output_tokens is None else tf.gather(segment_ids, output_tokens, batch_dims=1)
+        return (segment_ids, segment_ids), (queries, segment_ids)
     if attention_mask is None:
         return None, None
     real = tf.cast(ops.cast(attention_mask, "bool"), tf.int32)  # [B, T]
     return ((tf.ones((1, 1), tf.int32), real),) * 2
-
-
-def check_values(name: str, ids: tf.Tensor | None, size: int, meaning: str) -> None:
-    """Raise InputError if ids are not integers in [0, size); does nothing while values are not known."""
-    if ids is None or not values_known(ids) or not tf.size(ids):
-        return
-    if not ids.dtype.is_integer and tf.reduce_any(tf.round(ids) != ids):
-        raise InputError(f"{name} must be integers, got fractions among {ids.dtype.name} values.")
-    check_range(name, int(ops.min(ids)), int(ops.max(ids)), size, meaning)

@@ -125,12 +125,12 @@ class Keras(Further):
         setattr(model, name, keras.Variable(value, name=name))
 
     def value(self, model: Any, name: str) -> np.ndarray:
-        from distilbert_tf.pretrained import walk
+        from distilbert_tf.trees import walk
 
         return dict(walk(model))[name].numpy()
 
     def set_value(self, model: Any, name: str, value: np.ndarray) -> None:
-        from distilbert_tf.pretrained import walk
+        from distilbert_tf.trees import walk
 
         dict(walk(model))[name].assign(value)
 

@@ -58,7 +58,7 @@ def test_blocks_change_no_number(queries, segments, how):
     inputs = [*tensors(queries), segments, tf.constant([1.0, 0.5, 0.0], tf.float64)]
 
     def in_blocks(*arguments):
-        return context_and_gradients(attention.attention, *arguments)
+        return context_and_gradients(attention.blockwise_attention, *arguments)
 
     if how == "static shapes":
         in_blocks = tf.function(in_blocks, autograph=False)
@@ -75,7 +75,7 @@ def test_no_block_has_the_weights_of_all_queries(monkeypatch):
     seen = []
     softmax = tf.nn.softmax
     monkeypatch.setattr(tf.nn, "softmax", lambda scores: (seen.append(scores.shape[2]), softmax(scores))[1])
-    context_and_gradients(attention.attention, *tensors(), None, None)
+    context_and_gradients(attention.blockwise_attention, *tensors(), None, None)
     assert seen == [4] * 6  # three blocks, forwards and backwards
 
 
@@ -83,17 +83,17 @@ def test_the_backward_pass_drops_the_same_weights():
     """The context is linear in the values, so it is the sum of the values times their gradients; measured: 2e-15."""
     query, key, value, upstream = tensors()
     seed = tf.constant([7, 3])
-    found = context_and_gradients(attention.attention, query, key, value, upstream, None, None, seed)
+    found = context_and_gradients(attention.blockwise_attention, query, key, value, upstream, None, None, seed)
     expected = tf.reduce_sum(found["context"] * upstream)
     assert_close(tf.reduce_sum(found["value"] * value).numpy(), expected.numpy(), 1e-13)
-    kept = context_and_gradients(attention.attention, query, key, value, upstream, None, None)
+    kept = context_and_gradients(attention.blockwise_attention, query, key, value, upstream, None, None)
     assert not np.allclose(found["context"], kept["context"])
 
 
 def test_each_block_drops_weights_of_its_own():
     query, key, value, _ = tensors()
     alike = tf.ones_like(query)
-    context, _ = attention.attention(alike, key, value, None, None, 0.4, tf.constant([7, 3]))
+    context, _ = attention.blockwise_attention(alike, key, value, None, None, 0.4, tf.constant([7, 3]))
     assert not np.allclose(context[:, :, :4], context[:, :, 4:8])
 
 
@@ -109,7 +109,9 @@ def test_blocks_are_larger_where_there_are_few_weights(traced, monkeypatch):
     monkeypatch.setattr(attention, "eager_attention", spy)
     for weights in (0, 2 * 50 * 12, 2 * 50 * 20, 2 * 50 * 40):
         monkeypatch.setattr(attention, "WEIGHTS", weights)
-        attend = tf.function(lambda *tensors: attention.attention(*tensors, None, None, 0.0, None)[0], autograph=False)
+        attend = tf.function(
+            lambda *tensors: attention.blockwise_attention(*tensors, None, None, 0.0, None)[0], autograph=False
+        )
         if traced:
             attend = attend.get_concrete_function(*[tf.TensorSpec([None, 2, None, 4])] * 3)
         attend(query, key, key)
