@@ -33,6 +33,7 @@ FORMAT = Format(
     open=open_preset,
     split=False,
     optional_files=(CONFIG_FILE, METADATA, TASK, TASK_WEIGHTS, PREPROCESSOR, TOKENIZER, VOCABULARY),
+    before=("keras-weights",),  # which takes any file of this name
     matches=is_preset,
     read_config=read_config,
     sidecars=sidecars,
