@@ -1,13 +1,11 @@
-"""From one format to another, so that the destination appears whole or not at all."""
+"""Conversion from one format to another. The destination appears only when it is complete."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,26 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError, listed
+from distilbert_core.errors import CheckpointWarning, InputError, listed
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.files.selection import Selection
-from distilbert_core.files.shards import parse_size, render_index, shard_name, split_by_size
+from distilbert_core.files.shards import parse_size
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
-from distilbert_core.model.heads import Head, parameter_table
-from weight_conversion.formats import FORMATS, Format
+from distilbert_core.model.heads import Head
+from weight_conversion.formats import FORMATS
 from weight_conversion.formats.base import Files, contiguous
 from weight_conversion.reading import open_weights
 from weight_conversion.sidecars import file_notes, find_modules, unused_files
-from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights, cast, file_state, read_ahead
+from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights, cast, first_dtype, read_ahead
+from weight_conversion.writing import add_weights, check_destination, obsolete_files, stored_tensors, unchanged_check
 
-READERS = 2  # threads that read and transpose what is written next
-
-Progress = Callable[[int], None]  # is told how many bytes have been done
+READERS = 2  # threads that read and transpose the next tensors
 
 
 def convert(
-    source: str | Path,
+    source: str | Path | Weights,
     destination: str | Path,
     to: str = "pt",
     *,
@@ -42,35 +39,36 @@ def convert(
     head: Head | None = None,
     max_shard_size: int | str = "5GB",
     force: bool = False,
-    progress: Progress | None = None,
-    **where: Any,
+    progress: Callable[[int], None] | None = None,
+    **hub_kwargs: Any,
 ) -> Weights:
     """Convert a checkpoint to another format.
 
-    Every value keeps its bits, unless `dtype` asks for another dtype. The configuration, the files of the tokenizer and
-    the model card travel along; to formats that sentence-transformers reads, the modules of such a model too. Whatever
-    else a local folder holds is left behind and named.
+    All values keep their bits, unless `dtype` asks for another dtype. The configuration, the tokenizer files and the
+    model card are copied. For formats that sentence-transformers reads, its modules are copied, too. All other files of
+    a local folder are left behind, with a note.
 
     Args:
-        source: A folder, a weight file with config.json beside it, an embedded model, or a Hub id.
+        source: A folder, a weight file with config.json beside it, an embedded model, a Hub id, or open weights.
         destination: Folder to write.
-        to: Name of a format: see `weight_conversion.FORMATS`.
-        dtype: Dtype of the result; the source's if left out.
-        head: What is to stand on the body; what the source has if left out.
-        max_shard_size: Split weights that are larger than this, in bytes or as a text ('5GB').
-        force: Write into a folder that has files. Those of the same names are replaced; weights of other formats, and
-            older files of a tokenizer if the source has one, are removed, as they would be read in place of the new.
-        progress: Called with the number of bytes of each tensor that has been written.
-        **where: Where to look for the source (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
+        to: Name of a format in `weight_conversion.FORMATS`.
+        dtype: Dtype of the result; None: the dtype of the source.
+        head: Head of the result; None: the head of the source.
+        max_shard_size: Split weights larger than this, in bytes or as a text ('5GB').
+        force: Write into a folder that has files. Files with the same names are replaced. Weights of other formats, and
+            older tokenizer files if the source has a tokenizer, are removed, as they would be read instead of the new
+            files.
+        progress: Called for each tensor that was written, with its number of bytes.
+        **hub_kwargs: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
             `subfolder`).
 
     Returns:
-        What was converted; its `notes` say what was dropped, made, left behind or removed on the way.
+        The converted weights. Their `notes` name everything that was dropped, added, left behind or removed.
 
     Raises:
-        CheckpointError: The source is not there, is damaged, is no DistilBERT, or was changed meanwhile; or the
-            destination has files and `force` is not given.
-        InputError: There is no such format or dtype.
+        CheckpointError: The source does not exist, is damaged, is not a DistilBERT, or was changed in the meantime; or
+            the destination has files and `force` is not given.
+        InputError: The format or the dtype is unknown.
         OSError: The destination cannot be written.
         TypeError: A keyword is unknown.
 
@@ -89,80 +87,42 @@ def convert(
         raise InputError(f"to must be one of {', '.join(FORMATS)}, got {to!r}.")
     if dtype is not None and dtype not in NUMPY_DTYPES:
         raise InputError(f"dtype must be one of {', '.join(NUMPY_DTYPES)}, got {dtype!r}.")
-    folder = Path(destination).expanduser()
-    if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CheckpointError(f"{folder} is there already; give force=True (--force) to replace files in it.")
-    limit = parse_size(max_shard_size)
+    folder, format, limit = Path(destination).expanduser(), FORMATS[to], parse_size(max_shard_size)
+    check_destination(folder, force)
 
-    weights = open_weights(source, head, **where)
-    format = FORMATS[to]
-    vanished: dict[str, int] = {}
+    weights = open_weights(source, head, **hub_kwargs)
+    underflows: dict[str, int] = {}
     tensors = {
-        name: _cast(name, _watched(name, tensor), dtype or tensor.dtype, vanished)
+        name: _cast(name, _watched(name, tensor), dtype or tensor.dtype, underflows)
         for name, tensor in weights.tensors.items()
     }
-    config = weights.config.updated(architectures=[weights.head.architecture], torch_dtype=_common_dtype(tensors))
-    files: Files = {CONFIG_FILE: config.to_json_string().encode()}
-    files |= weights.sidecars
-    modules = find_modules(weights.source, where)
+    config = weights.config.updated(architectures=[weights.head.architecture], torch_dtype=first_dtype(tensors))
+    files: Files = {CONFIG_FILE: config.to_json_string().encode(), **weights.sidecars}
+    modules = find_modules(weights.source, hub_kwargs)
     copied = modules if format.modules else {}
     files |= {name: partial(shutil.copyfile, path) for name, path in copied.items()}
-    rest = unused_files(weights, folder, modules, copied)
-    read = [*weights.paths, *modules.values()]
-    state = [*weights.state, *file_state(list(modules.values()))]
-
-    def check_source() -> None:
-        if file_state(read) != state:
-            raise CheckpointError(f"{source} was changed while it was read; nothing was written. Run it again.")
+    unused = unused_files(weights, folder, modules, copied)
+    check_source = unchanged_check(weights, list(modules.values()))
 
     with ThreadPoolExecutor(READERS) as pool:
-        stored = read_ahead(_place(format, replace(weights, tensors=tensors)), pool, contiguous)
+        stored = read_ahead(stored_tensors(format, replace(weights, tensors=tensors)), pool, contiguous)
         if progress is not None:
             stored = {name: _counted(tensor, progress) for name, tensor in stored.items()}
         size = sum(tensor.nbytes for tensor in stored.values())
         files = add_weights(files, format, replace(weights, config=config), stored, limit)
-        old = obsolete_files(folder, files)
-        replace_files(folder, files, obsolete=old, before=check_source)
+        obsolete = obsolete_files(folder, files)
+        replace_files(folder, files, obsolete=obsolete, before=check_source)
 
     notes = [] if format.unwritten is None else format.unwritten(weights.sidecars, replace(weights, tensors=tensors))
     if size > limit and not format.split:
         notes.append(f"max_shard_size={max_shard_size} was not applied: {format.title} is not split.")
-    if any(vanished.values()):
-        names = listed([name for name, count in vanished.items() if count])
-        notes.append(f"{sum(vanished.values())} values were too small for {dtype} and became 0, in {names}.")
-    return replace(weights, notes=[*weights.notes, *notes, *file_notes(rest, folder, old)])
+    if any(underflows.values()):
+        names = listed([name for name, count in underflows.items() if count])
+        notes.append(f"{sum(underflows.values())} values were too small for {dtype} and became 0, in {names}.")
+    return replace(weights, notes=[*weights.notes, *notes, *file_notes(unused, folder, obsolete)])
 
 
-def _place(format: Format, weights: Weights) -> dict[str, LazyTensor]:
-    """Return the tensors as a format has them: by its names, and with their axes swapped where it swaps them."""
-    stored = {}
-    for parameter in parameter_table(weights.config, weights.head):
-        if parameter.name in weights.tensors:
-            tensor = weights.tensors[parameter.name]
-            name = format.stored_name(parameter, weights.head)
-            stored[name] = tensor.T if format.is_transposed(parameter) else tensor
-    return stored
-
-
-def add_weights(files: Files, format: Format, weights: Weights, stored: Mapping[str, LazyTensor], limit: int) -> Files:
-    """Return files by name with those of the weights, each of these as the function that writes it."""
-    if format.layout_files is not None:
-        return format.layout_files(files, weights, stored)
-    assert format.write is not None
-    shards = list(split_by_size(stored, limit if format.split else sys.maxsize))
-    if len(shards) == 1:
-        return files | {format.file: _writer(format.write, stored, weights.head)}
-    names = [shard_name(format.file, number, len(shards)) for number in range(1, len(shards) + 1)]
-    write_shard = format.write_shard or format.write
-    files |= {
-        file: _writer(write_shard, {name: stored[name] for name in shard}, weights.head)
-        for file, shard in zip(names, shards, strict=True)
-    }
-    index = render_index(dict(zip(names, shards, strict=True)), sum(tensor.nbytes for tensor in stored.values()))
-    return files | {format.index: index}
-
-
-NATIVE = {"torch": "bin", "keras": "h5", "flax": "msgpack"}  # framework -> what Transformers 4 saved of it
+NATIVE_FORMATS = {"torch": "bin", "keras": "h5", "flax": "msgpack"}  # framework -> the format of Transformers 4
 
 
 def save_native(
@@ -174,40 +134,32 @@ def save_native(
     max_shard_size: int | str,
     variant: str | None = None,
 ) -> None:
-    """Write a model in the format that Transformers 4 had for a framework; the core asks for this function by name.
+    """Write a model in the format that Transformers 4 used for a framework.
 
     Args:
-        folder: Destination; made if it is not there. Older weight files in it are removed.
+        folder: Destination; made if it does not exist. Older weight files in it are removed.
         framework: 'torch', 'keras' or 'flax'.
-        config: Configuration.
-        head: What stands on the body.
-        arrays: By canonical name.
-        max_shard_size: Split weights that are larger than this, in bytes or as a text ('5GB').
+        config: The configuration.
+        head: The head.
+        arrays: The arrays by canonical name.
+        max_shard_size: Split weights larger than this, in bytes or as a text ('5GB').
         variant: As in `Selection`.
 
     Raises:
-        CheckpointError: The format cannot hold the arrays' dtype, or a library is missing.
+        CheckpointError: The format cannot hold the dtype of the arrays, or a library is not installed.
     """
-    named = FORMATS[NATIVE[framework]]
-    is_split = variant is None  # an index has no variant here
+    named = FORMATS[NATIVE_FORMATS[framework]]
+    is_split = variant is None  # shards of a variant are not written
     format = replace(named, file=Selection(variant).file(named.file), split=is_split)
-    tensors = {
-        name: LazyTensor(array.shape, array.dtype.name, partial(np.asarray, array), name)
-        for name, array in arrays.items()
-    }
-    weights = Weights(config, head, tensors)
+    weights = Weights(config, head, {name: LazyTensor.of(array, name) for name, array in arrays.items()})
     files: Files = {CONFIG_FILE: config.to_json_string().encode()}
-    files = add_weights(files, format, weights, _place(format, weights), parse_size(max_shard_size))
+    files = add_weights(files, format, weights, stored_tensors(format, weights), parse_size(max_shard_size))
     kept = [*files, *TOKENIZER_FILES]
     replace_files(folder, files, obsolete=obsolete_files(Path(folder).expanduser(), kept))
 
 
-def _writer(write: Callable[..., None], tensors: Mapping[str, LazyTensor], head: Head) -> Callable[[Path], None]:
-    return lambda path: write(path, tensors, head)
-
-
-def _counted(tensor: LazyTensor, progress: Progress) -> LazyTensor:
-    """Return the same tensor, which tells when it is read."""
+def _counted(tensor: LazyTensor, progress: Callable[[int], None]) -> LazyTensor:
+    """Return a tensor that reports its size to `progress` when it is read."""
 
     def read() -> np.ndarray:
         array = tensor.read()
@@ -218,11 +170,11 @@ def _counted(tensor: LazyTensor, progress: Progress) -> LazyTensor:
 
 
 def _watched(name: str, tensor: LazyTensor) -> LazyTensor:
-    """Return the same tensor, which warns of what is no number when it is read."""
+    """Return a tensor that warns of NaN and infinite values when it is read."""
 
     def read() -> np.ndarray:
         array = tensor.read()
-        with np.errstate(all="ignore"):  # a sum is quick, and finite unless a value is not or it overflows
+        with np.errstate(all="ignore"):  # a sum is fast; if it is finite, all values are
             finite = np.isfinite(array.sum(dtype=np.result_type(array.dtype, np.float32))) or np.isfinite(array).all()
         if not finite:
             warnings.warn(f"{tensor.where}: {name} holds NaN or infinite values.", CheckpointWarning, stacklevel=2)
@@ -231,15 +183,15 @@ def _watched(name: str, tensor: LazyTensor) -> LazyTensor:
     return replace(tensor, read=read)
 
 
-def _cast(name: str, tensor: LazyTensor, dtype: str, vanished: dict[str, int]) -> LazyTensor:
-    """Return a tensor in another dtype, which warns of values that become infinite and counts those that become 0."""
+def _cast(name: str, tensor: LazyTensor, dtype: str, underflows: dict[str, int]) -> LazyTensor:
+    """Return a tensor in another dtype that warns of values that become infinite and counts values that become 0."""
     if tensor.dtype == dtype:
         return tensor
 
     def read() -> np.ndarray:
         array = tensor.read()
         new = cast(array, dtype)
-        vanished[name] = int(np.count_nonzero(array) - np.count_nonzero(new))
+        underflows[name] = int(np.count_nonzero(array) - np.count_nonzero(new))
         large = np.count_nonzero(np.isfinite(array)) - np.count_nonzero(np.isfinite(new))
         if large:
             message = f"{tensor.where}: {large} values are too large for {dtype} and became infinite."
@@ -247,30 +199,3 @@ def _cast(name: str, tensor: LazyTensor, dtype: str, vanished: dict[str, int]) -
         return new
 
     return replace(tensor, dtype=dtype, read=read)
-
-
-def _common_dtype(tensors: Mapping[str, LazyTensor]) -> str:
-    return next(iter(tensors.values())).dtype
-
-
-def obsolete_files(folder: Path, files: Iterable[str]) -> list[str]:
-    """Return the files of older checkpoints in a folder that would be read in place of, or together with, new ones.
-
-    Args:
-        folder: The folder; need not be there.
-        files: Names of the new files, which replace those of the same names.
-    """
-    if not folder.is_dir():
-        return []
-    new = set(files)
-    names = {name for format in FORMATS.values() for name in (format.file, format.index)}
-    for format in FORMATS.values():
-        with suppress(CheckpointError):  # it may be damaged: it need not be read any more
-            if format.optional_files and (folder / format.file).is_file() and format.matches(folder / format.file):
-                names |= set(format.optional_files)
-    if new & set(TOKENIZER_FILES):
-        names |= set(TOKENIZER_FILES)
-    stems = tuple(f"{format.file.rpartition('.')[0]}-" for format in FORMATS.values() if format.split)
-    found = {name for name in names if (folder / name).exists()}
-    found |= {path.name for path in folder.iterdir() if path.name.startswith(stems)}
-    return sorted(found - new)

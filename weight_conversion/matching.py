@@ -1,4 +1,4 @@
-"""Stored tensors as the parameters of a model: canonical names first, then the parameter table."""
+"""Stored tensors as the parameters of a model: first canonical names, then the parameter table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.parameters import Parameter, initial_array, sinusoidal_table
 from distilbert_core.model.report import LoadingReport, find_head
 from weight_conversion.names import is_of_optimizer, split_name, without_model
-from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights, check_sizes
+from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights, check_sizes, first_dtype
 
 
 def canonical_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,38 +31,38 @@ def canonical_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
 def canonical(stored: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Return tensors by canonical name, in the shapes of the Hub.
 
-    Before a name may stand that of a model, such as 'model.' or 'tf_distil_bert_model/'. Where one model has word
-    embeddings, its name is taken off whatever else it has, and what is below another name keeps its stored name; so
-    does an optimizer's state.
+    A stored name may begin with the name of a model, such as 'model.' or 'tf_distil_bert_model/'. If exactly one model
+    has word embeddings, its name is removed from all of its tensors. Tensors of other models and of optimizers keep
+    their stored names.
 
     Raises:
-        CheckpointError: Two have one canonical name.
+        CheckpointError: Two tensors have the same canonical name.
     """
     names = {name: ("", name, False) if is_of_optimizer(name) else split_name(name) for name in stored}
     models = {model for model, plain, _ in names.values() if plain.endswith(WORD_EMBEDDINGS)}
-    found: dict[str, LazyTensor] = {}
+    tensors: dict[str, LazyTensor] = {}
     for name, tensor in stored.items():
         model, plain, swapped = names[name]
         if len(models) == 1 and model not in models:
             plain, swapped = without_model(name, *models), False
-        if plain in found:
-            raise CheckpointError(f"{tensor.where} and {found[plain].where} are both {plain}.")
-        found[plain] = tensor.T if swapped else tensor
-    return found
+        if plain in tensors:
+            raise CheckpointError(f"{tensor.where} and {tensors[plain].where} are both {plain}.")
+        tensors[plain] = tensor.T if swapped else tensor
+    return tensors
 
 
 def match(config: DistilBertConfig, tensors: Mapping[str, LazyTensor], head: Head | None, source: str) -> Weights:
-    """Return tensors that have canonical names as the weights of a model, or say what is the matter with them.
+    """Return tensors as the weights of a model, with notes on everything that does not fit.
 
     Args:
         config: The configuration.
-        tensors: By canonical name, with or without the prefix of the body.
-        head: What is to stand on the body; what fits best if None.
-        source: Where they are from, for messages.
+        tensors: Tensors by canonical name, with or without the prefix of the base model.
+        head: Head of the result; None: the head that fits the tensors best. Parameters of a given head that are missing
+            are initialised at random, with a note.
+        source: Name of the checkpoint, for messages.
 
     Raises:
-        CheckpointError: A parameter is missing, other than of a head that was asked for; or one has another shape or no
-            floating dtype.
+        CheckpointError: A parameter is missing, has another shape, or does not have a floating dtype.
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     check_sizes(config, shapes, source)
@@ -72,53 +72,65 @@ def match(config: DistilBertConfig, tensors: Mapping[str, LazyTensor], head: Hea
     if report.mismatched:
         lines = [f"{name}: {stored} stored, {shape} expected" for name, stored, shape in report.mismatched]
         raise CheckpointError(f"{source} does not fit its configuration: {'; '.join(lines)}.")
-    found = {name: tensors[entry] for name, entry in report.entries.items()}
-    for name, tensor in found.items():
+    matched = {name: tensors[entry] for name, entry in report.entries.items()}
+    for name, tensor in matched.items():
         if tensor.dtype not in NUMPY_DTYPES:
             raise CheckpointError(f"{tensor.where}: {name} must be of a floating dtype, got {tensor.dtype}.")
-    notes = []
-    architectures = {str(name).removeprefix("TF").removeprefix("Flax") for name in config.architectures or ()}
-    named = architectures & {row.architecture for row in Head}
-    if asked is None and named and head.architecture not in named:
-        notes.append(
-            f"Taken for a {head.architecture}, which its entries fit best, though {CONFIG_FILE} names "
-            f"{', '.join(sorted(named))}. Give another head if it is not one."
-        )
+    notes = [] if asked is not None else _class_notes(config, head)
     for parameter in table:
         if parameter.name in report.missing and parameter.computed:
             notes.append(f"{parameter.name} was not stored, and is made by its formula.")
-            found[parameter.name] = LazyTensor(
+            matched[parameter.name] = LazyTensor(
                 parameter.shape, "float32", partial(sinusoidal_table, *parameter.shape), "the formula"
             )
-    missing = [name for name in report.missing if name not in found]
-    of_head = all(parameter.of_head for parameter in table if parameter.name in missing)
-    if missing and asked is not None and of_head:
-        notes.append(f"New, and to be trained before use: {', '.join(missing)}.")
-        dtype = next(iter(found.values())).dtype
-        found |= {p.name: _fresh(p, config, dtype) for p in table if p.name in missing}
-    elif missing:
+    missing = [parameter for parameter in table if parameter.name in report.missing and not parameter.computed]
+    names = [parameter.name for parameter in missing]
+    if missing and (asked is None or not all(parameter.of_head for parameter in missing)):
         raise CheckpointError(
-            f"{source} lacks {len(missing)} of the parameters of {head.architecture}: {listed(missing)}. "
+            f"{source} lacks {len(missing)} of the parameters of {head.architecture}: {listed(names)}. "
             f"It also holds: {listed(report.unexpected) or 'nothing else'}."
         )
-    optimizer = [name for name in report.unexpected if is_of_optimizer(name)]
-    if optimizer:
-        notes.append(f"The state of the optimizer was dropped: {len(optimizer)} arrays from {optimizer[0]} on.")
-    others = [name for name in report.unexpected if name not in optimizer]
-    if others:
-        notes.append(f"Dropped, as {head.architecture} has no such parameters: {', '.join(others)}.")
+    if missing:
+        notes.append(f"New, and to be trained before use: {', '.join(names)}.")
+        dtype = first_dtype(matched)
+        matched |= {parameter.name: _initial_tensor(parameter, config, dtype) for parameter in missing}
+    notes += _dropped_notes(report, head)
     notes += [
         f"Dropped, as tie_word_embeddings of {CONFIG_FILE} is true: {parameter.name}, which differs from the word "
         "embeddings. Set that to false to keep it."
         for parameter in table
-        if parameter.tied_to is not None and _differs(tensors.get(parameter.name), found[parameter.tied_to])
+        if parameter.tied_to is not None and _differs(tensors.get(parameter.name), matched[parameter.tied_to])
     ]
-    ordered = {p.name: found[p.name] for p in table if p.tied_to is None}
+    ordered = {parameter.name: matched[parameter.name] for parameter in table if parameter.tied_to is None}
     return Weights(config, head, ordered, notes=notes)
 
 
+def _class_notes(config: DistilBertConfig, head: Head) -> list[str]:
+    """Return a note if the configuration names another class than the one that fits the tensors."""
+    architectures = {str(name).removeprefix("TF").removeprefix("Flax") for name in config.architectures or ()}
+    named = architectures & {row.architecture for row in Head}
+    if not named or head.architecture in named:
+        return []
+    return [
+        f"Taken for a {head.architecture}, which its entries fit best, though {CONFIG_FILE} names "
+        f"{', '.join(sorted(named))}. Give another head if it is not one."
+    ]
+
+
+def _dropped_notes(report: LoadingReport, head: Head) -> list[str]:
+    """Return notes on the entries for which the model has no parameter."""
+    optimizer = [name for name in report.unexpected if is_of_optimizer(name)]
+    others = [name for name in report.unexpected if name not in optimizer]
+    notes = []
+    if optimizer:
+        notes.append(f"The state of the optimizer was dropped: {len(optimizer)} arrays from {optimizer[0]} on.")
+    if others:
+        notes.append(f"Dropped, as {head.architecture} has no such parameters: {', '.join(others)}.")
+    return notes
+
+
 def _differs(copy: LazyTensor | None, original: LazyTensor) -> bool:
-    """Return whether a tensor is stored a second time with other values."""
+    """Return whether a second copy of a tensor is stored with other values."""
     if copy is None:
         return False
     return (copy.shape, copy.dtype) != (original.shape, original.dtype) or not np.array_equal(
@@ -126,7 +138,9 @@ def _differs(copy: LazyTensor | None, original: LazyTensor) -> bool:
     )
 
 
-def _fresh(parameter: Parameter, config: DistilBertConfig, dtype: str) -> LazyTensor:
+def _initial_tensor(parameter: Parameter, config: DistilBertConfig, dtype: str) -> LazyTensor:
+    """Return initial values of a parameter."""
+
     def read() -> np.ndarray:
         return initial_array(parameter, config).astype(NUMPY_DTYPES[dtype])
 

@@ -1,42 +1,42 @@
-"""The canonical name of a parameter from any framework's name for it, and each framework's name from the canonical one.
+"""Canonical names from the names of any framework, and back.
 
-The canonical names are those of the Hub's PyTorch files, e.g. 'distilbert.transformer.layer.0.attention.q_lin.weight'.
+The canonical names are those of PyTorch files on the Hub, such as
+'distilbert.transformer.layer.0.attention.q_lin.weight'.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import cache
 
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.layouts import LAYOUTS
-from distilbert_core.model.parameters import BASE_MODEL, Parameter
+from distilbert_core.model.parameters import BASE_MODEL, Kind, Parameter
 
-# What a leaf is called somewhere -> what it is called on the Hub, and whether its two axes are swapped.
-LEAVES: Mapping[str, tuple[str, bool]] = {
-    "weight": ("weight", False),
-    "bias": ("bias", False),
-    "kernel": ("weight", True),  # Keras and Flax
-    "embeddings": ("weight", False),  # Keras
-    "embedding": ("weight", False),  # Flax
-    "gamma": ("weight", False),  # Keras, and the TensorFlow that BERT was made with
-    "beta": ("bias", False),
-    "scale": ("weight", False),  # Flax
-}
+BASE_MODEL_ALIASES = {"dilbert": BASE_MODEL}  # its name for some weeks of 2019
 
-# Other names of the base model.
-ALIASES = {"dilbert": BASE_MODEL}  # its name for some weeks of 2019
-
-# Modules that PyTorch puts around others: the parameters in them are those of the model.
+# Modules that PyTorch puts around others. The parameters inside them belong to the model.
 TORCH_WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 
-# Modules that hold the state of training, as Keras, Flax and those who save their states call them.
+# Modules with training state, as Keras, Flax and training scripts name them.
 OPTIMIZERS = frozenset({"optimizer", "opt_state", "optimizer_state"})
 
-NUMBERED = re.compile(r"\blayer_(?:\._)?(\d+)")  # a block, as Transformers' and this project's Keras models call it
+NUMBERED = re.compile(r"\blayer_(?:\._)?(\d+)")  # a layer in Keras models of Transformers and of this project
 LAYER = re.compile(r"(?<=layer\.)\d+")
+
+
+def _leaves() -> dict[str, tuple[str, bool]]:
+    """Return for the last part of a stored name the canonical one, and whether the two axes are swapped."""
+    leaves = {"weight": ("weight", False), "bias": ("bias", False)}
+    for layout in LAYOUTS.values():
+        for kind, leaf in layout.leaf.items():
+            canonical = "bias" if kind in (Kind.BIAS, Kind.NORM_BIAS) else "weight"
+            leaves[leaf] = (canonical, kind in layout.transposed)
+    return leaves
+
+
+LEAVES = _leaves()
 
 
 @cache
@@ -48,7 +48,7 @@ def _known_names(heads: tuple[Head, ...]) -> frozenset[str]:
 
 @cache
 def _top_modules(heads: tuple[Head, ...]) -> frozenset[str]:
-    return frozenset(name.partition(".")[0] for name in _known_names(heads)) | ALIASES.keys()
+    return frozenset(name.partition(".")[0] for name in _known_names(heads)) | BASE_MODEL_ALIASES.keys()
 
 
 def is_top_module(module: str) -> bool:
@@ -57,9 +57,11 @@ def is_top_module(module: str) -> bool:
 
 
 def split_name(stored: str) -> tuple[str, str, bool]:
-    """Return the name of the model before a stored name, the canonical name, and whether the kernel's axes are swapped.
+    """Split a stored name into the name of the model and the canonical name.
 
-    A name that is none of DistilBERT's comes back as it is, without PyTorch's wrappers, with nothing before it.
+    Returns:
+        The name of the model, which may be empty; the canonical name; whether the two axes are swapped. A name that
+        does not belong to DistilBERT is returned without the wrappers of PyTorch and without the name of a model.
 
     Example:
         >>> from weight_conversion.names import split_name
@@ -71,14 +73,14 @@ def split_name(stored: str) -> tuple[str, str, bool]:
         leaf, swapped = LEAVES[parts[-1]]
         for start, part in enumerate(parts):
             if is_top_module(part):
-                name = ".".join([ALIASES.get(part, part), *parts[start + 1 : -1], leaf])
+                name = ".".join([BASE_MODEL_ALIASES.get(part, part), *parts[start + 1 : -1], leaf])
                 if LAYER.sub("0", name) in _known_names(tuple(Head)):
                     return "/".join(parts[:start]), name, swapped
     return "", stored if TORCH_WRAPPERS.isdisjoint(stored.split(".")) else ".".join(parts), False
 
 
 def is_of_optimizer(stored: str) -> bool:
-    """Return whether a stored name is that of an optimizer's state, which may end in a parameter's name."""
+    """Return whether a stored name belongs to the state of an optimizer, even if it ends like a parameter's name."""
     return not OPTIMIZERS.isdisjoint(re.split(r"[./]", stored))
 
 
@@ -88,7 +90,11 @@ def _parts(stored: str) -> list[str]:
 
 
 def without_model(stored: str, model: str) -> str:
-    """Return a stored name without the name of its model, as `split_name` returns that, or as it is if it has another.
+    """Return a stored name without the name of its model, or unchanged if it belongs to another model.
+
+    Args:
+        stored: A stored name.
+        model: Name of a model, as `split_name` returns it.
 
     Example:
         >>> from weight_conversion.names import without_model
@@ -101,25 +107,25 @@ def without_model(stored: str, model: str) -> str:
 
 # -- from canonical names ---------------------------------------------------------------------------------------
 
-WORDS = "word_embeddings"  # whose leaf Transformers' TensorFlow model calls 'weight', unlike Keras
-
-
-def tensorflow_name(parameter: Parameter, head: Head) -> str:
-    """Return what Transformers' TensorFlow model calls a parameter, without the name of the model before it.
-
-    Its body has the prefix 'distilbert' also where it stands alone.
-    """
-    modules, leaf = LAYOUTS["keras"].path(parameter)
-    path = "/".join([*modules, "weight" if modules[-1] == WORDS else leaf]).replace("layer/", "layer_._")
-    return f"{BASE_MODEL}/{path}:0" if head is Head.BASE else f"{path}:0"
-
-
-def flax_name(parameter: Parameter, head: Head) -> str:
-    """Return where a parameter is in the tree of Transformers' Flax model, joined by '/'."""
-    modules, leaf = LAYOUTS["flax"].path(parameter)
-    return "/".join([*modules, leaf])
+WORD_MODULE = "word_embeddings"  # its leaf is 'weight' in TensorFlow models of Transformers, unlike in Keras
 
 
 def canonical_name(parameter: Parameter, head: Head) -> str:
     """Return the name of a parameter on the Hub."""
     return parameter.name
+
+
+def tensorflow_name(parameter: Parameter, head: Head) -> str:
+    """Return the name of a parameter in TensorFlow models of Transformers, without the name of the model.
+
+    Names of the base model begin with 'distilbert' even without a head.
+    """
+    modules, leaf = LAYOUTS["keras"].path(parameter)
+    path = "/".join([*modules, "weight" if modules[-1] == WORD_MODULE else leaf]).replace("layer/", "layer_._")
+    return f"{BASE_MODEL}/{path}:0" if head is Head.BASE else f"{path}:0"
+
+
+def flax_name(parameter: Parameter, head: Head) -> str:
+    """Return the path of a parameter in the tree of Transformers' Flax models, joined by '/'."""
+    modules, leaf = LAYOUTS["flax"].path(parameter)
+    return "/".join([*modules, leaf])

@@ -1,4 +1,4 @@
-"""From files of any format to the canonical form."""
+"""Checkpoints of any format, adapters and BERT checkpoints in canonical form."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.files.checkpoint import refuse_pointer
-from distilbert_core.files.hub import (
-    ADAPTER_CONFIG,
-    find_file,
-    local_folder,
-    resolve_file,
-    split_hub_options,
-)
+from distilbert_core.files.hub import ADAPTER_CONFIG, find_file, local_folder, resolve_file, split_hub_options
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.files.selection import Selection
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
@@ -34,23 +28,23 @@ from weight_conversion.sidecars import SIDECARS, load_tokenizer, read_sidecars
 from weight_conversion.weight_files import find_named, find_other
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights, file_state
 
-MOST_BASES = 3  # adapters on adapters
+MOST_ADAPTERS = 3  # adapters that may be trained on top of each other
 
 
 @dataclass
 class Opened:
-    """A checkpoint of any format. None of its arrays has been read.
+    """A checkpoint of any format, none of whose arrays has been read.
 
     Attributes:
-        format: Its format; of an adapter, that of its base.
-        folder: The folder or the Hub id that the files beside the weights are in.
-        stored: The tensors by their stored names.
+        format: Its format; for an adapter, the format of its base.
+        folder: Folder or Hub id of the files beside the weights.
+        stored: Its tensors by stored name.
         paths: All its files.
-        state: What these were like before anything was read.
-        config_file: The config.json beside the weights, if there is one; it may be a BERT's.
-        config: Returns the configuration where it is not that of config.json, or None.
-        sidecars: Content of the files that travel along, by name.
-        notes: What of the files has no place here, a sentence each.
+        state: State of these files before the first read; see `file_state`.
+        config_file: The config.json beside the weights, which may describe a BERT; None if there is no such file.
+        config: Returns the configuration, or None if config.json holds it.
+        sidecars: Content of the files that are copied into every format, by name.
+        notes: Notes on content of the files that is dropped.
     """
 
     format: Format
@@ -68,34 +62,36 @@ class Opened:
         return {name: x for name, x in canonical(self.stored).items() if not is_of_optimizer(name)}
 
     def dropped(self) -> list[str]:
-        """Return what is stored beside the model, in words."""
+        """Return descriptions of the stored tensors that do not belong to the model."""
         names = [name for name in self.stored if is_of_optimizer(name)]
         return [f"the state of the optimizer ({len(names)} arrays from {names[0]} on)"] if names else []
 
 
-def open_checkpoint(source: str | Path, selection: Selection | None = None, **where: Any) -> Opened:
-    """Open a checkpoint of any format, whatever it lacks; `Checkpoint` of the core asks for this function by name.
+def open_checkpoint(source: str | Path, selection: Selection | None = None, **hub_kwargs: Any) -> Opened:
+    """Open a checkpoint of any format, even if parameters are missing.
 
     Args:
         source: A folder, a weight file, an embedded model, or a Hub id.
-        selection: Which of several weight files to read.
-        **where: As in `open_weights`.
+        selection: Selects one of several weight files.
+        **hub_kwargs: As in `open_weights`.
 
     Raises:
-        CheckpointError: There is no such checkpoint, it is damaged, or its format is not read; the message says why.
+        CheckpointError: The checkpoint does not exist, is damaged, or has a format that cannot be read.
     """
-    return _open(source, selection or Selection(), where, MOST_BASES)
+    return _open(source, selection or Selection(), hub_kwargs, MOST_ADAPTERS)
 
 
-def _open(source: str | Path, selection: Selection, where: Mapping[str, Any], bases: int) -> Opened:
-    found = None if Path(source).is_file() else find_named(source, selection, where)
-    adapter = None if found else _find_adapter(source, where)
+def _open(source: str | Path, selection: Selection, hub_kwargs: Mapping[str, Any], adapters: int) -> Opened:
+    """Open a checkpoint that may be an adapter on a base, which may itself be one of the remaining `adapters`."""
+    named = None if Path(source).is_file() else find_named(source, selection, hub_kwargs)
+    adapter = None if named else _find_adapter(source, hub_kwargs)
     if adapter is not None:
-        return _open_adapter(adapter, where, bases)
-    folder, format, files, index = found or find_other(source, selection, where)
-    config_file = find_file(folder, CONFIG_FILE, **where)
-    beside = [file for name in format.optional_files if (file := find_file(folder, name, **where)) is not None]
-    paths = [*([config_file] if config_file else []), *beside, *index, *files]
+        return _open_adapter(*adapter, hub_kwargs, adapters)
+    weight_files = named or find_other(source, selection, hub_kwargs)
+    folder, format, files = weight_files.source, weight_files.format, weight_files.files
+    config_file = find_file(folder, CONFIG_FILE, **hub_kwargs)
+    optional = [file for name in format.optional_files if (file := find_file(folder, name, **hub_kwargs)) is not None]
+    paths = [*([config_file] if config_file else []), *optional, *weight_files.index, *files]
     paths += [files[0].parent] if format.whole_folder else []
     state = file_state(paths)
     stored: dict[str, LazyTensor] = {}
@@ -105,7 +101,7 @@ def _open(source: str | Path, selection: Selection, where: Mapping[str, Any], ba
             if name in stored:
                 raise CheckpointError(f"{path} holds {name}, which another shard has too.")
             stored[name] = tensor
-    sidecars = read_sidecars(folder, where, [name for name in SIDECARS if name not in format.optional_files])
+    sidecars = read_sidecars(folder, hub_kwargs, [name for name in SIDECARS if name not in format.optional_files])
     if format.sidecars is not None:
         sidecars |= format.sidecars(files[0])
     config = partial(format.read_config, files[0])
@@ -113,76 +109,80 @@ def _open(source: str | Path, selection: Selection, where: Mapping[str, Any], ba
     return Opened(format, folder, stored, paths, state, config_file, config, sidecars, notes)
 
 
-def open_tokenizer(cls: type[Any], source: str | Path, where: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
-    """Make the tokenizer that travels with a checkpoint: an adapter's, its base's, or that of a preset of KerasHub.
+def open_tokenizer(
+    cls: type[Any], source: str | Path, hub_kwargs: Mapping[str, Any], options: Mapping[str, Any]
+) -> Any:
+    """Return the tokenizer of a checkpoint: of an adapter or its base, or of a KerasHub preset.
 
     Args:
-        cls: Its class.
+        cls: Class of the tokenizer.
         source: The checkpoint.
-        where: Where to look.
-        options: Arguments of the class that take the place of the stored ones.
+        hub_kwargs: As in `open_weights`.
+        options: Arguments of the class that replace the stored ones.
 
     Raises:
-        CheckpointError: There is no such checkpoint, or none in it.
+        CheckpointError: The checkpoint does not exist, or has no tokenizer.
     """
-    present = {name: x for name, x in open_checkpoint(source, **where).sidecars.items() if name in TOKENIZER_FILES}
+    sidecars = open_checkpoint(source, **hub_kwargs).sidecars
+    present = {name: content for name, content in sidecars.items() if name in TOKENIZER_FILES}
     if not present:
         raise CheckpointError(f"{source} has no tokenizer, nor has what it was made from.")
     return load_tokenizer(cls, present, name_or_path=str(source), **options)
 
 
-def _find_adapter(source: str | Path, where: Mapping[str, Any]) -> tuple[Path, str | Path] | None:
-    """Return the configuration of an adapter, and what has it; None if the source is not an adapter."""
+def _find_adapter(source: str | Path, hub_kwargs: Mapping[str, Any]) -> tuple[Path, str | Path] | None:
+    """Return adapter_config.json of an adapter, and its folder or Hub id; None if the source is not an adapter."""
     path = Path(source)
     if path.is_file():
         if path.name not in (ADAPTER_CONFIG, *ADAPTER_FILES):
             return None
-        source, where = path.parent, {}
-    config = find_file(source, ADAPTER_CONFIG, **where)
+        source, hub_kwargs = path.parent, {}
+    config = find_file(source, ADAPTER_CONFIG, **hub_kwargs)
     return None if config is None else (config, source)
 
 
-def _open_adapter(found: tuple[Path, str | Path], where: Mapping[str, Any], bases: int) -> Opened:
+def _open_adapter(path: Path, source: str | Path, hub_kwargs: Mapping[str, Any], adapters: int) -> Opened:
     """Open the base of an adapter of peft, with the adapter merged into it."""
-    path, source = found
-    adapter = Adapter.open(path, source, where)
-    if not bases:
-        raise CheckpointError(f"{path} is an adapter of an adapter, and so on, {MOST_BASES} times.")
-    elsewhere = {name: value for name, value in where.items() if name not in ("subfolder", "revision")}
+    adapter = Adapter.open(path, source, hub_kwargs)
+    if not adapters:
+        raise CheckpointError(f"{path} is an adapter of an adapter, and so on, {MOST_ADAPTERS} times.")
+    base_options = {name: value for name, value in hub_kwargs.items() if name not in ("subfolder", "revision")}
     if adapter.settings.get("revision"):
-        elsewhere["revision"] = adapter.settings["revision"]
+        base_options["revision"] = adapter.settings["revision"]
     try:
-        base = _open(adapter.base, Selection(), elsewhere, bases - 1)
-        config = base.config() or DistilBertConfig.from_pretrained(base.folder, **elsewhere)
+        base = _open(adapter.base, Selection(), base_options, adapters - 1)
+        config = base.config() or DistilBertConfig.from_pretrained(base.folder, **base_options)
     except CheckpointError as error:
         raise CheckpointError(f"{path} is of an adapter, whose base cannot be opened: {error}") from error
-    own = find_file(source, CONFIG_FILE, **where)
+    own = find_file(source, CONFIG_FILE, **hub_kwargs)
     config = config.updated(**adapter.fields(config)) if own is None else DistilBertConfig.from_json_file(own)
     paths = [path, adapter.weights, *([own] if own else [])]
     return Opened(
-        base.format,
-        source,
-        adapter.merge(base.tensors()),
-        [*base.paths, *paths],
-        [*base.state, *file_state(paths)],
-        None,
-        lambda: config,
-        base.sidecars | read_sidecars(source, where, SIDECARS),
-        [*base.notes, f"The adapter was added to the weights of {adapter.base}."],
+        format=base.format,
+        folder=source,
+        stored=adapter.merge(base.tensors()),
+        paths=[*base.paths, *paths],
+        state=[*base.state, *file_state(paths)],
+        config_file=None,
+        config=lambda: config,
+        sidecars=base.sidecars | read_sidecars(source, hub_kwargs, SIDECARS),
+        notes=[*base.notes, f"The adapter was added to the weights of {adapter.base}."],
     )
 
 
-def open_weights(source: str | Path, head: Head | None = None, **where: Any) -> Weights:
-    """Open a checkpoint of any format. Its arrays are not read yet.
+def open_weights(source: str | Path | Weights, head: Head | None = None, **hub_kwargs: Any) -> Weights:
+    """Open a checkpoint of any format. Its arrays are read later, one at a time.
 
     Args:
-        source: A folder, a weight file with config.json beside it, an embedded model, or a Hub id.
-        head: What is to stand on the body; what the checkpoint has if left out. What it lacks of that head is drawn at
-            random, and noted.
-        **where: Where to look (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`, `subfolder`).
+        source: A folder, a weight file with config.json beside it, an embedded model, or a Hub id. Weights that are
+            open already are returned unless they have another head.
+        head: Head of the result; None: the head of the checkpoint. Parameters of the head that the checkpoint lacks are
+            initialised at random, with a note.
+        **hub_kwargs: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
+            `subfolder`).
 
     Raises:
-        CheckpointError: There is no such checkpoint, it is damaged, or it is no DistilBERT.
+        CheckpointError: The checkpoint does not exist, is damaged, or is not a DistilBERT.
         ConfigError: Its configuration has an impossible value.
         TypeError: A keyword is unknown.
 
@@ -192,32 +192,37 @@ def open_weights(source: str | Path, head: Head | None = None, **where: Any) -> 
         >>> weights.head.value, weights.format, weights.tensors["classifier.weight"].shape
         ('ForSequenceClassification', 'pt', (2, 224))
     """
-    check_keywords(where)
-    opened = open_checkpoint(source, **where)
+    check_keywords(hub_kwargs)
+    if isinstance(source, Weights):
+        if head in (None, source.head):
+            return source
+        source = source.name
+    opened = open_checkpoint(source, **hub_kwargs)
     if opened.config_file is not None and _is_bert(opened.config_file):
         weights = _from_bert(opened.config_file, opened.stored, head, str(opened.folder))
     else:
         config = opened.config()
         if config is None:
-            file = opened.config_file or resolve_file(opened.folder, CONFIG_FILE, **where)
+            file = opened.config_file or resolve_file(opened.folder, CONFIG_FILE, **hub_kwargs)
             config = DistilBertConfig.from_json_file(file)
         weights = match(config, canonical(opened.stored), head, str(opened.folder))
-    weights.notes += opened.notes
     folder = None if Path(source).is_file() else local_folder(source)
     return replace(
         weights,
+        name=str(source),
         format=opened.format.name,
         source=opened.folder,
-        folder=folder and folder / where.get("subfolder", ""),
+        folder=folder and folder / hub_kwargs.get("subfolder", ""),
         paths=opened.paths,
         state=opened.state,
         sidecars=opened.sidecars,
+        notes=[*weights.notes, *opened.notes],
     )
 
 
-def check_keywords(where: Mapping[str, Any]) -> None:
-    """Raise TypeError if a keyword is none of those that say where to look."""
-    unknown = split_hub_options(where)[1]
+def check_keywords(hub_kwargs: Mapping[str, Any]) -> None:
+    """Raise TypeError if a keyword is not an option for the Hub."""
+    unknown = split_hub_options(hub_kwargs)[1]
     if unknown:
         raise TypeError(f"Unknown keyword argument(s): {', '.join(sorted(unknown))}.")
 
@@ -226,19 +231,15 @@ def _is_bert(config_file: Path) -> bool:
     try:
         return json.loads(config_file.read_text(encoding="utf-8")).get("model_type") == "bert"
     except (ValueError, AttributeError, RecursionError):
-        return False  # whatever else it is, reading it as DistilBERT's will say what is the matter
+        return False  # reading it as a DistilBERT configuration raises the proper error
 
 
 def _from_bert(config_file: Path, stored: Mapping[str, LazyTensor], head: Head | None, source: str) -> Weights:
-    """Return a BERT as a DistilBERT; see `bert_to_distilbert`."""
-    # Integers, such as position_ids, are dropped whatever they are.
+    """Return a BERT checkpoint as the weights of a DistilBERT."""
+    # Integers, such as position_ids, are dropped, so they need not be read.
     arrays = {name: tensor.read() if tensor.dtype in NUMPY_DTYPES else np.empty(0) for name, tensor in stored.items()}
     fields = json.loads(config_file.read_text(encoding="utf-8"))
-    config, found, notes = bert_to_distilbert(fields, arrays, head)
-    tensors = {
-        name: LazyTensor(array.shape, array.dtype.name, partial(np.asarray, array), f"{source}: {name}")
-        for name, array in found.items()
-    }
+    config, converted, notes = bert_to_distilbert(fields, arrays, head)
+    tensors = {name: LazyTensor.of(array, f"{source}: {name}") for name, array in converted.items()}
     weights = match(config, tensors, head, source)
-    weights.notes += notes
-    return weights
+    return replace(weights, notes=[*weights.notes, *notes])

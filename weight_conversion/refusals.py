@@ -1,4 +1,4 @@
-"""What is not read, why, and what to do with it."""
+"""Files that cannot be read: the reason, and the remedy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from distilbert_core.errors import CheckpointError
 
 SAVE_AGAIN = "then model.save_pretrained(FOLDER) writes a folder that is read."
 
-# Pattern of a file's name -> what it is, and what to do. In a folder, the first that is there is named.
+# Pattern of a file name -> kind of the file, and remedy. For a folder, the first pattern with a match is named.
 REFUSED = {
     "*.index": (
-        "a checkpoint of TensorFlow, whose variables have no names of their own",
-        f"Restore it where the model is made: model.load_weights(PATH) in Transformers 4, or "
+        "a TensorFlow checkpoint, whose variables have no names of their own",
+        f"Restore it in the program that builds the model: model.load_weights(PATH) in Transformers 4, or "
         f"tf.train.Checkpoint(model=model).restore(PATH); {SAVE_AGAIN}",
     ),
     "saved_model.pb": (
@@ -25,11 +25,11 @@ REFUSED = {
         "Take the checkpoint that it was made from.",
     ),
     "*.tflite": ("a LiteRT graph", "Take the checkpoint that it was made from."),
-    "*.onnx": ("an ONNX graph", "Run it as it is (backend='onnx'), or take the checkpoint that it was made from."),
+    "*.onnx": ("an ONNX graph", "Run it with backend='onnx', or take the checkpoint that it was made from."),
     "*.ot": ("a file of rust-bert", "Take the pytorch_model.bin or model.safetensors that it was made from."),
     "*.pkl": (
-        "a pickle, which may run any code when it is read",
-        "Where you trust it, load it by what wrote it, and save the state dict: "
+        "a pickle, which can run any code when it is read",
+        "If you trust it, load it with the program that wrote it, and save the state dict: "
         "torch.save(model.state_dict(), 'pytorch_model.bin').",
     ),
 }
@@ -38,7 +38,7 @@ REFUSED["*.pickle"] = REFUSED["*.joblib"] = REFUSED["*.pkl"]
 
 
 def refuse(path: Path) -> None:
-    """Raise CheckpointError if a file, or a file in a folder, is known and not read."""
+    """Raise CheckpointError if a file, or a file in a folder, has a known format that cannot be read."""
     if not path.is_dir():
         found = next((pattern for pattern in REFUSED if path.match(pattern)), None)
     else:

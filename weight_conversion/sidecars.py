@@ -1,4 +1,4 @@
-"""The files beside the weights: which travel along, and which are left behind."""
+"""The files beside the weights: the ones that are copied into every format, and the ones that are left behind."""
 
 from __future__ import annotations
 
@@ -24,51 +24,56 @@ if TYPE_CHECKING:
 
 SIDECARS = (*TOKENIZER_FILES, "README.md", "LICENSE")
 
-# Of sentence-transformers: the list of a model's modules, each of which but the first has a folder of its own, and the
-# settings of the whole and of the first.
+# Files of sentence-transformers: the list of modules, each of which except the first has its own folder, and the
+# settings of the model and of the first module.
 MODULES_FILE = "modules.json"
 SETTINGS_FILES = (
     "config_sentence_transformers.json",
     "sentence_bert_config.json",
     "sentence_distilbert_config.json",
 )
-NO_PLAIN_PATH = re.compile(r"[\\:\0]")  # characters by which a path may go elsewhere, or nowhere
-# What sentence-transformers writes of its modules. Only these are looked for on the Hub, where no folder is listed.
+SUSPICIOUS = re.compile(r"[\\:\0]")  # characters that can make a path lead elsewhere, or make it invalid
+# Files that sentence-transformers writes for a module. On the Hub, where folders are not listed, only these are found.
 MODULE_FILES = ("config.json", "cnn_config.json", "lstm_config.json", "model.safetensors", "pytorch_model.bin")
 
 
-def read_sidecars(source: str | Path, where: Mapping[str, Any], names: Iterable[str]) -> dict[str, bytes]:
-    """Return the content of those of some files that are there, by name."""
-    files = {name: file for name in names if (file := find_file(source, name, **where)) is not None}
+def read_sidecars(source: str | Path, hub_kwargs: Mapping[str, Any], names: Iterable[str]) -> dict[str, bytes]:
+    """Return the content of the named files that exist, by name."""
+    files = {name: file for name in names if (file := find_file(source, name, **hub_kwargs)) is not None}
     return {name: file.read_bytes() for name, file in files.items()}
 
 
 def load_tokenizer(tokenizer_class: type[Tokenizer], files: Mapping[str, bytes], **options: Any) -> Tokenizer:
-    """Return the tokenizer of some files; `options` take the place of what they say.
+    """Return a tokenizer from the content of its files.
+
+    Args:
+        tokenizer_class: Its class.
+        files: Content of the files by name.
+        **options: Arguments of the class that replace the stored ones.
 
     Raises:
-        CheckpointError: There is none, or a file is damaged.
+        CheckpointError: The files hold no tokenizer, or a file is damaged.
     """
     with tempfile.TemporaryDirectory() as folder:
         replace_files(folder, files)
         try:
             return tokenizer_class.from_pretrained(folder, **options)
-        except DistilBertError as error:  # its text names files by where they are for now
+        except DistilBertError as error:  # its message has paths in the temporary folder
             raise type(error)(str(error).replace(f"{folder}{os.sep}", "")) from error
 
 
 # -- modules of sentence-transformers ---------------------------------------------------------------------------
 
 
-def find_modules(source: str | Path, where: Mapping[str, Any]) -> dict[str, Path]:
-    """Return the files that make a sentence-transformers model of a checkpoint, by name; none if it is not one.
+def find_modules(source: str | Path, hub_kwargs: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the further files of a sentence-transformers model by name; empty for other checkpoints.
 
-    Those of a module on the Hub are the ones that sentence-transformers itself writes.
+    On the Hub only the files are found that sentence-transformers itself writes.
 
     Raises:
-        CheckpointError: modules.json is damaged, or names a folder outside its own.
+        CheckpointError: modules.json is damaged, or names a folder outside its own folder.
     """
-    listing = find_file(source, MODULES_FILE, **where)
+    listing = find_file(source, MODULES_FILE, **hub_kwargs)
     if listing is None:
         return {}
     names = [MODULES_FILE, *SETTINGS_FILES]
@@ -79,61 +84,61 @@ def find_modules(source: str | Path, where: Mapping[str, Any]) -> dict[str, Path
             names += [file.relative_to(listing.parent).as_posix() for file in _files_below(folder)]
         else:
             names += [f"{module}/{name}" for name in MODULE_FILES]
-    return {name: file for name in names if (file := find_file(source, name, **where)) is not None}
+    return {name: file for name in names if (file := find_file(source, name, **hub_kwargs)) is not None}
 
 
 def _module_folders(listing: Path) -> list[str]:
-    """Return the folders that modules.json names, which are below its own."""
+    """Return the folders below its own that modules.json names."""
     try:
         folders = [str(PurePosixPath(module["path"])) for module in json.loads(listing.read_text(encoding="utf-8"))]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{listing} is no valid list of modules ({error!r}).") from error
+        raise CheckpointError(f"{listing} is not a valid list of modules ({error!r}).") from error
     for folder in folders:
-        if PurePosixPath(folder).is_absolute() or ".." in folder.split("/") or NO_PLAIN_PATH.search(folder):
+        if PurePosixPath(folder).is_absolute() or ".." in folder.split("/") or SUSPICIOUS.search(folder):
             raise CheckpointError(f"{listing} must name folders below its own, got {folder!r}.")
-    return [folder for folder in folders if folder != "."]  # the weights' own
+    return [folder for folder in folders if folder != "."]  # the folder of the weights
 
 
-# -- what is left behind ----------------------------------------------------------------------------------------
+# -- files that are left behind ---------------------------------------------------------------------------------
 
 
 def unused_files(
     weights: Weights, destination: Path, modules: Collection[str] = (), copied: Collection[str] = ()
 ) -> list[str]:
-    """Return the names of the files and folders of a checkpoint of which nothing is converted or copied.
+    """Return the names of the files and folders of a checkpoint that are neither converted nor copied.
 
-    Not those of hidden files and of empty folders. Of a checkpoint on the Hub, or of a weight file that was chosen,
-    only its modules are known.
+    Hidden files and empty folders are not listed. For a checkpoint on the Hub, or for a single weight file, only the
+    files of its modules are known.
 
     Args:
         weights: The checkpoint.
-        destination: The folder that is written. Its content is not named, nor anything if it is that of the checkpoint.
-        modules: The files of its modules.
-        copied: Those of them that are copied.
+        destination: Folder of the result, which is not listed. Nothing is listed if it is the folder of the checkpoint.
+        modules: Files of the modules of the checkpoint.
+        copied: The files among them that are copied.
     """
     folder = weights.folder
     if folder is None:
         return [name for name in modules if name not in copied]
     used = {folder / name for name in (CONFIG_FILE, *weights.sidecars, *copied)} | set(weights.paths)
     used.add(folder / os.path.relpath(destination, folder))
-    return list(_beside(folder, used))
+    return list(_unused_below(folder, used))
 
 
 def file_notes(unused: Sequence[str], destination: Path, removed: Sequence[str]) -> list[str]:
-    """Return a sentence on the files that are left behind, and one on those that are removed from the destination."""
+    """Return a note on the files that are left behind, and one on the files removed from the destination."""
     texts = {"Left behind": unused, f"Removed from {destination}": removed}
     return [f"{text}: {listed(names)}." for text, names in texts.items() if names]
 
 
-def _beside(folder: Path, used: Collection[Path]) -> Iterator[str]:
-    """Yield what a folder holds beside files and folders that are used; what is not used at all as one name."""
+def _unused_below(folder: Path, used: Collection[Path]) -> Iterator[str]:
+    """Yield the content of a folder without the used files; a folder without any used file is one name."""
     for path in sorted(folder.iterdir()) if folder not in used else ():
         if path in used or path.name.startswith("."):
             continue
         if not path.is_dir():
             yield path.name
         elif any(path in other.parents for other in used):
-            yield from (f"{path.name}/{name}" for name in _beside(path, used))
+            yield from (f"{path.name}/{name}" for name in _unused_below(path, used))
         elif any(True for _ in _files_below(path)):
             yield f"{path.name}/"
 

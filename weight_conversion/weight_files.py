@@ -3,72 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from distilbert_core.errors import CheckpointError, listed
-from distilbert_core.files.hub import (
-    WEIGHT_SUFFIXES,
-    find_file,
-    local_folder,
-    offline_note,
-    resolve_file,
-)
+from distilbert_core.files.hub import WEIGHT_SUFFIXES, find_file, local_folder, offline_note, resolve_file
 from distilbert_core.files.selection import Selection
 from distilbert_core.files.shards import read_index
 from weight_conversion.formats import FORMATS, Format
 from weight_conversion.refusals import refuse
 
-FIRST = {"tf": "h5", "flax": "msgpack"}  # format of the framework that Transformers is told a checkpoint is from
-Files = tuple[str | Path, Format, list[Path], list[Path]]  # folder or Hub id, format, weight files, their index
+FRAMEWORK_FORMATS = {"tf": "h5", "flax": "msgpack"}  # framework that a caller names -> the format it saved
 
 
-def _searched(selection: Selection) -> list[Format]:
-    """Return the formats whose files a selection takes, in the order in which they are looked for."""
-    formats = list(FORMATS.values())
-    if selection.use_safetensors is not None:
-        formats = [format for format in formats if (format.suffix == ".safetensors") is selection.use_safetensors]
-    first = FIRST.get(selection.framework or "")
-    return sorted(formats, key=lambda format: format.name != first)
+@dataclass(frozen=True)
+class WeightFiles:
+    """The files with the weights of a checkpoint.
+
+    Attributes:
+        source: Folder or Hub id of the other files of the checkpoint.
+        format: Format of the weight files.
+        files: The weight files.
+        index: The index of shards; empty if there is one file only.
+    """
+
+    source: str | Path
+    format: Format
+    files: list[Path]
+    index: list[Path]
 
 
-def find_named(source: str | Path, selection: Selection, where: Mapping[str, Any]) -> Files | None:
-    """Return the weight files that have the name that their format gives them."""
+def find_named(source: str | Path, selection: Selection, hub_kwargs: Mapping[str, Any]) -> WeightFiles | None:
+    """Return the weight files of a folder or Hub id that have the usual name of their format, None without any."""
     if Path(f"{source}.index").is_file():
         refuse(Path(f"{source}.index"))
-    for format in _searched(selection):
+    for format in _search_order(selection):
         for name in (format.file, *format.aliases):
-            single = find_file(source, selection.file(name), **where)
-            if single is not None:
-                for (
-                    beside
-                ) in format.optional_files:  # which may say more about it, and must first be fetched from the Hub
-                    find_file(source, beside, **where)
-                return source, _of_kind(format, single), [single], []
-        index = find_file(source, selection.file(format.index), **where)
+            file = find_file(source, selection.file(name), **hub_kwargs)
+            if file is not None:
+                for optional in format.optional_files:  # fetched from the Hub, as `matches` may read them
+                    find_file(source, optional, **hub_kwargs)
+                return WeightFiles(source, _exact_format(format, file), [file], [])
+        index = find_file(source, selection.file(format.index), **hub_kwargs)
         if index is not None:
-            shards = [resolve_file(source, name, **where) for name in sorted(read_index(index))]
-            return source, _of_kind(format, shards[0]), shards, [index]
+            shards = [resolve_file(source, name, **hub_kwargs) for name in sorted(read_index(index))]
+            return WeightFiles(source, _exact_format(format, shards[0]), shards, [index])
     return None
 
 
-def find_other(source: str | Path, selection: Selection, where: Mapping[str, Any]) -> Files:
-    """Return the weight file that a source is, the one that a local folder has, or what a format finds below that.
+def find_other(source: str | Path, selection: Selection, hub_kwargs: Mapping[str, Any]) -> WeightFiles:
+    """Return the weight file that is the source, the only one in a folder, or the one that a format finds below it.
 
     Raises:
-        CheckpointError: There is none, there are several, or it is of a kind that is not read.
+        CheckpointError: There is no weight file, there are several, or its format cannot be read.
     """
     path = Path(source)
     if path.is_file():
         refuse(path)
-        return path.parent, _format_of(path), [path], []
+        return WeightFiles(path.parent, _format_of(path), [path], [])
     folder = local_folder(source)
     if folder is not None and selection == Selection():
-        folder = folder / where.get("subfolder", "")
+        folder = folder / hub_kwargs.get("subfolder", "")
         for format in FORMATS.values():
             below = None if format.find is None else format.find(folder)
             if below is not None:
-                return source, format, [below], []
+                return WeightFiles(source, format, [below], [])
         files = sorted(path for path in folder.glob("*.*") if path.is_file() and _formats_of(path))
         variants = sorted({path.name.rsplit(".", 2)[1] for path in folder.glob("*.index.*.json")})
         if variants:
@@ -79,14 +79,23 @@ def find_other(source: str | Path, selection: Selection, where: Mapping[str, Any
             names = listed([path.name for path in files])
             raise CheckpointError(f"{source} has several weight files: {names}. Give the path of one of them.")
         if files:
-            return source, _format_of(files[0]), files, []
+            return WeightFiles(source, _format_of(files[0]), files, [])
         refuse(folder)
-    names = ", ".join(dict.fromkeys(selection.file(format.file) for format in _searched(selection)))
-    raise CheckpointError(f"{source} has no weights: none of {names}{offline_note(source, where)}.")
+    names = ", ".join(dict.fromkeys(selection.file(format.file) for format in _search_order(selection)))
+    raise CheckpointError(f"{source} has no weights: none of {names}{offline_note(source, hub_kwargs)}.")
+
+
+def _search_order(selection: Selection) -> list[Format]:
+    """Return the formats that a selection allows, the format of its framework first."""
+    formats = list(FORMATS.values())
+    if selection.use_safetensors is not None:
+        formats = [format for format in formats if (format.suffix == ".safetensors") is selection.use_safetensors]
+    first = FRAMEWORK_FORMATS.get(selection.framework or "")
+    return sorted(formats, key=lambda format: format.name != first)
 
 
 def _formats_of(path: Path) -> list[Format]:
-    """Return the formats that read a file of this name."""
+    """Return the formats of files with this name, or else of files with this suffix."""
     named = [format for format in FORMATS.values() if path.name in (format.file, *format.aliases)]
     return named or [format for format in FORMATS.values() if path.suffix in (format.suffix, *format.suffixes)]
 
@@ -96,10 +105,10 @@ def _format_of(path: Path) -> Format:
     formats = _formats_of(path)
     if not formats:
         raise CheckpointError(f"{path} is not a weight file: its name must end in one of {', '.join(WEIGHT_SUFFIXES)}.")
-    return _of_kind(formats[0], path)
+    return _exact_format(formats[0], path)
 
 
-def _of_kind(format: Format, path: Path) -> Format:
-    """Return the format that a file says it is of, where several have one file name."""
+def _exact_format(format: Format, path: Path) -> Format:
+    """Return the first format with the same suffix that matches the content of a file."""
     same = (other for other in FORMATS.values() if other.suffix == format.suffix)
     return next((other for other in same if other.matches(path)), format)

@@ -1,4 +1,4 @@
-"""The canonical form that every format passes through: the parameters of a model, by name, read one at a time."""
+"""The canonical form of a checkpoint, through which every conversion passes: parameters by name, read one at a time."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from distilbert_core.errors import CheckpointError
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 
-AHEAD = 3  # tensors that are read before their turn
-NUMPY_DTYPES = {  # name -> NumPy's
+READ_AHEAD = 3  # tensors that are read before they are needed
+NUMPY_DTYPES = {  # name -> dtype of NumPy
     "float64": np.dtype(np.float64),
     "float32": np.dtype(np.float32),
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
-MOST_POSITIONS = 1_000_000  # a table that is made by its formula has no file that bounds it
+MOST_POSITIONS = 1_000_000  # a sinusoidal table is computed, so no file limits its size
 
 
 @dataclass(frozen=True)
 class LazyTensor:
-    """An array in a file that is not read before it is asked for.
+    """An array in a file that is read on demand.
 
     Attributes:
         shape: Its shape.
         dtype: Name of its dtype: 'float32', 'bfloat16', ...
-        read: Returns it.
-        where: File and name it has there, for messages.
+        read: Reads and returns the array.
+        where: File and stored name, for messages.
     """
 
     shape: tuple[int, ...]
@@ -43,18 +43,23 @@ class LazyTensor:
     read: Callable[[], np.ndarray]
     where: str
 
+    @classmethod
+    def of(cls, array: np.ndarray, where: str) -> Self:
+        """Return an array in memory as a tensor."""
+        return cls(array.shape, array.dtype.name, partial(np.asarray, array), where)
+
     @property
     def nbytes(self) -> int:
-        """Its size in bytes."""
+        """Size in bytes."""
         return math.prod(self.shape) * NUMPY_DTYPES[self.dtype].itemsize
 
     @property
-    def T(self) -> Self:  # noqa: N802  as NumPy calls it
-        """The same with its axes swapped."""
+    def T(self) -> Self:  # noqa: N802  the name that NumPy uses
+        """The tensor with its axes reversed."""
         return replace(self, shape=self.shape[::-1], read=lambda: self.read().T)
 
     def astype(self, dtype: str) -> Self:
-        """Return the same in another dtype."""
+        """Return the tensor in another dtype."""
         if dtype == self.dtype:
             return self
         return replace(self, dtype=dtype, read=lambda: cast(self.read(), dtype))
@@ -64,37 +69,37 @@ Tensor = LazyTensor  # an earlier name
 
 
 def cast(array: np.ndarray, dtype: str) -> np.ndarray:
-    """Return an array in another dtype; what is too large for it becomes infinite, what is too small 0."""
+    """Return an array in another dtype; values that are too large become infinite, values that are too small 0."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         return array.astype(NUMPY_DTYPES[dtype])
 
 
 def read_ahead(
-    tensors: Mapping[str, LazyTensor], pool: Executor, arrange: Callable[[np.ndarray], np.ndarray]
+    tensors: Mapping[str, LazyTensor], pool: Executor, prepare: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, LazyTensor]:
-    """Return the same tensors, of which the next are read by other threads while one is written.
+    """Return tensors that other threads read while the previous ones are written.
 
     Args:
-        tensors: In the order in which they will be read, more or less.
-        pool: Threads.
-        arrange: What these also do with an array.
+        tensors: Tensors, roughly in the order in which they will be read.
+        pool: The threads.
+        prepare: Function that the threads also apply to each array.
     """
     sources = list(tensors.values())
     coming: dict[int, Future[np.ndarray]] = {}
     taken: set[int] = set()
 
     def read(index: int) -> np.ndarray:
-        for later in range(index, min(index + 1 + AHEAD, len(sources))):
+        for later in range(index, min(index + 1 + READ_AHEAD, len(sources))):
             if later not in coming and (later == index or later not in taken):
-                coming[later] = pool.submit(_read, sources[later], arrange)
+                coming[later] = pool.submit(_read, sources[later], prepare)
         taken.add(index)
         return coming.pop(index).result()
 
     return {name: replace(tensor, read=partial(read, index)) for index, (name, tensor) in enumerate(tensors.items())}
 
 
-def _read(tensor: LazyTensor, arrange: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    return arrange(tensor.read())
+def _read(tensor: LazyTensor, prepare: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return prepare(tensor.read())
 
 
 @dataclass
@@ -102,21 +107,23 @@ class Weights:
     """A checkpoint in canonical form.
 
     Attributes:
-        config: Configuration.
-        head: What stands on the body.
-        tensors: Every parameter that is stored, by canonical name, in the order and the shapes of the parameter table.
-        format: Name of the format it was read from.
-        source: The folder or Hub id it was read from.
-        folder: The local folder that it is; None if it is on the Hub, or if one file of a folder was chosen.
-        paths: The files it was read from.
-        state: What these files were like before anything was read; see `file_state`.
-        sidecars: Content of the files that travel along to any format: of the tokenizer, and the model card.
-        notes: What was dropped, added or changed on the way, one sentence each.
+        config: Its configuration.
+        head: Its head.
+        tensors: Every stored parameter by canonical name, in the order and the shapes of the parameter table.
+        name: Source as the caller gave it, for messages.
+        format: Name of its format.
+        source: Folder or Hub id that it was read from.
+        folder: The local folder; None if the source is on the Hub or a single file of a folder.
+        paths: The files that it was read from.
+        state: State of these files before the first read; see `file_state`.
+        sidecars: Content of the files that are copied into every format, by name: tokenizer files and the model card.
+        notes: Everything that was dropped, added or changed, one sentence each.
     """
 
     config: DistilBertConfig
     head: Head
     tensors: Mapping[str, LazyTensor]
+    name: str = ""
     format: str = ""
     source: str | Path = ""
     folder: Path | None = None
@@ -127,12 +134,17 @@ class Weights:
 
     @property
     def dtypes(self) -> list[str]:
-        """The dtypes that occur."""
+        """The dtypes of its tensors."""
         return sorted({tensor.dtype for tensor in self.tensors.values()})
 
 
+def first_dtype(tensors: Mapping[str, LazyTensor]) -> str:
+    """Return the dtype of the first tensor, which stands for all where only one can be named."""
+    return next(iter(tensors.values())).dtype
+
+
 def file_state(paths: list[Path]) -> list[tuple[int, ...]]:
-    """Return what changes when one of the files does, or goes."""
+    """Return inode, size and time of change of each file, or an empty tuple for a file that does not exist."""
     states: list[tuple[int, ...]] = []
     for path in paths:
         try:

@@ -70,14 +70,16 @@ class OpenedCheckpoint(Protocol):
 class Conversion(Protocol):
     """Reads and writes checkpoints of other formats."""
 
-    def open_checkpoint(self, source: str | Path, selection: Selection | None = None, **where: Any) -> OpenedCheckpoint:
+    def open_checkpoint(
+        self, source: str | Path, selection: Selection | None = None, **hub_kwargs: Any
+    ) -> OpenedCheckpoint:
         """Open a checkpoint of any format."""
 
     def canonical_arrays(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Return a caller's arrays by canonical name."""
 
     def open_tokenizer(
-        self, cls: type[Tokenizer], source: str | Path, where: Mapping[str, Any], options: Mapping[str, Any]
+        self, cls: type[Tokenizer], source: str | Path, hub_kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> Tokenizer:
         """Return the tokenizer of a checkpoint of another format."""
 

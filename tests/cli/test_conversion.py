@@ -95,7 +95,7 @@ def test_nothing_is_overwritten_without_force(checkpoint, tmp_path, capsys):
     (destination / "precious.txt").write_text("mine")
     words = ["convert", str(checkpoint), str(destination), "--to", "pt"]
     assert main(words) == 1
-    assert "is there already; give force=True (--force)" in capsys.readouterr().err
+    assert "exists already; give force=True (--force)" in capsys.readouterr().err
     assert [path.name for path in destination.iterdir()] == ["precious.txt"]
     assert main([*words, "--force"]) == 0
     assert (destination / "precious.txt").read_text() == "mine"

@@ -249,14 +249,14 @@ def test_a_folder_with_files_is_refused_without_force(source: Path, tmp_path: Pa
     destination = tmp_path / "new"
     destination.mkdir()
     (destination / "notes.txt").write_text("mine")
-    with pytest.raises(CheckpointError, match="new is there already; give force=True"):
+    with pytest.raises(CheckpointError, match="new exists already; give force=True"):
         convert(source, destination)
     assert files_of(destination) == {"notes.txt": b"mine"}
 
 
 def test_a_file_is_refused_as_destination(source: Path, tmp_path: Path) -> None:
     (tmp_path / "new").write_text("mine")
-    with pytest.raises(CheckpointError, match="new is there already"):
+    with pytest.raises(CheckpointError, match="new exists already"):
         convert(source, tmp_path / "new")
     with pytest.raises(CheckpointError, match="new must be a folder, it is a file"):
         convert(source, tmp_path / "new", force=True)

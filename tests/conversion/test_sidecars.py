@@ -73,10 +73,10 @@ def test_modules_on_the_hub(source: Path, tmp_path: Path, monkeypatch: pytest.Mo
         ([{"path": "C:\\other"}], "must name folders below its own, got"),
         ([{"path": "..\\other"}], "must name folders below its own, got"),
         ([{"path": "a\0b"}], "must name folders below its own, got"),
-        ([{"path": 5}], r"modules\.json is no valid list of modules \(TypeError"),
-        ([{"name": "0"}], r"modules\.json is no valid list of modules \(KeyError"),
-        ({"path": "1_Pooling"}, r"modules\.json is no valid list of modules \(TypeError"),
-        (5, r"modules\.json is no valid list of modules \(TypeError"),
+        ([{"path": 5}], r"modules\.json is not a valid list of modules \(TypeError"),
+        ([{"name": "0"}], r"modules\.json is not a valid list of modules \(KeyError"),
+        ({"path": "1_Pooling"}, r"modules\.json is not a valid list of modules \(TypeError"),
+        (5, r"modules\.json is not a valid list of modules \(TypeError"),
     ],
 )
 def test_modules_outside_the_folder_are_refused(source: Path, tmp_path: Path, modules: Any, message: str) -> None:

@@ -317,7 +317,7 @@ def test_a_narrow_student_loads_and_keeps_its_dtype(tmp_path, head, sizes):
     assert student.notes == [
         "dim was reduced from 12 to 8.",
         "n_heads was reduced from 3 to 2.",
-        "The position table is a learned one now: projected, it is no table of sines any more.",
+        "The position table is learned now: after the projection it does not hold sines any more.",
     ]
 
 
@@ -385,8 +385,8 @@ def test_a_projected_student_begins_nearer_to_its_teacher_than_a_random_one(tmp_
         ({"vocabulary": (-1, 0)}, "vocabulary must hold ids from 0 to 18, got ids from -1 to 0."),
         ({"vocabulary": (1, 2, 3)}, "vocabulary must hold the padding token, id 0."),
         ({"vocabulary": (0, 1, 3)}, "vocabulary must hold the special tokens, it lacks [CLS], [MASK]."),
-        ({"dim": 10}, "dim must be n_heads times 4, the width of a head, got dim=10 and n_heads=2."),
-        ({"dim": 8, "n_heads": 3}, "dim must be n_heads times 4, the width of a head, got dim=8 and n_heads=3."),
+        ({"dim": 10}, "dim must be n_heads times 4, the size of a head, got dim=10 and n_heads=2."),
+        ({"dim": 8, "n_heads": 3}, "dim must be n_heads times 4, the size of a head, got dim=8 and n_heads=3."),
         ({"dim": 16}, "dim must be from 1 to the teacher's 12, got 16."),
         ({"dim": 0}, "dim must be from 1 to the teacher's 12, got 0."),
         ({"n_heads": 0}, "dim must be from 1 to the teacher's 12, got 0."),
@@ -419,7 +419,7 @@ def test_a_folder_with_files_is_left_alone_or_replaced(tmp_path):
     (folder / "notes.txt").write_text("mine")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert "model.safetensors.index.json" in before
-    with pytest.raises(CheckpointError, match="is there already; give force=True to replace files in it"):
+    with pytest.raises(CheckpointError, match=r"exists already; give force=True \(--force\) to replace files in it"):
         make_student(tmp_path / "teacher", folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     student = make_student(tmp_path / "teacher", folder, force=True)

@@ -152,7 +152,7 @@ ATTACKS = {  # what is written to pytorch_model.bin, given the state dict and th
     "two state dicts": (lambda state, path: saved({"model": state, "ema": state}), "several state dicts, model, ema"),
     "malicious, beside the state": (
         lambda state, path: saved({"state_dict": state, "hyper_parameters": Namespace(a=Harm(path))}),
-        "it would call posix.mkdir.*Where you trust it",
+        "it would call posix.mkdir.*If you trust it",
     ),
     "whole model": (
         lambda state, path: saved(torch.nn.Linear(2, 2)),

@@ -33,7 +33,7 @@ STORAGE = re.compile(r"torch \w+Storage")
 FORBIDDEN = ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4")  # other ways to call; torch.save uses none
 PROTOCOL = 2
 TRUSTED = (
-    "Where you trust it, load it by what wrote it, and save the weights alone: "
+    "If you trust it, load it with the program that wrote it, and save only the weights: "
     "torch.save(model.state_dict(), 'pytorch_model.bin')"
 )
 LONGEST_PICKLE = 10_000_000  # operations and characters; that of DistilBERT base has 12 thousand

@@ -1,4 +1,4 @@
-"""Students: smaller models that start from a part of a teacher."""
+"""Students: smaller models that start as a part of a teacher."""
 
 from __future__ import annotations
 

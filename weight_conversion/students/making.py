@@ -1,42 +1,37 @@
-"""A smaller model that begins as a part of a larger one: some of its layers, its tokens and its widths.
+"""A student: a smaller model that starts as a part of a larger one, with some of its layers, tokens and widths.
 
-Sanh et al. 2019 ("DistilBERT", section 2) start the student of a distillation from every other layer of its teacher.
-Here a student may also have fewer tokens, which costs nothing for texts made of those it keeps, and smaller widths,
-which are a projection and only a better start than random values.
+Sanh et al. 2019 ("DistilBERT", section 2) initialise the student of a distillation with every other layer of its
+teacher. Here a student can also have fewer tokens, which changes nothing for texts of those tokens, and smaller widths,
+which need a projection and are only a better start than random values.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointError, InputError
+from distilbert_core.errors import InputError
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
-from weight_conversion.converting import add_weights, obsolete_files
 from weight_conversion.formats import FORMATS
 from weight_conversion.reading import open_weights
 from weight_conversion.sidecars import file_notes, find_modules, unused_files
 from weight_conversion.students.vocabulary import kept_ids, trim_tokenizer
 from weight_conversion.students.widths import narrow_arrays, narrow_config
-from weight_conversion.weights import LazyTensor, Weights, file_state
-
-if TYPE_CHECKING:
-    pass
+from weight_conversion.weights import LazyTensor, Weights, first_dtype
+from weight_conversion.writing import add_weights, check_destination, obsolete_files, unchanged_check
 
 MODEL_CARD = "README.md"
 TOKEN_FIELDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "decoder_start_token_id")
 
 
 def make_student(
-    teacher: str | Path,
+    teacher: str | Path | Weights,
     destination: str | Path,
     *,
     layers: Iterable[int] | None = None,
@@ -46,43 +41,44 @@ def make_student(
     n_heads: int | None = None,
     head: Head | None = None,
     force: bool = False,
-    **where: Any,
+    **hub_kwargs: Any,
 ) -> Weights:
-    """Write a student that begins as a part of its teacher: weights as safetensors, config.json, tokenizer files.
+    """Write a student that starts as a part of its teacher: model.safetensors, config.json and tokenizer files.
 
-    What is kept keeps its bits, unless `dim` is reduced: layers and tokens are left out whole. The head of a teacher
-    comes along, that of a BERT if DistilBERT has it too. The model card does not, as it describes another model.
+    Layers and tokens are kept or left out as a whole, so their values keep their bits unless `dim` is reduced. The head
+    of the teacher is kept, also the head of a BERT if DistilBERT has the same head. The model card is not copied, as it
+    describes another model.
 
-    Smaller widths need no data, and are a start that training must follow. With a smaller `dim` every vector of the
-    residual stream is projected onto the leading principal axes of the word embeddings, normalised as each layer norm
-    does it. No layer norm commutes with that, nor does the activation in the masked-LM head. Whole heads are kept,
-    those with the largest product of value and output matrices in each layer, and the feed-forward units with the
-    largest product of incoming and outgoing weights.
+    Smaller widths need no data, but must be trained afterwards. With a smaller `dim`, every vector of the residual
+    stream is projected onto the leading principal axes of the word embeddings, normalised like the output of each layer
+    norm. The projection does not commute with layer norms, nor with the activation in the masked-LM head. In each layer
+    the attention heads with the largest product of value and output matrices are kept, and the feed-forward units with
+    the largest product of incoming and outgoing weights.
 
     Args:
-        teacher: What `open_weights` reads: a checkpoint of any format, a BERT, an embedded model, or a Hub id.
+        teacher: A checkpoint of any format, a BERT, an embedded model, a Hub id, or open weights.
         destination: Folder to write.
-        layers: The layers of the teacher to keep, in the student's order; None: every other one, from the first.
-            Transformers' distillation script took 0, 2, 4, 7, 9, 11 of 12 where None takes 0, 2, 4, 6, 8, 10.
-        vocabulary: Ids of the tokens to keep, such as `corpus_vocabulary` gives; None keeps all. They are numbered anew
-            in the order of their old ids. The special tokens must be among them.
-        dim: Width of the student; None: the teacher's. A head keeps its width, so `dim` must be `n_heads` times that.
-        hidden_dim: Width of its feed-forward layer; None: the teacher's.
-        n_heads: Number of its heads; None: as many as `dim` has room for. Given alone it sets `dim`.
-        head: What is to stand on the body; what the teacher has if left out. What it lacks of that head is drawn at
-            random, and noted.
-        force: Write into a folder that has files. Those of the same names are replaced; other weights, and files of a
-            tokenizer if the teacher has one, are removed.
-        **where: Where to look for the teacher (`revision`, `cache_dir`, `token`, `local_files_only`,
-            `force_download`, `subfolder`).
+        layers: Layers of the teacher to keep, in the order of the student; None: every other layer, from the first.
+            For 12 layers None keeps 0, 2, 4, 6, 8, 10; Transformers' distillation script kept 0, 2, 4, 7, 9, 11.
+        vocabulary: Ids of the tokens to keep, for example from `corpus_vocabulary`; None keeps all. The tokens get new
+            ids in the order of their old ids. The special tokens must be among them.
+        dim: Model size of the student; None: as the teacher. Heads keep their size, so `dim` must be a multiple of it.
+        hidden_dim: Feed-forward size; None: as the teacher.
+        n_heads: Number of attention heads; None: as many as fit into `dim`. Given alone, it determines `dim`.
+        head: Task head of the result; None: the head of the teacher. Parameters of the head that the teacher lacks are
+            initialised at random, with a note.
+        force: Write into a folder that has files. Files with the same names are replaced. Other weights, and tokenizer
+            files if the teacher has a tokenizer, are removed.
+        **hub_kwargs: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
+            `subfolder`).
 
     Returns:
-        The student as it was written; its `notes` say what was dropped, made, left behind or removed on the way.
+        The student, opened. Its `notes` name everything that was dropped, added, left behind or removed.
 
     Raises:
-        CheckpointError: The teacher is not there, is damaged, is no DistilBERT, or was changed meanwhile; or the
-            destination has files and `force` is not given.
-        InputError: The teacher has no such layers, tokens or widths.
+        CheckpointError: The teacher does not exist, is damaged, is not a DistilBERT, or was changed in the meantime; or
+            the destination has files and `force` is not given.
+        InputError: Layers, tokens or widths do not fit the teacher.
         OSError: The destination cannot be written.
         TypeError: A keyword is unknown.
 
@@ -97,10 +93,10 @@ def make_student(
         ['Of 6 layers, 0, 5 were kept.', 'hidden_dim was reduced from 1280 to 640.']
     """
     folder = Path(destination).expanduser()
-    if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CheckpointError(f"{folder} is there already; give force=True to replace files in it.")
+    check_destination(folder, force)
 
-    weights = open_weights(teacher, head, **where)
+    weights = open_weights(teacher, head, **hub_kwargs)
+    check_teacher = unchanged_check(weights)
     old = weights.config
     kept = _kept_layers(old, layers)
     ids = kept_ids(old, vocabulary)
@@ -112,32 +108,20 @@ def make_student(
 
     arrays = _read_part(weights, part, kept, ids)
     arrays = narrow_arrays(arrays, weights.head, part, new)
-    dtype = next(iter(arrays.values())).dtype.name
-    new = new.updated(architectures=[weights.head.architecture], torch_dtype=dtype)
-    tensors = {
-        name: LazyTensor(array.shape, array.dtype.name, partial(np.asarray, array), f"{folder}: {name}")
-        for name, array in arrays.items()
-    }
+    tensors = {name: LazyTensor.of(array, f"{folder}: {name}") for name, array in arrays.items()}
+    new = new.updated(architectures=[weights.head.architecture], torch_dtype=first_dtype(tensors))
     student = replace(weights, config=new, tensors=tensors)
 
-    def check_teacher() -> None:
-        if file_state(weights.paths) != weights.state:
-            raise CheckpointError(f"{teacher} was changed while it was read; nothing was written. Run it again.")
-
-    files = add_weights(
-        {CONFIG_FILE: new.to_json_string().encode(), **sidecars}, FORMATS["pt"], student, tensors, sys.maxsize
-    )
-    old_files = obsolete_files(folder, files)
-    rest = unused_files(weights, folder, find_modules(weights.source, where))
-    replace_files(folder, files, obsolete=old_files, before=check_teacher)
-    notes = [*weights.notes, *_changes(old, new, kept), *file_notes(rest, folder, old_files)]
+    files = add_weights({CONFIG_FILE: new.to_json_string().encode(), **sidecars}, FORMATS["pt"], student, tensors)
+    obsolete = obsolete_files(folder, files)
+    unused = unused_files(weights, folder, find_modules(weights.source, hub_kwargs))
+    replace_files(folder, files, obsolete=obsolete, before=check_teacher)
+    notes = [*weights.notes, *_changes(old, new, kept), *file_notes(unused, folder, obsolete)]
     return replace(open_weights(folder, weights.head), notes=notes, sidecars=sidecars)
 
 
-# -- layers and tokens ------------------------------------------------------------------------------------------
-
-
 def _kept_layers(config: DistilBertConfig, layers: Iterable[int] | None) -> list[int]:
+    """Return the indices of the layers to keep, checked."""
     kept = list(range(0, config.n_layers, 2) if layers is None else layers)
     if not kept or len(set(kept)) < len(kept) or not set(kept) <= set(range(config.n_layers)):
         raise InputError(
@@ -147,7 +131,7 @@ def _kept_layers(config: DistilBertConfig, layers: Iterable[int] | None) -> list
 
 
 def _part_config(config: DistilBertConfig, layers: Sequence[int], ids: Sequence[int] | None) -> DistilBertConfig:
-    """Return the configuration of some layers and tokens, of the teacher's widths."""
+    """Return the configuration of a student with some layers and tokens, and with the widths of the teacher."""
     pruned = {new: config.pruned_heads[old] for new, old in enumerate(layers) if old in config.pruned_heads}
     changes: dict[str, Any] = {"n_layers": len(layers), "pruned_heads": pruned}
     if ids is not None:
@@ -161,7 +145,7 @@ def _part_config(config: DistilBertConfig, layers: Sequence[int], ids: Sequence[
 
 
 def _changes(old: DistilBertConfig, new: DistilBertConfig, layers: Sequence[int]) -> list[str]:
-    """Return a sentence for each size, token and table that is not the teacher's."""
+    """Return a note on each size, token and table that differs from the teacher."""
     notes = []
     if layers != list(range(old.n_layers)):
         notes.append(f"Of {old.n_layers} layers, {', '.join(map(str, layers))} were kept.")
@@ -174,13 +158,14 @@ def _changes(old: DistilBertConfig, new: DistilBertConfig, layers: Sequence[int]
         if after < before:
             notes.append(f"{name} was reduced from {before} to {after}.")
     if old.sinusoidal_pos_embds and not new.sinusoidal_pos_embds:
-        notes.append("The position table is a learned one now: projected, it is no table of sines any more.")
+        notes.append("The position table is learned now: after the projection it does not hold sines any more.")
     return notes
 
 
 def _read_part(
     weights: Weights, part: DistilBertConfig, layers: Sequence[int], ids: Sequence[int] | None
 ) -> dict[str, np.ndarray]:
+    """Return the arrays of the kept layers and tokens by the names of the student."""
     tables = [parameter_table(config, weights.head) for config in (part, weights.config)]
     arrays = {}
     for new, old in [(None, None), *enumerate(layers)]:

@@ -1,4 +1,4 @@
-"""A part of the vocabulary: the tokens that a corpus needs, and a tokenizer of these."""
+"""A part of the vocabulary: the tokens that a corpus needs, and a tokenizer with only these tokens."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ TEXTS_AT_ONCE = 1000
 
 
 def corpus_vocabulary(tokenizer: BaseTokenizer, texts: Iterable[str], size: int | None = None) -> list[int]:
-    """Return the ids of the tokens that a corpus needs: a `vocabulary` for `make_student`.
+    """Return the ids of the tokens that a corpus needs, as a `vocabulary` for `make_student`.
 
-    Special tokens and those of a single character, at the beginning of a word or within one, are always among them.
-    With the tokenizer of the student then:
+    Special tokens and tokens of a single character, at the start of a word or inside a word, are always included. The
+    tokenizer of the student then splits texts as follows:
 
-    - A word of which all tokens were kept is split as before. Without `size` those are all words of the corpus.
-    - Any other word is spelt with what was kept. It becomes [UNK] only if it did before, or if it has a character that
-      was no token by itself at such a place (the first of a word, or within one).
+    - A word whose tokens were all kept is split as before. Without `size` this holds for all words of the corpus.
+    - Any other word is split into kept tokens. It becomes [UNK] only if it was [UNK] before, or if one of its
+      characters was not a token on its own at the same position (at the start of a word or inside it).
 
     Args:
-        tokenizer: The teacher's.
+        tokenizer: Tokenizer of the teacher.
         texts: The corpus; may be a generator.
-        size: Number of ids to return, the most frequent ones besides those that are always there; of equal frequency
-            the lower. None: all that occur.
+        size: Number of ids to return: the tokens that are always included, then the most frequent ones, the lower id
+            first if two are equally frequent. None: all tokens of the corpus.
 
     Returns:
         Ids in ascending order, at most `size`.
 
     Raises:
-        InputError: `texts` is a single text, or `size` has no room for the tokens that are always there.
+        InputError: `texts` is a single text, or `size` is smaller than the number of tokens that are always included.
 
     Example:
         >>> from distilbert_core import DistilBertTokenizerFast
@@ -76,7 +76,7 @@ def corpus_vocabulary(tokenizer: BaseTokenizer, texts: Iterable[str], size: int 
 
 
 def kept_ids(config: DistilBertConfig, vocabulary: Iterable[int] | None) -> list[int] | None:
-    """Return the ids of a vocabulary in ascending order, checked; None: all tokens are kept."""
+    """Return the ids to keep in ascending order, checked; None if all tokens are kept."""
     if vocabulary is None:
         return None
     ids = sorted({int(index) for index in vocabulary})
@@ -89,7 +89,15 @@ def kept_ids(config: DistilBertConfig, vocabulary: Iterable[int] | None) -> list
 
 
 def trim_tokenizer(sidecars: Mapping[str, bytes], ids: Sequence[int]) -> dict[str, bytes]:
-    """Return the files with those of a tokenizer that knows some of the tokens, numbered anew."""
+    """Return sidecars whose tokenizer has only some of the tokens, with new ids.
+
+    Args:
+        sidecars: Content of the files of the teacher by name.
+        ids: Ids of the tokens to keep, in the order of their new ids.
+
+    Raises:
+        InputError: A special token is missing, or an id is not the id of a token.
+    """
     from distilbert_core.tokenization import DistilBertTokenizerFast
 
     tokenizer = load_tokenizer(DistilBertTokenizerFast, sidecars)
@@ -109,7 +117,7 @@ def trim_tokenizer(sidecars: Mapping[str, bytes], ids: Sequence[int]) -> dict[st
         token | {"id": renumbered[token["id"]]} for token in engine["added_tokens"] if token["id"] in renumbered
     ]
     options = json.loads(files[TOKENIZER_CONFIG_FILE])
-    del options["added_tokens_decoder"]  # the engine knows them
+    del options["added_tokens_decoder"]  # tokenizer.json has them
     trimmed = load_tokenizer(
         DistilBertTokenizerFast,
         {

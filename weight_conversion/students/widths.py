@@ -1,9 +1,9 @@
-"""Smaller widths: the units that stay, and the projection of the residual stream."""
+"""Smaller widths: selection of units between layers, and projection of the residual stream."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from distilbert_core.errors import InputError
 from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.parameters import Kind, Parameter
-
-if TYPE_CHECKING:
-    pass
 
 # Axes of the residual stream. The hidden size of a head is one of them, unless the student keeps some of its units:
 # the masked-LM head compares its hidden states with the word embeddings.
@@ -26,7 +23,7 @@ def narrow_config(
     """Return the configuration of a student with smaller widths.
 
     Raises:
-        InputError: A width is larger than the teacher's, or `dim` does not fit `n_heads`.
+        InputError: A width is larger than in the teacher, or `dim` does not fit `n_heads`.
     """
     size = config.head_size
     if dim is None:
@@ -38,29 +35,29 @@ def narrow_config(
         if not 1 <= value <= getattr(config, name):
             raise InputError(f"{name} must be from 1 to the teacher's {getattr(config, name)}, got {value}.")
     if dim != n_heads * size:
-        raise InputError(f"dim must be n_heads times {size}, the width of a head, got dim={dim} and n_heads={n_heads}.")
+        raise InputError(f"dim must be n_heads times {size}, the size of a head, got dim={dim} and n_heads={n_heads}.")
     if dim < config.dim:
-        changes["sinusoidal_pos_embds"] = False  # a projected table is no table of sines
+        changes["sinusoidal_pos_embds"] = False  # a projected table does not hold sines
         left = {layer: len(config.kept_heads(layer)) for layer in range(config.n_layers)}
         changes["pruned_heads"] = {layer: list(range(n, n_heads)) for layer, n in left.items() if n < n_heads}
     return config.updated(**changes)
 
 
 def strongest_units(first: np.ndarray, second: np.ndarray, count: int, size: int = 1) -> np.ndarray:
-    """Return the units between two dense layers whose share of the product `second @ first` has the largest norm.
+    """Return the units between two dense layers that contribute most to the norm of the product `second @ first`.
 
     Args:
         first: Kernel of the layer before, [units, in].
         second: Kernel of the layer after, [out, units].
-        count: Number of groups of units to keep; all where there are fewer.
-        size: Neighbouring units that stay together, the width of a head.
+        count: Number of groups of units to keep; all groups if there are fewer.
+        size: Number of neighbouring units in a group, such as the size of a head.
 
     Returns:
-        Their indices in ascending order.
+        Indices of the units in ascending order.
     """
     before = first.astype(np.float64).reshape(-1, size, first.shape[1])  # [groups, size, in]
     after = second.T.astype(np.float64).reshape(-1, size, second.shape[0])  # [groups, size, out]
-    # The squared norm of A B is the sum over the elements of (A^T A) * (B B^T), which are small here.
+    # The squared norm of A B is the sum of all elements of (A^T A) * (B B^T), which are small matrices here.
     strength = ((before @ before.swapaxes(1, 2)) * (after @ after.swapaxes(1, 2))).sum((1, 2))
     groups = np.sort(np.argsort(-strength, kind="stable")[:count])
     return (groups[:, None] * size + np.arange(size)).ravel()
@@ -69,7 +66,7 @@ def strongest_units(first: np.ndarray, second: np.ndarray, count: int, size: int
 def narrow_arrays(
     arrays: Mapping[str, np.ndarray], head: Head, old: DistilBertConfig, new: DistilBertConfig
 ) -> dict[str, np.ndarray]:
-    """Return arrays of smaller widths; those without an axis that changes are returned as they are."""
+    """Return arrays with the widths of another configuration. Arrays whose shape does not change stay the same."""
     table = [parameter for parameter in parameter_table(old, head) if parameter.tied_to is None]
     kept = _kept_units(arrays, table, old, new)
     stream = _stream_axes(arrays, table, new.dim) if new.dim < old.dim else None
@@ -86,7 +83,7 @@ def _narrow_array(
     kept: Mapping[tuple[int | None, str], np.ndarray],
     stream: np.ndarray | None,
 ) -> np.ndarray:
-    """Return the array of a parameter with the kept units and the principal axes of the stream."""
+    """Return the array of a parameter with the kept units, projected onto the axes of the stream."""
     if parameter.kind in (Kind.NORM_SCALE, Kind.NORM_BIAS):
         if stream is None:
             return array
@@ -113,7 +110,7 @@ def _kept_units(
             ("mlp", old.hidden_dim, new.hidden_dim, 1),
             ("hidden", old.dim, new.dim, 1),
         ):
-            # Of the projections of the attention the values come last, and they alone reach the output.
+            # In the attention, the value projection comes last. Only the values reach the output.
             before = [arrays[p.name] for p in kernels if p.layer == layer and p.axes[0] == axis]
             after = [arrays[p.name] for p in kernels if p.layer == layer and p.axes[1] == axis]
             if count < size and before and after:
@@ -122,10 +119,10 @@ def _kept_units(
 
 
 def _stream_axes(arrays: Mapping[str, np.ndarray], table: Sequence[Parameter], dim: int) -> np.ndarray:
-    """Return the leading principal axes [teacher's width, dim] of the residual stream, as far as no data tells it.
+    """Estimate the leading principal axes [teacher's dim, dim] of the residual stream without data.
 
-    Its states are taken to be the normalised word embeddings with the scale and bias of each layer norm in turn, each
-    norm weighing the same. The mean is not removed: it is the strongest axis.
+    The states of the stream are approximated by the normalised word embeddings with the scale and bias of each layer
+    norm in turn, with equal weights. The mean is not removed: it is the strongest axis.
     """
     words = next(arrays[parameter.name] for parameter in table if parameter.axes[0] == "vocab").astype(np.float64)
     centred = words - words.mean(-1, keepdims=True)
@@ -136,6 +133,6 @@ def _stream_axes(arrays: Mapping[str, np.ndarray], table: Sequence[Parameter], d
     for norm in zip(norms[::2], norms[1::2], strict=True):
         scale, bias = (arrays[parameter.name].astype(np.float64) for parameter in norm)
         cross = np.outer(scale * mean, bias)
-        states = np.outer(scale, scale) * moment + cross + cross.T + np.outer(bias, bias)  # their second moment
+        states = np.outer(scale, scale) * moment + cross + cross.T + np.outer(bias, bias)  # second moment
         total += states / np.trace(states)
     return np.linalg.eigh(total).eigenvectors[:, : -dim - 1 : -1]

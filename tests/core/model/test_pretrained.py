@@ -28,7 +28,7 @@ REFUSED = {
     "model.gguf": r"a GGUF file.*Take the checkpoint that it was made from",
     "model.tflite": r"a LiteRT graph",
     "rust_model.ot": r"a file of rust-bert",
-    "model.pkl": r"a pickle, which may run any code.*torch.save",
+    "model.pkl": r"a pickle, which can run any code.*torch.save",
     "notes.txt": r"has no weights: none of model.safetensors, pytorch_model.bin, ",
 }
 
