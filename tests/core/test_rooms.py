@@ -50,6 +50,7 @@ SEVERAL_MODULES = {
     "core/pipelines": {"defaults"},
     "core/training/tasks": {"bad_files", "batches", "features", "files", "metrics"},
     "conversion": {"damaged_checkpoints"},
+    "conversion/formats": {"new_format"},
     "pt": {
         "export",
         "exported",

@@ -23,7 +23,7 @@ HEAD = Head.SEQUENCE_CLASSIFICATION
 CONFIG = small_config()
 
 REFUSED = {
-    "model.ckpt.index": r"a checkpoint of TensorFlow.*not read\. .*model\.load_weights\(PATH\).*save_pretrained",
+    "model.ckpt.index": r"a TensorFlow checkpoint.*not read\. .*model\.load_weights\(PATH\).*save_pretrained",
     "saved_model.pb": r"a SavedModel.*give the folder that has",
     "model.gguf": r"a GGUF file.*Take the checkpoint that it was made from",
     "model.tflite": r"a LiteRT graph",
