@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 import distilbert_core
+from support.processes import fresh_python
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax", "transformers"}
 BACKENDS = {"distilbert_pt", "distilbert_tf", "distilbert_flax"}
@@ -24,14 +23,12 @@ USES = {
 }
 
 
-def run(script: str) -> str:
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-
-
 @pytest.mark.parametrize("use", USES)
 def test_no_framework_is_imported(use: str) -> None:
     script = f"import json, sys, distilbert_core; folder = {distilbert_core.DEFAULT_MODEL!r}; {USES[use]}"
-    loaded = set(json.loads(run(f"{script}\nprint(json.dumps([name for name in sys.modules if '.' not in name]))")))
+    loaded = set(
+        json.loads(fresh_python(f"{script}\nprint(json.dumps([name for name in sys.modules if '.' not in name]))"))
+    )
     assert {"distilbert_core", "numpy"} <= loaded
     assert not loaded & (FRAMEWORKS | BACKENDS | LATER)
 
@@ -42,5 +39,5 @@ def test_importing_is_quick() -> None:
         "from time import process_time as now; start = now(); import numpy; middle = now(); import distilbert_core; "
         "print((now() - start) / (middle - start))"
     )
-    ratios = [float(run(script)) for _ in range(5)]
+    ratios = [float(fresh_python(script)) for _ in range(5)]
     assert min(ratios) <= LIMIT, ratios

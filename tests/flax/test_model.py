@@ -8,26 +8,18 @@ import numpy as np
 import pytest
 from flax import nnx
 
-import distilbert_flax
-from distilbert_core import BACKENDS, Head, InputError
+from distilbert_core import Head, InputError
 from support.checkpoints import HEADS, random_inputs, save_random, small_config
 from support.comparison import assert_close, largest_difference
+from support.frameworks import FRAMEWORKS
 from support.jax_trees import numbers
 
-
-def cls(head: Head):
-    return getattr(distilbert_flax, BACKENDS["flax"].class_prefix + head.value)
-
-
-def model_and_inputs(tmp_path, head, dtype="float64", **changes):
-    config = small_config(**changes)
-    save_random(tmp_path, config, head)
-    return cls(head).from_pretrained(tmp_path, dtype=dtype), random_inputs(config, head)
+FLAX = FRAMEWORKS["flax"]
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_jit(tmp_path, head):
-    model, inputs = model_and_inputs(tmp_path, head)
+    model, inputs = FLAX.random_model(head, tmp_path)
     expected = model(**inputs)
     got = nnx.jit(lambda model, inputs: model(**inputs))(model, inputs)
     assert type(got) is type(expected)
@@ -35,7 +27,7 @@ def test_jit(tmp_path, head):
 
 
 def test_split_and_merge_under_plain_jax(tmp_path):
-    model, inputs = model_and_inputs(tmp_path, Head.MASKED_LM)
+    model, inputs = FLAX.random_model(Head.MASKED_LM, tmp_path)
     graph, parameters, rest = nnx.split(model, nnx.Param, ...)
 
     @jax.jit
@@ -53,7 +45,7 @@ def test_vmap_over_parameters(tmp_path):
     models = []
     for seed in (0, 1, 2):
         save_random(tmp_path / str(seed), config, Head.SEQUENCE_CLASSIFICATION, seed=seed)
-        models.append(cls(Head.SEQUENCE_CLASSIFICATION).from_pretrained(tmp_path / str(seed), dtype="float64"))
+        models.append(FLAX.cls(Head.SEQUENCE_CLASSIFICATION).from_pretrained(tmp_path / str(seed), dtype="float64"))
     inputs = random_inputs(config, Head.SEQUENCE_CLASSIFICATION)
     graph, _, rest = nnx.split(models[0], nnx.Param, ...)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(nnx.state(model, nnx.Param) for model in models))
@@ -62,7 +54,7 @@ def test_vmap_over_parameters(tmp_path):
 
 
 def test_per_example_gradients(tmp_path):
-    model, inputs = model_and_inputs(tmp_path, Head.SEQUENCE_CLASSIFICATION)
+    model, inputs = FLAX.random_model(Head.SEQUENCE_CLASSIFICATION, tmp_path)
     graph, parameters, rest = nnx.split(model, nnx.Param, ...)
 
     def loss(parameters, example):
@@ -75,7 +67,7 @@ def test_per_example_gradients(tmp_path):
 
 
 def test_ways_to_say_training(tmp_path):
-    model, inputs = model_and_inputs(tmp_path, Head.SEQUENCE_CLASSIFICATION)
+    model, inputs = FLAX.random_model(Head.SEQUENCE_CLASSIFICATION, tmp_path)
     plain = np.asarray(model(**inputs).logits)
     for quiet in ({"train": False}, {"deterministic": True}, {"train": False, "deterministic": True}):
         assert_close(np.asarray(model(**inputs, **quiet).logits), plain, 0.0)
@@ -92,7 +84,7 @@ def test_ways_to_say_training(tmp_path):
 
 @pytest.mark.parametrize("make", [lambda: jax.random.key(3), lambda: nnx.Rngs(dropout=3)])
 def test_dropout_follows_the_given_randomness(tmp_path, make):
-    model, inputs = model_and_inputs(tmp_path, Head.QUESTION_ANSWERING)
+    model, inputs = FLAX.random_model(Head.QUESTION_ANSWERING, tmp_path)
     first, again = (numbers(model(**inputs, train=True, rngs=make())) for _ in range(2))
     other = numbers(model(**inputs, train=True, rngs=jax.random.key(4)))
     assert_close(again, first, 0.0)
@@ -100,13 +92,13 @@ def test_dropout_follows_the_given_randomness(tmp_path, make):
 
 
 def test_one_key_drops_other_places_at_each_site(tmp_path):
-    model, inputs = model_and_inputs(tmp_path, Head.BASE, dropout=0.5, attention_dropout=0.5)
+    model, inputs = FLAX.random_model(Head.BASE, tmp_path, dropout=0.5, attention_dropout=0.5)
     first, second = model(**inputs, train=True, rngs=jax.random.key(0), output_attentions=True).attentions
     assert ((np.asarray(first) == 0) != (np.asarray(second) == 0)).mean() > 0.3
 
 
 def test_nothing_abstract_is_left_after_loading(tmp_path):
-    model, _ = model_and_inputs(tmp_path, Head.MASKED_LM, sinusoidal_pos_embds=True)
+    model, _ = FLAX.random_model(Head.MASKED_LM, tmp_path, sinusoidal_pos_embds=True)
     leaves = jax.tree.leaves(nnx.state(model))
     assert leaves
     assert all(isinstance(leaf, jax.Array) for leaf in leaves)
@@ -115,8 +107,8 @@ def test_nothing_abstract_is_left_after_loading(tmp_path):
 def test_computation_dtype_beside_parameter_dtype(tmp_path):
     save_random(tmp_path, small_config(), Head.MASKED_LM)
     inputs = random_inputs(small_config(), Head.MASKED_LM)
-    exact = cls(Head.MASKED_LM).from_pretrained(tmp_path, dtype="float64")(**inputs)
-    model = cls(Head.MASKED_LM).from_pretrained(tmp_path, dtype="bfloat16", param_dtype="float32")
+    exact = FLAX.cls(Head.MASKED_LM).from_pretrained(tmp_path, dtype="float64")(**inputs)
+    model = FLAX.cls(Head.MASKED_LM).from_pretrained(tmp_path, dtype="bfloat16", param_dtype="float32")
     got = model(**inputs)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))} == {"float32"}
     assert (got.logits.dtype, got.loss.dtype) == (jnp.bfloat16, jnp.float32)
@@ -126,12 +118,12 @@ def test_computation_dtype_beside_parameter_dtype(tmp_path):
 def test_float64_without_x64_is_an_error(tmp_path):
     save_random(tmp_path, small_config(), Head.BASE)
     with jax.enable_x64(False), pytest.raises(InputError, match="jax_enable_x64"):
-        cls(Head.BASE).from_pretrained(tmp_path, dtype="float64")
+        FLAX.cls(Head.BASE).from_pretrained(tmp_path, dtype="float64")
 
 
 @pytest.mark.parametrize("wrong", [47, -1])
 def test_under_jit_a_wrong_id_makes_its_row_not_a_number(tmp_path, wrong):
-    model, inputs = model_and_inputs(tmp_path, Head.BASE)
+    model, inputs = FLAX.random_model(Head.BASE, tmp_path)
     ids = inputs["input_ids"].copy()
     ids[2, 0] = wrong
     hidden = np.asarray(nnx.jit(lambda model, ids: model(ids).last_hidden_state)(model, ids))
@@ -141,6 +133,6 @@ def test_under_jit_a_wrong_id_makes_its_row_not_a_number(tmp_path, wrong):
 
 @pytest.mark.parametrize("wrong", [7, -1, -99])
 def test_under_jit_a_wrong_label_makes_the_loss_not_a_number(tmp_path, wrong):
-    model, inputs = model_and_inputs(tmp_path, Head.TOKEN_CLASSIFICATION)
+    model, inputs = FLAX.random_model(Head.TOKEN_CLASSIFICATION, tmp_path)
     inputs["labels"][0, 0] = wrong
     assert np.isnan(nnx.jit(lambda model, inputs: model(**inputs).loss)(model, inputs))

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import pytest
 import torch
 
 import distilbert_pt
-from distilbert_core import BACKENDS, Head, InputError
+from distilbert_core import Head, InputError
 from distilbert_pt.losses import cross_entropy
-from distilbert_pt.tensors import to_array, to_tensor
-from support.checkpoints import HEADS, random_inputs, save_random, small_config
+from distilbert_pt.tensors import to_array
+from support.checkpoints import HEADS, save_random, small_config
 from support.comparison import assert_close, largest_difference
+from support.frameworks import FRAMEWORKS
 
-
-def cls(head: Head):
-    return getattr(distilbert_pt, BACKENDS["pt"].class_prefix + head.value)
-
-
-def model_and_inputs(tmp_path, head, dtype="float64", **changes):
-    config = small_config(**changes)
-    save_random(tmp_path, config, head)
-    model = cls(head).from_pretrained(tmp_path, dtype=dtype)
-    return model, {name: to_tensor(array) for name, array in random_inputs(config, head).items()}
-
-
-def numbers(output) -> tuple[np.ndarray, ...]:
-    return tuple(to_array(value) for value in torch.utils._pytree.tree_leaves(output))
+PT = FRAMEWORKS["pt"]
 
 
 # Measured: float64 3.1e-15, float32 1.4e-6, bfloat16 4.9e-2, float16 8.3e-3.
@@ -37,12 +24,12 @@ def numbers(output) -> tuple[np.ndarray, ...]:
 )
 @pytest.mark.parametrize("head", HEADS)
 def test_attention_implementations_agree(tmp_path, head, dtype, tolerance):
-    model, inputs = model_and_inputs(tmp_path, head, dtype)
+    model, inputs = PT.random_model(head, tmp_path, dtype)
     inputs["head_mask"] = torch.tensor([[0.5, 1, 0], [1, 0.25, 2]])
     assert model.attn_implementation == "sdpa"
-    fused = numbers(model(**inputs))
+    fused = PT.numbers(model(**inputs))
     model.attn_implementation = "eager"
-    assert_close(fused, numbers(model(**inputs)), tolerance)
+    assert_close(fused, PT.numbers(model(**inputs)), tolerance)
 
 
 def test_attention_implementation_is_chosen_per_model(tmp_path):
@@ -55,7 +42,7 @@ def test_attention_implementation_is_chosen_per_model(tmp_path):
 
 
 def test_gradients_of_the_attention_implementations_agree(tmp_path):
-    model, inputs = model_and_inputs(tmp_path, Head.TOKEN_CLASSIFICATION)
+    model, inputs = PT.random_model(Head.TOKEN_CLASSIFICATION, tmp_path)
     gradients = []
     for name in ("sdpa", "eager"):
         model.attn_implementation = name
@@ -67,14 +54,14 @@ def test_gradients_of_the_attention_implementations_agree(tmp_path):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_compiles_as_one_graph(tmp_path, head):
-    model, inputs = model_and_inputs(tmp_path, head)
+    model, inputs = PT.random_model(head, tmp_path)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    assert_close(numbers(compiled(**inputs)), numbers(model(**inputs)), 1e-13)
+    assert_close(PT.numbers(compiled(**inputs)), PT.numbers(model(**inputs)), 1e-13)
     assert type(compiled(**inputs)) is type(model(**inputs))
 
 
 def test_compiles_with_the_default_backend_and_trains(tmp_path):
-    model, inputs = model_and_inputs(tmp_path, Head.SEQUENCE_CLASSIFICATION)
+    model, inputs = PT.random_model(Head.SEQUENCE_CLASSIFICATION, tmp_path)
     model(**inputs).loss.backward()
     expected = [to_array(parameter.grad) for parameter in model.parameters()]
     model.zero_grad()
@@ -84,7 +71,7 @@ def test_compiles_with_the_default_backend_and_trains(tmp_path):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_exports_with_dynamic_sizes(tmp_path, head):
-    model, inputs = model_and_inputs(tmp_path, head)
+    model, inputs = PT.random_model(head, tmp_path)
     inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     batch, tokens = torch.export.Dim("batch", min=2, max=64), torch.export.Dim("tokens", min=2, max=23)
     sizes = {0: batch, inputs["input_ids"].ndim - 1: tokens}
@@ -92,22 +79,22 @@ def test_exports_with_dynamic_sizes(tmp_path, head):
     exported = program.module()
     smaller = {name: value[:3, ..., :7] for name, value in inputs.items()}
     for arguments in (inputs, smaller):
-        assert_close(numbers(exported(**arguments)), numbers(model(**arguments)), 1e-13)
+        assert_close(PT.numbers(exported(**arguments)), PT.numbers(model(**arguments)), 1e-13)
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_state_dict_has_the_canonical_names(tmp_path, head):
-    model, inputs = model_and_inputs(tmp_path, head)
+    model, inputs = PT.random_model(head, tmp_path)
     state = model.state_dict()
     assert set(state) == {parameter.name for parameter in model.parameter_table}
-    other = cls(head)(model.config).double().eval()
+    other = PT.cls(head)(model.config).double().eval()
     other.load_state_dict(state)
     # Not bit for bit: kernels round differently on memory that is aligned differently. Measured 1.3e-15.
-    assert_close(numbers(other(**inputs)), numbers(model(**inputs)), 1e-14)
+    assert_close(PT.numbers(other(**inputs)), PT.numbers(model(**inputs)), 1e-14)
 
 
 def test_ties_survive_copies_and_moves(tmp_path):
-    model, _ = model_and_inputs(tmp_path, Head.MASKED_LM)
+    model, _ = PT.random_model(Head.MASKED_LM, tmp_path)
     model.resize_token_embeddings(50)
     for other in (model, copy.deepcopy(model), copy.deepcopy(model).float()):
         assert other.vocab_projector.weight is other.get_input_embeddings().weight
@@ -116,13 +103,13 @@ def test_ties_survive_copies_and_moves(tmp_path):
 
 
 def test_set_input_embeddings_ties_again(tmp_path):
-    model, _ = model_and_inputs(tmp_path, Head.MASKED_LM)
+    model, _ = PT.random_model(Head.MASKED_LM, tmp_path)
     model.set_input_embeddings(torch.nn.Embedding(47, 12))
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
 def test_autocast(tmp_path):
-    model, inputs = model_and_inputs(tmp_path, Head.MASKED_LM, "float32")
+    model, inputs = PT.random_model(Head.MASKED_LM, tmp_path, "float32")
     expected = model(**inputs)
     with torch.autocast("cpu", torch.bfloat16):
         got = model(**inputs)
@@ -138,7 +125,7 @@ def test_meta_device_has_no_values():
 
 
 def test_per_example_gradients(tmp_path):
-    model, inputs = model_and_inputs(tmp_path, Head.SEQUENCE_CLASSIFICATION)
+    model, inputs = PT.random_model(Head.SEQUENCE_CLASSIFICATION, tmp_path)
     model.attn_implementation = "eager"  # PyTorch has no batching rule for its fused kernel on the CPU
     parameters = dict(model.named_parameters())
 
@@ -155,7 +142,7 @@ def test_per_example_gradients(tmp_path):
 
 
 def test_a_constructed_model_trains_and_a_loaded_one_infers(tmp_path):
-    model, _ = model_and_inputs(tmp_path, Head.BASE)
+    model, _ = PT.random_model(Head.BASE, tmp_path)
     assert not model.training
     assert distilbert_pt.DistilBertModel(small_config()).training
 

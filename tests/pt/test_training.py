@@ -10,8 +10,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from distilbert_core import Head
-from distilbert_pt.tensors import to_array, to_tensor
-from support.checkpoints import HEADS_WITH_LOSS, random_inputs, save_random, small_config
+from distilbert_pt.tensors import to_array
+from support.checkpoints import HEADS_WITH_LOSS
 from support.comparison import assert_close, largest_difference
 from support.frameworks import FRAMEWORKS
 
@@ -19,11 +19,9 @@ PT = FRAMEWORKS["pt"]
 
 
 def model_and_inputs(folder, head, dtype="float64", **changes):
-    """A model in training mode, whose dropouts are on, and tensors for it."""
-    config = small_config(**changes)
-    save_random(folder, config, head)
-    inputs = {name: to_tensor(array) for name, array in random_inputs(config, head).items()}
-    return PT.load(head, folder, dtype=dtype).train(), inputs
+    """A model in training mode, so with dropout, and tensors for it."""
+    model, inputs = PT.random_model(head, folder, dtype, **changes)
+    return model.train(), inputs
 
 
 def loss_and_gradients(model, inputs):

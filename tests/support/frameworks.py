@@ -6,6 +6,7 @@ A backend that was asked for (`--backends`) and is missing is an error, not a sk
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distilbert_core import BACKENDS, DistilBertConfig, Head, Parameter, backend_class, parameter_table
+from support.checkpoints import random_inputs, save_random, small_config
 
 Arrays = dict[str, np.ndarray]
 
@@ -34,6 +36,26 @@ class Framework:
 
     def load(self, head: Head, folder: Path | str, **kwargs: Any) -> Any:
         return self.cls(head).from_pretrained(folder, **kwargs)
+
+    def random_model(self, head: Head, folder: Path, dtype: str = "float64", **changes: Any) -> tuple[Any, Any]:
+        """A model of a small random checkpoint, loaded from a folder, and inputs for it as tensors."""
+        config = small_config(**changes)
+        save_random(folder, config, head)
+        return self.cls(head).from_pretrained(folder, dtype=dtype), self.tensors(random_inputs(config, head))
+
+    def tensors(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Inputs in NumPy as the framework takes them."""
+        return inputs
+
+    def array(self, tensor: Any) -> np.ndarray:
+        return np.asarray(tensor)
+
+    def numbers(self, output: Any) -> tuple[np.ndarray, ...]:
+        """Every tensor of an output as NumPy, in the order of names and indices."""
+        if isinstance(output, Mapping | list | tuple):
+            values = [output[name] for name in sorted(output)] if isinstance(output, Mapping) else output
+            return tuple(array for value in values for array in self.numbers(value))
+        return (self.array(output),)
 
     def parameters(self, model: Any) -> Arrays:
         """Every stored parameter in the layout of a checkpoint."""
@@ -75,35 +97,36 @@ class PyTorch(Framework):
         self.seed(seed)
         return self.cls(head)(config).eval()
 
-    def _tensors(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def tensors(self, inputs: dict[str, Any]) -> dict[str, Any]:
         from distilbert_pt import to_tensor
 
         return {k: to_tensor(v) if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
 
+    def array(self, tensor: Any) -> np.ndarray:
+        from distilbert_pt.tensors import to_array
+
+        return to_array(tensor)
+
     def call(self, model: Any, train: bool = False, **inputs: Any) -> Any:
         import torch
 
-        from distilbert_pt.tensors import to_array
-
         model.train(train)
         with torch.no_grad():
-            output = model(**self._tensors(inputs))
+            output = model(**self.tensors(inputs))
         model.eval()
-        return _map(to_array, output)
+        return _map(self.array, output)
 
     def _loss(self, model: Any, cotangent: np.ndarray | None, inputs: dict[str, Any]) -> Any:
-        output = model(**self._tensors(inputs))
+        output = model(**self.tensors(inputs))
         if cotangent is None:
             return output.loss
-        return (output.last_hidden_state * self._tensors({"c": cotangent})["c"]).sum()
+        return (output.last_hidden_state * self.tensors({"c": cotangent})["c"]).sum()
 
     def gradients(self, model: Any, cotangent: np.ndarray | None = None, **inputs: Any) -> Arrays:
-        from distilbert_pt.tensors import to_array
-
         model.zero_grad()
         self._loss(model, cotangent, inputs).backward()
         return {
-            name: np.zeros(tuple(p.shape)) if p.grad is None else np.array(to_array(p.grad))
+            name: np.zeros(tuple(p.shape)) if p.grad is None else np.array(self.array(p.grad))
             for name, p in model.named_parameters()
             if p.requires_grad
         }

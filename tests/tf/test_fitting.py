@@ -253,15 +253,15 @@ class OnTheBase(TFDistilBertPreTrainedModel):
 
 def test_a_class_that_returns_a_tensor():
     config = small_config(n_layers=1, num_labels=2)
-    save = {}
+    metrics = {}
     for options in ({}, {"loss": CROSS_ENTROPY, "metrics": ["accuracy"]}):
         model = compiled(ReturnsLogits(config, dtype="float64"), **options)
         logits = model(INPUTS).numpy()
         expected = (np.log(np.exp(logits).sum(-1)) - logits[np.arange(3), CLASSES]).mean()
-        save = model.evaluate(INPUTS, CLASSES, verbose=0, return_dict=True)
-        assert_close(save["loss"], expected, 1e-6)
+        metrics = model.evaluate(INPUTS, CLASSES, verbose=0, return_dict=True)
+        assert_close(metrics["loss"], expected, 1e-6)
         model.fit(BatchEncoding(INPUTS), CLASSES, verbose=0)
-    assert "accuracy" in save
+    assert "accuracy" in metrics
 
 
 def test_late_layers_are_loaded(tmp_path):
