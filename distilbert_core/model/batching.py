@@ -1,6 +1,6 @@
-"""How rows of different lengths become batches: like with like, so that little of a batch is padding.
+"""Batches of texts of similar length, which have little padding.
 
-Shapes: B batch, T tokens of its longest row.
+Shapes: B texts, T tokens of the longest.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from distilbert_core.checks import positive_integer
 
 
 def token_batches(lengths: Sequence[int], max_tokens: int, max_rows: int | None = None) -> Iterator[list[int]]:
-    """Split rows into batches whose padded size B x T keeps to a budget.
+    """Split texts into batches whose padded size B x T is within a budget.
 
-    Rows of similar length come together, the longest first: what does not fit into memory fails at once.
+    Texts of similar length come together, the longest first: if they do not fit into memory, the first batch fails.
 
     Args:
-        lengths: Length of each row in tokens.
-        max_tokens: Most tokens of a batch, padding included. A row that is longer is a batch of its own.
-        max_rows: Most rows of a batch; None: as many as the budget allows.
+        lengths: Number of tokens of each text.
+        max_tokens: Maximum tokens of a batch, including padding. A longer text is a batch of its own.
+        max_rows: Maximum texts of a batch; None: limited by the budget only.
 
     Yields:
-        The indices of the rows of a batch, the longest first; rows of one length in their order.
+        The indices of the texts of a batch, the longest first; texts of equal length in their order.
 
     Raises:
-        InputError: A limit is no positive integer.
+        InputError: A limit is not a positive integer.
 
     Example:
         >>> from distilbert_core.model.batching import token_batches

@@ -76,7 +76,7 @@ class Inference:
         wanted = self.find_device(device)
         if not self._is_on(wanted):
             raise InputError(
-                f"device must be {self.device}, where the model is and stays, got {device!r}; load it with device=, or "
+                f"device must be {self.device}, as the model cannot be moved, got {device!r}; load it with device=, or "
                 "give its folder."
             )
 
@@ -110,9 +110,7 @@ class Inference:
                 f"device must be below {len(accelerators)}, the number of accelerators here, got {device}."
             )
         if device >= 0 and not accelerators:
-            warnings.warn(
-                f"device={device}: there is no accelerator here; the CPU is used.", InputWarning, stacklevel=5
-            )
+            warnings.warn(f"device={device}: no accelerator was found; the CPU is used.", InputWarning, stacklevel=5)
         return accelerators[device] if 0 <= device < len(accelerators) else "cpu"
 
     def __call__(self, *, tokens: np.ndarray | None = None, **arrays: np.ndarray) -> dict[str, np.ndarray]:

@@ -26,7 +26,7 @@ from distilbert_core.pipelines.multiple_choice import MultipleChoicePipeline
 from distilbert_core.pipelines.question_answering import QuestionAnsweringPipeline
 from distilbert_core.pipelines.text_classification import TextClassificationPipeline
 from distilbert_core.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
-from distilbert_core.pipelines.tokenizers import find_tokenizer
+from distilbert_core.pipelines.tokenized_model import find_tokenizer
 from distilbert_core.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
 from distilbert_core.tokenization.base import BaseTokenizer
 
@@ -188,7 +188,9 @@ def _class_for(*heads: Head | None) -> type[Pipeline]:
     """Return the first pipeline for one of these heads."""
     cls = next((cls for cls in PIPELINE_CLASSES.values() if cls.head in heads), None)
     if cls is None:
-        raise InputError(f"Give task, one of {', '.join(PIPELINE_CLASSES)}: nothing says what the model was made for.")
+        raise InputError(
+            f"Give task, one of {', '.join(PIPELINE_CLASSES)}: the model does not say which task it was made for."
+        )
     return cls
 
 

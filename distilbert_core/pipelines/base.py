@@ -1,4 +1,4 @@
-"""The base class of all pipelines: a model, its tokenizer, and the options of a task.
+"""The base class of all pipelines.
 
 Shapes: T tokens of a window, K selected tokens, L labels.
 """
@@ -12,23 +12,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointError, InputError
-from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.dtypes import dtype_name
-from distilbert_core.model.heads import Head
-from distilbert_core.model.loading import inference_of
+from distilbert_core.errors import InputError
 from distilbert_core.model.packing import Ragged
-from distilbert_core.pipelines.options import NO_TRUNCATION, STRATEGIES, Older, Option, Options, current_options, warn
+from distilbert_core.pipelines.options import NO_TRUNCATION, STRATEGIES, Older, Option, Options, current_options
 from distilbert_core.pipelines.progress import bar_delay
-from distilbert_core.pipelines.running import Combine, SizedIterator, results_of
-from distilbert_core.pipelines.tokenizers import find_tokenizer
+from distilbert_core.pipelines.running import Combine, Outputs, SizedIterator, Text, results_of
+from distilbert_core.pipelines.tokenized_model import TokenizedModel
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.encodings import Encoding
 
 ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 
-Text = str | tuple[str, str] | list[str]  # a text, a pair of texts, or a text that is split into words
-Outputs = Mapping[str, np.ndarray]
 FIELDS = frozenset({"text", "text_pair", "question", "context", "prompt", "choices"})  # keys of inputs that are dicts
 
 # Methods of Transformers' pipelines. A subclass that defines one is in error, as nothing would call it.
@@ -40,7 +34,7 @@ STEPS = {
 }
 
 
-class Pipeline:
+class Pipeline(TokenizedModel):
     """A task: a model with its tokenizer, and how their outputs become results.
 
     A subclass defines which texts an input holds (`read`), what is kept of the model's outputs for a text (`reduce`),
@@ -75,6 +69,7 @@ class Pipeline:
 
     Attributes:
         inference: The inference object that runs the model.
+        tokenizer: The tokenizer.
         options: The options for calls that do not give them.
 
     Raises:
@@ -83,8 +78,6 @@ class Pipeline:
         TypeError: An option is unknown.
     """
 
-    task: ClassVar[str]
-    head: ClassVar[Head]
     option_table: ClassVar[Mapping[str, Option]]  # every option of the constructor and of a call
     older: ClassVar[Mapping[str, Older]] = {}  # older or other names of options
     feature_extractor = image_processor = processor = modelcard = None  # scripts for Transformers read these
@@ -110,75 +103,14 @@ class Pipeline:
         **options: Any,
     ):
         options = self.present_options(options)
-        self.inference = inference_of(model, self.head, self.task)
-        if framework is not None and framework != self.framework:
-            raise InputError(
-                f"framework must be {self.framework!r}, which {type(self.model).__name__} is of, got {framework!r}."
-            )
         if task and ALIASES.get(task, task) != self.task:
-            raise InputError(f"task must be {self.task!r}, that of {type(self).__name__}, got {task!r}.")
-        try:
-            self.tokenizer = find_tokenizer(tokenizer, self.config.name_or_path)
-        except CheckpointError as error:
-            if tokenizer is not None:
-                raise
-            raise InputError(
-                f"Give tokenizer: there is none at config.name_or_path={self.config.name_or_path!r}, where the model "
-                f"was loaded from. {error}"
-            ) from error
-        if device is not None and device != -1:
-            self.inference.move(device)
-        given_dtype = torch_dtype if dtype is None else dtype
-        if given_dtype not in (None, "auto") and dtype_name(given_dtype) != dtype_name(self.torch_dtype):
-            warn(
-                f"torch_dtype={given_dtype!r} has no effect on a model that is there: it has "
-                f"{dtype_name(self.torch_dtype)}. Load it with that dtype."
-            )
-        if len(self.tokenizer) > self.config.vocab_size:
-            raise InputError(
-                f"tokenizer has {len(self.tokenizer)} tokens, more than the model's vocab_size="
-                f"{self.config.vocab_size}; give the tokenizer of this model, or enlarge the model with "
-                "resize_token_embeddings."
-            )
+            raise InputError(f"task must be {self.task!r}, the task of {type(self).__name__}, got {task!r}.")
+        super().__init__(
+            model, tokenizer, framework=framework, device=device, dtype=torch_dtype if dtype is None else dtype
+        )
         self.options: Options = {name: option.default for name, option in self.option_table.items()}
         self._with_defaults(options)  # checks them now, not in the first call
         self.options = {**self.options, **self._given(options)}
-
-    @property
-    def model(self) -> Any:
-        """The model, of its framework's class; it can be replaced by another model for the task."""
-        return self.inference.model
-
-    @model.setter
-    def model(self, model: Any) -> None:
-        self.inference = inference_of(model, self.head, self.task)
-
-    @property
-    def config(self) -> DistilBertConfig:
-        """The model's configuration."""
-        return self.inference.config
-
-    @property
-    def framework(self) -> str:
-        """The backend or runtime of the model: 'pt', 'tf', 'flax', 'onnx' or 'openvino'."""
-        return self.inference.backend
-
-    @property
-    def device(self) -> Any:
-        """Device of the model, as its framework names it."""
-        return self.inference.device
-
-    @property
-    def torch_dtype(self) -> Any:
-        """Dtype of the model, as its framework names it."""
-        return self.inference.dtype
-
-    dtype = torch_dtype
-
-    @property
-    def max_length(self) -> int:
-        """Maximum tokens of a text, including special tokens."""
-        return min(self.tokenizer.model_max_length, self.config.max_position_embeddings)
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Return the result of one input, the results of a list, or a lazy iterator for any other iterable.
@@ -233,21 +165,6 @@ class Pipeline:
             )
         results = results_of(self, inputs, options, bar_delay(options["progress"], streaming=True), combine)
         return SizedIterator(results, len(inputs)) if isinstance(inputs, Sized) else results
-
-    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
-        """Write model and tokenizer into a folder.
-
-        Args:
-            save_directory: The folder; it is created if it does not exist.
-            **kwargs: Keywords of the model's `save_pretrained`.
-
-        Raises:
-            InputError: The model is an exported one, which cannot be written.
-        """
-        if not hasattr(self.model, "save_pretrained"):
-            raise InputError(f"A model that {self.framework} runs cannot be saved; copy its folder.")
-        self.model.save_pretrained(save_directory, **kwargs)
-        self.tokenizer.save_pretrained(save_directory)
 
     # -- the parts of a task ------------------------------------------------------------------------------------
 

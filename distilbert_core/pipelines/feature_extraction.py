@@ -10,8 +10,9 @@ import numpy as np
 from distilbert_core.errors import InputError
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.heads import Head
-from distilbert_core.pipelines.base import Outputs, Pipeline
+from distilbert_core.pipelines.base import Pipeline
 from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Older, Option, Options, one_of, unpack
+from distilbert_core.pipelines.running import Outputs
 from distilbert_core.tokenization.columns import to_tensor
 from distilbert_core.tokenization.encodings import Encoding
 

@@ -11,8 +11,9 @@ import numpy as np
 from distilbert_core.checks import positive_integer
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
-from distilbert_core.pipelines.base import Outputs, Pipeline, Text
+from distilbert_core.pipelines.base import Pipeline
 from distilbert_core.pipelines.options import FLAG_OFF, FLAG_ON, RUNNING, Older, Option, Options, not_negative
+from distilbert_core.pipelines.running import Outputs, Text
 from distilbert_core.pipelines.scores import best, softmax
 from distilbert_core.tokenization.encodings import Encoding
 
@@ -47,7 +48,8 @@ def examples_of(question: str | Iterable[str] | None, context: str | Iterable[st
         return columns
     if len(set(map(len, several.values()))) > 1:
         raise InputError(
-            f"question and context must be as many, got {len(several['question'])} and {len(several['context'])}."
+            f"question and context must be lists of one length, got {len(several['question'])} and "
+            f"{len(several['context'])}."
         )
     count = len(next(iter(several.values())))
     return [

@@ -8,19 +8,19 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.batching import token_batches
+from distilbert_core.model.heads import Head
+from distilbert_core.model.inference import Inference
 from distilbert_core.model.packing import Ragged
-from distilbert_core.pipelines.options import warn
+from distilbert_core.pipelines.options import Options, warn
 from distilbert_core.pipelines.progress import progress_bar
+from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.encodings import Encoding
-
-if TYPE_CHECKING:
-    from distilbert_core.pipelines.base import Options, Outputs, Pipeline, Text
 
 # A portion of the inputs is read READ_SIZE at a time, until it has PORTION_SIZE inputs or tokens for PORTION_BATCHES
 # batches. It is then sorted by length.
@@ -28,11 +28,34 @@ READ_SIZE = 64
 PORTION_SIZE = 1024
 PORTION_BATCHES = 16
 
-Combine = Callable[[Any, Sequence[Encoding], Sequence[Any], "Options"], Any]  # as `Pipeline.combine`
+Text = str | tuple[str, str] | list[str]  # a text, a pair of texts, or a text that is split into words
+Outputs = Mapping[str, np.ndarray]
+Combine = Callable[[Any, Sequence[Encoding], Sequence[Any], Options], Any]  # as `Pipeline.combine`
+
+
+class Methods(Protocol):
+    """The parts of a pipeline that this module uses; `Pipeline` describes them."""
+
+    head: ClassVar[Head]
+    advice_on_length: ClassVar[str]
+    inference: Inference
+    tokenizer: BaseTokenizer
+
+    def read(self, value: Any, options: Options) -> list[Text]:
+        """Return the texts of an input."""
+
+    def tokenize(self, texts: Sequence[Sequence[Text]], options: Options) -> list[list[Encoding]]:
+        """Return the token windows of each input."""
+
+    def selected_tokens(self, texts: Ragged) -> np.ndarray | None:
+        """Return the indices of the tokens whose outputs are computed; None: all tokens."""
+
+    def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> Any:
+        """Return what is kept of the outputs for a window."""
 
 
 def results_of(
-    pipeline: Pipeline, inputs: Any, options: Options, delay: float | None, combine: Combine
+    pipeline: Methods, inputs: Any, options: Options, delay: float | None, combine: Combine
 ) -> Iterator[Any]:
     """Yield the result of each input, in order.
 
@@ -57,7 +80,7 @@ def _iterate(inputs: Any) -> Iterator[Any]:
 
 
 def _portions(
-    pipeline: Pipeline, inputs: Iterator[Any], options: Options, several: bool
+    pipeline: Methods, inputs: Iterator[Any], options: Options, several: bool
 ) -> Iterator[tuple[list[Any], list[list[Encoding]]]]:
     """Yield portions of the inputs, with the token windows of each input.
 
@@ -89,19 +112,23 @@ def _portions(
         yield values, windows_of
 
 
-def _warn_of_cut(pipeline: Pipeline, texts: Iterable[Text], windows: Iterable[Encoding], length: int) -> bool:
+def _warn_of_cut(pipeline: Methods, texts: Iterable[Text], windows: Iterable[Encoding], length: int) -> bool:
     """Warn of the first text or pair that is cut; return whether there is one."""
     cut = next((text for text, window in zip(texts, windows, strict=True) if window.overflowing), None)
     if cut is not None:
         warn(
-            f"{reprlib.repr(cut)} has more than {length} tokens. The rest is not read, nor that of other inputs as "
-            f"long; {pipeline.advice_on_length}."
+            f"{reprlib.repr(cut)} has more than {length} tokens. The rest is not read, and other inputs of that "
+            f"length are cut too; {pipeline.advice_on_length}."
         )
     return cut is not None
 
 
 def _run(
-    pipeline: Pipeline, windows: Sequence[Encoding], options: Options, advance: Callable[[float], None], share: float
+    pipeline: Methods,
+    windows: Sequence[Encoding],
+    options: Options,
+    advance: Callable[[float], None],
+    share: float,
 ) -> list[Any]:
     """Return the reduced outputs of each window; `advance` is called with `share` for each."""
     reduced: list[Any] = [None] * len(windows)
@@ -114,7 +141,7 @@ def _run(
     return reduced
 
 
-def _outputs(pipeline: Pipeline, windows: Sequence[Encoding]) -> Iterator[Outputs]:
+def _outputs(pipeline: Methods, windows: Sequence[Encoding]) -> Iterator[Outputs]:
     """Yield the model's outputs for each window of a batch.
 
     Raises:
@@ -136,7 +163,7 @@ def _at_least_float32(array: np.ndarray) -> np.ndarray:
     return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
 
 
-def _raise_not_finite(pipeline: Pipeline, windows: Sequence[Encoding], outputs: Sequence[Mapping[str, Any]]) -> None:
+def _raise_not_finite(pipeline: Methods, windows: Sequence[Encoding], outputs: Sequence[Mapping[str, Any]]) -> None:
     window, name = next(
         (window, name)
         for window, arrays in zip(windows, outputs, strict=True)

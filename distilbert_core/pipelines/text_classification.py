@@ -12,8 +12,9 @@ from distilbert_core.checks import positive_integer
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.pipelines.base import Outputs, Pipeline, Text
+from distilbert_core.pipelines.base import Pipeline
 from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Older, Option, Options, check_flag, one_of, warn
+from distilbert_core.pipelines.running import Outputs, Text
 from distilbert_core.pipelines.scores import best, sigmoid, softmax
 from distilbert_core.tokenization.encodings import Encoding
 

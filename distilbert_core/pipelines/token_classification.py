@@ -13,7 +13,7 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
-from distilbert_core.pipelines.base import Outputs, Pipeline, Text
+from distilbert_core.pipelines.base import Pipeline
 from distilbert_core.pipelines.options import (
     FLAG_OFF,
     RUNNING,
@@ -26,6 +26,7 @@ from distilbert_core.pipelines.options import (
     one_of,
     warn,
 )
+from distilbert_core.pipelines.running import Outputs, Text
 from distilbert_core.pipelines.scores import softmax
 from distilbert_core.tokenization.encodings import Encoding
 

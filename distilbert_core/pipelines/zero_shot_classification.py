@@ -10,8 +10,9 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
-from distilbert_core.pipelines.base import Outputs, Pipeline, Text
+from distilbert_core.pipelines.base import Pipeline
 from distilbert_core.pipelines.options import FLAG_OFF, RUNNING, TOKENIZING, Older, Option, Options, check_text, warn
+from distilbert_core.pipelines.running import Outputs, Text
 from distilbert_core.pipelines.scores import best, softmax
 from distilbert_core.tokenization.encodings import Encoding
 

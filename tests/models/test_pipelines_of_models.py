@@ -74,7 +74,7 @@ def test_vectors_of_a_model_with_a_head(framework, model, folder):
 
 REFUSED = [
     ({"task": "ner"}, "token-classification needs a .*ForTokenClassification, got a .*ForSequenceClassification"),
-    ({"framework": "mxnet"}, "framework must be '.*', which .*ForSequenceClassification is of, got 'mxnet'"),
+    ({"framework": "mxnet"}, "framework must be '.*', the backend of .*ForSequenceClassification, got 'mxnet'"),
     (
         {"pipeline_class": TextClassificationPipeline, "task": None, "model_kwargs": {"num_labels": 2}},
         "Leave out num_lab",
@@ -90,16 +90,14 @@ def test_refused(model, arguments, message):
 
 
 def test_another_dtype_is_said(model):
-    with pytest.warns(
-        InputWarning, match="torch_dtype='float64' has no effect on a model that is there: it has float32"
-    ):
+    with pytest.warns(InputWarning, match="torch_dtype='float64' has no effect on a loaded model, which has float32"):
         pipeline(model=model, torch_dtype="float64")
 
 
 def test_a_model_that_was_not_loaded_needs_a_tokenizer(framework):
     fresh = framework.new(Head.SEQUENCE_CLASSIFICATION, small_config())
     with pytest.raises(
-        InputError, match=r"^Give tokenizer: there is none at config\.name_or_path='', where the model was"
+        InputError, match=r"^Give tokenizer: none was found at config\.name_or_path='', where the model was"
     ):
         pipeline(model=fresh)
 

@@ -236,7 +236,7 @@ def test_questions_in_several_forms():
             (),
             {"question": ["a", "b"], "context": ["c"]},
             InputError,
-            "question and context must be as many, got 2 and 1",
+            "question and context must be lists of one length, got 2 and 1",
         ),
         ((ROW,), {"question": "a", "context": "b"}, TypeError, "Give inputs, or question and context, not both"),
         (({"question": ["a", 3], "context": "b"},), {}, InputError, "the texts 'question' and 'context', got .*3"),
@@ -334,7 +334,7 @@ def test_impossible_arguments_of_pipeline(arguments, error, message):
 
 def test_a_configuration_that_names_no_head(tmp_path):
     DistilBertConfig().save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"Give task, one of text-classification, .*: nothing says"):
+    with pytest.raises(InputError, match=r"Give task, one of text-classification, .*: the model does not say"):
         pipeline(model=tmp_path, framework="pt")
 
 
@@ -347,7 +347,7 @@ def test_numbers_of_devices():
     assert [OnTwo.find_device(device) for device in (-1, 0, 1, "gpu", None)] == ["cpu", "first", "second", "gpu", None]
     with pytest.raises(InputError, match="device must be below 2, the number of accelerators here, got 2"):
         OnTwo.find_device(2)
-    with pytest.warns(InputWarning, match="device=0: there is no accelerator here; the CPU is used"):
+    with pytest.warns(InputWarning, match="device=0: no accelerator was found; the CPU is used"):
         assert FakeInference.find_device(0) == "cpu"
 
 
