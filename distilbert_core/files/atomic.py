@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes: files appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def replace_files(
     obsolete: Iterable[str] = (),
     before: Callable[[], None] | None = None,
 ) -> None:
-    """Write files into a folder so that a failure half-way leaves what was there as it was.
+    """Write files into a folder so that a failure leaves the previous files unchanged.
 
-    All files are first written in full beside their destination. Then a new folder gets its name in one step; into a
-    folder that exists each file is moved by a rename, and `obsolete` ones are removed last.
+    All files are first written to a temporary folder. A new folder then gets its name in one step; in an existing
+    folder, each file is renamed to its place, and the `obsolete` ones are removed last.
 
     Args:
-        folder: Destination; made if it is not there.
-        writers: For each name its content, or a function that writes a file or a folder at the path it is given. A
-            name may have folders in it ('assets/vocabulary.txt').
+        folder: Destination; it is created if needed.
+        writers: By name, the content, or a function that writes a file or a folder at a path. A name may contain
+            folders ('assets/vocabulary.txt').
         obsolete: Names of files and folders to remove from the folder.
-        before: Called when all is written and nothing has its name yet; if it raises, nothing is changed.
+        before: Called after all files are written and before the first one is renamed; if it raises, nothing changes.
 
     Raises:
         CheckpointError: `folder` is a file.
-        OSError: The disk is full, or the folder may not be written to.
+        OSError: The disk is full, or the folder is not writable.
     """
     folder = Path(folder).expanduser()
     if folder.exists() and not folder.is_dir():
@@ -49,7 +49,7 @@ def replace_files(
             else:
                 path.write_bytes(content)
             for file in [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file()]:
-                file.chmod(staging.stat().st_mode & 0o666)  # as any new file here; safetensors makes its own private
+                file.chmod(staging.stat().st_mode & 0o666)  # as a new file; safetensors' are private
                 _flush_to_disk(file)
         if before is not None:
             before()
@@ -68,7 +68,7 @@ def replace_files(
 
 
 def _move_folder(path: Path, staging: Path) -> None:
-    """Move what is at a path into `staging` if it is a folder: nothing can be renamed over one that holds files."""
+    """Move a folder at a path into `staging`: a file cannot be renamed over a folder that holds files."""
     if path.is_dir() and not path.is_symlink():
         os.replace(path, staging / uuid.uuid4().hex)
 

@@ -75,11 +75,11 @@ class Conversion(Protocol):
     ) -> OpenedCheckpoint:
         """Open a checkpoint of any format."""
 
-    def canonical_arrays(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    def canonical_arrays(self, arrays: Mapping[str, Any], /) -> dict[str, Any]:
         """Return a caller's arrays by canonical name."""
 
     def open_tokenizer(
-        self, cls: type[Tokenizer], source: str | Path, hub_kwargs: Mapping[str, Any], options: Mapping[str, Any]
+        self, cls: type[Tokenizer], source: str | Path, hub_kwargs: Mapping[str, Any], options: Mapping[str, Any], /
     ) -> Tokenizer:
         """Return the tokenizer of a checkpoint of another format."""
 
@@ -92,6 +92,7 @@ class Conversion(Protocol):
         arrays: Mapping[str, np.ndarray],
         max_shard_size: int | str,
         variant: str | None = None,
+        /,
     ) -> None:
         """Write a checkpoint in the own format of a framework."""
 

@@ -1,4 +1,4 @@
-"""Where the files of a checkpoint are: a local folder, a model inside this package, or the Hugging Face Hub."""
+"""Finds the files of a checkpoint: in a local folder, in a model inside this package, or on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from distilbert_core.errors import CheckpointError, InputError, InputWarning, di
 
 EMBEDDED_MODELS = Path(__file__).parents[1] / "models"
 DEFAULT_MODEL = "sst2-tiny"
-# Which model a task has if none is given: the embedded one, or a well-known DistilBERT of the Hub.
+# Default model of each task: the embedded model, or a well-known DistilBERT of the Hub.
 DEFAULT_MODELS = {
     "text-classification": DEFAULT_MODEL,
     "feature-extraction": DEFAULT_MODEL,
@@ -23,33 +23,33 @@ DEFAULT_MODELS = {
     "zero-shot-classification": "typeform/distilbert-base-uncased-mnli",
 }
 
-# How the names of weight files end; the conversion says what is in them.
+# Suffixes of weight files.
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".keras", ".onnx")
-ADAPTER_CONFIG = "adapter_config.json"  # of peft: the checkpoint is an adapter, added to a base that it names
+ADAPTER_CONFIG = "adapter_config.json"  # of peft: the checkpoint is an adapter for a base model that this file names
 
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder")
-# Arguments of `push_to_hub` that `save_pretrained` takes too.
+# Arguments of `push_to_hub` that `save_pretrained` also has.
 PUSHING = frozenset({"repo_id", "token", "private", "commit_message", "commit_description", "create_pr", "revision"})
 
 
 def split_hub_options(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split keyword arguments into those that say where to look, and the rest."""
-    where = {name: value for name, value in kwargs.items() if name in HUB_OPTIONS}
-    return where, {name: value for name, value in kwargs.items() if name not in HUB_OPTIONS}
+    """Split keyword arguments into options of the Hub and the rest."""
+    hub_kwargs = {name: value for name, value in kwargs.items() if name in HUB_OPTIONS}
+    return hub_kwargs, {name: value for name, value in kwargs.items() if name not in HUB_OPTIONS}
 
 
 def default_model(task: str, stacklevel: int = 2) -> str:
-    """Return the model for a task where none is given.
+    """Return the default model of a task.
 
     Args:
-        task: As of `pipeline`.
-        stacklevel: Of the warning, as of `warnings.warn`.
+        task: Task of a pipeline, such as 'fill-mask'.
+        stacklevel: `stacklevel` of the warning, as in `warnings.warn`.
 
     Raises:
-        InputError: The task has none.
+        InputError: The task has no default model.
 
     Warns:
-        InputWarning: It is one of the Hub, which may be downloaded.
+        InputWarning: The model is one of the Hub, which may be downloaded.
 
     Example:
         >>> from distilbert_core.files.hub import default_model
@@ -72,10 +72,10 @@ def default_model(task: str, stacklevel: int = 2) -> str:
 def local_folder(source: str | Path) -> Path | None:
     """Return the folder that `source` names, or None if it is a Hub id.
 
-    A folder on disk comes first, then a model embedded in this package. Nothing here touches the network.
+    A folder on disk has precedence over a model that is embedded in this package. The network is not used.
 
     Raises:
-        CheckpointError: `source` is a path, and there is no such folder.
+        CheckpointError: `source` is a path of a folder that does not exist.
     """
     text = str(source)
     if not text:
@@ -83,7 +83,7 @@ def local_folder(source: str | Path) -> Path | None:
     try:
         folder = Path(source).expanduser()
     except RuntimeError:
-        raise CheckpointError(f"The folder {text} does not exist: there is no such user.") from None
+        raise CheckpointError(f"The folder {text} does not exist: the user is unknown.") from None
     if folder.is_dir():
         return folder
     if Path(text).name == text and (EMBEDDED_MODELS / text).is_dir():
@@ -95,18 +95,18 @@ def local_folder(source: str | Path) -> Path | None:
     return None
 
 
-def find_file(source: str | Path, name: str, *, subfolder: str = "", **where: Any) -> Path | None:
-    """Return the path of file `name` of a checkpoint, or None if the checkpoint has no such file.
+def find_file(source: str | Path, name: str, *, subfolder: str = "", **hub_kwargs: Any) -> Path | None:
+    """Return the path of a file of a checkpoint, or None if the checkpoint lacks it.
 
     Args:
         source: A folder, an embedded model, or a Hub id; only the last may use the network.
         name: File name.
         subfolder: Folder inside the checkpoint.
-        **where: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`, as `huggingface_hub` has
-            them. HF_HUB_OFFLINE is honoured: offline, what a cached checkpoint does not hold is not there.
+        **hub_kwargs: `revision`, `cache_dir`, `token`, `local_files_only` and `force_download`, as in
+            `huggingface_hub`. With HF_HUB_OFFLINE=1, a file that the cached checkpoint lacks counts as missing.
 
     Raises:
-        CheckpointError: There is no such folder or repository, or it cannot be reached.
+        CheckpointError: The folder or repository does not exist, or cannot be reached.
     """
     folder = local_folder(source)
     if folder is not None:
@@ -117,11 +117,11 @@ def find_file(source: str | Path, name: str, *, subfolder: str = "", **where: An
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(str(source), name, subfolder=subfolder or None, **where))
+        return Path(hf_hub_download(str(source), name, subfolder=subfolder or None, **hub_kwargs))
     except hub_errors.LocalEntryNotFoundError as error:
-        if _known_absent(source, f"{subfolder}/{name}" if subfolder else name, where):
+        if _known_absent(source, f"{subfolder}/{name}" if subfolder else name, hub_kwargs):
             return None
-        # Offline, or no connection, and not in the cache: the file may well exist.
+        # The file is not in the cache and cannot be fetched, but may exist.
         raise _unreachable(source, name, error) from error
     except hub_errors.EntryNotFoundError:
         return None
@@ -144,41 +144,42 @@ def find_file(source: str | Path, name: str, *, subfolder: str = "", **where: An
         raise _unreachable(source, name, error) from error
 
 
-def _known_absent(source: str | Path, name: str, where: Mapping[str, Any]) -> bool:
-    """Return whether the cache tells, without the network, that a checkpoint has no file of this name."""
+def _known_absent(source: str | Path, name: str, hub_kwargs: Mapping[str, Any]) -> bool:
+    """Return whether the cache shows that a checkpoint lacks a file."""
     import huggingface_hub as hub
 
-    cache: dict[str, Any] = {option: where.get(option) for option in ("cache_dir", "revision")}
+    cache: dict[str, Any] = {option: hub_kwargs.get(option) for option in ("cache_dir", "revision")}
     if hub.try_to_load_from_cache(str(source), name, **cache) is hub._CACHED_NO_EXIST:
         return True
-    if not _is_offline(where):
-        return False  # the connection failed; asked again, the Hub may well have the file
-    try:  # the folder of the cached commit, unless its list of files, if cached too, names one that is missing
+    if not _is_offline(hub_kwargs):
+        return False  # the connection failed; the Hub may have the file
+    try:  # fails if the cached commit has a list of its files that names this one
         hub.snapshot_download(str(source), allow_patterns=[name], local_files_only=True, **cache)
     except OSError:
         return False
     return True
 
 
-def _is_offline(where: Mapping[str, Any]) -> bool:
+def _is_offline(hub_kwargs: Mapping[str, Any]) -> bool:
     from huggingface_hub import constants
 
-    return bool(where.get("local_files_only") or constants.HF_HUB_OFFLINE)
+    return bool(hub_kwargs.get("local_files_only") or constants.HF_HUB_OFFLINE)
 
 
-def offline_note(source: str | Path, where: Mapping[str, Any]) -> str:
-    """Return what to add to 'there is no such file' where only the cache of the Hub was asked; else nothing."""
-    offline = local_folder(source) is None and _is_offline(where)
-    return " in the local cache, which is all there is offline" if offline else ""
+def offline_note(source: str | Path, hub_kwargs: Mapping[str, Any]) -> str:
+    """Return an addition to messages about missing files: offline, only the cache of the Hub was searched."""
+    offline = local_folder(source) is None and _is_offline(hub_kwargs)
+    return " in the local cache, which is the only source offline" if offline else ""
 
 
 def _similar(source: str | Path) -> str:
-    """Return what to add to the message of a source that was not found: the name of a checkpoint here that is like it.
+    """Return an addition to messages about a source that was not found: a checkpoint with a similar name.
 
-    Looked at are the embedded models, and the folders beside the one that was not found.
+    The embedded models are compared, and the folders beside the source.
     """
     path = Path(source).expanduser()
-    checkpoints = [file.parent.name for place in (EMBEDDED_MODELS, path.parent) for file in place.glob("*/config.json")]
+    parents = (EMBEDDED_MODELS, path.parent)
+    checkpoints = [file.parent.name for parent in parents for file in parent.glob("*/config.json")]
     return did_you_mean(path.name, checkpoints, cutoff=0.8)
 
 
@@ -190,16 +191,25 @@ def _unreachable(source: str | Path, name: str, error: Exception) -> CheckpointE
     )
 
 
-def resolve_file(source: str | Path, name: str, **where: Any) -> Path:
-    """Return the path of file `name` of a checkpoint, as `find_file` does; a file that is not there is an error."""
-    path = find_file(source, name, **where)
+def resolve_file(source: str | Path, name: str, **hub_kwargs: Any) -> Path:
+    """Return the path of a file of a checkpoint.
+
+    Args:
+        source: A folder, an embedded model, or a Hub id; only the last may use the network.
+        name: File name.
+        **hub_kwargs: The options of `find_file`.
+
+    Raises:
+        CheckpointError: The checkpoint does not exist, cannot be reached, or lacks the file.
+    """
+    path = find_file(source, name, **hub_kwargs)
     if path is None:
-        raise CheckpointError(f"{source} has no file {name}{offline_note(source, where)}.")
+        raise CheckpointError(f"{source} has no file {name}{offline_note(source, hub_kwargs)}.")
     return path
 
 
 class PushToHub:
-    """What has `save_pretrained`, and can be uploaded."""
+    """Base class of objects that are saved by `save_pretrained` and can be uploaded to the Hub."""
 
     def save_pretrained(self, folder: str | Path, **kwargs: Any) -> Any:
         """Write the files of this object into a folder."""
@@ -218,23 +228,23 @@ class PushToHub:
         create_pr: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Upload what `save_pretrained` writes to a repository of the Hub, which is made if it is not there.
+        """Upload the files that `save_pretrained` writes to a repository of the Hub, which is created if needed.
 
         Args:
             repo_id: 'name/model', or 'model' in your own namespace.
             commit_message: Title of the commit.
-            commit_description: Its text.
-            private: Whether a new repository is private; as your account has it if left out.
-            token: To log in by; that of `hf auth login` if left out.
-            revision: Branch to commit to, which is made if it is not there; 'main' if left out.
+            commit_description: Description of the commit.
+            private: Whether a new repository is private; None: your account's default.
+            token: Access token; None: the token of `hf auth login`.
+            revision: Branch to commit to, which is created if needed; None: 'main'.
             create_pr: Open a pull request in place of a commit.
-            **kwargs: Of `save_pretrained`.
+            **kwargs: Arguments of `save_pretrained`.
 
         Returns:
-            What `huggingface_hub.upload_folder` returns: the commit.
+            The commit, as `huggingface_hub.upload_folder` returns it.
 
         Raises:
-            Exception: Of `huggingface_hub`: the Hub cannot be reached, or does not let you in.
+            Exception: An error of `huggingface_hub`: the Hub cannot be reached, or denies access.
         """
         from huggingface_hub import HfApi
 

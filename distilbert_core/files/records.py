@@ -1,6 +1,6 @@
-"""Files of records: columns (.csv, .tsv), JSON objects (.jsonl) or lines of text, any of them gzipped; always UTF-8.
+"""Files of records: columns (.csv, .tsv), JSON objects (.jsonl) or lines of text, all in UTF-8 and optionally gzipped.
 
-A suffix counts in upper case too: a table that is called .CSV must not be read as lines.
+Suffixes in upper case count, too: otherwise a table with the suffix .CSV would be read as lines.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from typing import Any
 
 from distilbert_core.errors import InputError
 
-LINES = "text"  # the one column of a file that has only lines
+LINES = "text"  # the only column of a file of lines
 
 
 def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = False) -> Iterator[tuple[Any, ...]]:
     """Return an iterator over the records of a file, as tuples with one entry per column.
 
     Args:
-        path: A .csv or .tsv file with a header, a .jsonl or .ndjson file, or any other but .json with one text per
-            line; each maybe with .gz at the end. In a table with one column, an empty line above the last row is an
+        path: A .csv or .tsv file with a header, a .jsonl or .ndjson file, or a file of any other suffix than .json with
+            one text per line; each may end in .gz. In a table with one column, an empty line above the last row is an
             empty text, as in a file of lines. None: lines of standard input.
-        columns: Names of the columns to take; a file of lines has the one column 'text'.
-        only_texts: Whether anything but a text in these columns, as a .jsonl file may hold, is an error.
+        columns: Names of the columns to read; a file of lines has the column 'text'.
+        only_texts: Raise an error for values that are not texts, which a .jsonl file may hold.
 
     Raises:
-        InputError: The file cannot be read, is empty, is not UTF-8, lacks a column or has it twice, or holds no text
-            there. The first record is read at once, the others as they are asked for.
+        InputError: The file cannot be read, is empty, is not UTF-8, lacks a column or has it twice, or holds a value
+            that is not a text. The first record is read at once, the others lazily.
     """
     _check_readable(path)
     name = file_name(path)
@@ -49,7 +49,7 @@ def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = 
 
 
 def column_names(path: Path) -> list[str]:
-    """Return the names of a file's columns: those of its header, or of all its JSON objects, which may differ.
+    """Return the names of a file's columns: the header of a table, or the keys of all JSON objects.
 
     Raises:
         InputError: The file cannot be read, or is not UTF-8.
@@ -60,7 +60,7 @@ def column_names(path: Path) -> list[str]:
         try:
             return next(csv.reader(decoded_lines(path), **DIALECTS[kind]), [])
         except csv.Error:
-            return []  # `parse_records` says what is wrong
+            return []  # `parse_records` raises the error
     if PARSERS.get(kind) is _parse_jsonl:
         names: dict[str, None] = {}
         for line in decoded_lines(path):
@@ -73,7 +73,7 @@ def column_names(path: Path) -> list[str]:
 
 
 def _check_readable(path: Path | None) -> None:
-    """Raise InputError if a path is a folder, or a file of a form that is not read."""
+    """Raise InputError if a path is a folder, or a file of another format."""
     if path is None:
         return
     try:
@@ -82,26 +82,26 @@ def _check_readable(path: Path | None) -> None:
         raise InputError(f"{path} cannot be read: {error}") from error
     if S_ISDIR(mode):
         raise InputError(
-            f"{path} cannot be read: it is a folder; give a file. What datasets.save_to_disk wrote is opened in Python "
-            "with datasets.load_from_disk, and its rows are given."
+            f"{path} cannot be read: it is a folder; give a file. For a folder of datasets.save_to_disk, call "
+            "datasets.load_from_disk in Python and give the rows."
         )
     kind = file_kind(path)
     if kind in PACKED:
         raise InputError(f"{path} cannot be read: unpack it, or pack it with gzip (.gz).")
-    if kind in OTHER_FORMS:
+    if kind in OTHER_FORMATS:
         raise InputError(
-            f"{path} cannot be read: {kind} is not a form of text. Write it as .csv, .tsv or .jsonl; in Python, give "
-            f"the rows that {OTHER_FORMS[kind]} returns."
+            f"{path} cannot be read: {kind} is not a text format. Write it as .csv, .tsv or .jsonl; in Python, give "
+            f"the rows that {OTHER_FORMATS[kind]} returns."
         )
 
 
 def file_name(path: Path | None) -> str:
-    """Return what messages call a file; None is standard input."""
+    """Return the name of a file for messages; None is standard input."""
     return "standard input" if path is None else str(path)
 
 
 def file_kind(path: Path | None) -> str:
-    """Return the suffix that says what is in a file, without .gz."""
+    """Return the suffix of a file's format, without .gz."""
     suffixes = [] if path is None else [suffix.lower() for suffix in path.suffixes]
     return next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), "")
 
@@ -116,7 +116,7 @@ def decoded_lines(path: Path | None) -> Iterator[str]:
     try:
         with _open(path) as file:
             for number, line in enumerate(file, 1):
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")  # some programs begin a file with a mark
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")  # some programs write a byte order mark
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise InputError(
@@ -141,7 +141,7 @@ def _parse_lines(name: str, lines: Iterable[str], columns: Sequence[str]) -> Ite
 
 
 def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialect: Any) -> Iterator[tuple[str, ...]]:
-    csv.field_size_limit(2**31 - 1)  # a text may be longer than the 131,072 characters that are the default
+    csv.field_size_limit(2**31 - 1)  # the default is 131,072 characters
     rows = _csv_rows(name, csv.reader(lines, **dialect))
     _, header = next(rows, (0, None))
     if header is None:
@@ -153,7 +153,7 @@ def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialec
     if repeated:
         raise InputError(f"{name} has several columns {quoted(repeated)}; its columns are {quoted(header)}.")
     indices = [header.index(column) for column in columns]
-    empty = 0  # lines since the last row
+    empty = 0  # number of empty lines since the last row
     for number, row in rows:
         if not row:
             empty += 1
@@ -168,7 +168,7 @@ def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialec
 
 
 def _csv_rows(name: str, rows: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a csv.reader with the numbers of their (last) lines."""
+    """Yield the rows of a csv.reader, each with the number of its last line."""
     try:
         for row in rows:
             yield rows.line_num, row
@@ -206,12 +206,12 @@ def _only_texts(name: str, records: Iterable[tuple], columns: Sequence[str]) -> 
 
 
 def quoted(names: Iterable[Any]) -> str:
-    """Return names in quotation marks, with commas between them."""
+    """Return names in quotation marks, separated by commas."""
     return ", ".join(map(repr, names))
 
 
-# Tab-separated files have no quoting: a quotation mark in them is one. Without `strict`, a quotation mark that is not
-# closed would make the rest of a .csv file one text.
+# Tab-separated files have no quoting: quotation marks are literal. Without `strict`, an unclosed quotation mark would
+# turn the rest of a .csv file into one text.
 DIALECTS: dict[str, dict[str, Any]] = {
     ".csv": {"strict": True},
     ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
@@ -223,8 +223,8 @@ PARSERS: dict[str, Callable[..., Iterator[tuple[Any, ...]]]] = {  # suffix -> pa
     ".ndjson": _parse_jsonl,
     ".json": _refuse_json,
 }
-# Files that hold rows in a form which only other libraries read -> how these do it.
-OTHER_FORMS = {
+# Formats that only other libraries read -> the function that reads them.
+OTHER_FORMATS = {
     ".parquet": "pandas.read_parquet",
     ".feather": "pandas.read_feather",
     ".arrow": "datasets.Dataset.from_file",

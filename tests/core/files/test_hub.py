@@ -169,7 +169,7 @@ def test_a_checkpoint_cached_as_a_whole_is_all_there_is_offline(
         "##ly",
         "good",
     ]
-    note = "in the local cache, which is all there is offline"
+    note = "in the local cache, which is the only source offline"
     with pytest.raises(CheckpointError, match=rf"^someone/model has no file x\.json {note}"):
         resolve_file(REPO, "x.json", **where)
     with pytest.raises(CheckpointError, match=f"has no weights: none of model.safetensors, .* {note}"):

@@ -245,7 +245,7 @@ def test_a_new_head_for_rows(tmp_path, monkeypatch, task, rows, labels):
 
 
 UNREADABLE = [
-    ("a.parquet", ".parquet is not a form of text. Write it as .csv, .tsv or .jsonl; .* pandas.read_parquet returns"),
+    ("a.parquet", ".parquet is not a text format. Write it as .csv, .tsv or .jsonl; .* pandas.read_parquet returns"),
     ("a.XLSX", "pandas.read_excel"),
     ("a.csv.zip", "cannot be read: unpack it, or pack it with gzip"),
     ("a.json", "a.json is read as SQuAD's, for question-answering; write rows to .jsonl.*sequence-classification"),
