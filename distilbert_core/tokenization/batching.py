@@ -1,4 +1,4 @@
-"""How rows of different lengths become batches.
+"""Batches of rows of different lengths.
 
 Shapes: B batch, T tokens of its longest row.
 """
@@ -16,17 +16,17 @@ __all__ = ["pad_rows", "token_batches"]
 
 
 def pad_rows(rows: Sequence[Sequence[int]], pad_id: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows of token ids as one array, padded on the right, and its attention mask.
+    """Return rows of token ids as an array, padded on the right, and its attention mask.
 
     Args:
         rows: The ids of each row.
-        pad_id: Id that fills the rest of a row; None will do for rows of one length.
+        pad_id: Id of padding; rows of one length do not need it.
 
     Returns:
         (input_ids [B, T], attention_mask [B, T] with 1 for real tokens), int64.
 
     Raises:
-        InputError: A row must be filled up and there is no `pad_id`.
+        InputError: The rows have different lengths, and `pad_id` is None.
 
     Example:
         >>> from distilbert_core.tokenization.batching import pad_rows

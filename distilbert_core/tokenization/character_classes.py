@@ -1,7 +1,7 @@
-"""What the `tokenizers` library takes each character for: ranges of code points, written by a script.
+"""The character classes of the `tokenizers` library as ranges of code points. A script writes this file.
 
-Its Unicode tables are of several ages, none of them that of Python's `unicodedata`; the tokenizer in Python has to see
-the same classes. `tests/oracle/make_character_classes.py` writes this file.
+The library's Unicode tables have several versions, none of them that of Python's `unicodedata`; the tokenizer in Python
+needs the same classes. `tests/oracle/make_character_classes.py` is the script.
 """
 
 # removed by `clean_text`

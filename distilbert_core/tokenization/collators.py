@@ -1,7 +1,6 @@
-"""Batches out of rows, for data loaders: the data collators of Transformers that fit DistilBERT, in every framework.
+"""Collators make batches of rows for data loaders: those of Transformers that fit DistilBERT, in every framework.
 
-A row is a dict of what a model takes, such as a tokenizer's output for one text. `label` and `label_ids` become
-`labels`.
+A row is a dict of a model's inputs, such as a tokenizer's output for one text. `label` and `label_ids` become `labels`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def _renamed(batch: Mapping[str, Any]) -> Batch:
 
 
 def _without_labels(rows: Sequence[Row]) -> tuple[list[Batch], list[Any] | None]:
-    """Return rows without labels, and the labels of each; None if there are none."""
+    """Return rows without labels, and the labels of each row, or None."""
     renamed = [_renamed(row) for row in rows]
     labels = [row.pop("labels") for row in renamed] if "labels" in renamed[0] else None
     return renamed, labels
@@ -37,10 +36,10 @@ def _tensors(batch: Mapping[str, Any], kind: str) -> Batch:
 
 @dataclass
 class DefaultDataCollator:
-    """Puts rows of equal shapes together; columns of texts, and those that are None, are left out.
+    """Stacks rows of equal shapes. Columns of texts, and columns that are None, are left out.
 
     Attributes:
-        return_tensors: 'pt', 'tf', 'np' or 'jax'.
+        return_tensors: Type of the batch: 'pt', 'tf', 'np' or 'jax'.
 
     Example:
         >>> from distilbert_core.tokenization.collators import DefaultDataCollator
@@ -63,20 +62,25 @@ class DefaultDataCollator:
 
 
 def default_data_collator(features: Sequence[Row], return_tensors: str = "pt") -> Batch:
-    """Return a batch of rows of equal shapes; see `DefaultDataCollator`."""
+    """Return a batch of rows of equal shapes, without columns of texts.
+
+    Args:
+        features: The rows.
+        return_tensors: Type of the batch: 'pt', 'tf', 'np' or 'jax'.
+    """
     return DefaultDataCollator()(features, return_tensors)
 
 
 @dataclass
 class DataCollatorWithPadding:
-    """Fills rows up to one length; labels are one number or vector for each row.
+    """Pads rows to one length; each row has a number or a vector as its label.
 
     Attributes:
-        tokenizer: Its `pad` fills up.
-        padding: True, 'longest', 'max_length' or False, as for the tokenizer.
-        max_length: Length for 'max_length'.
+        tokenizer: Pads the rows.
+        padding: True or 'longest' (the longest of the batch), 'max_length', or False.
+        max_length: Length for 'max_length'; None: the tokenizer's `model_max_length`.
         pad_to_multiple_of: Round the length up to a multiple of this.
-        return_tensors: 'pt', 'tf', 'np' or 'jax'.
+        return_tensors: Type of the batch: 'pt', 'tf', 'np' or 'jax'.
     """
 
     tokenizer: Any
@@ -96,10 +100,10 @@ class DataCollatorWithPadding:
 
 @dataclass
 class DataCollatorForTokenClassification(DataCollatorWithPadding):
-    """Fills rows and their labels, one for each token, up to one length.
+    """Pads rows to one length, together with their labels, one for each token.
 
     Attributes:
-        label_pad_token_id: Fills labels up; the default is ignored by losses.
+        label_pad_token_id: Label of padding; losses ignore the default.
 
     Example:
         >>> from distilbert_core import DistilBertTokenizerFast
@@ -127,9 +131,9 @@ class DataCollatorForTokenClassification(DataCollatorWithPadding):
 
 @dataclass
 class DataCollatorForMultipleChoice(DataCollatorWithPadding):
-    """Fills the choices of all rows up to one length: columns are [B, C, T], and labels [B].
+    """Pads the choices of all rows to one length: columns are [B, C, T], and labels [B].
 
-    A row has a list for each choice in every column but the label.
+    In every column except the label, a row has one list for each choice.
     """
 
     def __call__(self, features: Sequence[Row], return_tensors: str | None = None) -> Batch:
@@ -154,23 +158,23 @@ class DataCollatorForMultipleChoice(DataCollatorWithPadding):
 
 @dataclass
 class DataCollatorForLanguageModeling:
-    """Fills rows up to one length and hides tokens, which are the labels; or, without `mlm`, all tokens are.
+    """Pads rows to one length and masks tokens, which become the labels. Without `mlm`, all tokens are labels.
 
-    Rows may have a `special_tokens_mask`; without one the tokenizer says which tokens are never hidden.
+    Special tokens are never masked: those of a row's `special_tokens_mask`, or otherwise the tokenizer's.
 
     Attributes:
-        tokenizer: Its `pad` fills up, and it has a mask.
-        mlm: Hide tokens. False: labels are the ids, -100 at padding.
-        mlm_probability: Part of the tokens to predict.
-        mask_replace_prob: Part of these that becomes the mask.
-        random_replace_prob: Part of these that becomes a random token; the rest stays.
+        tokenizer: Pads the rows, and has the mask token.
+        mlm: Mask tokens. False: labels are the ids, and -100 for padding.
+        mlm_probability: Fraction of the tokens to predict.
+        mask_replace_prob: Fraction of these tokens that becomes the mask token.
+        random_replace_prob: Fraction of these tokens that becomes a random token; the rest is unchanged.
         pad_to_multiple_of: Round the length up to a multiple of this.
         tf_experimental_compile: Ignored; accepted for compatibility with Transformers.
-        return_tensors: 'pt', 'tf', 'np' or 'jax'.
-        seed: Of the chance; drawn from NumPy's global generator if left out.
+        return_tensors: Type of the batch: 'pt', 'tf', 'np' or 'jax'.
+        seed: Seed of the random numbers; None: drawn from NumPy's global generator.
 
     Raises:
-        InputError: A probability is outside [0, 1], or the tokenizer has no mask.
+        InputError: A probability is outside [0, 1], or the tokenizer has no mask token.
     """
 
     tokenizer: Any
@@ -184,19 +188,19 @@ class DataCollatorForLanguageModeling:
     seed: int | None = None
 
     def __post_init__(self):
-        shares = (self.mlm_probability, self.mask_replace_prob, self.random_replace_prob)
-        if self.mlm and not (all(0 <= share <= 1 for share in shares) and sum(shares[1:]) <= 1):
+        fractions = (self.mlm_probability, self.mask_replace_prob, self.random_replace_prob)
+        if self.mlm and not (all(0 <= fraction <= 1 for fraction in fractions) and sum(fractions[1:]) <= 1):
             raise InputError(
                 "mlm_probability, mask_replace_prob, random_replace_prob, and the sum of the last two, must lie in "
-                f"[0, 1], got {', '.join(map(str, shares))}."
+                f"[0, 1], got {', '.join(map(str, fractions))}."
             )
         if self.mlm and self.tokenizer.mask_token is None:
-            raise InputError("The tokenizer has no mask_token, which hides tokens: give it one, or mlm=False.")
+            raise InputError("The tokenizer has no mask_token to mask tokens with: give it one, or mlm=False.")
         seed = np.random.randint(2**31) if self.seed is None else self.seed
         self._rng = np.random.default_rng(seed)
 
     def __call__(self, features: Sequence[Any], return_tensors: str | None = None) -> Batch:
-        """Return a batch of rows, which may be lists of ids too."""
+        """Return a batch of rows, which may also be lists of ids."""
         rows = [row if isinstance(row, Mapping) else {"input_ids": row} for row in features]
         multiple = self.pad_to_multiple_of
         batch = self.tokenizer.pad(rows, pad_to_multiple_of=multiple, return_tensors="np").data
@@ -205,15 +209,15 @@ class DataCollatorForLanguageModeling:
         if self.mlm:
             if special is None:
                 special = np.isin(ids, self.tokenizer.all_special_ids)
-            batch["input_ids"], batch["labels"] = self._hide(ids, special.astype(bool))
+            batch["input_ids"], batch["labels"] = self._mask(ids, special.astype(bool))
         else:
             batch["labels"] = np.where(batch["attention_mask"] == 0, IGNORE_INDEX, ids)
         return _tensors(batch, return_tensors or self.return_tensors)
 
-    def _hide(self, ids: np.ndarray, special: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        hidden = (self._rng.random(ids.shape) < self.mlm_probability) & ~special
-        chance = np.where(hidden, self._rng.random(ids.shape), np.inf)
+    def _mask(self, ids: np.ndarray, special: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        masked = (self._rng.random(ids.shape) < self.mlm_probability) & ~special
+        chance = np.where(masked, self._rng.random(ids.shape), np.inf)
         words = self._rng.integers(len(self.tokenizer), size=ids.shape)
         shown = np.where(chance < self.mask_replace_prob + self.random_replace_prob, words, ids)
         shown = np.where(chance < self.mask_replace_prob, self.tokenizer.mask_token_id, shown)
-        return shown, np.where(hidden, ids, IGNORE_INDEX)
+        return shown, np.where(masked, ids, IGNORE_INDEX)

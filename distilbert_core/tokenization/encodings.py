@@ -1,4 +1,4 @@
-"""The tokens of a text as plain lists, and how they are cut into windows."""
+"""The tokens of a text as plain lists, and their truncation to windows."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Encoding:
     n_sequences: int = 1
 
     @classmethod
-    def of_no_text(cls, token: str, index: int, count: int = 1, attention: int = 1, type_id: int = 0) -> Encoding:
-        """Return `count` tokens that stand for no text: [CLS], [SEP] or padding."""
+    def without_text(cls, token: str, index: int, count: int = 1, attention: int = 1, type_id: int = 0) -> Encoding:
+        """Return `count` tokens that have no text: [CLS], [SEP] or padding."""
         columns = (index, token, (0, 0), None, None, 1, attention, type_id)
         return cls(*([value] * count for value in columns))  # type: ignore[arg-type]
 
     def pad(self, length: int, direction: str, pad_id: int, pad_token: str) -> None:
-        """Fill this encoding up to a length."""
-        padding = Encoding.of_no_text(pad_token, pad_id, max(length - len(self), 0), attention=0)
+        """Pad this encoding to a length, in place."""
+        padding = Encoding.without_text(pad_token, pad_id, max(length - len(self), 0), attention=0)
         padded = self + padding if direction == "right" else padding + self
         self.__dict__.update({name: getattr(padded, name) for name in _PER_TOKEN})
 
@@ -47,12 +47,19 @@ class Encoding:
 
 _PER_TOKEN = [name for name in Encoding.__dataclass_fields__ if name not in ("overflowing", "n_sequences")]
 
-Windows = list[Encoding]  # of one text; the first is the one that is kept
+Windows = list[Encoding]  # of one text; the first one is kept
 
 
 @dataclass(frozen=True)
 class Truncation:
-    """How texts are cut: to how many tokens, by how many windows overlap, which text of a pair, and on which side."""
+    """Truncation of texts.
+
+    Attributes:
+        max_length: Number of tokens that are kept, with special tokens.
+        stride: Number of tokens that neighbouring windows share.
+        strategy: 'longest_first', 'only_first' or 'only_second'.
+        direction: Side on which tokens are removed, 'right' or 'left'.
+    """
 
     max_length: int
     stride: int
@@ -60,10 +67,15 @@ class Truncation:
     direction: str
 
     def __call__(self, first: Encoding, second: Encoding | None, special: int) -> tuple[Windows, Windows]:
-        """Return the windows of both texts, which leave room for `special` tokens; none for a text that is not there.
+        """Return the windows of both texts.
+
+        Args:
+            first: The first text.
+            second: The second text; None: its list of windows is empty.
+            special: Number of special tokens to leave room for.
 
         Raises:
-            InputError: The text to be cut is not there, or nothing would be left of it.
+            InputError: The text to truncate is missing, or none of its tokens would be left.
         """
         room = self.max_length - special
         lengths = (len(first), 0 if second is None else len(second))
@@ -78,7 +90,7 @@ class Truncation:
         else:
             cut = ("only_first", "only_second").index(self.strategy)
             if lengths[cut] <= excess:
-                raise InputError(f"{excess} tokens would have to be cut off a text of {lengths[cut]}")
+                raise InputError(f"{excess} tokens would have to be removed from a text of {lengths[cut]}")
             kept = (lengths[0] - excess, lengths[1]) if cut == 0 else (lengths[0], lengths[1] - excess)
         return self._windows(first, kept[0]), [] if second is None else self._windows(second, kept[1])
 
@@ -97,7 +109,7 @@ class Truncation:
 
 
 def _share(first: int, second: int, room: int) -> tuple[int, int]:
-    """Return how many tokens of each text are kept: the shorter one whole if it takes at most half the room."""
+    """Return how many tokens of each text are kept: the shorter text is kept whole if it fits into half the room."""
     shorter = min(first, second)
     if shorter > room // 2:
         shorter = room // 2
@@ -105,7 +117,7 @@ def _share(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 def combinations(firsts: Windows, seconds: Windows) -> Iterator[tuple[Encoding, Encoding]]:
-    """Yield each window of one text with each of the other, in the order of the `tokenizers` library."""
+    """Yield the pairs of windows of two texts, in the order of the `tokenizers` library."""
     yield firsts[0], seconds[0]
     yield from ((first, second) for first in firsts[1:] for second in seconds)
     yield from ((firsts[0], second) for second in seconds[1:])

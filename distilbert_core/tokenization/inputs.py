@@ -1,4 +1,4 @@
-"""What a tokenizer is called with: texts in lists, arrays, columns of tables and tensors."""
+"""The texts of a tokenizer's call, in lists, arrays, columns of tables and tensors."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from distilbert_core.libraries import TO_PYTHON
 
 
 def as_batch(text: Any, pair: Any, split: bool) -> tuple[list[Any], bool]:
-    """Return the inputs as a list of texts, or of tuples of two, and whether there was only one.
+    """Return the inputs as a list of texts and pairs, and whether the input is a single one.
 
     Args:
         text: A text, a list of texts, or a list of pairs; also an array, a column of a table or a tensor of texts.
-        pair: The second text, or as many second texts; None: there are none.
-        split: Texts come as lists of words.
+        pair: The second text, or a list of second texts; None: no second texts.
+        split: Texts are lists of words.
 
     Raises:
-        InputError: There is something else; the message says where.
+        InputError: The inputs have another type. The message names the wrong one.
     """
     text, pair = as_list("text", text), as_list("text_pair", pair)
     single = _is_text(text, split)
@@ -27,11 +27,11 @@ def as_batch(text: Any, pair: Any, split: bool) -> tuple[list[Any], bool]:
     if not isinstance(text, Sequence) or isinstance(text, str):
         raise InputError(
             f"text must be a text, a pair or a list of them, got {type(text).__name__}; columns of tables, arrays, and "
-            "tensors that have values (outside of tf.function) are lists, too."
+            "tensors that have values (outside of tf.function) count as lists."
         )
     if pair is not None:
         if not isinstance(pair, Sequence) or isinstance(pair, str) or len(text) != len(pair):
-            raise InputError("text_pair must be like text: one text for one, or as many texts as there are in text.")
+            raise InputError("text_pair must be like text: one text for one, or a list with one text for each in text.")
         text = list(zip(text, pair, strict=True))
     made = list if split else str
     texts: list[Any] = []
@@ -50,10 +50,10 @@ def as_batch(text: Any, pair: Any, split: bool) -> tuple[list[Any], bool]:
 
 
 def as_list(name: str, values: Any) -> Any:
-    """Return an array, a column of a table or a tensor of texts as a list, and anything else as it is.
+    """Return an array, a column of a table or a tensor of texts as a list; return other values unchanged.
 
     Raises:
-        InputError: There are bytes; only TensorFlow, whose texts are UTF-8, may have them.
+        InputError: The value is bytes; only TensorFlow, whose texts are UTF-8, may have them.
     """
     if isinstance(values, str | list | tuple):
         return values
@@ -68,7 +68,7 @@ def as_list(name: str, values: Any) -> Any:
 
 
 def _plain(name: str, item: Any) -> Any:
-    """Return an item with its parts as lists and texts."""
+    """Return an item with lists in place of arrays and tensors."""
     item = as_list(name, item)
     if isinstance(item, list | tuple) and not all(isinstance(part, str) for part in item):
         return [_plain(f"{name}[{index}]", part) for index, part in enumerate(item)]
@@ -76,7 +76,7 @@ def _plain(name: str, item: Any) -> Any:
 
 
 def _decoded(values: Any) -> Any:
-    """Return what a tensor of texts holds, UTF-8, as nested lists of texts."""
+    """Return the values of a tensor of texts, which are UTF-8, as nested lists of texts."""
     if isinstance(values, bytes):
         return values.decode("utf-8")
     if hasattr(values, "tolist"):

@@ -1,6 +1,7 @@
-"""What is done to a text before its words are looked up: BERT's normaliser, and what a word is.
+"""BERT's normaliser and its definition of a word, in plain Python.
 
-It does in plain Python what the `tokenizers` library does, and keeps for each character where it comes from.
+The results are those of the `tokenizers` library. For each character of a normalised text, the index of its origin is
+kept.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 
 from distilbert_core.tokenization import character_classes as classes
 
-Origins = Sequence[int]  # for each character of a normalised text, the index of the one it comes from
-Rewritten = Iterable[tuple[str, int]]  # new characters, each with the index of the one it comes from
+Origins = Sequence[int]  # for each character of a normalised text, the index of its origin
+Rewritten = Iterable[tuple[str, int]]  # new characters, each with the index of its origin
 
 
 def _ends(ranges: str) -> list[tuple[int, int]]:
@@ -23,7 +24,7 @@ def _ends(ranges: str) -> list[tuple[int, int]]:
 
 
 def _character_set(*classes: str) -> str:
-    """Return classes of characters as the inside of a bracket of a regular expression."""
+    """Return the content of a regular expression's brackets that match classes of characters."""
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for ranges in classes for first, last in _ends(ranges))
 
 
@@ -47,7 +48,7 @@ _NEWER_LOWER_CASE = {
 
 @dataclass(frozen=True)
 class Normalizer:
-    """The options of BERT's normaliser, in the order in which they are applied.
+    """BERT's normaliser. Its options are applied in this order.
 
     Example:
         >>> from distilbert_core.tokenization.normalization import Normalizer
@@ -62,7 +63,7 @@ class Normalizer:
     do_lower_case: bool = True
 
     def __call__(self, text: str) -> tuple[str, Origins]:
-        """Return the normalised text, and for each of its characters where in `text` it comes from."""
+        """Return the normalised text, and the index in `text` that each of its characters comes from."""
         origins: Origins = range(len(text))
         if self.clean_text:
             text, origins = _rewrite(text, origins, _CLEANED, _clean)
@@ -80,19 +81,19 @@ def _rewrite(
 ) -> tuple[str, Origins]:
     """Rewrite each run that `pattern` matches."""
     parts: list[str] = []
-    places: list[int] = []
+    indices: list[int] = []
     end = 0
     for match in pattern.finditer(text):
         start = match.start()
         parts.append(text[end:start])
-        places += origins[end:start]
+        indices += origins[end:start]
         for character, index in rewrite(match[0]):
             parts.append(character)
-            places.append(origins[start + index])
+            indices.append(origins[start + index])
         end = match.end()
     if end == 0:
         return text, origins
-    return "".join((*parts, text[end:])), [*places, *origins[end:]]
+    return "".join((*parts, text[end:])), [*indices, *origins[end:]]
 
 
 def _clean(run: str) -> Rewritten:
@@ -108,8 +109,9 @@ def _set_apart(run: str) -> Rewritten:
 def _strip_accents(run: str) -> Rewritten:
     """Decompose (NFD) and remove the marks.
 
-    Each first character of a decomposition uses one character of the run up, in their final order; what decomposition
-    adds comes from the last one used up. This is how the library counts where marks change places.
+    In the final order, the first character of each decomposition consumes one character of the run; the characters
+    that decomposition adds have the last consumed one as their origin. The library counts in this way when canonical
+    ordering moves marks.
     """
     used = -1
     decomposed = ((part, i > 0) for c in run for i, part in enumerate(unicodedata.normalize("NFD", c)))
@@ -137,5 +139,5 @@ def _combining_class(part: tuple[str, bool]) -> int:
 
 
 def _lower(run: str) -> Rewritten:
-    """Lower each character for itself: in a whole text Python would make a final sigma."""
+    """Lower each character alone: in a whole text, Python would lower a last capital sigma to a final sigma."""
     return ((low, index) for index, c in enumerate(run) for low in _NEWER_LOWER_CASE.get(c) or c.lower())

@@ -1,7 +1,7 @@
 """WordPiece in plain Python: the engine of `DistilBertTokenizer`.
 
-It does what the `tokenizers` library does, step by step: added tokens are cut out of the text, the rest is normalised
-and split into words, and each word into the longest pieces that the vocabulary has.
+It follows the `tokenizers` library step by step: added tokens are cut out of the text, the rest is normalised and split
+into words, and each word is split into the longest pieces in the vocabulary.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from distilbert_core.tokenization.encodings import Encoding, Truncation, combina
 from distilbert_core.tokenization.files import LONGEST_WORD
 from distilbert_core.tokenization.normalization import WHITE_SPACE, WORDS_AND_PUNCTUATION, Normalizer
 
-REMEMBERED_WORDS = 1 << 16
+CACHED_WORDS = 1 << 16
 
-Segment = tuple[int, int, int | None]  # start and end in a text, and the id if it is an added token
+Segment = tuple[int, int, int | None]  # start and end in a text, and the id of an added token
 Piece = tuple[int, str, int, int]  # id, token, start and end in the word
 
 
 class WordPieceTokenizer:
-    """Texts to encodings; the methods are those of `tokenizers.Tokenizer`.
+    """Turns texts into encodings. It has the methods of `tokenizers.Tokenizer`.
 
     Args:
         vocabulary: Id of each token.
         unk_token: Stands for a word that the vocabulary cannot spell.
-        prefix: What a token that continues a word begins with.
-        normalizer: What is done to a text before it is split; None: nothing.
-        words: What a word is.
-        never_split: Tokens that are taken as they are where they stand between white space.
-        longest_word: Characters that a word may have; a longer one is unknown.
+        prefix: Prefix of tokens that continue a word.
+        normalizer: Normalises a text before it is split; None: texts are not normalised.
+        words: Matches a word.
+        never_split: Tokens that are not split where they stand between white space.
+        longest_word: Largest number of characters of a word; a longer one is unknown.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class WordPieceTokenizer:
         self.unk_token, self.prefix, self.normalizer, self.words = unk_token, prefix, normalizer, words
         self.never_split, self.longest_word = tuple(never_split), longest_word
         self.added_tokens: dict[int, AddedToken] = {}
-        self.special: dict[str, None] = {}  # tokens that were added as special ones, though not always the last time
+        self.special: dict[str, None] = {}  # tokens that were added as special ones at least once
         self.frame: tuple[str, str] = ("", "")  # [CLS] and [SEP]
         self.truncation: Truncation | None = None
-        self.encode_special_tokens = False  # split special tokens like any text
+        self.encode_special_tokens = False  # split special tokens like other words
         self._prepare()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class WordPieceTokenizer:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Make what follows from the fields: the attributes with an underscore."""
+        """Set the attributes with an underscore, which follow from the others."""
         added = {token.content: (index, token) for index, token in self.added_tokens.items()}
         self._ids = self.vocabulary | {content: index for content, (index, _) in added.items()}
         self._tokens = {index: token for token, index in self._ids.items()}
@@ -78,11 +78,11 @@ class WordPieceTokenizer:
                 in_normalized_text[self.normalize(content)[0]] = (index, token)
             else:
                 in_text[content] = (index, token)
-        self._added = {  # by `encode_special_tokens`: those found in a text, and those found when it is normalised
+        self._added = {  # by `encode_special_tokens`: those matched in the text, those in the normalised text
             False: (_AddedTokens(in_text), _AddedTokens(in_normalized_text)),
             True: (_AddedTokens(self._not_special(in_text)), _AddedTokens(self._not_special(in_normalized_text))),
         }
-        self._pieces = lru_cache(REMEMBERED_WORDS)(self._split_word)
+        self._pieces = lru_cache(CACHED_WORDS)(self._split_word)
 
     def _not_special(self, tokens: Mapping[str, tuple[Any, AddedToken | None]]) -> dict[str, Any]:
         return {text: entry for text, entry in tokens.items() if not (entry[1] and entry[1].content in self.special)}
@@ -90,11 +90,11 @@ class WordPieceTokenizer:
     # -- vocabulary ---------------------------------------------------------------------------------------------
 
     def token_to_id(self, token: str) -> int | None:
-        """Return the id of a token, None if there is no such token."""
+        """Return the id of a token; None for an unknown one."""
         return self._ids.get(token)
 
     def id_to_token(self, index: int) -> str | None:
-        """Return the token of an id, None if there is none."""
+        """Return the token of an id; None for an unknown one."""
         return self._tokens.get(index)
 
     def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]:
@@ -110,7 +110,7 @@ class WordPieceTokenizer:
         return dict(sorted(self.added_tokens.items()))
 
     def add_tokens(self, tokens: Sequence[AddedToken]) -> None:
-        """Add tokens, with the next free ids where the vocabulary does not have them; empty ones are ignored."""
+        """Add tokens; tokens that the vocabulary lacks get the next free ids. Empty tokens are ignored."""
         following = max([len(self.vocabulary), *(index + 1 for index in self.added_tokens)])
         for token in (token for token in tokens if token.content):
             index = self._ids.setdefault(token.content, following)
@@ -120,22 +120,22 @@ class WordPieceTokenizer:
         self._prepare()
 
     def set_special_tokens(self, unk_token: str, cls_token: str, sep_token: str) -> None:
-        """Say which token stands for unknown words, and which stand around a text."""
+        """Set the token of unknown words and the two tokens around a text."""
         self.unk_token, self.frame = unk_token, (cls_token, sep_token)
         self._prepare()
 
     # -- truncation of the next calls ------------------------------------------------------------------------------
 
     def enable_truncation(self, max_length: int, stride: int, strategy: str, direction: str) -> None:
-        """Cut texts from now on."""
+        """Truncate the texts of the following calls."""
         self.truncation = Truncation(max_length, stride, strategy, direction)
 
     def no_truncation(self) -> None:
-        """Cut no text from now on."""
+        """Do not truncate the texts of the following calls."""
         self.truncation = None
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
-        """Return how many tokens stand around one text, or around two."""
+        """Return how many special tokens surround one text, or a pair."""
         return 3 if is_pair else 2
 
     # -- texts to encodings -------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class WordPieceTokenizer:
     def encode_batch(
         self, inputs: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
     ) -> list[Encoding]:
-        """Return the encodings of texts, or of pairs given as tuples; a text may be a list of words."""
+        """Return the encodings of texts and of pairs, which are tuples; a text may be a list of words."""
         pairs = (item if isinstance(item, tuple) else (item, None) for item in inputs)
         return [self._encode(text, pair, is_pretokenized, add_special_tokens) for text, pair in pairs]
 
@@ -156,7 +156,7 @@ class WordPieceTokenizer:
         else:
             firsts, seconds = [first], [] if second is None else [second]
         cls, sep, end = (
-            Encoding.of_no_text(token, self._ids[token], type_id=type_id) if special else Encoding()
+            Encoding.without_text(token, self._ids[token], type_id=type_id) if special else Encoding()
             for token, type_id in zip((*self.frame, self.frame[1]), (0, 0, 1), strict=True)
         )
         if second is None:
@@ -185,7 +185,7 @@ class WordPieceTokenizer:
         return [word for whole, part in segments for word in ([part] if whole else self.words.findall(part))]
 
     def _append(self, encoding: Encoding, text: str, word: int | None) -> None:
-        """Append the tokens of a text; its words are counted where `word` does not give the one it is."""
+        """Append the tokens of a text. `word` is the index of its only word; None: its words are counted."""
         count = 0
         for index, part, origins in self._segments(text):
             if index is not None:
@@ -201,7 +201,7 @@ class WordPieceTokenizer:
                 count += 1
 
     def _segments(self, text: str) -> Iterator[tuple[int | None, str, Sequence[int]]]:
-        """Yield the added tokens with their ids and the normalised texts between them, with where they come from."""
+        """Yield the added tokens with their ids, and the normalised texts between them, all with their origins."""
         in_text, in_normalized_text = self._added[self.encode_special_tokens]
         for start, end, index in in_text.split(text):
             if index is not None:
@@ -209,12 +209,12 @@ class WordPieceTokenizer:
                 continue
             part, origins = self.normalize(text[start:end])
             for inner_start, inner_end, inner_index in in_normalized_text.split(part):
-                places = [start + origin for origin in origins[inner_start:inner_end]]
-                yield inner_index, part[inner_start:inner_end], places
+                absolute = [start + origin for origin in origins[inner_start:inner_end]]
+                yield inner_index, part[inner_start:inner_end], absolute
 
     def normalize(self, text: str) -> tuple[str, Sequence[int]]:
-        """Return what is split in place of a text, and where in it each character comes from."""
-        text.encode()  # raises for lone surrogates, which are no text
+        """Return the normalised text, and the index in `text` that each of its characters comes from."""
+        text.encode()  # raises UnicodeEncodeError for lone surrogates
         return self.normalizer(text) if self.normalizer else (text, range(len(text)))
 
     def _split_word(self, word: str) -> Sequence[Piece]:
@@ -236,7 +236,11 @@ class WordPieceTokenizer:
 
 
 class _AddedTokens:
-    """Finds added tokens in a text, each given as its id and its options (None: between white space only)."""
+    """Finds added tokens in a text.
+
+    Args:
+        tokens: Id and options of each token; without options, it is matched only between white space.
+    """
 
     def __init__(self, tokens: Mapping[str, tuple[Any, AddedToken | None]]):
         self._tokens = {content: entry for content, entry in tokens.items() if content}
@@ -244,7 +248,7 @@ class _AddedTokens:
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def split(self, text: str) -> Iterator[Segment]:
-        """Yield the added tokens in a text and what is between them."""
+        """Yield the added tokens in a text and the segments between them."""
         end = 0
         for match in self._pattern.finditer(text) if self._pattern else ():
             index, token = self._tokens[match[0]]
@@ -264,7 +268,7 @@ class _AddedTokens:
 
 
 def _stands_alone(text: str, start: int, stop: int, token: AddedToken | None) -> bool:
-    """Say whether what stands around a match allows it."""
+    """Return whether the characters around a match allow it."""
     around = text[max(start - 1, 0) : start] + text[stop : stop + 1]
     if token is None:
         return not around.strip(WHITE_SPACE)
@@ -272,6 +276,6 @@ def _stands_alone(text: str, start: int, stop: int, token: AddedToken | None) ->
 
 
 def _is_in_word(character: str) -> bool:
-    r"""Say whether a regular expression's \w matches, as Unicode's technical standard 18 defines it."""
+    r"""Return whether a character matches \w as in Unicode's technical standard 18."""
     category = unicodedata.category(character)
     return category[0] in "LM" or category in ("Nd", "Nl", "Pc") or character in "\u200c\u200d"

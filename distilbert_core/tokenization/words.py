@@ -1,4 +1,4 @@
-"""The two steps of WordPiece on their own, as scripts for Transformers call them: texts to words, words to pieces."""
+"""The two steps of WordPiece as classes of their own, for scripts of Transformers: words, and pieces of words."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class BasicTokenizer:
 
     Args:
         do_lower_case: Lower-case the text.
-        never_split: Tokens that are left as they are where they stand between white space.
+        never_split: Tokens that are not split where they stand between white space.
         tokenize_chinese_chars: Put spaces around Chinese characters.
-        strip_accents: Remove accents; None: if lower-casing.
+        strip_accents: Remove accents; None: the same as lower-casing.
         do_split_on_punc: Split at punctuation, not only at white space.
 
     Example:
@@ -42,25 +42,30 @@ class BasicTokenizer:
 
     @classmethod
     def from_engine(cls, engine: WordPieceTokenizer) -> Self:
-        """Return the first step of a tokenizer's engine."""
-        found = engine.normalizer
-        if found is None:
+        """Return the first step of an engine."""
+        normalizer = engine.normalizer
+        if normalizer is None:
             raise AttributeError("This tokenizer has no basic_tokenizer: it was made with do_basic_tokenize=False.")
-        basic = cls(found.do_lower_case, engine.never_split, found.tokenize_chinese_chars, found.strip_accents)
-        basic._normalizer = found
+        basic = cls(
+            normalizer.do_lower_case,
+            engine.never_split,
+            normalizer.tokenize_chinese_chars,
+            normalizer.strip_accents,
+        )
+        basic._normalizer = normalizer
         return basic
 
     def tokenize(self, text: str, never_split: Iterable[str] | None = None) -> list[str]:
-        """Return the words of a text; `never_split` are more tokens that are left as they are."""
+        """Return the words of a text; `never_split` has further tokens that are not split."""
         whole = self.never_split.union(never_split or ())
         words = WORDS_AND_PUNCTUATION if self.do_split_on_punc else WORDS
-        vocabulary = dict.fromkeys(whole, 0)  # words are not looked up in it
+        vocabulary = dict.fromkeys(whole, 0)  # only its tokens count, not their ids
         engine = WordPieceTokenizer(vocabulary, "", normalizer=self._normalizer, words=words, never_split=whole)
         return engine.split(text)
 
 
 class WordpieceTokenizer:
-    """Splits words into the longest pieces that a vocabulary has.
+    """Splits words into the longest pieces in a vocabulary.
 
     Args:
         vocab: Id of each token.
@@ -81,12 +86,12 @@ class WordpieceTokenizer:
 
     @classmethod
     def from_engine(cls, engine: WordPieceTokenizer) -> Self:
-        """Return the second step of a tokenizer's engine."""
+        """Return the second step of an engine."""
         pieces = cls(engine.vocabulary, engine.unk_token, engine.longest_word)
         pieces._engine.prefix = engine.prefix
         return pieces
 
     def tokenize(self, text: str) -> list[str]:
-        """Return the pieces of the words of a text, which stand between white space."""
+        """Return the pieces of the words of a text; words are separated by white space."""
         (encoding,) = self._engine.encode_batch([text], add_special_tokens=False)
         return encoding.tokens

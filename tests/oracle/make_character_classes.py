@@ -1,9 +1,9 @@
-"""Write distilbert_core/tokenization/character_classes.py: what the `tokenizers` library takes each character for.
+"""Write distilbert_core/tokenization/character_classes.py: the character classes of the `tokenizers` library.
 
     python tests/oracle/make_character_classes.py [--out character_classes.py]
 
-The library's Unicode tables are of several ages, none of them Python's, so every code point is put to it and the
-answers are written down as ranges.
+The library's Unicode tables have several versions, none of them Python's. So the library is asked about every code
+point, and the answers are written as ranges.
 """
 
 import argparse
@@ -19,10 +19,10 @@ MODULE = Path(__file__).parents[2] / "distilbert_core" / "tokenization" / "chara
 CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
 OFF = {"clean_text": False, "handle_chinese_chars": False, "strip_accents": False, "lowercase": False}
 
-HEADER = '''"""What the `tokenizers` library takes each character for: ranges of code points, written by a script.
+HEADER = '''"""The character classes of the `tokenizers` library as ranges of code points. A script writes this file.
 
-Its Unicode tables are of several ages, none of them that of Python's `unicodedata`; the tokenizer in Python has to see
-the same classes. `tests/oracle/make_character_classes.py` writes this file.
+The library's Unicode tables have several versions, none of them that of Python's `unicodedata`; the tokenizer in Python
+needs the same classes. `tests/oracle/make_character_classes.py` is the script.
 """
 
 '''

@@ -192,7 +192,7 @@ def test_texts_of_every_kind(tokenizer: BaseTokenizer, kind: str) -> None:
             "^text must be a text, a pair or a list of them, got generator; columns of",
         ),
         ("a", b"b", r"^text_pair must be a text, got bytes; decode them: text_pair\.decode\('utf-8'\)\.$"),
-        (["a"], Series(["b", "c"]), "^text_pair must be like text: one text for one, or as many"),
+        (["a"], Series(["b", "c"]), "^text_pair must be like text: one text for one, or a list"),
     ],
 )
 def test_what_is_no_text(tokenizer: BaseTokenizer, text: Any, pair: Any, message: str) -> None:
@@ -439,7 +439,7 @@ def test_an_encoding_knows_what_it_is_of(tokenizer: BaseTokenizer) -> None:
     assert isinstance(one, Mapping)
     made = BatchEncoding({"input_ids": FILM, "attention_mask": [1] * 5}, tensor_type="np", prepend_batch_axis=True)
     assert (made["input_ids"].shape, made.n_sequences, made.is_fast) == ((1, 5), None, False)
-    with pytest.raises(InputError, match=r"^Tokens, words and characters are only known of what a call"):
+    with pytest.raises(InputError, match=r"^Tokens, words and characters are known only in the output"):
         made.tokens()
     assert made[:1]["input_ids"].tolist() == [FILM]
     assert BatchEncoding({"input_ids": FILM}, one.encodings[0]).tokens() == one.tokens()
