@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from distilbert_core.errors import InputError
 from distilbert_core.tokenization.columns import to_tensor
-from distilbert_core.tokenization.engine import EngineEncoding
+from distilbert_core.tokenization.engine import Encoding
 
 
 class CharSpan(NamedTuple):
@@ -52,7 +52,7 @@ class BatchEncoding(dict[str, Any]):
     def __init__(
         self,
         data: Mapping[str, Any] | None = None,
-        encoding: EngineEncoding | Sequence[EngineEncoding] | None = None,
+        encoding: Encoding | Sequence[Encoding] | None = None,
         tensor_type: str | None = None,
         prepend_batch_axis: bool = False,
         n_sequences: int | None = None,
@@ -60,13 +60,13 @@ class BatchEncoding(dict[str, Any]):
         padding: Mapping[str, Any] | None = None,
     ):
         super().__init__(data or {})
-        self._encodings: list[EngineEncoding] = _as_list(encoding)
+        self._encodings: list[Encoding] = _as_list(encoding)
         self._padding = padding
         self._n_sequences = n_sequences
         self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
     @property
-    def encodings(self) -> list[EngineEncoding]:
+    def encodings(self) -> list[Any]:
         """The encoding of each text, from the tokenizer's engine; empty if no tokenizer made this object."""
         if self._padding is not None:
             for encoding in self._encodings:
@@ -228,7 +228,7 @@ class BatchEncoding(dict[str, Any]):
         token = self.char_to_token(batch_or_char_index, char_index, sequence_index)
         return None if token is None else self._locate(batch_or_char_index, char_index)[0].word_ids[token]
 
-    def _locate(self, batch_or_index: int, index: int | None) -> tuple[EngineEncoding, int]:
+    def _locate(self, batch_or_index: int, index: int | None) -> tuple[Encoding, int]:
         """Return an encoding and an index in it."""
         return (self._encoding(0), batch_or_index) if index is None else (self._encoding(batch_or_index), index)
 
@@ -241,12 +241,12 @@ class BatchEncoding(dict[str, Any]):
         return self.encodings[index]
 
 
-def _tokens_of(encoding: EngineEncoding, sequence: int, values: Sequence[Any]) -> list[tuple[int, Any]]:
+def _tokens_of(encoding: Encoding, sequence: int, values: Sequence[Any]) -> list[tuple[int, Any]]:
     """Return the indices of the tokens of one text of a pair, each with its value."""
     return [(token, values[token]) for token, of in enumerate(encoding.sequence_ids) if of == sequence]
 
 
-def _as_list(encoding: EngineEncoding | Iterable[EngineEncoding] | None) -> list[EngineEncoding]:
+def _as_list(encoding: Encoding | Iterable[Encoding] | None) -> list[Encoding]:
     """Return encodings, or a single one, as a list."""
     if encoding is None:
         return []

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from tokenizers import AddedToken
 
 
-class EngineEncoding(Protocol):
+class Encoding(Protocol):
     """The tokens of a text or pair: lists with one entry for each token."""
 
     @property
@@ -97,5 +97,5 @@ class Engine(Protocol):
 
     def encode_batch(
         self, inputs: Sequence[Any], /, is_pretokenized: bool = False, add_special_tokens: bool = True
-    ) -> Sequence[EngineEncoding]:
+    ) -> Sequence[Encoding]:
         """Return the encodings of texts and pairs."""

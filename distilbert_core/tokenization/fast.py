@@ -16,7 +16,7 @@ from distilbert_core.errors import CheckpointError
 from distilbert_core.files.names import TOKENIZER_FILE, VOCAB_FILE
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.encodings import Truncation
-from distilbert_core.tokenization.engine import EngineEncoding
+from distilbert_core.tokenization.engine import Encoding
 from distilbert_core.tokenization.files import (
     LONGEST_WORD,
     NORMALIZER_DEFAULTS,
@@ -68,7 +68,7 @@ class DistilBertTokenizerFast(BaseTokenizer):
 
     def _encode(
         self, texts: Sequence[Any], words: bool, special: bool, truncation: Truncation | None, split_special: bool
-    ) -> Sequence[EngineEncoding]:
+    ) -> Sequence[Encoding]:
         template = self.backend_tokenizer.post_processor
         if not special:  # the library would still subtract the template's tokens from the room for the stride
             self.backend_tokenizer.post_processor = TemplateProcessing("$A", "$A $B:1", [])

@@ -13,7 +13,7 @@ from distilbert_core.checks import one_of
 from distilbert_core.errors import InputError
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_core.tokenization.encodings import Truncation
-from distilbert_core.tokenization.engine import EngineEncoding
+from distilbert_core.tokenization.engine import Encoding
 from distilbert_core.tokenization.inputs import as_batch
 from distilbert_core.tokenization.options import NO_MAX_LENGTH, SIDES, token_count, truncation_strategy
 from distilbert_core.tokenization.preparation import Preparation
@@ -133,7 +133,7 @@ class TextEncoding(Preparation):
 
     def _encode(
         self, texts: Sequence[Any], words: bool, special: bool, truncation: Truncation | None, split_special: bool
-    ) -> Sequence[EngineEncoding]:
+    ) -> Sequence[Encoding]:
         """Return the encodings of texts, and reset the engine's options."""
         engine = self.backend_tokenizer
         engine.encode_special_tokens = split_special
