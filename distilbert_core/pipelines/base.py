@@ -19,7 +19,7 @@ from distilbert_core.pipelines.progress import bar_delay
 from distilbert_core.pipelines.running import Combine, Outputs, SizedIterator, Text, results_of
 from distilbert_core.pipelines.tokenized_model import TokenizedModel
 from distilbert_core.tokenization.base import BaseTokenizer
-from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.tokenization.engine import Encoding
 
 ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 

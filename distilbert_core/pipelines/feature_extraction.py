@@ -14,7 +14,7 @@ from distilbert_core.pipelines.base import Pipeline
 from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Older, Option, Options, one_of, unpack
 from distilbert_core.pipelines.running import Outputs
 from distilbert_core.tokenization.columns import to_tensor
-from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.tokenization.engine import Encoding
 
 POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # token vectors [T, D] -> vector [D]
     "mean": lambda vectors: vectors.mean(axis=0),

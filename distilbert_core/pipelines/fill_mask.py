@@ -16,7 +16,7 @@ from distilbert_core.pipelines.base import Pipeline
 from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Older, Option, Options, unpack, warn
 from distilbert_core.pipelines.running import Outputs, Text
 from distilbert_core.pipelines.scores import best, softmax
-from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.tokenization.engine import Encoding
 
 
 def _check_targets(name: str, value: Any) -> None:

@@ -14,7 +14,7 @@ from distilbert_core.pipelines.base import Pipeline
 from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Option, Options
 from distilbert_core.pipelines.running import Outputs, Text
 from distilbert_core.pipelines.scores import softmax
-from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.tokenization.engine import Encoding
 
 
 class MultipleChoicePipeline(Pipeline):

@@ -15,7 +15,7 @@ from distilbert_core.pipelines.base import Pipeline
 from distilbert_core.pipelines.options import FLAG_OFF, FLAG_ON, RUNNING, Older, Option, Options, not_negative
 from distilbert_core.pipelines.running import Outputs, Text
 from distilbert_core.pipelines.scores import best, softmax
-from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.tokenization.engine import Encoding
 
 NO_SCORE = -10000.0  # logit of tokens that cannot begin or end an answer
 

@@ -20,7 +20,7 @@ from distilbert_core.model.packing import Ragged
 from distilbert_core.pipelines.options import Options, warn
 from distilbert_core.pipelines.progress import progress_bar
 from distilbert_core.tokenization.base import BaseTokenizer
-from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.tokenization.engine import Encoding
 
 # A portion of the inputs is read READ_SIZE at a time, until it has PORTION_SIZE inputs or tokens for PORTION_BATCHES
 # batches. It is then sorted by length.

@@ -16,7 +16,7 @@ from distilbert_core.pipelines.base import Pipeline
 from distilbert_core.pipelines.options import RUNNING, TOKENIZING, Older, Option, Options, check_flag, one_of, warn
 from distilbert_core.pipelines.running import Outputs, Text
 from distilbert_core.pipelines.scores import best, sigmoid, softmax
-from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.tokenization.engine import Encoding
 
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": softmax,

@@ -28,7 +28,7 @@ from distilbert_core.pipelines.options import (
 )
 from distilbert_core.pipelines.running import Outputs, Text
 from distilbert_core.pipelines.scores import softmax
-from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.tokenization.engine import Encoding
 
 Entity = dict[str, Any]
 

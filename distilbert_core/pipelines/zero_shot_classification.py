@@ -14,7 +14,7 @@ from distilbert_core.pipelines.base import Pipeline
 from distilbert_core.pipelines.options import FLAG_OFF, RUNNING, TOKENIZING, Older, Option, Options, check_text, warn
 from distilbert_core.pipelines.running import Outputs, Text
 from distilbert_core.pipelines.scores import best, softmax
-from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.tokenization.engine import Encoding
 
 Labels = str | Sequence[str]
 

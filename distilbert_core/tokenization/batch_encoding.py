@@ -66,7 +66,7 @@ class BatchEncoding(dict[str, Any]):
         self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
     @property
-    def encodings(self) -> list[Any]:
+    def encodings(self) -> list[Encoding]:
         """The encoding of each text, from the tokenizer's engine; empty if no tokenizer made this object."""
         if self._padding is not None:
             for encoding in self._encodings:

@@ -19,7 +19,7 @@ from distilbert_core.files.records import decoded_lines
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
 from distilbert_core.pipelines.question_answering import QuestionAnsweringPipeline
-from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.tokenization.engine import Encoding
 from distilbert_core.training import metrics
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.metrics import Metrics

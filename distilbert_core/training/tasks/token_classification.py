@@ -16,7 +16,7 @@ from distilbert_core.files.records import decoded_lines
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import IGNORE_INDEX
 from distilbert_core.tokenization.batching import pad_rows
-from distilbert_core.tokenization.encodings import Encoding
+from distilbert_core.tokenization.engine import Encoding
 from distilbert_core.training import metrics
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.labels import OUTSIDE, all_labels, label_id, label_name, label_names
