@@ -1,29 +1,22 @@
-"""Fine-tuning on each backend: the optimizer against its formula, runs that are killed, and what goes wrong."""
+"""Fine-tuning on each backend: the optimizer against its formula, weights of rows, heads, and whole runs."""
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import shlex
-import shutil
-import signal
-import subprocess
-import sys
 import warnings
-from dataclasses import replace
-from functools import cache
 from itertools import islice
 
 import numpy as np
 import pytest
 
 from distilbert_cli import main
-from distilbert_core import CheckpointError, DistilBertTokenizerFast, Head, InputError, TrainingError
+from distilbert_core import DistilBertTokenizerFast, Head, InputError
 from distilbert_core.errors import CheckpointWarning
 from distilbert_core.files.checkpoint import save_checkpoint
 from distilbert_core.pipelines import pipeline
-from distilbert_core.training import Progress, Recipe, evaluate, finetune, load_trainer
+from distilbert_core.training import Progress, Recipe, evaluate, load_trainer
 from distilbert_core.training.batches import training_order
 from support.checkpoints import (
     HEADS_WITH_LOSS,
@@ -34,59 +27,7 @@ from support.checkpoints import (
     training_inputs,
 )
 from support.comparison import assert_close
-from support.processes import fresh_python
-
-HEAD = Head.SEQUENCE_CLASSIFICATION
-HEAD_TASK = "sequence-classification"
-RECIPE = Recipe(max_steps=6, batch_size=4, eval_every=2, learning_rate=1e-3, warmup=0)
-TEXTS = ("a lovely film", "a waste of time", "funny and warm and wise", "dull", "moving", "two lost hours of my life")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A file of six texts with their labels, of which the recipe's steps see each four times."""
-    rows = [f"{text}\t{('good', 'bad')[number % 2]}" for number, text in enumerate(TEXTS)]
-    file = tmp_path_factory.mktemp("data") / "data.tsv"
-    file.write_text("\n".join(["text\tlabel", *rows]) + "\n")
-    return file
-
-
-@pytest.fixture(scope="module")
-def body(tmp_path_factory):
-    """A checkpoint with dropout, a tokenizer, and no head."""
-    folder = tmp_path_factory.mktemp("body")
-    tokenizer = DistilBertTokenizerFast.from_pretrained("sst2-tiny")
-    config = small_config(vocab_size=len(tokenizer), max_position_embeddings=32, dropout=0.1)
-    save_random(folder, config, Head.BASE)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole(data, body, tmp_path_factory):
-    """A function that returns the folder of a backend's run that nothing disturbed."""
-
-    @cache
-    def folder_of(framework):
-        folder = tmp_path_factory.mktemp("whole") / framework.name
-        run(framework, data, body, folder)
-        return folder
-
-    return folder_of
-
-
-def run(framework, train, model, output, recipe=RECIPE, **changes):
-    options = {"eval": train, "backend": framework.name, **changes}
-    return finetune(HEAD_TASK, train, model=model, output=output, recipe=recipe, **options)
-
-
-def weights(folder):
-    return (folder / "model.safetensors").read_bytes()
-
-
-def records(folder):
-    lines = (folder / "training/metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "tokens_per_second"} for line in lines]
+from support.runs import HEAD, HEAD_TASK, RECIPE, TEXTS, records, run, weights
 
 
 @pytest.mark.parametrize("head", HEADS_WITH_LOSS)
@@ -221,19 +162,6 @@ def test_weights_of_rows_and_classes(framework, body, tmp_path):
     assert weights(tmp_path / "new") == weights(tmp_path / "by_hand")
 
 
-def test_a_run_with_other_weights_is_another(framework, data, body, whole, tmp_path):
-    shutil.copytree(whole(framework), tmp_path / "new")
-    settings = tmp_path / "new/training/settings.json"
-    assert '"class_weights": null' in settings.read_text()
-    with pytest.raises(InputError, match=r"new was begun with another recipe \(class_weights\); give"):
-        run(framework, data, body, tmp_path / "new", replace(RECIPE, class_weights="balanced"), resume=True)
-    before = json.loads(settings.read_text())
-    del before["recipe"]["class_weights"]  # as runs were begun before there were such
-    settings.write_text(json.dumps(before))
-    assert run(framework, data, body, tmp_path / "new", resume=True).step == RECIPE.max_steps
-    assert weights(tmp_path / "new") == weights(whole(framework))
-
-
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -271,68 +199,6 @@ def test_options_that_say_nothing(capsys, options, message):
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, whole, tmp_path, monkeypatch):
-    """Killed before anything was saved, and in the middle."""
-    engine = framework.module("training").BackendEngine
-    step = engine.step
-    for killed_at in (1, 3):
-
-        def killed(self, batch, number, killed_at=killed_at):
-            if number == killed_at:
-                raise KeyboardInterrupt
-            return step(self, batch, number)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(engine, "step", killed)
-            with pytest.raises(KeyboardInterrupt):
-                run(framework, data, body, tmp_path / "killed", resume=killed_at > 1)
-    done = run(framework, data, body, tmp_path / "killed", resume=True)
-    assert done.step == RECIPE.max_steps
-    assert weights(tmp_path / "killed") == weights(whole(framework))
-    assert records(tmp_path / "killed") == records(whole(framework))
-
-
-KILLED = """
-import os, signal
-from importlib import import_module
-from distilbert_core.training import Recipe, finetune
-
-engine = import_module("{package}.training").BackendEngine
-step = engine.step
-
-def killed(self, batch, number):
-    if number == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, batch, number)
-
-engine.step = killed
-finetune(
-    "sequence-classification", {data!r}, eval={data!r}, model={body!r}, output={output!r}, backend={backend!r},
-    recipe=Recipe(**{recipe!r}),
-)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
-def test_a_process_that_was_killed_goes_on_to_the_same_bits(framework, data, body, whole, tmp_path, monkeypatch):
-    """A signal that nobody can answer, after the state of step 2 was written."""
-    monkeypatch.setenv("JAX_ENABLE_X64", "true")  # as it is here: XLA rounds otherwise without it
-    code = KILLED.format(
-        package=framework.package.__name__,
-        backend=framework.name,
-        data=str(data),
-        body=str(body),
-        output=str(tmp_path / "killed"),
-        recipe=RECIPE.to_dict(),
-    )
-    with pytest.raises(subprocess.CalledProcessError) as error:
-        fresh_python(code)
-    assert error.value.returncode == -signal.SIGKILL, error.value.stderr
-    assert run(framework, data, body, tmp_path / "killed", resume=True).step == RECIPE.max_steps
-    assert weights(tmp_path / "killed") == weights(whole(framework))
-    assert records(tmp_path / "killed") == records(whole(framework))
-
-
 def test_rows_in_memory_are_learned_as_those_of_a_file(framework, data, body, whole, tmp_path):
     lines = data.read_text().splitlines()[1:]
     columns = dict(
@@ -351,65 +217,11 @@ def test_rows_in_memory_are_learned_as_those_of_a_file(framework, data, body, wh
         run(framework, rows[1:], body, tmp_path / "new", eval=rows, resume=True)
 
 
-def test_what_is_resumed_must_be_the_same_run(framework, data, body, whole, tmp_path):
-    shutil.copytree(whole(framework), tmp_path / "new")
-    with pytest.raises(InputError, match=r"new was begun with another eval; give the same"):
-        run(framework, data, body, tmp_path / "new", resume=True, eval=None)
-    state = tmp_path / "new/training/state.safetensors"
-    state.write_bytes(state.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r"state.safetensors is damaged"):
-        run(framework, data, body, tmp_path / "new", resume=True)
-
-
 def test_patience(framework, data, body, tmp_path):
     """A model that does not change is never better than at first."""
     recipe = Recipe(max_steps=9, eval_every=1, patience=3, learning_rate=0.0)
     done = run(framework, data, body, tmp_path / "new", recipe)
     assert (done.step, done.best_step, done.worse) == (4, 1, 3)
-
-
-def test_a_loss_that_is_no_number(framework, data, body, tmp_path, monkeypatch):
-    engine = framework.module("training").BackendEngine
-    step = engine.step
-    monkeypatch.setattr(
-        engine,
-        "step",
-        lambda self, batch, number: {"loss": math.nan} if number == 3 else step(self, batch, number),
-    )
-    with pytest.raises(
-        TrainingError, match=r"The loss of step 4 is nan; .*new keeps the model of step 2\. Try a lower"
-    ):
-        run(framework, data, body, tmp_path / "new")
-    evaluate("sequence-classification", data, model=tmp_path / "new", backend=framework.name)  # it loads
-    monkeypatch.undo()
-    assert run(framework, data, body, tmp_path / "new", resume=True).step == RECIPE.max_steps
-
-
-def test_weights_that_are_no_numbers_are_not_saved(framework, data, body, tmp_path):
-    recipe = Recipe(max_steps=2, eval_every=1, learning_rate=1e30, warmup=0)
-    with pytest.raises(TrainingError, match=r"(After step [12] .* is not finite|The loss of step 2 is (nan|inf))"):
-        run(framework, data, body, tmp_path / "new", recipe, eval=None)
-
-
-def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, whole, tmp_path, monkeypatch):
-    import distilbert_core.files.atomic
-
-    flushed = []
-    flush = distilbert_core.files.atomic._flush_to_disk
-
-    def full(path):
-        flushed.append(path.name)
-        if flushed.count("state.safetensors") == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        flush(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(distilbert_core.files.atomic, "_flush_to_disk", full)
-        with pytest.raises(OSError, match="No space left on device"):
-            run(framework, data, body, tmp_path / "new")
-    assert not list(tmp_path.glob("**/.saving-*"))
-    run(framework, data, body, tmp_path / "new", resume=True)  # from the state that was there before
-    assert weights(tmp_path / "new") == weights(whole(framework))
 
 
 def test_a_new_head_is_the_same_in_all_backends(framework, data, body, tmp_path):
