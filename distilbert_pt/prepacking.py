@@ -1,8 +1,8 @@
-"""Prepacked weights: how dense layers compute inference on x86 processors.
+"""Prepacked weights: faster dense layers for inference on x86 processors.
 
-A product is fastest where the weight lies in memory in the order in which the processor reads it. `torch.nn.Linear`
-keeps rows, which each call reads as they are or lays out again; here oneDNN lays them out once, and computes the exact
-GELU while the numbers of the product before it are still in the processor's registers.
+A product is fastest if the weight lies in memory in the order in which the processor reads it. `torch.nn.Linear` stores
+the weight by rows, and each call reads these rows or reorders them. Here oneDNN reorders them once, and computes the
+exact GELU while the product is still in the processor's registers.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from distilbert_pt.model import FeedForward
 
 
 class PrepackedLinear:
-    """A dense layer's product, with a copy of its weight that is made again when the weight has changed.
+    """A dense layer's product by a prepacked copy of its weight. The copy is made again when the weight has changed.
 
-    PyTorch counts changes in place, but not those made through `.data` or shared memory. So each use compares all
-    numbers of the weight with those that were laid out, which takes a third of the time that the layout saves for a
-    text of 32 tokens, and less of it for more.
+    PyTorch counts in-place changes, except changes through `.data` or shared memory. So each call compares the weight
+    with the copy. For a text of 32 tokens this takes a third of the time that prepacking saves, and less for more
+    tokens.
     """
 
     def __init__(self, layer: nn.Linear):
         self.layer = layer
-        self.prepared: tuple[Tensor, Tensor] | None = None  # a copy of the weight, and that copy as oneDNN lays it out
+        self.prepared: tuple[Tensor, Tensor] | None = None  # a copy of the weight, plain and prepacked
 
     def __call__(self, x: Tensor, function: str = "none") -> Tensor | None:
         """[..., in] -> [..., out], with oneDNN's function of that name applied to it.
@@ -47,17 +47,17 @@ class PrepackedLinear:
         prepared = self.prepared
         if prepared is None or not is_same(weight, prepared[0]):
             copied = weight.detach().clone()
-            # Both at once, as threads may share this object.
+            # One assignment for both, as threads may share this object.
             self.prepared = prepared = copied, torch.ops.mkldnn._reorder_linear_weight(copied)
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, prepared[1], layer.bias, function, [], "none")
         return y
 
 
 class Prepacking:
-    """Lets the dense layers of a model multiply by prepacked weights while inference runs.
+    """Makes the dense layers of a model multiply by prepacked weights while inference runs.
 
     Args:
-        model: Its layers are looked for now; one that comes later computes as PyTorch does.
+        model: The model. Layers that are added to it later compute as usual.
 
     Example:
         >>> import torch
@@ -108,7 +108,7 @@ def forward(product: PrepackedLinear, x: Tensor) -> Tensor:
 
 
 def expand(product: PrepackedLinear, feed_forward: FeedForward, x: Tensor) -> Tensor:
-    """`FeedForward.expand` with the exact GELU as a part of the product, where `lin1` has our `forward`."""
+    """`FeedForward.expand` with the exact GELU fused into the product, if `lin1` computes by `forward` above."""
     ours = getattr(vars(feed_forward.lin1).get("forward"), "func", None) is forward
     exact = ours and feed_forward.activation is F.gelu and feed_forward.lin1 is product.layer
     y = product(x, "gelu") if exact else None
@@ -128,7 +128,7 @@ def is_available(device: torch.device) -> bool:
 
 
 def is_plain(weight: Tensor) -> bool:
-    """Whether this is a whole parameter on the CPU, row by row, of a dtype that oneDNN has here."""
+    """Whether this is a contiguous parameter on the CPU, in a dtype that oneDNN supports here."""
     plain = type(weight) is nn.Parameter and weight.device.type == "cpu" and weight.is_contiguous()
     return plain and weight.numel() > 0 and weight.dtype in dtypes()
 
@@ -144,8 +144,8 @@ def is_same(weight: Tensor, copied: Tensor) -> bool:
     if weight.shape != copied.shape or weight.dtype != copied.dtype:
         return False
     pair = [matrix.detach().view(-1).view(torch.int16) for matrix in (weight, copied)]
-    if any(bits.storage_offset() % 4 for bits in pair):  # `view` cannot make words of 64 bits of these
+    if any(bits.storage_offset() % 4 for bits in pair):  # not aligned for a view as 64-bit words
         return torch.equal(*pair)
     whole = weight.numel() * weight.element_size() // 8 * 4
-    words = [bits[:whole].view(torch.int64) for bits in pair]  # which compare fastest
+    words = [bits[:whole].view(torch.int64) for bits in pair]  # 64-bit words compare fastest
     return torch.equal(*words) and torch.equal(*(bits[whole:] for bits in pair))

@@ -122,7 +122,6 @@ class Packing:
     Attributes:
         slots: [M], the index of each token's slot in the flattened rows.
         segment_ids: [R, C] int32: 1, 2, ... for the segments of a row, 0 for empty slots.
-        segment_lengths: Of each row, the number of tokens of each segment.
 
     Example:
         >>> from distilbert_core.model.packing import Packing, Ragged
@@ -135,7 +134,6 @@ class Packing:
 
     slots: np.ndarray
     segment_ids: np.ndarray
-    segment_lengths: tuple[tuple[int, ...], ...]
 
     @classmethod
     def from_lengths(cls, lengths: Sequence[int] | np.ndarray, row_length: int | None = None) -> Packing:
@@ -167,8 +165,7 @@ class Packing:
         slots[tokens] = packed
         segment_ids = np.zeros(len(bins) * columns, np.int32)
         segment_ids[packed] = np.repeat(np.arange(len(order)) - np.repeat(firsts, counts) + 1, sizes)
-        segments = tuple(tuple(lengths[members].tolist()) for members in bins)
-        return cls(slots, segment_ids.reshape(-1, columns), segments)
+        return cls(slots, segment_ids.reshape(-1, columns))
 
     def pack(self, values: np.ndarray, fill: int = 0) -> np.ndarray:
         """[M] -> [R, C], with `fill` in empty slots."""
@@ -191,8 +188,7 @@ class Packing:
     def with_rows(self, rows: int) -> Packing:
         """Return the same packing with `rows` packed rows, the last of them empty."""
         more = rows - len(self.segment_ids)
-        segments = (*self.segment_lengths, *[()] * more)
-        return replace(self, segment_ids=np.pad(self.segment_ids, [(0, more), (0, 0)]), segment_lengths=segments)
+        return replace(self, segment_ids=np.pad(self.segment_ids, [(0, more), (0, 0)]))
 
     def select(self, selected: np.ndarray, size: Callable[[int], int] = int) -> tuple[np.ndarray, np.ndarray]:
         """Return which outputs of the packed rows to compute for some tokens.

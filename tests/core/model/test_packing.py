@@ -124,14 +124,6 @@ def test_selected_values_go_to_their_texts(rows, data):
     assert [part.tolist() for part in parts] == [[number for number in row if number < below] for row in rows]
 
 
-@given(st.lists(st.integers(0, 20), min_size=1).filter(any), st.integers(20, 40))
-def test_the_lengths_of_segments(lengths, columns):
-    packing = Packing.from_lengths(lengths, columns)
-    for segment_ids, segment_lengths in zip(packing.segment_ids, packing.segment_lengths, strict=True):
-        numbers = np.repeat(np.arange(len(segment_lengths)) + 1, segment_lengths)
-        assert segment_ids.tolist() == [*numbers, *[0] * (columns - len(numbers))]
-
-
 def test_nothing_to_pack():
     with pytest.raises(InputError, match="attention_mask must have a nonzero entry; it has none"):
         pack(np.zeros((2, 3)))
