@@ -1,8 +1,9 @@
-"""What the benchmarks of speed share: contestants that take turns, ratios with their spread, tables, JSON and pictures.
+"""Shared by the benchmarks of speed: contestants that take turns, ratios with their spread, tables, JSON and plots.
 
-Each contestant is a process of its own (worker.py), perhaps of another Python. All of them are started, then they take
-turns, round by round, so that a change of the machine's speed meets all alike; who has no turn is stopped by a signal,
-as some libraries' threads wait by spinning. A ratio is that of two turns of the same round.
+Each contestant runs in a process of its own (worker.py), perhaps in another Python environment. All processes are
+started, and then take turns, round by round, so that a change in the speed of the machine affects all of them. A signal
+stops the processes that are waiting, because the threads of some libraries wait by spinning. A ratio compares two turns
+of the same round.
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ PROBLEM_LENGTH = 160
 
 @dataclass
 class Measured:
-    """What a contestant did: one entry of each list for a round.
+    """The measurements of a contestant. Each list has one entry per round.
 
     Attributes:
-        name: The contestant.
-        first: Seconds until its first result, loading and compiling included.
-        seconds: Median of a turn's repetitions.
-        values: What its last repetition returned.
-        memory: Bytes of memory after the turn.
-        peak: Most bytes of memory in all.
-        versions: Of its libraries.
-        problem: Why it did not take part, or None.
+        name: Name of the contestant.
+        first: Seconds until the first result, with loading and compilation.
+        seconds: Median over the repetitions of a turn.
+        values: Result of the last repetition.
+        memory: Memory after the turn, in bytes.
+        peak: Maximum memory, in bytes.
+        versions: Versions of its libraries.
+        problem: The reason why it could not be measured, or None.
     """
 
     name: str
@@ -78,12 +79,12 @@ class Spread:
 
 
 def speeds(measured: Measured, units: float) -> Spread:
-    """Return units of work per second, `units` of them in a repetition."""
+    """Return units of work per second, where a repetition does `units` of them."""
     return Spread.of([units / seconds for seconds in measured.seconds])
 
 
 def ratio_of_speeds(ours: Measured, peer: Measured) -> Spread:
-    """Return how many times as fast as the peer ours is, from the turns of the same rounds."""
+    """Return how many times as fast as the peer our contestant is, round by round."""
     return Spread.of([theirs / own for own, theirs in zip(ours.seconds, peer.seconds, strict=True)])
 
 
@@ -91,13 +92,13 @@ Panels = Mapping[str, Mapping[str, Spread]]  # title -> contestant -> speed
 
 
 class Worker:
-    """The process of a contestant: stopped, except while it starts and in its turns."""
+    """The process of a contestant. It is stopped, except while it starts and during its turns."""
 
     def __init__(self, python: str, file: str, name: str, job: Mapping[str, Any], threads: int):
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": str(threads),
-            "CUDA_VISIBLE_DEVICES": "",  # all of them on the CPU
+            "CUDA_VISIBLE_DEVICES": "",  # all contestants run on the CPU
             "JAX_PLATFORMS": "cpu",
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "HF_HUB_OFFLINE": "1",
@@ -110,12 +111,12 @@ class Worker:
             stderr=self.errors,
             text=True,
             env=environment,
-            start_new_session=True,  # signals reach the processes that it starts as well
+            start_new_session=True,  # so that signals also reach the processes that it starts
         )
         self.started = self._answer()
 
     def turn(self, repetitions: int) -> dict[str, Any]:
-        """Let it run so many times and return its answer."""
+        """Run a number of repetitions, and return the answer."""
         assert self.process.stdin is not None
         os.killpg(self.process.pid, signal.SIGCONT)
         print(repetitions, file=self.process.stdin, flush=True)
@@ -146,15 +147,15 @@ class Worker:
 
 @dataclass(frozen=True)
 class Contest:
-    """How contestants of a benchmark's file meet.
+    """A comparison of contestants.
 
     Attributes:
-        file: The file with the table CONTESTANTS.
-        contestants: That table.
-        pythons: The Python of each environment, by name; the running one for those that are not there.
-        threads: Of each contestant.
-        rounds: How often each has a turn.
-        seconds: How long a turn should be: short work is repeated.
+        file: File with the table CONTESTANTS.
+        contestants: This table.
+        pythons: Path of the Python of each environment; the running Python is used for other environments.
+        threads: Number of threads of each contestant.
+        rounds: Number of turns of each contestant.
+        seconds: Minimum duration of a turn; short work is repeated.
     """
 
     file: str
@@ -170,7 +171,7 @@ class Contest:
         return Worker(python, self.file, name, job, self.threads)
 
     def once(self, names: Sequence[str], job: Mapping[str, Any]) -> list[Measured]:
-        """Start one contestant after the other and return what each one's second run returned; no times."""
+        """Start the contestants one after another, and return their second results, without times."""
         results = []
         for name in names:
             with self.start(name, job) as worker:
@@ -181,7 +182,7 @@ class Contest:
         return results
 
     def run(self, names: Sequence[str], job: Mapping[str, Any]) -> list[Measured]:
-        """Let contestants take turns and return what they did, in the order given."""
+        """Let contestants take turns, and return their measurements in the order of the names."""
         from rich.progress import track
 
         measured = {name: Measured(name) for name in names}
@@ -219,14 +220,14 @@ def report(
     measured: Sequence[Measured],
     more: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
-    """Print speeds, the ratios of each of ours to all others, more columns, and who did not take part.
+    """Print speeds, ratios of each of our contestants to all others, further columns, and contestants with a problem.
 
     Args:
-        title: Of the table.
-        unit: What is counted.
-        units: How much of that a repetition does.
-        measured: The contestants.
-        more: Title of a column -> text for each contestant, by name.
+        title: Title of the table.
+        unit: Unit of the work.
+        units: Number of units in a repetition.
+        measured: Measurements of the contestants.
+        more: Further columns: title -> name of a contestant -> text.
     """
     from rich.console import Console
     from rich.table import Table
@@ -248,7 +249,7 @@ def report(
 
 
 def as_result(one: Measured, measured: Sequence[Measured], units: float) -> dict[str, Any]:
-    """Return the numbers of a contestant for JSON, with its ratios to all others if it is ours."""
+    """Return the measurements of a contestant for JSON; our contestants get their ratios to all others."""
     if one.problem is not None:
         return {"name": one.name, "problem": one.problem}
     others = [other for other in measured if other is not one and other.problem is None and is_ours(one.name)]
@@ -264,17 +265,17 @@ def as_result(one: Measured, measured: Sequence[Measured], units: float) -> dict
 
 
 def is_ours(name: str) -> bool:
-    """Return whether a contestant is ours, by its name."""
+    """Return whether the name is of one of our contestants."""
     return name.startswith("ours")
 
 
 def english_lengths(rng: np.random.Generator, rows: int, longest: int) -> np.ndarray:
-    """Return lengths in tokens as those of English sentences are, log-normal, int64 [rows]."""
+    """Return lengths in tokens, distributed like English sentences (log-normal), int64 [rows]."""
     return np.clip(np.exp(rng.normal(3.2, 0.6, rows)).astype(np.int64), 4, longest)
 
 
 def made_up_texts(rng: np.random.Generator, lengths: Sequence[int]) -> list[str]:
-    """Return texts of whole words that have so many tokens, [CLS] and [SEP] included."""
+    """Return texts of random words with given numbers of tokens, which include [CLS] and [SEP]."""
     from distilbert_core import DEFAULT_MODEL
     from distilbert_core.files.hub import EMBEDDED_MODELS
 
@@ -284,37 +285,39 @@ def made_up_texts(rng: np.random.Generator, lengths: Sequence[int]) -> list[str]
 
 
 def write_model(folder: Path, size: str, **fields: Any) -> None:
-    """Write a classifier of random weights, with the embedded model's tokenizer, for all contestants to load."""
+    """Write a classifier with random weights and the tokenizer of the embedded model, for all contestants."""
     import torch
 
     from distilbert_core import DEFAULT_MODEL, DistilBertTokenizerFast
     from distilbert_pt import DistilBertConfig, DistilBertForSequenceClassification
 
     torch.manual_seed(0)
-    # Larger numbers than those that training begins with: differences between models are seen in their outputs.
+    # The weights are larger than usual at initialisation, so that differences between models show in the outputs.
     config = DistilBertConfig(**{"initializer_range": 0.05, **SIZES[size], **fields})
     DistilBertForSequenceClassification(config).save_pretrained(folder)
     DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL).save_pretrained(folder)
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that all benchmarks of speed have."""
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each (default: number of cores)")
-    parser.add_argument("--json", type=Path, help="also write all numbers to this file")
-    parser.add_argument("--png", type=Path, help="also draw them")
+    """Add the options of all benchmarks of speed."""
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count(), help="threads of each (default: number of cores)"
+    )
+    parser.add_argument("--json", type=Path, help="also write all measurements to this file")
+    parser.add_argument("--png", type=Path, help="also plot them")
 
 
 def add_arguments(parser: argparse.ArgumentParser, environments: Collection[str], rounds: int) -> None:
-    """Add the options of a contest of ours and peers."""
-    parser.add_argument("--size", choices=SIZES, default="base", help="of the model (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=rounds, help="turns of each (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="least length of a turn (default: %(default)s)")
+    """Add the options of a comparison with other libraries."""
+    parser.add_argument("--size", choices=SIZES, default="base", help="size of the model (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=rounds, help="turns of each contestant (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="minimum duration of a turn (default: %(default)s)")
     parser.add_argument(
         "--python",
         action="append",
         default=[],
         metavar="NAME=PYTHON",
-        help=f"the Python of an environment: {', '.join(environments)} (default: this one)",
+        help=f"path of the Python of an environment: {', '.join(environments)} (default: this Python)",
     )
     add_output_arguments(parser)
 
@@ -322,7 +325,7 @@ def add_arguments(parser: argparse.ArgumentParser, environments: Collection[str]
 def contest_of(
     arguments: argparse.Namespace, file: str, contestants: Mapping[str, Contestant], environments: Collection[str]
 ) -> Contest:
-    """Return the contest that a command line asks for, or end with an error message."""
+    """Return the contest for the options of the command line, or exit with an error message."""
     pythons = dict(entry.partition("=")[::2] for entry in arguments.python)
     for name, python in pythons.items():
         if name not in environments or not Path(python).is_file():
@@ -333,7 +336,7 @@ def contest_of(
 
 
 def machine() -> dict[str, Any]:
-    """Return what the numbers were measured on."""
+    """Return a description of the machine."""
     flags = " ".join(line for line in _cpu_lines() if line.startswith("flags")).split()
     model = next((line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")), "")
     known = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
@@ -352,7 +355,7 @@ def _cpu_lines() -> list[str]:
 
 
 def write(arguments: argparse.Namespace, results: Sequence[Mapping[str, Any]]) -> None:
-    """Write the file that `--json` asks for: settings, machine and results."""
+    """Write the file of `--json`: settings, machine and results."""
     if arguments.json:
         settings = {name: value for name, value in vars(arguments).items() if name not in ("json", "png", "python")}
         content = {"settings": settings, "machine": machine(), "results": results}
@@ -360,17 +363,17 @@ def write(arguments: argparse.Namespace, results: Sequence[Mapping[str, Any]]) -
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON has no name for as something it has."""
+    """Return a value that JSON can write."""
     return asdict(value) if isinstance(value, Spread) else str(value)
 
 
 def bars_of(measured: Sequence[Measured], units: float) -> dict[str, Spread]:
-    """Return the speeds of all that took part, for the picture."""
+    """Return the speeds of all measured contestants, for the plot."""
     return {one.name: speeds(one, units) for one in measured if one.problem is None}
 
 
 def draw(path: Path | None, panels: Panels, unit: str) -> None:
-    """Draw a panel of bars for each table, if there is a path: the median, a line from smallest to largest."""
+    """Plot a panel of bars for each table, if a path is given: the median, and a line from smallest to largest."""
     if path is None:
         return
     from matplotlib.figure import Figure

@@ -1,13 +1,12 @@
-"""What a conversion of the base-size model costs, beside copying its file and reading it once.
+"""Measures time and memory of conversions of the base-size model, compared with copying and reading its file.
 
     python benchmarks/conversion.py [--rounds 5] [--transformers-4 PYTHON] [--json FILE]
 
-Every measurement is a fresh process; in each round the conversion, the copy and, with --transformers-4 and the Python
-of an environment that has Transformers 4.53 with TensorFlow and Flax, its way to do the same run one after the other.
-Times are of the work without the imports it needs, and in brackets of the whole process. A conversion does not end
-before its files are on the disk (fsync), which `cp` does not wait for; so it is also compared with a copy that does.
-Memory is the largest of the process less what it had after the imports. Printed are medians, and the ratio to copying
-as median (smallest to largest).
+Every measurement is a new process. In each round the conversion and the copy run one after the other, and with
+--transformers-4 also the conversion of Transformers (PYTHON is in an environment with Transformers 4.53, TensorFlow and
+Flax). Times are without imports, and for the whole process in brackets. A conversion waits until its files are on the
+disk (fsync), unlike `cp`, so it is also compared with a copy that waits. The memory is the peak of the process, minus
+the memory after the imports. The output shows medians, and the ratio to copying as median (smallest to largest).
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ with open({file!r}, "rb", buffering=0) as file:
 
 @dataclass(frozen=True)
 class Format:
-    """A format to convert from and to: its file and import, and how Transformers 4.53 loads it and saves to it."""
+    """A format: its file, the module it needs, and the code with which Transformers 4.53 loads and saves it."""
 
     file: str
     imports: str
@@ -59,7 +58,7 @@ class Format:
 
 
 def _direct(function: str, file: str) -> str:
-    """Return how to load into a PyTorch model what from_pretrained of 4.53 cannot (it fails on the meta device)."""
+    """Return code that loads a file into a PyTorch model; from_pretrained of 4.53 fails here (meta device)."""
     return f"""
 model = transformers.{CLASS}(transformers.DistilBertConfig.from_pretrained(source))
 model = {function}(model, source + "/{file}")"""
@@ -92,7 +91,7 @@ STEPS = [("pt", "h5"), ("h5", "pt"), ("pt", "msgpack"), ("msgpack", "pt"), ("pt"
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of the work and of the whole process, and bytes of memory that the work took."""
+    """Seconds of the work and of the whole process, and the memory of the work in bytes."""
 
     seconds: float
     process: float
@@ -100,7 +99,7 @@ class Cost:
 
 
 def run(python: str, imports: str, work: str) -> Cost:
-    """Run work in a fresh Python."""
+    """Run code in a new process."""
     start = time.perf_counter()
     code = MEASURED.format(imports=imports, work=work)
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
@@ -112,7 +111,7 @@ def run(python: str, imports: str, work: str) -> Cost:
 
 
 def round_of(start: str, to: str, sources: Path, transformers: str | None) -> dict[str, Cost]:
-    """Run a step once in each way."""
+    """Run a conversion once in each way."""
     source = sources / start
     with tempfile.TemporaryDirectory(dir=sources) as folder:
         destination = f"{folder}/new"
@@ -131,7 +130,7 @@ def round_of(start: str, to: str, sources: Path, transformers: str | None) -> di
 
 
 def measure(start: str, to: str, sources: Path, rounds: int, transformers: str | None) -> dict[str, Any]:
-    """Return the medians of each way, and the ratio of ours to copying: median, smallest and largest."""
+    """Return the medians for each way, and the ratio of ours to copying: median, smallest and largest."""
     name = f"{start} to {to}"
     runs = [round_of(start, to, sources, transformers) for _ in track(range(rounds), name, transient=True)]
     ratios = {way: [costs["ours"].seconds / costs[way].seconds for costs in runs] for way in ("copy", "synced")}
@@ -148,9 +147,7 @@ def main() -> None:
     """Measure all steps and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--transformers-4", metavar="PYTHON", help="the Python of an environment with Transformers 4.53"
-    )
+    parser.add_argument("--transformers-4", metavar="PYTHON", help="Python of an environment with Transformers 4.53")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args()
     table = Table(

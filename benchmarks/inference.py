@@ -1,19 +1,20 @@
-"""How fast models answer: ours in all frameworks beside every other way to run DistilBERT on a CPU.
+"""Compares the speed of inference on a CPU: our models in all frameworks, and other libraries that run DistilBERT.
 
     python benchmarks/inference.py [--python peers=PYTHON] [--python transformers4=PYTHON] [--rows a b c d]
         [--groups float32 bfloat16 exported int8] [--rounds 7] [--json FILE] [--png FILE]
 
-A classifier of random weights and base size, the same for all. Rows: (a) 32 texts of 128 tokens; (b) 32 texts padded
-to 128, as long as English sentences are; (c) one text of 32 tokens; (d) 8 texts of 512. All get the same padded arrays,
-have the same number of threads and take turns (contests.py). Printed are sequences per second and, for each of ours,
-how many times as fast it is as each other, as median (smallest to largest) of the ratios of the rounds.
+All contestants load the same classifier, with random weights and of base size. Rows: (a) 32 texts of 128 tokens; (b) 32
+texts with the lengths of English sentences, padded to 128; (c) one text of 32 tokens; (d) 8 texts of 512 tokens. All
+contestants get the same padded arrays and the same number of threads, and take turns (contests.py). The output shows
+sequences per second, and how many times as fast each of our contestants is as every other: the median (smallest to
+largest) of the ratios of the rounds.
 
-Before that all are compared with our model in float64: a float32 contestant that differs computes something else, and
-the benchmark ends there.
+First, all logits are compared with our model in float64. If a float32 contestant differs, it runs another model, and
+the benchmark stops.
 
-The peers may live in other environments: --python says where, and who is not installed is named. `peers` is one with
-torch, transformers 5, onnx, onnxruntime, onnxscript, openvino, ctranslate2, keras-hub, tensorflow-cpu and jax;
-`transformers4` one with transformers 4.53, torch, tensorflow-cpu 2.18, tf-keras 2.18, jax 0.4.34 and flax 0.9.
+The other libraries may be in other environments, which --python names; those that are not installed are listed.
+`peers` has torch, transformers 5, onnx, onnxruntime, onnxscript, openvino, ctranslate2, keras-hub, tensorflow-cpu and
+jax; `transformers4` has transformers 4.53, torch, tensorflow-cpu 2.18, tf-keras 2.18, jax 0.4.34 and flax 0.9.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from contests import (
     write,
     write_model,
 )
-from worker import Contestant, Run
+from worker import Contestant, Repetition
 
 TOLERANCE = 1e-3  # of float32 logits
 UNIT = "sequences"
@@ -50,7 +51,7 @@ UNIT = "sequences"
 
 @dataclass(frozen=True)
 class Row:
-    """A batch: `batch` texts of `tokens`, or shorter ones padded to that."""
+    """A batch of `batch` texts of `tokens` tokens; with `english`, of shorter texts padded to this length."""
 
     title: str
     batch: int
@@ -71,12 +72,12 @@ def arrays_of(row: Row) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     ids = rng.integers(1000, 30000, (row.batch, row.tokens))
     lengths = english_lengths(rng, row.batch, row.tokens) if row.english else np.full(row.batch, row.tokens)
-    lengths[0] = row.tokens  # so that the batch is as long as it says
+    lengths[0] = row.tokens  # at least one text has the full length
     mask = (np.arange(row.tokens) < lengths[:, None]).astype(np.int64)
     return {"input_ids": ids * mask, "attention_mask": mask}
 
 
-# -- the contestants: each loads the model in job["folder"] and answers with logits [B, 2] ------------------------
+# -- the contestants: each loads the model in job["folder"] and returns logits [B, 2] ------------------------
 
 
 def inputs(job: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -84,7 +85,7 @@ def inputs(job: dict[str, Any]) -> dict[str, np.ndarray]:
     return dict(np.load(job["inputs"]))
 
 
-def ours(job: dict[str, Any], backend: str, dtype: str = "float32") -> Run:
+def ours(job: dict[str, Any], backend: str, dtype: str = "float32") -> Repetition:
     """Our inference object, NumPy in and NumPy out."""
     from distilbert_core import Head
     from distilbert_core.model.loading import load_inference
@@ -94,8 +95,8 @@ def ours(job: dict[str, Any], backend: str, dtype: str = "float32") -> Run:
     return lambda: model(**arrays)["logits"]
 
 
-def ours_exported(job: dict[str, Any], engine: str, dtype: str = "float32", format: str = "onnx") -> Run:
-    """Our inference object on what our conversion exports."""
+def ours_exported(job: dict[str, Any], engine: str, dtype: str = "float32", format: str = "onnx") -> Repetition:
+    """Our inference object on a model that our conversion exported."""
     from distilbert_core import Head
     from distilbert_core.model.loading import load_inference
     from weight_conversion import convert
@@ -108,7 +109,7 @@ def ours_exported(job: dict[str, Any], engine: str, dtype: str = "float32", form
     return lambda: model(**arrays)["logits"]
 
 
-def transformers_torch(job: dict[str, Any], dtype: str = "float32", compiled: bool = False) -> Run:
+def transformers_torch(job: dict[str, Any], dtype: str = "float32", compiled: bool = False) -> Repetition:
     """Transformers 5 in PyTorch, with its default attention (sdpa)."""
     import torch
     from transformers import DistilBertForSequenceClassification
@@ -125,13 +126,13 @@ def transformers_torch(job: dict[str, Any], dtype: str = "float32", compiled: bo
 
 
 def onnx_file(job: dict[str, Any]) -> str:
-    """Return the path of the model as ONNX, which PyTorch's exporter writes from Transformers' model."""
+    """Return the path of Transformers' model as ONNX, exported by PyTorch."""
     path = Path(job["folder"], "model.onnx")
     if not path.exists():
         import torch
         from transformers import DistilBertForSequenceClassification
 
-        # The runtimes fuse attention that is written out; what sdpa is exported as was half as fast.
+        # The runtimes fuse attention only if it is exported as basic operations; sdpa was half as fast.
         model = DistilBertForSequenceClassification.from_pretrained(job["folder"], attn_implementation="eager").eval()
         model.config.return_dict = False
         axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
@@ -149,8 +150,8 @@ def onnx_file(job: dict[str, Any]) -> str:
     return str(path)
 
 
-def onnxruntime(job: dict[str, Any], int8: bool = False) -> Run:
-    """ONNX Runtime; int8 as its own quantisation at run time makes it."""
+def onnxruntime(job: dict[str, Any], int8: bool = False) -> Repetition:
+    """ONNX Runtime; int8 with its own dynamic quantisation."""
     import onnxruntime as ort
 
     file = onnx_file(job)
@@ -159,7 +160,7 @@ def onnxruntime(job: dict[str, Any], int8: bool = False) -> Run:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         model = onnx.load(file)
-        del model.graph.value_info[:]  # shapes that are wrong once the quantiser has transposed kernels
+        del model.graph.value_info[:]  # these shapes are wrong after the quantiser has transposed kernels
         file = f"{file}.int8"
         quantize_dynamic(model, file, weight_type=QuantType.QInt8)
     options = ort.SessionOptions()
@@ -169,7 +170,7 @@ def onnxruntime(job: dict[str, Any], int8: bool = False) -> Run:
     return lambda: session.run(["logits"], arrays)[0]
 
 
-def openvino(job: dict[str, Any], precision: str = "f32") -> Run:
+def openvino(job: dict[str, Any], precision: str = "f32") -> Repetition:
     """OpenVINO, from the same ONNX file."""
     import openvino as ov
 
@@ -181,13 +182,13 @@ def openvino(job: dict[str, Any], precision: str = "f32") -> Run:
     model = ov.Core().compile_model(onnx_file(job), "CPU", options)
     taken = model.get_property("INFERENCE_PRECISION_HINT").to_string()
     if taken != precision:
-        raise SystemExit(f"OpenVINO has no {precision} on this CPU, it takes {taken}")
+        raise SystemExit(f"OpenVINO does not support {precision} on this CPU; it uses {taken}")
     arrays = inputs(job)
     return lambda: model(arrays)["logits"]
 
 
-def ctranslate2(job: dict[str, Any], kind: str = "float32") -> Run:
-    """CTranslate2, which has the body alone (the head is two small products in NumPy) and no padding."""
+def ctranslate2(job: dict[str, Any], kind: str = "float32") -> Repetition:
+    """CTranslate2, without padding. It runs the base model only; the head is two small products in NumPy."""
     import ctranslate2 as ct2
     from safetensors.numpy import load_file
 
@@ -209,7 +210,7 @@ def ctranslate2(job: dict[str, Any], kind: str = "float32") -> Run:
     return run
 
 
-def transformers_tf(job: dict[str, Any], xla: bool) -> Run:
+def transformers_tf(job: dict[str, Any], xla: bool) -> Repetition:
     """Transformers 4.53 in TensorFlow, as a graph."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     import tensorflow as tf
@@ -221,7 +222,7 @@ def transformers_tf(job: dict[str, Any], xla: bool) -> Run:
     return lambda: call(tensors).numpy()
 
 
-def transformers_flax(job: dict[str, Any]) -> Run:
+def transformers_flax(job: dict[str, Any]) -> Repetition:
     """Transformers 4.53 in Flax, compiled."""
     import jax
     from transformers import FlaxDistilBertForSequenceClassification
@@ -232,7 +233,7 @@ def transformers_flax(job: dict[str, Any]) -> Run:
     return lambda: np.asarray(call(model.params, arrays))
 
 
-def kerashub(job: dict[str, Any], backend: str) -> Run:
+def kerashub(job: dict[str, Any], backend: str) -> Repetition:
     """KerasHub, from a preset that our conversion wrote."""
     os.environ["KERAS_BACKEND"] = backend
     import keras_hub
@@ -245,7 +246,7 @@ def kerashub(job: dict[str, Any], backend: str) -> Run:
 
 
 ENVIRONMENTS = ("ours", "peers", "transformers4")
-OURS = {  # backend -> what it needs
+OURS = {  # backend -> its needs
     "pt": ("distilbert_pt", "torch"),
     "tf": ("distilbert_tf", "tensorflow", "keras"),
     "flax": ("distilbert_flax", "jax", "flax"),
@@ -253,7 +254,7 @@ OURS = {  # backend -> what it needs
 TRUTH = "ours pt float64"
 
 
-def _peer(start: Callable[..., Run], needs: str, environment: str = "peers", **options: Any) -> Contestant:
+def _peer(start: Callable[..., Repetition], needs: str, environment: str = "peers", **options: Any) -> Contestant:
     return Contestant(partial(start, **options), tuple(needs.split(", ")), environment)
 
 
@@ -290,7 +291,7 @@ CONTESTANTS = {
     "KerasHub TF": _peer(kerashub, "keras_hub, tensorflow", backend="tensorflow"),
     "KerasHub JAX": _peer(kerashub, "keras_hub, jax", backend="jax"),
 }
-# TensorFlow and JAX have no peers in bfloat16 or int8, so those groups have the float32 ones.
+# No other library runs TensorFlow or JAX in bfloat16 here, so that group has the float32 contestants.
 IN_TENSORFLOW_AND_JAX = [
     "Transformers 4 TF",
     "Transformers 4 TF XLA",
@@ -319,7 +320,7 @@ GROUPS = {
 
 
 def check(measured: Sequence[Measured], expected: Any) -> dict[str, float]:
-    """Return by how much the logits of each differ from those expected; end if a float32 one is of another model."""
+    """Return the largest error of each contestant's logits; exit if a float32 contestant runs another model."""
     errors = {
         one.name: max(float(np.abs(np.subtract(value, expected)).max()) for value in one.values)
         for one in measured
@@ -328,14 +329,14 @@ def check(measured: Sequence[Measured], expected: Any) -> dict[str, float]:
     in_float32 = {name: error for name, error in errors.items() if not re.search("bfloat16|int8", name)}
     wrong = [f"{name} by {error:.1e}" for name, error in in_float32.items() if not error <= TOLERANCE]
     if wrong:
-        raise SystemExit(f"logits differ from those in float64, so this is not the same model: {', '.join(wrong)}")
+        raise SystemExit(f"not the same model: logits differ from float64: {', '.join(wrong)}")
     if in_float32:
-        print(f"\nThe logits of all in float32 are those of float64, to {max(in_float32.values()):.1e}.")
+        print(f"\nAll float32 logits agree with float64 to {max(in_float32.values()):.1e}.")
     return errors
 
 
 def prepare(folder: Path, size: str, names: Collection[str]) -> None:
-    """Write the model, as a preset of KerasHub too if its contestants are wanted, and the arrays of all rows."""
+    """Write the model, a KerasHub preset of it if needed, and the arrays of all rows."""
     from weight_conversion import convert
 
     write_model(folder, size)
@@ -346,7 +347,7 @@ def prepare(folder: Path, size: str, names: Collection[str]) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run all rows and groups that are asked for."""
+    """Run the selected rows and groups."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, ENVIRONMENTS, rounds=7)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
@@ -378,7 +379,7 @@ def main(words: Sequence[str] | None = None) -> None:
                     for one in measured
                 ]
                 panels[title] = bars_of(measured, row.batch)
-                write(arguments, results)  # each time: a run that is cut short leaves what it measured
+                write(arguments, results)  # after each group, so that an interrupted run keeps its measurements
                 draw(arguments.png, panels, UNIT)
 
 

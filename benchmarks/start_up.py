@@ -1,15 +1,15 @@
-"""What starting costs: imports, the first answer of the command, and loading a checkpoint of the base size.
+"""Measures the time to start: imports, the first answer of the command line, and loading a model of the base size.
 
     python benchmarks/start_up.py [--only WORD] [--rounds 7] [--json FILE]
 
-Every measurement is a fresh process; in each round ours and its peer run one after the other, after one run of each
-that does not count (it writes byte code, and puts the files into the system's cache). Printed are the medians, and the
-ratio of each pair of runs as median (smallest to largest). Peers that are not installed are named.
+Every measurement is a new process. In each round our code and its peer run one after the other, after a first run of
+each that is not counted (it writes byte code, and brings the files into the cache of the system). The output shows the
+medians, and the ratio of each pair of runs as median (smallest to largest). Peers that are not installed are listed.
 
-A row that begins with 'predict' is timed from outside, from the start of the process to its end; the others from
-inside, after a set-up that does not count, and with them goes the growth of memory to its peak (Linux). safetensors
-maps a file into memory and reads nothing until values are used, and so does the PyTorch backend: 'load and read' adds
-one pass over all values.
+In rows that begin with 'predict' the time is measured from outside, from the start of the process to its end. In other
+rows it is measured inside, without the set-up, together with the growth of memory up to its peak (Linux). safetensors
+and the PyTorch backend map a file into memory, and read it only when values are used. 'load and read' adds one pass
+over all values.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def memory(field):
     return next(int(line.split()[1]) / 1000 for line in lines if line.startswith(field))
 
 {set_up}
-gc.collect()  # what the imports left is not looked through while the clock runs
+gc.collect()  # so that garbage of the imports is not collected during the measurement
 before, start = memory("VmRSS:"), time.perf_counter()
 {timed}
 seconds = time.perf_counter() - start
@@ -60,7 +60,7 @@ print("result", json.dumps([seconds, before and memory("VmHWM:") - before]))
 
 @dataclass(frozen=True)
 class Code:
-    """Python to run in a process of its own: `timed` counts, `set_up` before it does not."""
+    """Python code for a process of its own: `timed` is measured, `set_up` runs before it."""
 
     timed: str
     set_up: str = ""
@@ -68,7 +68,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pieces of code to compare; `whole` says that the whole process counts."""
+    """Two pieces of code to compare; with `whole`, the whole process is measured."""
 
     name: str
     needs: tuple[str, ...]
@@ -77,7 +77,7 @@ class Pair:
     whole: bool = False
 
 
-FRAMEWORKS = {  # backend: title, modules it needs, how to import them and nothing else
+FRAMEWORKS = {  # backend: title, needed modules, and code that only imports them
     "pt": ("PyTorch", ("torch",), "import torch"),
     "tf": ("Keras", ("tensorflow", "keras"), "import tensorflow, keras"),
     "flax": ("Flax", ("jax", "flax"), "from flax import nnx"),
@@ -85,13 +85,13 @@ FRAMEWORKS = {  # backend: title, modules it needs, how to import them and nothi
 
 
 def import_pairs() -> Iterable[Pair]:
-    """Importing each backend beside its framework."""
+    """Return pairs for the import of each backend and of its framework."""
     for name, (title, needs, bare) in FRAMEWORKS.items():
         yield Pair(f"import: {title} backend / framework", needs, Code(f"import distilbert_{name}"), Code(bare))
 
 
 def command_pairs() -> Iterable[Pair]:
-    """`distilbert predict` on the embedded model beside Transformers' pipeline on its folder, and beside an import."""
+    """Return pairs for `distilbert predict` with the embedded model, and Transformers' pipeline or a bare import."""
     answer = f"print(pipeline('text-classification', model={EMBEDDED!r})({TEXT!r}))"
     transformers = Code(f"from transformers import pipeline; {answer}")
     for name, (title, needs, bare) in FRAMEWORKS.items():
@@ -102,7 +102,7 @@ def command_pairs() -> Iterable[Pair]:
 
 
 def loading_pairs(folder: Path) -> Iterable[Pair]:
-    """Loading a checkpoint in `folder` beside safetensors and Transformers."""
+    """Return pairs for loading a checkpoint with our code, and with safetensors or Transformers."""
     load = f"{CLASS}.from_pretrained({str(folder)!r})"
     load_file = f"load_file({str(folder / 'model.safetensors')!r})"
     ours = f"from distilbert_pt import {CLASS}"
@@ -115,7 +115,7 @@ def loading_pairs(folder: Path) -> Iterable[Pair]:
         Code(f"tensors = {load}.parameters()\n{read}", ours),
         Code(f"tensors = {load_file}.values()\n{read}", theirs),
     )
-    # Transformers imports a model's module on first use; that is part of loading with it.
+    # Transformers imports the module of a model at first use, so this import is part of the load.
     transformers = f"from transformers import {CLASS}"
     needs = ("torch", "transformers")
     yield Pair("load: PyTorch backend / Transformers", needs, Code(load, ours), Code(load, transformers))
@@ -132,9 +132,9 @@ def loading_pairs(folder: Path) -> Iterable[Pair]:
 
 
 def run(code: Code, whole: bool) -> tuple[float, float | None]:
-    """Run code in a fresh Python and return its seconds, and the megabytes by which memory grew if that is known."""
+    """Run code in a new process; return its seconds, and the growth of memory in megabytes (None if unknown)."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages have byte code
     program = code.timed if whole else PROGRAM.format(set_up=code.set_up, timed=code.timed)
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
@@ -165,7 +165,7 @@ def measure(pair: Pair, rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Measure all pairs and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="WORD", help="only rows whose name begins so, such as 'load'")
+    parser.add_argument("--only", default="", metavar="WORD", help="only rows that begin so, such as 'load'")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args()

@@ -1,12 +1,12 @@
-"""How fast, and in how much memory, a pipeline answers a long stream of sentences, beside the bare model.
+"""Measures speed and memory of a pipeline on a long stream of sentences, compared with the bare model.
 
     python benchmarks/streaming.py [--stream 100000] [--backends pt tf flax] [--models base sst2-tiny]
         [--texts FILE] [--json FILE] [--png FILE]
 
-In a turn the pipeline tokenizes and classifies the next 1,024 sentences, then the bare inference object runs row (b) of
-inference.py: 32 rows padded to 128, as long as English sentences are. Printed are real tokens and sentences per second,
-the ratio of tokens per second as median (smallest to largest) over the rounds, and by how much the memory of the
-pipeline's process grew after the first tenth of the stream.
+In each round the pipeline tokenizes and classifies the next 1,024 sentences, and then the bare inference object runs
+row (b) of inference.py: 32 rows with the lengths of English sentences, padded to 128. The output shows real tokens and
+sentences per second, the ratio of tokens per second as median (smallest to largest) over the rounds, and the growth of
+the pipeline process's memory after the first tenth of the stream.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from contests import (
 from inference import OURS, ROWS, arrays_of, ours
 from rich.console import Console
 from rich.table import Table
-from worker import Contestant, Run
+from worker import Contestant, Repetition
 
 from distilbert_core import DEFAULT_MODEL, DistilBertTokenizerFast
 
-TURN_SENTENCES = 1024  # sentences of a turn: as many as the pipeline reads ahead
+TURN_SENTENCES = 1024  # sentences of a turn; the pipeline reads as many ahead
 
 
 def forever(texts: Path) -> Iterator[str]:
-    """Yield the lines of a file, again and again."""
+    """Yield the lines of a file in an endless loop."""
     while True:
         with texts.open(encoding="utf-8") as lines:
             yield from (line.rstrip("\n") for line in lines)
 
 
-def streaming(job: dict[str, Any], backend: str) -> Run:
-    """Our pipeline on an endless stream; a run is the next block, and returns how many tokens that was."""
+def streaming(job: dict[str, Any], backend: str) -> Repetition:
+    """Our pipeline on an endless stream. A repetition reads the next block, and returns its number of tokens."""
     from distilbert_core.pipelines import pipeline
 
     classify = pipeline("text-classification", job["folder"], framework=backend, progress=False, truncation=True)
@@ -66,7 +66,7 @@ def streaming(job: dict[str, Any], backend: str) -> Run:
     return run
 
 
-def bare(job: dict[str, Any], backend: str) -> Run:
+def bare(job: dict[str, Any], backend: str) -> Repetition:
     """Our inference object on row (b)."""
     run, tokens = ours(job, backend), int(arrays_of(ROWS["b"])["attention_mask"].sum())
 
@@ -89,13 +89,13 @@ def tokens_per_second(measured: Measured) -> list[float]:
 
 
 def summary(stream: Measured, batch: Measured) -> dict[str, Any]:
-    """Return speeds, their ratio, and memory; the first tenth of the rounds is warm-up for the memory."""
-    rates = tokens_per_second(stream), tokens_per_second(batch)
+    """Return speeds, their ratio, and memory; the first tenth of the rounds does not count for the memory."""
+    speeds = tokens_per_second(stream), tokens_per_second(batch)
     warm = stream.memory[len(stream.memory) // 10]
     return {
-        "stream_tokens_per_second": Spread.of(rates[0]),
-        "batch_tokens_per_second": Spread.of(rates[1]),
-        "ratio": Spread.of([ours / theirs for ours, theirs in zip(*rates, strict=True)]),
+        "stream_tokens_per_second": Spread.of(speeds[0]),
+        "batch_tokens_per_second": Spread.of(speeds[1]),
+        "ratio": Spread.of([ours / theirs for ours, theirs in zip(*speeds, strict=True)]),
         "sentences_per_second": Spread.of([TURN_SENTENCES / seconds for seconds in stream.seconds]),
         "memory_bytes": stream.memory,
         "memory_growth_bytes": max(stream.memory[len(stream.memory) // 10 :]) - warm,
@@ -117,18 +117,18 @@ def write_texts(folder: Path, texts: Path | None) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Stream through the models and backends that are asked for."""
+    """Run the selected models and backends."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stream", type=int, default=100_000, help="sentences (default: %(default)s)")
     parser.add_argument("--backends", nargs="+", choices=OURS, default=list(OURS))
     parser.add_argument(
-        "--models", nargs="+", default=["base", DEFAULT_MODEL], help="base or tiny of random weights, or others"
+        "--models", nargs="+", default=["base", DEFAULT_MODEL], help="base or tiny (random weights), or checkpoints"
     )
-    parser.add_argument("--texts", type=Path, help="texts to stream, one a line (default: made up)")
+    parser.add_argument("--texts", type=Path, help="texts to stream, one per line (default: random words)")
     add_output_arguments(parser)
     arguments = parser.parse_args(words)
     rounds = math.ceil(arguments.stream / TURN_SENTENCES)
-    # Turns of a single repetition: a block of the stream is long enough.
+    # A turn has one repetition, because a block of the stream is long enough.
     contest = Contest(__file__, CONTESTANTS, {}, arguments.threads, rounds, seconds=0)
     table = Table("model, backend", "sentences/s", "tokens/s", "row (b)", "ratio", "memory", "growth")
     results: list[dict[str, Any]] = []

@@ -1,10 +1,10 @@
-"""How fast texts become ids: fast tokenizer beside the bare `tokenizers` library, slow one beside Transformers'.
+"""Compares the speed of our tokenizers with the `tokenizers` library (fast) and with Transformers (slow).
 
     python benchmarks/tokenization.py [--texts FILE] [--transformers-4 PYTHON] [--rounds 9] [--json FILE]
 
-In each round ours and its peer run one after the other. Printed are texts per second and the ratio of ours to the
-peer's, as median (smallest to largest). Transformers 5 has no slow tokenizer: `--transformers-4` names a Python that
-has version 4.
+In each round our tokenizer and its peer run one after the other. The output shows texts per second, and the ratio of
+our speed to the peer's as median (smallest to largest). Transformers 5 does not have a slow tokenizer, so
+`--transformers-4` names a Python with version 4.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ for _ in range(2):
 print("seconds", seconds)
 """
 
-Run = Callable[[], float]  # takes its time and returns the seconds
+Timed = Callable[[], float]  # does the work, and returns the seconds it took
 
 
 def read_texts(path: Path | None) -> list[str]:
-    """Return texts: the first column of a tab-separated file, or words of the vocabulary if there is none."""
+    """Return the first column of a tab-separated file, or texts of random words if there is no file."""
     if path is None:
         return list(made_up_texts())
     opener = gzip.open if path.suffix == ".gz" else open
@@ -57,14 +57,14 @@ def read_texts(path: Path | None) -> list[str]:
 
 
 def made_up_texts() -> Iterator[str]:
-    """Yield texts of whole words, as long as short sentences are."""
+    """Yield texts of random words with the length of short sentences."""
     chance = random.Random(0)
     words = [token for token in VOCAB.read_text(encoding="utf-8").split() if token.isalpha()]
     for _ in range(COUNT):
         yield " ".join(chance.choices(words, k=1 + int(chance.lognormvariate(2.2, 0.7))))
 
 
-def timed(work: Callable[[], object]) -> Run:
+def timed(work: Callable[[], object]) -> Timed:
     """Return a function that does the work and says how long it took."""
 
     def run() -> float:
@@ -75,7 +75,7 @@ def timed(work: Callable[[], object]) -> Run:
     return run
 
 
-def pairs(texts: list[str], transformers_4: str | None) -> dict[str, tuple[Run, Run]]:
+def pairs(texts: list[str], transformers_4: str | None) -> dict[str, tuple[Timed, Timed]]:
     """Return ours and the peer of each comparison."""
     fast, slow = DistilBertTokenizerFast(VOCAB), DistilBertTokenizer(VOCAB)
     bare = DistilBertTokenizerFast(VOCAB).backend_tokenizer
@@ -113,7 +113,7 @@ def main() -> None:
     table = Table("ours / peer", "ours [texts/s]", "peer [texts/s]", "ratio of speeds")
     results = []
     for name, (ours, peer) in pairs(texts, args.transformers_4).items():
-        ours(), peer()  # the first call of each pays for what is made once
+        ours(), peer()  # the first calls include the set-up
         runs = [(ours(), peer()) for _ in track(range(args.rounds), name, transient=True)]
         speeds = [len(texts) / statistics.median(column) for column in zip(*runs, strict=True)]
         ratios = sorted(theirs / own for own, theirs in runs)

@@ -1,17 +1,19 @@
-"""How fast models are fine-tuned: ours beside Transformers' class in the same framework.
+"""Compares the speed of fine-tuning: our models, and Transformers' model in the same framework.
 
     python benchmarks/training.py [--python peers=PYTHON] [--python transformers4=PYTHON] [--frameworks pt tf flax]
         [--texts FILE] [--rounds 5] [--json FILE] [--png FILE]
 
-A classifier of random weights and base size; AdamW with clipping; batches of 32 texts, at most 128 tokens long. In a
-turn all take the same few batches. Transformers' are padded to 128, or to the longest of the batch. Ours gets the same
-rows in the same batches, and once more in the order that `finetune` takes them, rows of like length together. Printed
-are steps per second and ratios of ours to the others, as median (smallest to largest) of the ratios of the rounds.
+The model is a classifier of base size with random weights. The optimizer is AdamW with clipping. The batches have 32
+texts of at most 128 tokens, and all contestants get the same few batches in a turn. For Transformers they are padded to
+128 tokens, or to the longest text of the batch. Ours runs on the same batches, and once more in the order of
+`finetune`, which puts rows of similar length together. The output shows steps per second, and ratios of ours to the
+others: the median (smallest to largest) over the rounds.
 
-Before that all take a step without dropout on the first batch: who has another loss after it trains something else,
-and the benchmark ends there.
+First, all contestants take a step without dropout on the first batch. If the losses after it differ, a contestant
+trains something else, and the benchmark stops.
 
-Environments as in inference.py: `peers` needs torch and transformers 5, `transformers4` has TensorFlow's and Flax's.
+The environments are those of inference.py: `peers` needs torch and transformers 5, `transformers4` needs TensorFlow and
+Flax.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from contests import (
     write,
     write_model,
 )
-from worker import Contestant, Run
+from worker import Contestant, Repetition
 
 TOLERANCE = 1e-3  # of the loss after a step
 TOKENS = 128
@@ -55,7 +57,7 @@ Step = Callable[[Batch], Any]  # takes a step on a batch and returns its loss
 
 
 def make_rows(count: int, texts: Path | None) -> Batch:
-    """Return made-up rows as long as English sentences, or those of a file with a text in each line."""
+    """Return random rows with the lengths of English sentences, or the rows of a file with one text per line."""
     rng = np.random.default_rng(0)
     if texts is None:
         ids, lengths = rng.integers(1000, 30000, (count, TOKENS)), english_lengths(rng, count, TOKENS)
@@ -66,7 +68,7 @@ def make_rows(count: int, texts: Path | None) -> Batch:
         with texts.open(encoding="utf-8") as lines:
             some = list(itertools.islice(lines, count))
         if len(some) < count:
-            raise SystemExit(f"{texts} has {len(some)} lines, and {count} are needed; give a longer file")
+            raise SystemExit(f"{texts} has {len(some)} lines, but {count} are needed; give a longer file")
         encoding = tokenizer(some, truncation=True, max_length=TOKENS, padding="max_length", return_tensors="np")
         ids, lengths = encoding["input_ids"], encoding["attention_mask"].sum(axis=1)
     ids = np.where(np.arange(TOKENS) < lengths[:, None], ids, 0)
@@ -74,15 +76,15 @@ def make_rows(count: int, texts: Path | None) -> Batch:
 
 
 def batch_of(rows: Batch, chosen: Sequence[int] | slice, tokens: int | None) -> Batch:
-    """Return rows as a batch, padded to so many tokens, or to the longest of them."""
+    """Return rows as a batch, padded to `tokens` tokens, or to the longest row."""
     lengths = rows["lengths"][chosen]
     width = tokens or lengths.max()
     mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # [B, T]
     return {"input_ids": rows["ids"][chosen, :width], "attention_mask": mask, "labels": rows["labels"][chosen]}
 
 
-def in_order(step: Step, job: dict[str, Any], tokens: int | None) -> Run:
-    """Return what takes a step on each batch of the job, in the order of its rows, and returns the losses."""
+def in_order(step: Step, job: dict[str, Any], tokens: int | None) -> Repetition:
+    """Return a repetition that takes a step on each batch of the job, in order, and returns the losses."""
     rows, size = dict(np.load(job["data"])), job["batch"]
     starts = range(0, len(rows["ids"]), size)
     return lambda: [float(step(batch_of(rows, slice(start, start + size), tokens))) for start in starts]
@@ -91,8 +93,8 @@ def in_order(step: Step, job: dict[str, Any], tokens: int | None) -> Run:
 # -- the contestants: each trains the model in job["folder"] ------------------------------------------------------
 
 
-def ours(job: dict[str, Any], backend: str, own_order: bool) -> Run:
-    """Our trainer, which leaves padding out; in its own order rows of like length come together."""
+def ours(job: dict[str, Any], backend: str, own_order: bool) -> Repetition:
+    """Our trainer, without padding; with `own_order`, rows of similar length share a batch."""
     from distilbert_core import Head
     from distilbert_core.training import Recipe, load_trainer
     from distilbert_core.training.batches import training_order
@@ -114,7 +116,7 @@ def ours(job: dict[str, Any], backend: str, own_order: bool) -> Run:
     return lambda: [step(batch_of(rows, chosen, tokens=None)) for chosen in itertools.islice(order, steps)]
 
 
-def transformers_torch(job: dict[str, Any], tokens: int | None) -> Run:
+def transformers_torch(job: dict[str, Any], tokens: int | None) -> Repetition:
     """Transformers 5 in PyTorch."""
     import torch
     from transformers import DistilBertForSequenceClassification
@@ -133,14 +135,14 @@ def transformers_torch(job: dict[str, Any], tokens: int | None) -> Run:
     return in_order(step, job, tokens)
 
 
-def transformers_tf(job: dict[str, Any], tokens: int | None) -> Run:
+def transformers_tf(job: dict[str, Any], tokens: int | None) -> Repetition:
     """Transformers 4.53 in TensorFlow, as a graph."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     import tensorflow as tf
     from transformers import TFDistilBertForSequenceClassification
 
     model = TFDistilBertForSequenceClassification.from_pretrained(job["folder"])
-    # Keras adds epsilon before the correction of the second moment: so it is PyTorch's in the step that is compared.
+    # Keras adds epsilon before the bias correction; this value equals PyTorch's in the step that is compared.
     epsilon = EPSILON * math.sqrt(1 - BETAS[1])
     optimizer = tf.keras.optimizers.AdamW(
         RATE, weight_decay=DECAY, beta_1=BETAS[0], beta_2=BETAS[1], epsilon=epsilon, global_clipnorm=MAX_NORM
@@ -157,8 +159,8 @@ def transformers_tf(job: dict[str, Any], tokens: int | None) -> Run:
     return in_order(lambda batch: step({name: tf.constant(array) for name, array in batch.items()}), job, tokens)
 
 
-def transformers_flax(job: dict[str, Any], tokens: int | None) -> Run:
-    """Transformers 4.53 in Flax, compiled for each length that comes."""
+def transformers_flax(job: dict[str, Any], tokens: int | None) -> Repetition:
+    """Transformers 4.53 in Flax, compiled for each length."""
     import jax
     import optax
     from transformers import FlaxDistilBertForSequenceClassification
@@ -189,8 +191,8 @@ def transformers_flax(job: dict[str, Any], tokens: int | None) -> Run:
 
 
 ENVIRONMENTS = ("ours", "peers", "transformers4")
-FRAMEWORKS: dict[str, tuple[tuple[str, ...], str, Callable[..., Run], tuple[str, ...], str]] = {
-    # what ours needs; the peer, how it starts, what it needs and where
+FRAMEWORKS: dict[str, tuple[tuple[str, ...], str, Callable[..., Repetition], tuple[str, ...], str]] = {
+    # our needs; the peer with its start function, its needs and its environment
     "pt": (("distilbert_pt", "torch"), "Transformers 5", transformers_torch, ("transformers 5", "torch"), "peers"),
     "tf": (
         ("distilbert_tf", "tensorflow", "keras"),
@@ -223,22 +225,22 @@ CONTESTANTS = {name: contestant for group in GROUPS.values() for name, contestan
 
 
 def check(measured: Sequence[Measured]) -> None:
-    """End if the losses after a step differ."""
+    """Exit if the losses after a step differ."""
     losses = {one.name: one.values[0][0] for one in measured if one.problem is None}
     spread = np.ptp(list(losses.values())) if losses else 0.0
     if not spread <= TOLERANCE:
-        raise SystemExit(f"losses after a step differ, so this is not the same training: {losses}")
-    print(f"\nWithout dropout the losses of {len(losses)} contestants after a step are the same, to {spread:.1e}.")
+        raise SystemExit(f"not the same training: losses after a step differ: {losses}")
+    print(f"\nWithout dropout, the losses of {len(losses)} contestants after a step agree to {spread:.1e}.")
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure the frameworks that are asked for."""
+    """Measure the selected frameworks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, ENVIRONMENTS, rounds=5)
     parser.add_argument("--frameworks", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--batch", type=int, default=32, help="rows of a step (default: %(default)s)")
     parser.add_argument("--batches", type=int, default=6, help="batches of a turn (default: %(default)s)")
-    parser.add_argument("--texts", type=Path, help="texts to learn from, one a line (default: made up)")
+    parser.add_argument("--texts", type=Path, help="texts to learn from, one per line (default: random ids)")
     arguments = parser.parse_args(words)
     contest = contest_of(arguments, __file__, CONTESTANTS, ENVIRONMENTS)
     results: list[dict[str, Any]] = []

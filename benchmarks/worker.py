@@ -1,9 +1,9 @@
-"""One contestant of a benchmark in a process of its own: told through a pipe to run, it answers how long that took.
+"""Runs one contestant of a benchmark in a process of its own, and reports how long it takes.
 
     PYTHON benchmarks/worker.py FILE NAME JOB
 
-FILE has a table CONTESTANTS, NAME is one of them, JOB is JSON that its `start` is called with. Then each line of
-standard input is a number of repetitions, and is answered with a line of JSON. Runs in any environment with NumPy.
+FILE contains a table CONTESTANTS, NAME is one of them, and JOB is the argument of its `start`, as JSON. Each line of
+standard input is a number of repetitions, and the answer is one line of JSON. This file needs only NumPy.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from typing import Any
 
 import numpy as np
 
-Run = Callable[[], Any]  # does the work once and returns numbers that can be checked
+Repetition = Callable[[], Any]  # does the work once, and returns numbers to check
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Something to measure.
+    """One of the programs that a benchmark compares.
 
     Attributes:
-        start: Makes what is run from a job; frameworks are imported in it.
-        needs: Modules it imports, each with the major version if that matters: ('transformers 4', 'jax').
-        environment: Which Python runs it, by the name that the command line gives it.
+        start: Function from a job to a repetition of the work; it imports the framework.
+        needs: Modules that it imports, with the major version if it matters: ('transformers 4', 'jax').
+        environment: Name of the Python environment that runs it; see `--python`.
     """
 
-    start: Callable[[dict[str, Any]], Run]
+    start: Callable[[dict[str, Any]], Repetition]
     needs: tuple[str, ...]
     environment: str = "ours"
 
 
 def missing(needs: tuple[str, ...]) -> list[str]:
-    """Return what of a contestant's needs is not installed here."""
+    """Return the needs of a contestant that are not installed in this environment."""
 
     def installed(module: str, major: str = "") -> bool:
         found = importlib.util.find_spec(module) is not None
@@ -51,21 +51,21 @@ def missing(needs: tuple[str, ...]) -> list[str]:
 
 
 def memory(field: str) -> int:
-    """Return bytes of memory of this process: 'VmRSS' now, 'VmHWM' at most so far."""
+    """Return the memory of this process in bytes: 'VmRSS' is the current value, 'VmHWM' the maximum."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024
 
 
-def timed(run: Run) -> tuple[float, Any]:
-    """Return the seconds of a run, and what it returned."""
+def timed(repetition: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the duration of a call in seconds, and its result."""
     start = time.perf_counter()
-    value = run()
+    value = repetition()
     return time.perf_counter() - start, value
 
 
 def serve(contestant: Contestant, job: dict[str, Any]) -> None:
-    """Answer how starting went, then each line of standard input until there is none."""
-    # What libraries print must not get between the answers.
+    """Report the start, and then answer each line of standard input."""
+    # Messages of libraries go to standard error, so that they do not mix with the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
@@ -76,26 +76,26 @@ def serve(contestant: Contestant, job: dict[str, Any]) -> None:
     if lacking:
         answer(problem=f"{', '.join(lacking)} not installed")
         return
-    first, run = timed(lambda: contestant.start(job))
-    first += timed(run)[0]
-    seconds, value = timed(run)  # as long as all later ones: what is made or compiled once is there
+    first, repetition = timed(lambda: contestant.start(job))
+    first += timed(repetition)[0]
+    seconds, value = timed(repetition)  # without compilation, so as long as all later repetitions
     modules = [need.split()[0] for need in contestant.needs]
     versions = {module: str(getattr(sys.modules.get(module), "__version__", "")) for module in modules}
     answer(first=first, seconds=seconds, value=as_list(value), versions=versions)
     for line in sys.stdin:
-        times, values = zip(*(timed(run) for _ in range(int(line))), strict=True)
+        times, values = zip(*(timed(repetition) for _ in range(int(line))), strict=True)
         answer(seconds=times, value=as_list(values[-1]), memory=memory("VmRSS"), peak=memory("VmHWM"))
 
 
 def as_list(value: Any) -> Any:
-    """Return numbers of any kind as JSON has them."""
+    """Return numbers as lists that JSON can write."""
     return np.asarray(value).astype(np.float64).tolist()
 
 
 if __name__ == "__main__":
-    sys.modules["worker"] = sys.modules["__main__"]  # the file's Contestant is this one
+    sys.modules["worker"] = sys.modules["__main__"]  # so that the file imports this very Contestant
     file, name, job = sys.argv[1:]
-    # Only so many cores are seen by the libraries that do not ask for a number of threads.
+    # Some libraries use all visible cores and have no setting for the number of threads.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(os.environ["OMP_NUM_THREADS"])])
     serve(runpy.run_path(file)["CONTESTANTS"][name], json.loads(job))
