@@ -1,9 +1,9 @@
-"""Turn public data sets into the files that fine-tuning reads.
+"""Convert public data sets to files for fine-tuning.
 
     python examples/finetuning_datasets.py SOURCE OUT [--only NAME ...] [--limit N]
 
-SOURCE has a folder for each data set, with the files of these GitHub repositories (each may be gzipped, with .gz at
-the end of its name). What is written to OUT, a folder for each:
+SOURCE has a folder for each data set, with files from these GitHub repositories. The files may be gzipped (.gz). The
+results are written to a folder for each data set in OUT:
 
 | data set | folder and files in SOURCE | repository | task | written |
 | --- | --- | --- | --- | --- |
@@ -18,11 +18,11 @@ the end of its name). What is written to OUT, a folder for each:
 | ComVE, task B | comve: {train,dev,test}_{data,answers}.csv | wangcunxiang/SemEval2020-Task4-Commonsense-Validation-and-Explanation | multiple choice | comve/*.jsonl |
 | CODAH | codah: fold_0_{train,dev,test}.tsv | Websail-NU/CODAH | multiple choice | codah/*.jsonl |
 | 12 novels | gutenberg: *.txt | GITenberg/NAME_NUMBER | masked LM | mlm/train.txt |
-| WikiSplit, all but its train file | wikisplit: {tune,validation,test}.tsv | google-research-datasets/wiki-split | masked LM | mlm/train.txt |
+| WikiSplit, without its train file | wikisplit: {tune,validation,test}.tsv | google-research-datasets/wiki-split | masked LM | mlm/train.txt |
 | WikiText-2, validation | wikitext2: valid.txt | pytorch/examples | masked LM | mlm/dev.txt |
 
-Rows of STS-B whose text has no open licence (MSRpar, MSRvid, deft-news, deft-forum) are left out. Licences differ from
-set to set; some repositories state none.
+Rows of STS-B without an open licence (MSRpar, MSRvid, deft-news, deft-forum) are left out. Each data set has its own
+licence; some repositories do not state one.
 """  # noqa: E501 a table row is one line
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ Data = dict[str, Rows]  # split -> rows
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file, or of the gzipped one beside where it would be; a byte order mark is dropped."""
+    """Return the text of a file, or of the same file with .gz; a byte order mark is dropped."""
     zipped = path.with_name(f"{path.name}.gz")
     content = gzip.decompress(zipped.read_bytes()) if zipped.exists() else path.read_bytes()
     return content.decode("utf-8-sig").replace("\r\n", "\n")
 
 
 def read_columns(path: Path) -> list[list[str]]:
-    """Return the rows of a file of tab-separated columns, in which quotation marks mean nothing."""
+    """Return the rows of a file with tab-separated columns and without quoting."""
     return [line.split("\t") for line in read_text(path).split("\n") if line]
 
 
 def paragraphs(text: str) -> list[str]:
-    """Return the paragraphs of a text, which blank lines separate, each in one line."""
+    """Return the paragraphs of a text, which are separated by blank lines, each as one line."""
     return [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()]
 
 
@@ -68,7 +68,7 @@ def paragraphs(text: str) -> list[str]:
 
 
 def sst2(source: Path) -> Data:
-    """Sentences and phrases of film reviews: negative or positive."""
+    """Sentences and phrases of film reviews, with the labels negative and positive."""
     names = ("negative", "positive")
     return {
         split: [
@@ -80,7 +80,7 @@ def sst2(source: Path) -> Data:
 
 
 def rte(source: Path) -> Data:
-    """Pairs of texts: does the second follow from the first?"""
+    """Pairs of texts, labelled with whether the second follows from the first."""
     return {
         split: [
             {"text": first, "text_pair": second, "label": label}
@@ -91,7 +91,7 @@ def rte(source: Path) -> Data:
 
 
 def stsb(source: Path) -> Data:
-    """Pairs of sentences: how alike are they, from 0 to 5?"""
+    """Pairs of sentences with a similarity from 0 to 5."""
     return {
         split: [
             {"text": first, "text_pair": second, "label": float(score)}
@@ -103,7 +103,7 @@ def stsb(source: Path) -> Data:
 
 
 def squad(source: Path) -> Data:
-    """Questions whose answer stands in a paragraph; a row is a paragraph with its questions, as an article."""
+    """Questions about paragraphs. A row is an article with one paragraph and its questions."""
     files = {"train": ("train-v1.1-first4370.json", "new_wiki_v1.0.json"), "dev": ("xquad.en.json",)}
     return {
         split: [
@@ -117,7 +117,7 @@ def squad(source: Path) -> Data:
 
 
 def wnut17(source: Path) -> Data:
-    """Sentences of social media with the entities in them; a row is a list of (word, tag)."""
+    """Sentences of social media with their entities. A row is a list of pairs (word, tag)."""
     files = {"train": "wnut17train.conll", "dev": "emerging.dev.conll", "test": "emerging.test.annotated"}
     return {
         split: [
@@ -129,7 +129,7 @@ def wnut17(source: Path) -> Data:
 
 
 def goemotions(source: Path) -> Data:
-    """Reddit comments with any number of 28 emotions."""
+    """Reddit comments, each with any number of 28 emotions."""
     names = read_text(source / "goemotions/labels.txt").split()
     return {
         split: [
@@ -141,7 +141,7 @@ def goemotions(source: Path) -> Data:
 
 
 def comve(source: Path) -> Data:
-    """Which of three reasons says why a sentence makes no sense?"""
+    """Sentences that make no sense, each with three possible reasons."""
     data = {}
     for split in SPLITS:
         questions = csv.reader(io.StringIO(read_text(source / f"comve/{split}_data.csv")))
@@ -155,7 +155,7 @@ def comve(source: Path) -> Data:
 
 
 def codah(source: Path) -> Data:
-    """Which of four endings completes a sentence?"""
+    """Beginnings of sentences, each with four possible endings."""
     return {
         split: [
             {"prompt": prompt, "choices": choices, "label": int(label)}
@@ -166,7 +166,7 @@ def codah(source: Path) -> Data:
 
 
 def mlm(source: Path) -> Data:
-    """Documents, each a list of lines: a novel's paragraphs, a sentence of Wikipedia, or all of WikiText-2."""
+    """Documents as lists of lines: the paragraphs of a novel, a sentence of Wikipedia, or all of WikiText-2."""
     books = {path.name.removesuffix(".gz") for path in (source / "gutenberg").glob("*.txt*")}
     bodies = [
         re.split(r"\*\*\* ?(?:START|END) OF.*", read_text(source / "gutenberg" / book))[1] for book in sorted(books)
@@ -183,27 +183,27 @@ def mlm(source: Path) -> Data:
 
 
 def tsv_lines(rows: Rows) -> Iterable[str]:
-    """Dicts -> a header and tab-separated values."""
+    """Return the header and the tab-separated values of dicts."""
     return ("\t".join(map(str, values)) for values in [rows[0], *(row.values() for row in rows)])
 
 
 def conll_lines(rows: Rows) -> Iterable[str]:
-    """Sentences -> a word and its tag a line, and a blank line after each sentence."""
+    """Return a line for each word and its tag, and a blank line after each sentence."""
     return (line for sentence in rows for line in (*map("\t".join, sentence), ""))
 
 
 def jsonl_lines(rows: Rows) -> Iterable[str]:
-    """Dicts -> a JSON object a line."""
+    """Return one JSON object per line."""
     return (json.dumps(row, ensure_ascii=False) for row in rows)
 
 
 def squad_lines(rows: Rows) -> Iterable[str]:
-    """Articles -> the JSON object that a file of SQuAD is."""
+    """Return the JSON object of a SQuAD file."""
     return [json.dumps({"version": "1.1", "data": rows}, ensure_ascii=False)]
 
 
 def text_lines(rows: Rows) -> Iterable[str]:
-    """Documents -> their lines, and a blank one between documents."""
+    """Return the lines of documents, with a blank line between documents."""
     return "\n\n".join("\n".join(document) for document in rows).split("\n")
 
 
@@ -221,9 +221,9 @@ DATASETS: dict[str, tuple[Callable[[Path], Data], str, Callable[[Rows], Iterable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the data sets that were asked for, and write them."""
+    """Convert the selected data sets."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], epilog="Where the data sets come from is said at the top of this file."
+        description=__doc__.split("\n\n")[0], epilog="The beginning of this file lists the sources of the data sets."
     )
     parser.add_argument("source", type=Path, metavar="SOURCE")
     parser.add_argument("out", type=Path, metavar="OUT")
@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--only", nargs="+", choices=DATASETS, default=list(DATASETS), metavar="NAME", help=", ".join(DATASETS)
     )
     parser.add_argument(
-        "--limit", type=int, help="write only the first N rows of train (of SQuAD: paragraphs; of mlm: documents)"
+        "--limit", type=int, help="write only the first N training rows (for SQuAD paragraphs, for mlm documents)"
     )
     args = parser.parse_args(arguments)
     for name in args.only:

@@ -4,8 +4,8 @@
     python examples/flax_multi_host.py --processes 2 --process-id 0 &             # two on this host; on several hosts
     python examples/flax_multi_host.py --processes 2 --process-id 1               # --coordinator is the first one's
 
-Every process runs this same program: each reads its own rows, all hold the same parameters, and the gradients are
-those of the whole batch. Process 0 prints the losses, which are the same for any number of processes.
+Every process runs this program. Each reads its own rows, all have the same parameters, and the gradients are computed
+over the whole batch. Process 0 prints the losses, which do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ REVIEWS = [
 
 
 def main() -> None:
-    """Read the options, train a few steps, print the losses and save the model if asked to."""
+    """Train a few steps, print the losses, and save the model if --save-to is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--processes", type=int, default=1, help="how many processes there are")
-    parser.add_argument("--process-id", type=int, default=0, help="which of them this one is")
+    parser.add_argument("--processes", type=int, default=1, help="number of processes")
+    parser.add_argument("--process-id", type=int, default=0, help="index of this process")
     parser.add_argument("--coordinator", default="localhost:9377", help="host and a free port of process 0")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--save-to", help="folder for the trained model")
     options = parser.parse_args()
 
-    if options.processes > 1:  # before anything else asks JAX for its devices
+    if options.processes > 1:  # before any other call that initialises JAX's devices
         jax.config.update("jax_cpu_collectives_implementation", "gloo")  # used on CPU only
         jax.distributed.initialize(options.coordinator, options.processes, options.process_id)
     mesh = jax.make_mesh((jax.device_count(),), ("data",))
@@ -52,7 +52,7 @@ def main() -> None:
         "sst2-tiny", mesh=mesh, rules=DATA_PARALLEL, scan_layers=True
     )
     optimizer = nnx.Optimizer(model, optax.adamw(1e-4, weight_decay=0.01), wrt=nnx.Param)
-    shard(optimizer, mesh, DATA_PARALLEL)  # its counter too
+    shard(optimizer, mesh, DATA_PARALLEL)  # also its step count
 
     rows = np.array_split(np.arange(len(REVIEWS)), options.processes)[options.process_id]
     tokenizer = DistilBertTokenizerFast.from_pretrained("sst2-tiny")

@@ -1,12 +1,13 @@
-"""Fine-tune a sentence classifier in Keras on several machines, or in several processes of one.
+"""Fine-tune a sentence classifier in Keras on several machines, or in several processes on one machine.
 
-The same script runs on each, with the addresses of all and its own place in TF_CONFIG, as TensorFlow has it:
+Start the script once per worker. As usual in TensorFlow, TF_CONFIG contains the addresses of all workers, and the index
+of this one:
 
     TF_CONFIG='{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}' \
         python examples/keras_multi_worker.py trained
 
-Without TF_CONFIG it runs alone, on the same data, to the same weights. Each batch is split among the workers, which add
-up their gradients. `fit` itself does not run on several workers in Keras 3.15; its `train_step` does.
+Without TF_CONFIG there is one worker, and the resulting weights are the same. Each batch is divided among the workers,
+and their gradients are added. In Keras 3.15 `fit` does not work on several workers, but `train_step` does.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ REVIEWS = [
     ("One of the best of the year.", 1),
     ("Dull from start to end.", 0),
 ]
-BATCH, EPOCHS = 4, 2  # a batch is that of all workers together
+BATCH, EPOCHS = 4, 2  # rows of a batch, over all workers
 
 
 def dataset(model_name: str) -> tf.data.Dataset:
@@ -39,15 +40,15 @@ def dataset(model_name: str) -> tf.data.Dataset:
 
 
 def main() -> None:
-    """Train, and let the first worker save the model."""
+    """Train the model; the first worker saves it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", help="folder for the trained model")
     parser.add_argument("--model", default="sst2-tiny", help="model to start from (default: %(default)s)")
-    parser.add_argument("--dropout", type=float, default=0.1, help="rate of all dropout (default: %(default)s)")
+    parser.add_argument("--dropout", type=float, default=0.1, help="rate of all dropout layers (default: %(default)s)")
     parser.add_argument("--dtype", default="float32", help="dtype of the parameters (default: %(default)s)")
     arguments = parser.parse_args()
 
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()  # before anything else is asked of TensorFlow
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()  # before other calls to TensorFlow
     import keras
 
     from distilbert_tf import TFDistilBertForSequenceClassification
@@ -68,7 +69,7 @@ def main() -> None:
         model.reset_metrics()
         for batch in batches:
             train_step(batch)
-        loss = float(model.get_metrics_result()["loss"])  # on every worker: they add up their shares
+        loss = float(model.get_metrics_result()["loss"])  # on every worker, as all of them take part in the sum
         print(f"epoch {epoch + 1}: loss {loss:.6f}")
     if strategy.cluster_resolver is None or strategy.cluster_resolver.task_id in (None, 0):
         model.save_pretrained(arguments.output)

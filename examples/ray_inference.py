@@ -4,13 +4,13 @@
     python examples/ray_inference.py text-classification OUT reviews/*.txt --workers 4
     python examples/ray_inference.py feature-extraction OUT reviews.jsonl --column review --model ./my-model
 
-Ray reads the files in blocks, hands batches to worker processes that each hold one model, and writes Parquet files as
-results come. Rows keep their columns and get those of the task; in the order of their names, the written files have the
-rows in the order in which they were read. Files are lines of text, or .jsonl, .csv or .parquet with a column of texts;
-empty lines are left out. Paths may be of any storage that Ray reads, such as s3://.
+Ray reads the files in blocks, passes batches to worker processes with one model each, and writes Parquet files as
+results arrive. Rows keep their columns and get the columns of the task. Sorted by name, the output files contain the
+rows in their original order. The inputs are lines of text, or .jsonl, .csv or .parquet files with a column of texts.
+Empty lines are skipped. Paths may be on any storage that Ray reads, such as s3://.
 
-A worker takes `--cpus` cores, which also is the number of its threads, and perhaps a GPU. Leave at least one core of
-the cluster to reading and writing: where the workers take all, Ray says that it will hang, and waits.
+A worker uses `--cpus` cores, with one thread per core, and optionally a GPU. Leave at least one core of the cluster for
+reading and writing; otherwise Ray reports that it will hang, and waits.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from distilbert_core.pipelines import pipeline
 
 Batch = dict[str, np.ndarray]  # column -> values [B, ...]
 
-READERS: dict[str, Callable[..., ray.data.Dataset]] = {  # by the files' suffix; any other file has lines
+READERS: dict[str, Callable[..., ray.data.Dataset]] = {  # by suffix; other files are read as lines
     ".jsonl": ray.data.read_json,
     ".csv": ray.data.read_csv,
     ".parquet": ray.data.read_parquet,
 }
 OPTIONS: dict[str, dict[str, Any]] = {"text-classification": {}, "feature-extraction": {"pooling": "mean"}}
-COLUMNS: dict[str, Callable[[list[Any]], Batch]] = {  # from a batch of the pipeline's results to new columns
+COLUMNS: dict[str, Callable[[list[Any]], Batch]] = {  # from results of the pipeline to new columns
     "text-classification": lambda answers: {
         "label": np.array([answer["label"] for answer in answers]),
         "score": np.array([answer["score"] for answer in answers]),
@@ -43,11 +43,11 @@ COLUMNS: dict[str, Callable[[list[Any]], Batch]] = {  # from a batch of the pipe
 
 
 class Predictor:
-    """A pipeline in a worker process: it loads the model once and then takes batch after batch.
+    """A pipeline in a worker process. It loads the model once, and then receives batch after batch.
 
     Args:
         task: A task of `COLUMNS`.
-        column: The column of texts.
+        column: Name of the column of texts.
         **options: Keywords of `pipeline`, such as model and framework.
     """
 
@@ -57,12 +57,12 @@ class Predictor:
         self.pipeline = pipeline(task, progress=False, **OPTIONS[task], **options)
 
     def __call__(self, batch: Batch) -> Batch:
-        """Return a batch with the task's columns beside its own."""
+        """Return the batch with the columns of the task added."""
         return {**batch, **self.columns(self.pipeline(batch[self.column].tolist()))}
 
 
 def read(paths: Sequence[str]) -> ray.data.Dataset:
-    """Return the rows of files of one kind, with the column `path`; lines of text are the column `text`."""
+    """Return the rows of files of one format, with a column `path`; lines of text are the column `text`."""
     return READERS.get(Path(paths[0]).suffix, ray.data.read_text)(list(paths), include_paths=True)
 
 
@@ -76,15 +76,15 @@ def predict(
     rows: int = 1024,
     **options: Any,
 ) -> ray.data.Dataset:
-    """Return a data set with the columns of a task, in the order of its rows. Nothing runs before it is read.
+    """Return a data set with the columns of a task, in the same order. It is computed when it is read.
 
     Args:
         dataset: Rows with a column of texts.
         task: 'text-classification' (columns label and score) or 'feature-extraction' (embedding).
-        workers: How many models work side by side.
-        cpus: Cores of each.
-        gpus: GPUs of each; 0.5 lets two share one.
-        rows: Rows that a worker takes at a time; among them, the pipeline batches texts of like length.
+        workers: Number of workers, with one model each.
+        cpus: Cores per worker.
+        gpus: GPUs per worker; with 0.5, two workers share a GPU.
+        rows: Rows that a worker receives at a time. The pipeline makes batches of similar length from them.
         **options: Keywords of `Predictor`.
     """
     dataset.context.execution_options.preserve_order = True
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("task", choices=COLUMNS)
     parser.add_argument("out", metavar="OUT", help="folder to write; it must be new")
-    parser.add_argument("paths", nargs="+", metavar="FILE", help="files of one kind, or a folder of lines of text")
+    parser.add_argument("paths", nargs="+", metavar="FILE", help="files of one format, or a folder of text files")
     parser.add_argument("--column", default="text")
     parser.add_argument("--model", help="folder, embedded model or Hub id")
     parser.add_argument("--framework", choices=("pt", "tf", "flax"))

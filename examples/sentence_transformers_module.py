@@ -2,10 +2,10 @@
 
     python examples/sentence_transformers_module.py --model FOLDER --out SENTENCE_MODEL
 
-writes a model of sentence-transformers with mean pooling. Load it with this file importable, and with the consent that
-any module of one's own needs: `SentenceTransformer(SENTENCE_MODEL, trust_remote_code=True)`.
+writes a model of sentence-transformers with mean pooling. To load it, this file must be importable, and external
+modules must be allowed: `SentenceTransformer(SENTENCE_MODEL, trust_remote_code=True)`.
 
-The weights alone need none of this: `SentenceTransformer(FOLDER)` reads what `save_pretrained` wrote, and computes it
+If you only need the weights, `SentenceTransformer(FOLDER)` reads the files of `save_pretrained`, and runs the model
 with Transformers.
 """
 
@@ -25,11 +25,11 @@ from distilbert_pt import DistilBertModel
 
 
 class DistilBertModule(InputModule):
-    """Texts to token embeddings.
+    """Computes token embeddings of texts.
 
     Args:
-        model: The body.
-        tokenizer: Its tokenizer.
+        model: Base model.
+        tokenizer: Tokenizer of the model.
     """
 
     def __init__(self, model: DistilBertModel, tokenizer: DistilBertTokenizerFast):
@@ -39,18 +39,18 @@ class DistilBertModule(InputModule):
         self.max_seq_length = model.config.max_position_embeddings
 
     def preprocess(self, inputs: Sequence[str], prompt: str | None = None, **_: Any) -> dict[str, Tensor]:
-        """Turn texts into `input_ids` and `attention_mask` [B, T]."""
+        """Return `input_ids` and `attention_mask` [B, T] of texts."""
         texts = [(prompt or "") + text for text in inputs]
         tokenize = self.tokenizer
         return dict(tokenize(texts, padding=True, truncation=True, max_length=self.max_seq_length, return_tensors="pt"))
 
     def forward(self, features: dict[str, Tensor], **_: Any) -> dict[str, Tensor]:
-        """Add `token_embeddings` [B, T, D], which pooling works on."""
+        """Add `token_embeddings` [B, T, D], the input of the pooling module."""
         output = self.model(features["input_ids"], features["attention_mask"])
         return {**features, "token_embeddings": output.last_hidden_state}
 
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
-        """Write a checkpoint as the Hub has it."""
+        """Write a checkpoint and its tokenizer."""
         self.model.save_pretrained(output_path)
         self.tokenizer.save_pretrained(output_path)
 
@@ -65,20 +65,20 @@ class DistilBertModule(InputModule):
         local_files_only: bool = False,
         **_: Any,
     ) -> Self:
-        """Read it back."""
-        where = {
+        """Load a checkpoint and its tokenizer."""
+        hub_options = {
             "subfolder": subfolder,
             "token": token,
             "cache_dir": cache_folder,
             "revision": revision,
             "local_files_only": local_files_only,
         }
-        model = DistilBertModel.from_pretrained(model_name_or_path, **where)
-        return cls(model, DistilBertTokenizerFast.from_pretrained(model_name_or_path, **where))
+        model = DistilBertModel.from_pretrained(model_name_or_path, **hub_options)
+        return cls(model, DistilBertTokenizerFast.from_pretrained(model_name_or_path, **hub_options))
 
 
 def sentence_transformer(folder: str) -> SentenceTransformer:
-    """Return a model of sentence-transformers around a checkpoint: mean pooling, vectors of length 1."""
+    """Return a model of sentence-transformers with mean pooling and vectors of length 1."""
     first = DistilBertModule.load(folder)
     return SentenceTransformer(modules=[first, Pooling(first.model.config.dim, "mean"), Normalize()])
 
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", required=True, help="folder, embedded model or Hub id")
     parser.add_argument("--out", required=True, help="folder to write to")
     args = parser.parse_args(arguments)
-    # The model card that it would write looks on the Hub for the model that this one was made from.
+    # Creating a model card would look up the base model on the Hub.
     sentence_transformer(args.model).save(args.out, create_model_card=False)
 
 

@@ -1,9 +1,9 @@
-"""A step of a scikit-learn pipeline that turns texts into vectors, here before a logistic regression.
+"""A scikit-learn transformer from texts to vectors, used here with a logistic regression.
 
     pip install "distilbert[pt]" scikit-learn
     python examples/sklearn_embedder.py train.tsv dev.tsv
 
-The files have a header and the columns `text` and `label`, tab-separated and without quoting.
+The files have a header and the tab-separated columns `text` and `label`, without quoting.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from sklearn.pipeline import make_pipeline
 
 from distilbert_core.pipelines import pipeline
 
-load = lru_cache(maxsize=1)(pipeline)  # the copies that a grid search makes of an estimator share one model
+load = lru_cache(maxsize=1)(pipeline)  # the copies in a grid search share one model
 
 
 class TextEmbedder(TransformerMixin, BaseEstimator):
-    """Sentence vectors of texts. There is nothing to fit; the model is loaded when used, and not pickled.
+    """Computes a vector for each text. It is not trained. The model is loaded at first use, and is not pickled.
 
     Args:
-        model: Folder, embedded model or Hub id; the embedded model if left out.
-        framework: 'pt', 'tf' or 'flax'; the first that is installed if left out.
+        model: Folder, embedded model or Hub id; default: the embedded model.
+        framework: 'pt', 'tf' or 'flax'; default: the first one installed.
         pooling: 'mean' or 'cls'.
-        normalize: Give vectors length 1.
+        normalize: Scale vectors to length 1.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class TextEmbedder(TransformerMixin, BaseEstimator):
         self.normalize = normalize
 
     def fit(self, X: Iterable[str], y: object = None) -> TextEmbedder:  # noqa: N803 scikit-learn's name
-        """Return itself."""
+        """Return self; the transformer has no parameters to fit."""
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -68,7 +68,7 @@ def read(path: Path) -> tuple[list[str], list[str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fit on one file, and print the accuracy on the other."""
+    """Fit on the first file, and print the accuracy on the second."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("train", type=Path)
     parser.add_argument("dev", type=Path)

@@ -2,9 +2,9 @@
 
     torchrun --nproc-per-node 2 examples/torch_fsdp.py --parallel fsdp --train train.tsv --out FOLDER
 
-TRAIN is a file of tab-separated columns with the names `sentence` and `label` (a class number). Each process computes
-its share of the rows of every batch, and the gradients are averaged: with dropout off, the weights are those that one
-process (`python examples/torch_fsdp.py --parallel none ...`) gets from the same file. The first process writes them.
+The training file has tab-separated columns `sentence` and `label` (the index of the class). Each process computes its
+share of the rows of every batch, and the gradients are averaged. Without dropout, the weights equal those of one
+process (`python examples/torch_fsdp.py --parallel none ...`). The first process writes the model.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def read_rows(path: Path) -> list[Row]:
 def share_of_batches(
     rows: Sequence[Row], batch_size: int, rank: int, world_size: int, generator: torch.Generator
 ) -> Iterator[list[Row]]:
-    """Yield this process's rows of every batch, shuffled alike in all processes; the incomplete last batch is left out.
+    """Yield this process's rows of every batch. All processes shuffle in the same way; an incomplete batch is dropped.
 
-    All shares have the same number of rows, so that the mean of their mean losses is the mean over the batch.
+    All shares have the same number of rows, so the mean of their mean losses is the mean over the batch.
 
     Raises:
         ValueError: The processes cannot share a batch evenly.
@@ -53,13 +53,13 @@ def share_of_batches(
 
 
 def distribute(model: DistilBertForSequenceClassification, parallel: str) -> nn.Module:
-    """Return the model as `parallel` wants it: a copy in each process ('ddp'), or in pieces ('fsdp')."""
+    """Return the model with a copy in each process ('ddp'), sharded ('fsdp'), or unchanged ('none')."""
     if parallel == "ddp":
         return DistributedDataParallel(model)
     if parallel == "fsdp":
         mesh = init_device_mesh(model.device.type, (dist.get_world_size(),))
         for block in model.distilbert.transformer.layer:
-            fully_shard(block, mesh=mesh)  # gathered just before it is used, and let go just after
+            fully_shard(block, mesh=mesh)  # gathered just before it is used, and released just after
         fully_shard(model, mesh=mesh)  # the embeddings and the head
     return model
 
@@ -72,10 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--train", type=Path, required=True, help="tab-separated file with columns sentence and label")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the model and its tokenizer to")
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--batch-size", type=int, default=32, help="of all processes together (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=32, help="rows over all processes (default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=5e-5)
-    parser.add_argument("--dtype", default="float32", help="of the weights (default: %(default)s)")
-    parser.add_argument("--no-dropout", action="store_true", help="to compare runs")
+    parser.add_argument("--dtype", default="float32", help="dtype of the weights (default: %(default)s)")
+    parser.add_argument("--no-dropout", action="store_true", help="turn dropout off, to compare runs")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
 
@@ -89,11 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = DistilBertForSequenceClassification.from_pretrained(args.model, dtype=args.dtype, device=device)
     config = model.config
     distributed = distribute(model, args.parallel).train(not args.no_dropout)
-    optimizer = torch.optim.AdamW(distributed.parameters(), lr=args.learning_rate)  # after the weights are in pieces
+    optimizer = torch.optim.AdamW(distributed.parameters(), lr=args.learning_rate)  # after sharding
 
     rows = read_rows(args.train)
     shuffling = torch.Generator().manual_seed(args.seed)  # the same in all processes
-    torch.manual_seed(args.seed + rank)  # dropout is not
+    torch.manual_seed(args.seed + rank)  # dropout differs between processes
     for epoch in range(args.epochs):
         for share in share_of_batches(rows, args.batch_size, rank, world_size, shuffling):
             sentences, labels = zip(*share, strict=True)
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if rank == 0:
             print(f"epoch {epoch + 1}, {world_size} process(es): last loss {loss.item():.4f}", flush=True)
 
-    # Every process takes part in gathering the weights; the first one gets them.
+    # All processes gather the weights; the first one receives them.
     state = get_model_state_dict(distributed, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     if rank == 0:
         whole = DistilBertForSequenceClassification(config).to(getattr(torch, args.dtype))
