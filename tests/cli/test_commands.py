@@ -106,7 +106,7 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("distilbert 0.")
 
 
-def test_who_reads_no_further_is_no_error(tmp_path):
+def test_a_closed_pipe_is_not_an_error(tmp_path):
     file = write_file(tmp_path / "a.txt", "a line\n" * 20_000)  # far more than a pipe holds
     arguments = ["tokenize", "--json", "--file", str(file)]
     with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -165,7 +165,7 @@ def test_every_command_takes_a_revision(name):
 
 
 @pytest.mark.parametrize("name", ["tokenize", "info"])
-def test_examples_that_need_no_backend(name, capsys):
+def test_examples_without_a_backend(name, capsys):
     for words in examples(name):
         assert main(words[1:]) == 0
         assert capsys.readouterr().out

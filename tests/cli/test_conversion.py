@@ -122,7 +122,7 @@ def test_wrong_usage(words, message, capsys):
 @pytest.mark.parametrize(
     "words", [["convert", "./none", "b", "--to", "pt"], ["verify", "./none"], ["diff", "./none", "b"]]
 )
-def test_a_checkpoint_that_is_not_there(words, capsys, monkeypatch, tmp_path):
+def test_a_checkpoint_that_does_not_exist(words, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("weight_conversion.verification.verifying._backends", lambda names: ["pt"])
     assert main(words) == 1
@@ -147,7 +147,7 @@ def put_nan(arrays):
     arrays[NAME][0] = np.nan
 
 
-def test_the_command_says_what_differs(checkpoint, tmp_path, capsys):
+def test_the_command_prints_the_differences(checkpoint, tmp_path, capsys):
     other = write_changed(tmp_path / "b", add_a_half)
     assert main(["diff", str(checkpoint), str(checkpoint)]) == 0
     assert capsys.readouterr().out == f"{len(ORIGINAL)} tensors are equal: {checkpoint} and {checkpoint}\n"
@@ -173,7 +173,7 @@ def test_the_command_says_what_differs(checkpoint, tmp_path, capsys):
     }
 
 
-def test_json_of_what_is_no_number(checkpoint, tmp_path, capsys):
+def test_nan_in_json(checkpoint, tmp_path, capsys):
     assert main(["diff", str(checkpoint), str(write_changed(tmp_path / "b", put_nan)), "--json"]) == 1
     [tensor] = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["tensors"]
     assert (tensor["absolute"], tensor["relative"]) == ("nan", "nan")

@@ -74,7 +74,7 @@ def test_info_of_other_formats(tmp_path):
     assert [name for name, state in found["backends"].items() if state["loads"]] == available_backends()
 
 
-def test_info_of_entries_that_no_parameter_takes(tmp_path, capsys):
+def test_info_of_unused_entries(tmp_path, capsys):
     config = small_config()
     arrays = save_random(tmp_path, config, Head.SEQUENCE_CLASSIFICATION)
     assert describe(tmp_path)["unused"] == []

@@ -47,7 +47,7 @@ def test_the_collector_pauses_while_a_model_is_loaded(monkeypatch, collector, en
     assert gc.isenabled() == enabled
 
 
-def test_only_what_the_first_load_leaves_is_kept_from_the_collector(monkeypatch, collector):
+def test_only_objects_of_the_first_load_are_frozen(monkeypatch, collector):
     counts = []
     made = []
 

@@ -101,7 +101,7 @@ def test_predictions_of_classes_with_one_name(word_counter, monkeypatch, capsys)
     assert (line["label"], line["score"]) == ("some", scores[0])
 
 
-def test_what_is_cut_is_said_on_standard_error(word_counter, capsys, recwarn):
+def test_truncation_is_reported_on_standard_error(word_counter, capsys, recwarn):
     assert main([*PREDICT, "good " * 600, "bad"]) == 0
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 2

@@ -36,7 +36,7 @@ def test_files(tmp_path, name):
     assert list(read_records([], write_file(tmp_path / name, content), columns)) == expected
 
 
-def test_lists_in_a_file_for_those_who_take_them(tmp_path):
+def test_lists_in_a_file_are_read_on_request(tmp_path):
     file = write_file(tmp_path / "a.jsonl", '{"prompt": "p", "choices": ["a", "b"]}')
     assert list(read_records([], file, ["prompt", "choices"], lists=True)) == [("p", ["a", "b"])]
     with pytest.raises(InputError, match=r"a\.jsonl: column 'choices' of record 1 must be a text, got list"):
@@ -81,7 +81,7 @@ def test_a_file_of_lines_has_one_column(tmp_path):
         read_texts([], write_file(tmp_path / "a.txt", "x"), "review")
 
 
-def test_a_file_is_read_as_it_is_used(tmp_path):
+def test_a_file_is_read_lazily(tmp_path):
     texts = read_texts([], write_file(tmp_path / "a.txt", b"one\ntwo\n\xff\n"))
     assert [next(texts), next(texts)] == ["one", "two"]
     with pytest.raises(InputError, match="line 3 has the byte 0xff at position 1"):

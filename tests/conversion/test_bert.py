@@ -146,7 +146,7 @@ def test_fields_without_another_name_go_along():
         (4, "; those of types 1 to 3 were dropped, so the second text of a pair is computed like the first."),
     ],
 )
-def test_token_types_that_are_dropped_are_said(count, end):
+def test_dropped_token_types_are_reported(count, end):
     _, _, notes = bert_to_distilbert(FIELDS, bert_tensors() | {TOKEN_TYPES: np.ones((count, 12))})
     assert notes[0].endswith(end)
 
@@ -227,7 +227,7 @@ def test_masked_lm_head(tied, bias, decoder):
 @pytest.mark.parametrize(
     ("copy", "original"), [(DECODER, "embeddings.word_embeddings.weight"), (SECOND_BIAS, "cls.predictions.bias")]
 )
-def test_a_copy_that_differs_is_said(copy, original):
+def test_a_copy_that_differs_is_reported(copy, original):
     tensors = masked_lm_tensors()
     tensors[DECODER] = tensors["bert.embeddings.word_embeddings.weight"].copy()
     tensors[SECOND_BIAS] = tensors["cls.predictions.bias"].copy()
@@ -283,7 +283,7 @@ def test_heads_of_tokens(layer, architecture, pooler, asked, head):
 
 
 @pytest.mark.parametrize(("rate", "said"), [(None, False), (0.25, False), (0.5, True)])
-def test_a_dropout_of_the_token_classifier_alone_is_said(rate, said):
+def test_a_dropout_of_the_token_classifier_alone_is_reported(rate, said):
     tensors, _ = tensors_with("classifier", pooler=False)
     _, _, notes = bert_to_distilbert(FIELDS | LABELS | {"classifier_dropout": rate}, tensors)
     note = "classifier_dropout=0.5 was dropped: DistilBERT's token classifier has the dropout of its layers, 0.25."
@@ -311,7 +311,7 @@ def test_a_classifier_on_the_pooler_is_refused(architecture, hint):
 
 
 @pytest.mark.parametrize("asked", [Head.BASE, Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION, TOKENS])
-def test_the_body_of_a_bert_with_a_classifier_on_its_pooler(tmp_path, asked):
+def test_the_base_model_of_a_bert_with_a_classifier_on_its_pooler(tmp_path, asked):
     """No head takes the classifier's arrays: where a head is asked for, all of it is new."""
     tensors, top = tensors_with("classifier")
     fields = FIELDS | LABELS | {"architectures": ["BertForSequenceClassification"]}
@@ -329,7 +329,7 @@ def test_the_body_of_a_bert_with_a_classifier_on_its_pooler(tmp_path, asked):
         assert not np.array_equal(weights.tensors["classifier.weight"].read(), top["classifier.weight"])
 
 
-def test_other_heads_are_dropped_where_one_is_asked_for():
+def test_other_heads_are_dropped_if_one_is_requested():
     extra = {"bert.lstm.weight": (3, 12), "scale": ()}
     tensors = bert_tensors() | {name: np.ones(shape) for name, shape in extra.items()}
     _, _, notes = bert_to_distilbert(FIELDS, tensors, Head.BASE)

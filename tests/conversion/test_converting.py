@@ -56,7 +56,7 @@ def test_dtype_rounds_once(source: Path, tmp_path: Path, to: str, dtype: str) ->
 
 
 @pytest.mark.parametrize("to", WITHOUT_FRAMEWORK)
-def test_tensors_keep_dtypes_of_their_own(tmp_path: Path, to: str) -> None:
+def test_tensors_keep_their_own_dtypes(tmp_path: Path, to: str) -> None:
     arrays = random_arrays(small_config(), Head.BASE, dtype="float32")
     arrays = {name: array.astype("float16") if "norm" in name else array for name, array in arrays.items()}
     save_checkpoint(tmp_path / "mixed", arrays, {"config.json": small_config().to_json_string().encode()})
@@ -75,7 +75,7 @@ def test_infinite_values_are_kept_with_a_warning(tmp_path: Path, to: str) -> Non
 
 
 @pytest.mark.parametrize("to", ["pt", "keras"])
-def test_values_that_a_dtype_cannot_hold_are_said(tmp_path: Path, to: str) -> None:
+def test_values_outside_the_range_of_a_dtype_are_reported(tmp_path: Path, to: str) -> None:
     arrays = random_arrays(small_config(), Head.BASE, dtype="float32")
     for name in ("embeddings.LayerNorm.bias", "transformer.layer.1.ffn.lin2.bias"):
         arrays[name][:4] = [1e-9, -2e-8, 0, 1]  # 3e-8 is the smallest magnitude that is not rounded to 0
@@ -98,7 +98,7 @@ def test_values_that_a_dtype_cannot_hold_are_said(tmp_path: Path, to: str) -> No
     assert found["embeddings.LayerNorm.bias"][:4].tolist() == [0, 0, 0, 1]
 
 
-def test_what_onnx_rounds_is_said(tmp_path: Path) -> None:
+def test_rounding_to_onnx_is_reported(tmp_path: Path) -> None:
     arrays = random_arrays(small_config(), Head.BASE, dtype="float32")
     arrays["embeddings.LayerNorm.bias"] = arrays["embeddings.LayerNorm.bias"].astype("float64")
     save_checkpoint(tmp_path, arrays, {"config.json": small_config().to_json_string().encode()})
@@ -109,7 +109,7 @@ def test_what_onnx_rounds_is_said(tmp_path: Path) -> None:
         assert unwritten({}, open_weights(DEFAULT_MODEL)) == []  # float16, which float32 holds
 
 
-def test_large_values_are_not_taken_for_infinite_ones(tmp_path: Path) -> None:
+def test_large_values_are_not_reported_as_infinite(tmp_path: Path) -> None:
     arrays = random_arrays(small_config(), Head.BASE, dtype="float32")
     arrays["embeddings.LayerNorm.bias"][:] = 3e38  # finite, but their sum is not
     save_checkpoint(tmp_path / "large", arrays, {"config.json": small_config().to_json_string().encode()})
@@ -138,7 +138,7 @@ OWN_NOTES = [
 ]
 
 
-def test_entries_beside_the_table_are_named(tmp_path: Path) -> None:
+def test_entries_outside_the_table_are_reported(tmp_path: Path) -> None:
     arrays = random_arrays(small_config(), Head.BASE, dtype="float32")
     save_checkpoint(tmp_path / "source", arrays | OWN, {"config.json": small_config().to_json_string().encode()})
     weights = convert(tmp_path / "source", tmp_path / "new", "msgpack")
@@ -157,7 +157,7 @@ def test_entries_beside_the_table_are_named(tmp_path: Path) -> None:
         ("DistilBertModel", Head.TOKEN_CLASSIFICATION, False),
     ],
 )
-def test_a_head_that_the_configuration_does_not_name_is_said(
+def test_a_head_missing_from_the_configuration_is_reported(
     tmp_path: Path, named: str | None, asked: Head | None, said: bool
 ) -> None:
     """It may be a layer of the user's own that only has the name of DistilBERT's."""
@@ -173,7 +173,7 @@ def test_a_head_that_the_configuration_does_not_name_is_said(
 
 
 @pytest.mark.parametrize(("change", "said"), [(0.0, False), (1.0, True)])
-def test_a_projector_that_is_not_the_embeddings_is_said(tmp_path: Path, change: float, said: bool) -> None:
+def test_a_projector_that_differs_from_the_embeddings_is_reported(tmp_path: Path, change: float, said: bool) -> None:
     arrays = random_arrays(small_config(), Head.MASKED_LM, dtype="float32")
     words = arrays["distilbert.embeddings.word_embeddings.weight"]
     copy = {"vocab_projector.weight": words + np.float32(change)}
@@ -185,7 +185,7 @@ def test_a_projector_that_is_not_the_embeddings_is_said(tmp_path: Path, change: 
     assert open_weights(tmp_path / "source").notes == ([note] if said else [])
 
 
-def test_datasets_that_no_list_of_a_file_names_are_said(source: Path, tmp_path: Path) -> None:
+def test_unlisted_datasets_of_a_file_are_reported(source: Path, tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     convert(source, tmp_path / "old", "h5")
     with h5py.File(tmp_path / "old" / "tf_model.h5", "r+") as file:
@@ -194,7 +194,7 @@ def test_datasets_that_no_list_of_a_file_names_are_said(source: Path, tmp_path: 
     assert [entry[-len(note) :] for entry in open_weights(tmp_path / "old").notes] == [note]
 
 
-def test_metadata_of_safetensors_are_said(source: Path, tmp_path: Path) -> None:
+def test_metadata_of_safetensors_are_reported(source: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
     file = source / "model.safetensors"
@@ -203,7 +203,7 @@ def test_metadata_of_safetensors_are_said(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("to", ["pt", "keras"])
-def test_shards_that_a_format_does_not_have_are_said(source: Path, tmp_path: Path, to: str) -> None:
+def test_a_format_without_shards_is_reported(source: Path, tmp_path: Path, to: str) -> None:
     notes = convert(source, tmp_path / "new", to, max_shard_size="2KB").notes
     title = "Keras' .keras file of this project's model"
     assert notes == ([] if to == "pt" else [f"max_shard_size=2KB was not applied: {title} is not split."])
@@ -368,7 +368,7 @@ CHANGES = {
 @pytest.mark.parametrize("changed", ["weights", "config.json"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 @pytest.mark.parametrize("format", WITHOUT_FRAMEWORK)
-def test_a_source_that_changes_meanwhile_is_noticed(
+def test_a_source_that_changes_during_conversion_is_an_error(
     source: Path, tmp_path: Path, format: str, change: Any, changed: str
 ) -> None:
     convert(source, tmp_path / "old", format)
@@ -403,7 +403,7 @@ print(sorted({{"torch", "tensorflow", "keras", "jax", "flax"}} & sys.modules.key
 # -- heads ---------------------------------------------------------------------------------------------------
 
 
-def test_a_body_gets_the_head_that_is_asked_for(tmp_path: Path) -> None:
+def test_a_base_model_gets_the_requested_head(tmp_path: Path) -> None:
     arrays = save_random(tmp_path / "body", small_config(), Head.BASE, dtype="float32")
     weights = convert(tmp_path / "body", tmp_path / "head", head=Head.MASKED_LM)
     new = (
@@ -421,7 +421,7 @@ def test_a_body_gets_the_head_that_is_asked_for(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.tensors["vocab_transform.weight"].read(), kernel)
 
 
-def test_a_head_becomes_a_body(source: Path, tmp_path: Path) -> None:
+def test_a_model_with_a_head_becomes_a_base_model(source: Path, tmp_path: Path) -> None:
     weights = convert(source, tmp_path / "body", head=Head.BASE)
     dropped = "classifier.bias, classifier.weight, pre_classifier.bias, pre_classifier.weight"
     assert weights.notes == [f"Dropped, as DistilBertModel has no such parameters: {dropped}."]
@@ -431,7 +431,7 @@ def test_a_head_becomes_a_body(source: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(body[name.removeprefix("distilbert.")], array)
 
 
-def test_a_body_that_lacks_a_layer_is_refused_with_any_head(tmp_path: Path) -> None:
+def test_a_base_model_without_a_layer_is_refused_with_any_head(tmp_path: Path) -> None:
     arrays = save_random(tmp_path / "body", small_config(), Head.BASE, dtype="float32")
     del arrays["transformer.layer.0.ffn.lin1.bias"]
     save_checkpoint(tmp_path / "body", arrays, {"config.json": (tmp_path / "body" / "config.json").read_bytes()})

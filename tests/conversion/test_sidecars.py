@@ -86,14 +86,14 @@ def test_modules_outside_the_folder_are_refused(source: Path, tmp_path: Path, mo
     assert not (tmp_path / "new").exists()
 
 
-def test_a_module_that_changes_meanwhile_is_noticed(source: Path, tmp_path: Path) -> None:
+def test_a_module_that_changes_during_conversion_is_an_error(source: Path, tmp_path: Path) -> None:
     write_files(source, SENTENCE_FILES)
     with pytest.raises(CheckpointError, match="source was changed while it was read; nothing was written"):
         convert(source, tmp_path / "new", progress=lambda _: (source / "1_Pooling/config.json").write_bytes(b"{}"))
     assert not (tmp_path / "new").exists()
 
 
-def test_whatever_else_a_folder_holds_is_named(source: Path, tmp_path: Path) -> None:
+def test_other_files_of_a_folder_are_reported(source: Path, tmp_path: Path) -> None:
     files = ("tf_model.h5", "onnx/model.onnx", "onnx/more/notes.txt", "optimizer.pt", "training/state.json")
     write_files(source, dict.fromkeys((*files, "vocab.txt", ".gitattributes", ".git/HEAD"), b""))
     (source / "empty").mkdir()

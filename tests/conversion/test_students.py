@@ -117,7 +117,7 @@ def test_the_head_of_a_bert_comes_along(tmp_path, head):
     ]
 
 
-def test_what_a_teacher_has_beside_its_weights_is_named(tmp_path):
+def test_files_beside_the_weights_of_a_teacher_are_reported(tmp_path):
     save_random(tmp_path / "teacher", small_config(), Head.BASE)
     for name in (
         "modules.json",
@@ -160,7 +160,7 @@ def save_teacher(folder: Path, files: str, **changes) -> tuple[DistilBertConfig,
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("files", ["vocab.txt", "tokenizer.json"])
-def test_a_trimmed_student_computes_what_its_teacher_does(tmp_path, files, tied):
+def test_a_trimmed_student_computes_the_same_as_its_teacher(tmp_path, files, tied):
     """Bit for bit but for the product with the word embeddings, whose order of summation NumPy chooses by the shape."""
     config, arrays = save_teacher(tmp_path / "teacher", files, tie_word_embeddings=tied)
     old = DistilBertTokenizerFast.from_pretrained(tmp_path / "teacher")
@@ -242,7 +242,7 @@ class TestCorpusVocabulary:
         ("size", "beyond"),
         [(None, "film ab ##ab baa abba"), (9, ""), (10, "ab"), (11, "ab ##ab"), (12, "film ab ##ab")],
     )
-    def test_the_most_frequent_beside_those_always_there(self, tokenizer, size, beyond):
+    def test_the_most_frequent_tokens_are_kept_beside_the_fixed_ones(self, tokenizer, size, beyond):
         found = corpus_vocabulary(tokenizer, (text for text in ["ab abab abab", "film", "ab baa abba"]), size)
         always = {*range(4), *range(9, 14)}
         assert set(found) == always | set(tokenizer.convert_tokens_to_ids(beyond.split()))
@@ -433,7 +433,7 @@ def test_a_folder_with_files_is_left_alone_or_replaced(tmp_path):
     assert open_weights(folder).config.n_layers == 1
 
 
-def test_a_teacher_that_changes_meanwhile(tmp_path, monkeypatch):
+def test_a_teacher_that_changes_during_the_call(tmp_path, monkeypatch):
     save_random(tmp_path / "teacher", small_config(), Head.BASE)
 
     def change(*args):

@@ -32,7 +32,7 @@ def test_every_name_has_one_row(group: str) -> None:
     assert not [name for name in sorted(migrating.names(group)) if migrating.status(group, name) is None]
 
 
-def test_every_row_is_of_names_and_says_what_is_different() -> None:
+def test_every_row_has_names_and_describes_the_difference() -> None:
     for row in migrating.rows():
         groups = {column: SECTIONS[row.section][column] for column in row.statuses}
         for column, group in groups.items():

@@ -62,7 +62,7 @@ def converted(folder, head=None):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_heads_compute_what_they_do_in_bert(make, name):
+def test_heads_compute_the_same_as_in_bert(make, name):
     head, outputs = HEADS[name]
     bert, folder = make(name)
     expected, (found, got, config) = compute(bert), converted(folder)

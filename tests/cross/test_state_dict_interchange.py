@@ -82,7 +82,7 @@ def with_lora(model, head):
 
 
 @pytest.mark.parametrize("head", [Head.SEQUENCE_CLASSIFICATION, Head.MASKED_LM])  # with a wrapper, and tied
-def test_lora_trains_what_it_trains_in_transformers(head):
+def test_lora_trains_the_same_parameters_as_in_transformers(head):
     """Adapters are put in by module names: the same ones, with the same values, losses and gradients."""
     config = small(head)
     state = {name: to_tensor(array) for name, array in random_arrays(config, head).items()}

@@ -102,7 +102,7 @@ def test_command_line_on_all_three(capsys):
         assert 0 < line["largest_logit_difference"] < 2e-5
 
 
-def test_all_of_those_that_are_there(capsys, monkeypatch):
+def test_all_installed_backends(capsys, monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jax" else find_spec(name))
     assert main(["predict", REAL_TEXTS[0], "--backend", "all", "--json"]) == 0

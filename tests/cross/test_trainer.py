@@ -19,5 +19,5 @@ def test_random_masks(tmp_path):
     trainer_checks.check_masking_collator(tmp_path)
 
 
-def test_a_model_of_a_users_own(tmp_path):
+def test_a_users_own_model(tmp_path):
     trainer_checks.check_own_model(tmp_path)

@@ -61,7 +61,7 @@ def _numbers(value):
 
 @pytest.mark.parametrize("writer", FRAMEWORKS)
 @pytest.mark.parametrize("head", Head)
-def test_it_loads_what_each_backend_saves_bit_for_bit(tmp_path, head, writer):
+def test_it_loads_files_of_each_backend_bit_for_bit(tmp_path, head, writer):
     model = FRAMEWORKS[writer].new(head, common_config(head, {}))
     model.save_pretrained(tmp_path, max_shard_size="6KB")
     state = theirs(head, tmp_path, torch.float32).state_dict()
@@ -71,7 +71,7 @@ def test_it_loads_what_each_backend_saves_bit_for_bit(tmp_path, head, writer):
 
 @pytest.mark.parametrize("reader", FRAMEWORKS)
 @pytest.mark.parametrize("head", Head)
-def test_each_backend_loads_what_it_saves_bit_for_bit(tmp_path, head, reader):
+def test_each_backend_loads_its_files_bit_for_bit(tmp_path, head, reader):
     config = common_config(head, {})
     cls = getattr(transformers, f"DistilBert{head.value}")
     model = cls(transformers.DistilBertConfig(**{k: v for k, v in config.to_dict().items() if k in _FIELDS}))

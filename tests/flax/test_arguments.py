@@ -29,7 +29,7 @@ def model():
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_ids_is_named_with_its_remedy(model, case):
+def test_impossible_ids_are_an_error_with_a_remedy(model, case):
     ids, message = REFUSED[case]
     with pytest.raises(InputError, match=message):
         model(ids)

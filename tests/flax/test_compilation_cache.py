@@ -27,7 +27,7 @@ def test_programs_are_kept_and_found(tmp_path):
     assert {path.name for path in (tmp_path / "distilbert/jax").iterdir() if path.name.endswith("-cache")} == kept
 
 
-def test_a_folder_of_the_users_own(tmp_path):
+def test_a_users_own_folder(tmp_path):
     predict(tmp_path / "not used", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"))
     assert list((tmp_path / "own").iterdir())
     assert not (tmp_path / "not used").exists()

@@ -69,7 +69,7 @@ def test_params_that_transformers_wrote():
     assert_close(logits, expected["logits"], 1e-5)  # measured: 1.2e-6, in float32
 
 
-def test_gradients_of_params_are_those_of_the_module(model, inputs):
+def test_gradients_of_params_equal_those_of_the_module(model, inputs):
     loss, gradients = jax.value_and_grad(lambda params: model(**inputs, params=params).loss)(model.params)
     expected_loss, expected = nnx.value_and_grad(lambda model: model(**inputs).loss)(model)
     assert_close(np.asarray(loss), np.asarray(expected_loss), 0)
@@ -114,7 +114,7 @@ def test_dropout_key(model, inputs, key):
     assert largest_difference(logits(1, params=model.params), first) > 1e-3
 
 
-def test_a_call_with_params_depends_on_no_state(model, inputs):
+def test_a_call_with_params_is_independent_of_state(model, inputs):
     def drawn():
         return numbers(nnx.state(model, nnx.RngCount))
 

@@ -106,7 +106,7 @@ def test_export_with_symbolic_sizes(head, options):
         assert_close(numbers(found), numbers(model(ids, mask, output_hidden_states=True)), 1e-12)
 
 
-def test_export_checks_what_is_known():
+def test_export_checks_known_values():
     model = FLAX.cls(HEAD)(small_config(n_layers=1))
     batch, tokens = export.symbolic_shape("b, t")
     ids, mask = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((batch, tokens), (batch, tokens, 2)))

@@ -48,7 +48,7 @@ def save(state, folder) -> None:
 
 
 @pytest.mark.parametrize(("head", "changes"), MODELS)
-def test_nnx_restores_what_is_written(tmp_path, head, changes):
+def test_nnx_restores_the_written_files(tmp_path, head, changes):
     config = small_config(**changes)
     arrays = save_random(tmp_path / "source", config, head)
     convert(tmp_path / "source", tmp_path / "there", "orbax")

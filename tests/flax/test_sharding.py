@@ -197,7 +197,7 @@ def test_every_parameter_carries_the_names_of_its_axes(head):
     assert sizes.keys() >= {"vocab", "position", "embed", "heads", "mlp"}
 
 
-def test_axes_of_the_table_are_those_of_the_rules():
+def test_the_rules_cover_the_axes_of_the_table():
     table = [parameter for head in HEADS for parameter in parameter_table(small_config(n_layers=1), head)]
     assert {axis for parameter in table for axis in logical_axes(parameter)} == AXES - {"batch"}
 

@@ -40,7 +40,7 @@ DTYPES = [
 
 
 @pytest.mark.parametrize(("options", "parameters", "computation"), DTYPES)
-def test_dtypes_are_those_of_flax(tmp_path, options, parameters, computation):
+def test_dtypes_follow_flax(tmp_path, options, parameters, computation):
     config = small_config(n_layers=1)
     save_random(tmp_path, config, HEAD, dtype="float16")
     ids = random_inputs(config, HEAD)["input_ids"]
@@ -188,7 +188,7 @@ def test_a_clone_keeps_its_configuration():
         clone(np.array([[50]]))
 
 
-def test_state_that_is_no_parameter_is_saved_too(tmp_path):
+def test_state_that_is_not_a_parameter_is_saved_too(tmp_path):
     model = FRAMEWORK.new(HEAD, small_config())
     model.seen = nnx.BatchStat(jnp.array([3.0, 4.0]))
     model.table = nnx.data(jnp.arange(3))
@@ -259,7 +259,7 @@ class OwnHead(distilbert_flax.FlaxDistilBertPreTrainedModel):
         return self.score(self.distilbert(input_ids).last_hidden_state[:, 0])
 
 
-def test_a_head_of_a_users_own(tmp_path):
+def test_a_users_own_head(tmp_path):
     model = OwnHead(small_config(n_layers=1), rngs=nnx.Rngs(1))
     model.save_pretrained(tmp_path)
     again = OwnHead.from_pretrained(tmp_path, seed=2)

@@ -145,7 +145,7 @@ def test_every_kind(framework, kind, tmp_path):
     assert model.config.name_or_path == str(source)
 
 
-def test_the_state_of_an_optimizer_is_left_out_and_said(framework, tmp_path):
+def test_the_state_of_an_optimizer_is_left_out_and_reported(framework, tmp_path):
     source = prefixed("model.", "optimizer.model.classifier.weight")(tmp_path, random_arrays(CONFIG, HEAD))
     left_out = r"not used: the state of the optimizer \(1 arrays from optimizer.model.classifier.weight on\)\.$"
     with pytest.warns(CheckpointWarning, match=left_out):

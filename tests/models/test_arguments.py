@@ -77,7 +77,7 @@ def test_every_argument_at_its_default(framework, saved, tmp_path, uploads):
         ("from_pt", True),
     ],
 )
-def test_arguments_that_change_no_value(framework, saved, name, value):
+def test_arguments_without_an_effect_on_values(framework, saved, name, value):
     model = framework.load(HEAD, saved, **{name: value})
     assert same(framework, model, framework.load(HEAD, saved))
 

@@ -49,7 +49,7 @@ def test_dtypes_are_converted_on_the_way(framework, tmp_path, stored, wanted):
         np.testing.assert_array_equal(got[name], array.astype(got[name].dtype))
 
 
-def test_float32_unless_asked(framework, tmp_path):
+def test_float32_by_default(framework, tmp_path):
     save_random(tmp_path, small_config(), Head.BASE, dtype="float16")
     model = framework.load(Head.BASE, tmp_path)
     assert {array.dtype.name for array in framework.parameters(model).values()} == {"float32"}
@@ -96,7 +96,7 @@ def test_body_into_head(framework, tmp_path, head):
 
 
 @pytest.mark.parametrize("head", HEADS[1:])
-def test_head_into_body(framework, tmp_path, head):
+def test_head_into_base_model(framework, tmp_path, head):
     arrays = save_random(tmp_path, small_config(), head, dtype="float32")
     own = sorted(name for name in arrays if not name.startswith("distilbert."))
     with pytest.warns(CheckpointWarning, match=f"in the checkpoint but not used: {', '.join(own)}"):
@@ -125,7 +125,7 @@ def test_other_number_of_labels(framework, tmp_path):
     assert_close({name: got[name] for name in arrays}, arrays, 0.0)
 
 
-def test_missing_body_parameter_is_an_error(framework, tmp_path):
+def test_a_missing_base_model_parameter_is_an_error(framework, tmp_path):
     config = small_config()
     arrays = random_arrays(config, Head.BASE)
     del arrays["transformer.layer.1.ffn.lin2.bias"]
@@ -134,7 +134,7 @@ def test_missing_body_parameter_is_an_error(framework, tmp_path):
         framework.load(Head.BASE, tmp_path)
 
 
-def test_integers_are_no_parameters(framework, tmp_path):
+def test_integers_are_not_parameters(framework, tmp_path):
     config = small_config()
     arrays = random_arrays(config, Head.BASE)
     arrays["embeddings.LayerNorm.bias"] = np.zeros(12, np.int64)
@@ -176,7 +176,7 @@ def test_sinusoidal_table_is_read_and_else_computed(framework, tmp_path):
     assert_close(framework.parameters(framework.load(Head.BASE, tmp_path / "changed")), arrays, 0.0)
 
 
-def test_saving_over_what_was_loaded(framework, tmp_path):
+def test_saving_over_the_loaded_checkpoint(framework, tmp_path):
     """The loaded model may share the file's memory: replacing the file must not disturb it."""
     arrays = save_random(tmp_path, small_config(), Head.SEQUENCE_CLASSIFICATION, dtype="float32")
     model = framework.load(Head.SEQUENCE_CLASSIFICATION, tmp_path)

@@ -134,7 +134,7 @@ def run(framework, capsys, checkpoints):
 @pytest.mark.parametrize(
     ("words", "asked", "record"), CASES, ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else ""
 )
-def test_json_is_what_the_pipeline_answers(framework, run, checkpoints, words, asked, record):
+def test_json_holds_the_answers_of_the_pipeline(framework, run, checkpoints, words, asked, record):
     task, inputs, options = asked
     folder = write_checkpoint(MY_MODEL[words[0]], checkpoints) if words[0] in MY_MODEL else DEFAULT_MODEL
     answers = pipeline(task, folder, framework=framework.name).stream(inputs, **options)

@@ -144,7 +144,7 @@ def test_parts_of_a_batch(framework, pair):
     assert_close(weights[1], weights[0], 1e-10)
 
 
-def test_what_the_teacher_said_is_found_again(framework, pair, tmp_path):
+def test_outputs_of_the_teacher_are_cached(framework, pair, tmp_path):
     """A second student reads it and has no teacher. Measured: 1e-15; with 5 of 47 logits another loss."""
     pair = pair(LM)
     batches = [training_inputs(small_config(n_layers=1), LM, seed) for seed in range(3)]
@@ -170,7 +170,7 @@ def test_what_the_teacher_said_is_found_again(framework, pair, tmp_path):
             assert_close(found[0]["loss_cosine"], without[0]["loss_cosine"], 1e-12)
 
 
-def test_who_does_not_fit_together(framework, pair):
+def test_teachers_and_students_that_do_not_match(framework, pair):
     student, teacher = pair(LM, vocab_size=48)
     with pytest.raises(InputError, match="Student and teacher must have one vocab_size, got 47 and 48"):
         distiller(framework.name, LM, (student, teacher))

@@ -291,7 +291,7 @@ def test_sizes_that_are_found_not_to_fit_only_when_run(pytestconfig, name):
             judged_by_tf(loss, *wrong, compiled=True)
 
 
-def test_the_formulas_are_those_of_pytorch(pytestconfig):
+def test_the_formulas_equal_pytorch(pytestconfig):
     """Measured: 9e-16."""
     if "pt" not in pytestconfig.tested_backends:
         pytest.skip("PyTorch is not tested")

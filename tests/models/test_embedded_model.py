@@ -22,7 +22,7 @@ def test_labels_of_clear_cases(framework):
     assert [answer["label"] for answer in classify(list(CLEAR_CASES))] == list(CLEAR_CASES.values())
 
 
-def test_one_text_at_a_time_gives_what_a_batch_gives(framework):
+def test_one_text_at_a_time_gives_the_same_as_a_batch(framework):
     classify = pipeline("text-classification", framework=framework.name, function_to_apply="none")
     batch = [answer["score"] for answer in classify(list(CLEAR_CASES))]
     alone = [answer["score"] for text in CLEAR_CASES for answer in classify(text)]
@@ -34,7 +34,7 @@ def test_long_texts_are_cut(framework):
     assert answer["label"] == "POSITIVE"
 
 
-def test_embeddings_of_the_embedded_body(framework):
+def test_embeddings_of_the_embedded_base_model(framework):
     """Loading the body of the classifier: its hidden states are what the classifier's own body gives."""
     tokens = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)("A fine film.", return_tensors="np")
     classifier = framework.load(Head.SEQUENCE_CLASSIFICATION, DEFAULT_MODEL)

@@ -31,7 +31,7 @@ from support.runs import HEAD, HEAD_TASK, RECIPE, TEXTS, records, run, weights
 
 
 @pytest.mark.parametrize("head", HEADS_WITH_LOSS)
-def test_steps_are_those_of_adamw(framework, head, tmp_path):
+def test_steps_follow_the_formula_of_adamw(framework, head, tmp_path):
     """Two steps against the formula (Loshchilov and Hutter 2019, algorithm 2), from gradients of the padded model.
 
     Measured in float64: 1e-16 in PyTorch and Flax, 6e-11 in Keras, which rounds the number of weight_decay to float32.
@@ -199,7 +199,7 @@ def test_options_that_say_nothing(capsys, options, message):
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-def test_rows_in_memory_are_learned_as_those_of_a_file(framework, data, body, whole, tmp_path):
+def test_rows_in_memory_train_like_rows_of_a_file(framework, data, body, whole, tmp_path):
     lines = data.read_text().splitlines()[1:]
     columns = dict(
         zip(("text", "label"), map(list, zip(*(line.split("\t") for line in lines), strict=True)), strict=True)
@@ -300,7 +300,7 @@ def test_batches_of_any_length(head, framework, tmp_path):
     assert abs(losses[1] - losses[0]) > 1e-6
 
 
-def test_padding_is_no_place_for_an_answer(framework, tmp_path):
+def test_an_answer_is_never_in_the_padding(framework, tmp_path):
     """The loss of a question does not depend on how much padding there is; that of the model itself does.
 
     A position that does not count changes nothing where the first token is padding.

@@ -67,7 +67,7 @@ def test_a_class_that_makes_them_loads_them(framework, further, tmp_path):
     assert_close(framework.call(again, **inputs), framework.call(model, **inputs), 0.0)
 
 
-def test_dtype_is_that_of_further_parameters_too(framework, further, tmp_path):
+def test_dtype_applies_to_added_parameters_too(framework, further, tmp_path):
     further.with_adapter(HEAD)(small_config()).save_pretrained(tmp_path)
     model = further.with_adapter(HEAD).from_pretrained(tmp_path, torch_dtype="float64")
     assert further.value(model, f"adapter.{further.kernel}").dtype == np.float64
@@ -119,7 +119,7 @@ def test_a_layer_that_computes_something_else_is_refused(framework, further, tmp
     assert not (tmp_path / "folder").exists()
 
 
-def test_a_projector_that_is_not_the_word_embeddings_any_more_is_refused(framework, further, tmp_path):
+def test_a_projector_that_was_untied_is_refused(framework, further, tmp_path):
     model = framework.new(Head.MASKED_LM, small_config())
     further.untie(model)
     with pytest.raises(InputError, match=r"vocab_projector.weight is not distilbert.embeddings.word_embeddings.weight"):

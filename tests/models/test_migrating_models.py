@@ -103,7 +103,7 @@ def test_a_lie_on_the_page_is_found(framework: Framework, monkeypatch: pytest.Mo
         assert any(lie.replace(")", "=)") in line for line in found), lie
 
 
-def test_a_configuration_says_what_transformers_would_do(framework: Framework) -> None:
+def test_a_configuration_warns_about_fields_of_transformers(framework: Framework) -> None:
     config = DistilBertConfig(**SIZES, gradient_checkpointing=True)
     model = framework.new(Head.SEQUENCE_CLASSIFICATION, config)
     if framework.name == "pt":

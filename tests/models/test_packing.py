@@ -134,7 +134,7 @@ def test_large_batches_are_computed_in_blocks(framework, head, tmp_path, monkeyp
 
 @pytest.mark.parametrize("name", ["pre_classifier.bias", "distilbert.transformer.layer.0.ffn.lin1.bias"])
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
-def test_what_is_no_number_is_not_hidden(framework, activation, name, tmp_path):
+def test_nan_values_are_not_hidden(framework, activation, name, tmp_path):
     """Kernels that fuse a product with relu may make 0 of it."""
     config = small_config(activation=activation)
     save_random(tmp_path, config, Head.SEQUENCE_CLASSIFICATION)

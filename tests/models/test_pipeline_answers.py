@@ -45,7 +45,7 @@ cuts = pytest.mark.filterwarnings("ignore:.* tokens. The rest is not read:distil
 
 @cuts
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_answers_are_those_of_transformers(ask, case):
+def test_answers_equal_those_of_transformers(ask, case):
     answers = ask(case.task, case.checkpoint)(case.inputs, **case.options)
     assert largest_difference(answers, EXPECTED[case.name]) <= TOLERANCE
 

@@ -89,7 +89,7 @@ def test_refused(model, arguments, message):
         pipeline(**{"model": model, **arguments})
 
 
-def test_another_dtype_is_said(model):
+def test_another_dtype_is_reported(model):
     with pytest.warns(InputWarning, match="torch_dtype='float64' has no effect on a loaded model, which has float32"):
         pipeline(model=model, torch_dtype="float64")
 
@@ -113,7 +113,7 @@ def test_copies_and_folders(framework, model, tmp_path, expected):
 METHODS = {"pt": "forward", "tf": "call", "flax": "__call__"}
 
 
-def test_a_class_that_says_itself_what_is_computed(framework, folder, expected):
+def test_a_class_with_its_own_forward(framework, folder, expected):
     """Its method is called, which packed rows would go around."""
     base, name = framework.cls(Head.SEQUENCE_CLASSIFICATION), METHODS[framework.name]
 

@@ -17,7 +17,7 @@ OTHER_EPSILON = {"kerashub_masked_lm": 1e-3}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_outputs_are_those_of_the_writer(framework, folder, tmp_path):
+def test_outputs_equal_the_writers(framework, folder, tmp_path):
     if folder.name.startswith("pt_bin"):
         pytest.importorskip("torch")  # the only format that a framework is needed to read
     weights = convert(folder, tmp_path / "here", dtype="float32")

@@ -104,7 +104,7 @@ def test_what_is_resumed_must_be_the_same_run(framework, data, body, whole, tmp_
         run(framework, data, body, tmp_path / "new", resume=True)
 
 
-def test_a_loss_that_is_no_number(framework, data, body, tmp_path, monkeypatch):
+def test_a_loss_that_is_nan(framework, data, body, tmp_path, monkeypatch):
     engine = framework.module("training").BackendEngine
     step = engine.step
     monkeypatch.setattr(
@@ -121,7 +121,7 @@ def test_a_loss_that_is_no_number(framework, data, body, tmp_path, monkeypatch):
     assert run(framework, data, body, tmp_path / "new", resume=True).step == RECIPE.max_steps
 
 
-def test_weights_that_are_no_numbers_are_not_saved(framework, data, body, tmp_path):
+def test_nan_weights_are_not_saved(framework, data, body, tmp_path):
     recipe = Recipe(max_steps=2, eval_every=1, learning_rate=1e30, warmup=0)
     with pytest.raises(TrainingError, match=r"(After step [12] .* is not finite|The loss of step 2 is (nan|inf))"):
         run(framework, data, body, tmp_path / "new", recipe, eval=None)

@@ -94,7 +94,7 @@ def test_each_dropout_has_its_field(framework, tmp_path, head, field):
         assert (difference > 1e-6) is dropped
 
 
-def test_attention_dropout_drops_the_asked_for_share(framework, tmp_path):
+def test_attention_dropout_drops_the_requested_fraction(framework, tmp_path):
     config = small_config(**{**NO_DROPOUT, "attention_dropout": 0.3})
     save_random(tmp_path, config, Head.BASE)
     model = framework.load(Head.BASE, tmp_path)

@@ -51,7 +51,7 @@ def test_a_checkpoint_in_another_format_computes_the_same(framework, tmp_path, h
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_what_is_compared_is_what_the_model_computes(framework, tmp_path, head):
+def test_the_compared_values_are_the_outputs_of_the_model(framework, tmp_path, head):
     folder = write(tmp_path / "a", head)
     config = small_config()
     inputs, _ = make_inputs([folder], config, head)
@@ -96,7 +96,7 @@ def test_a_checkpoint_in_another_dtype_has_the_bound_of_that(framework, tmp_path
         assert found.runs[1].worst.relative > BOUNDS[dtype] / 1000  # the bound is needed
 
 
-def test_checkpoints_with_different_heads_are_compared_as_bodies(framework, tmp_path):
+def test_checkpoints_with_different_heads_are_compared_as_base_models(framework, tmp_path):
     source = write(tmp_path / "a")
     convert(source, tmp_path / "b", head=Head.BASE)
     found = verify([source, tmp_path / "b"], [framework.name])
@@ -120,7 +120,7 @@ def test_sizes_that_differ(framework, tmp_path, fields, message):
         verify([write(tmp_path / "a"), write(tmp_path / "b", **fields)], [framework.name])
 
 
-def test_weights_that_are_no_numbers_fail(framework, tmp_path):
+def test_nan_weights_fail(framework, tmp_path):
     def change(arrays):
         arrays["distilbert.transformer.layer.1.ffn.lin2.bias"][0] = np.nan
 

@@ -62,7 +62,7 @@ def test_outputs_are_reproduced(preset: str, made: Path) -> None:
     assert_outputs_equal(load_file(made / preset / OUTPUTS), load_file(FIXTURES / preset / OUTPUTS))
 
 
-def test_logits_are_those_of_transformers() -> None:
+def test_logits_equal_those_of_transformers() -> None:
     assert_outputs_equal(load_file(FIXTURES / "kerashub_text_classifier" / OUTPUTS), load_file(SOURCE / OUTPUTS))
 
 

@@ -35,7 +35,7 @@ TOLERANCE = 5e-6
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("to", READERS)
 @pytest.mark.parametrize("folder", MODELS)
-def test_transformers_loads_what_is_written(folder, to, size, tmp_path):
+def test_transformers_loads_the_written_files(folder, to, size, tmp_path):
     if (to, size) in IMPOSSIBLE:
         pytest.skip("not read by Transformers 4.53.3 either way")
     convert(CHECKPOINTS / folder, tmp_path / "here", to, max_shard_size=SIZES[size])

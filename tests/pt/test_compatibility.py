@@ -61,7 +61,7 @@ def test_members_that_tools_look_for(masked_lm):
     assert body.transformer.layer[0].attention.n_heads == 2
 
 
-def test_what_is_not_here_says_what_to_do():
+def test_missing_members_suggest_a_replacement():
     model = PT.new(Head.BASE, small_config())
     for name, instead in REFUSED.items():
         with pytest.raises(NotImplementedError, match=f"DistilBertModel has no {name}. "):
@@ -96,7 +96,7 @@ def test_masks_to_be_added_to_scores(masked_lm):
         masked_lm.get_head_mask(torch.ones(1, 1, 1), 2)
 
 
-def test_blocks_called_one_by_one_compute_the_body(tmp_path):
+def test_blocks_called_one_by_one_compute_the_base_model(tmp_path):
     """With the arguments, and the order of results, that they have in Transformers."""
     config = small_config()
     save_random(tmp_path, config, Head.BASE)
@@ -129,7 +129,7 @@ def _arrays(output):
     return {name: to_array(torch.stack(value) if isinstance(value, tuple) else value) for name, value in output.items()}
 
 
-def test_a_block_of_a_users_own_has_all_heads():
+def test_a_users_own_block_has_all_heads():
     config = small_config(pruned_heads={0: [1]})
     assert (TransformerBlock(config).attention.n_heads, TransformerBlock(config, 0).attention.n_heads) == (3, 2)
 
@@ -207,7 +207,7 @@ class Scorer(DistilBertPreTrainedModel):
         return self.score(self.norm(hidden[:, 0])), self.decoder(hidden)
 
 
-def test_a_model_on_our_base_class_loads_a_body_and_keeps_its_own(tmp_path):
+def test_a_model_on_our_base_class_loads_a_base_model_and_keeps_its_own_parameters(tmp_path):
     config = small_config()
     save_random(tmp_path / "from", config, Head.SEQUENCE_CLASSIFICATION)
     with pytest.warns(
@@ -258,7 +258,7 @@ def test_a_constructors_own_arguments_are_keywords_of_loading(tmp_path):
         Scaled.from_pretrained(tmp_path, factors=3.0)
 
 
-def test_a_model_on_our_base_class_needs_a_body_in_the_checkpoint(tmp_path):
+def test_a_model_on_our_base_class_needs_a_base_model_in_the_checkpoint(tmp_path):
     model = Scorer(small_config())
     model.save_pretrained(tmp_path)
     from safetensors.torch import load_file, save_file

@@ -52,7 +52,7 @@ torch.save([output.logits for output in outputs], {str(folder / "outputs.pt")!r}
         assert_close(to_array(output), PT.call(model, **batch).logits, 1e-13)  # measured: 0
 
 
-def test_a_program_refuses_what_is_too_long(exported):
+def test_a_program_refuses_inputs_that_are_too_long(exported):
     folder, _ = exported
     run = torch.export.load(folder / "model.pt2").module()
     ids = torch.ones(2, 2, 24, dtype=torch.int64)

@@ -41,7 +41,7 @@ def exported(tmp_path_factory):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("head", HEADS)
-def test_real_tokens_get_what_pytorch_gives_them(exported, head, engine, monkeypatch):
+def test_real_tokens_have_the_outputs_of_pytorch(exported, head, engine, monkeypatch):
     monkeypatch.setattr("distilbert_core.model.exported.GROUP_TOKENS", 2 * TOKENS)  # so that there are several groups
     pt, onnx = exported(head)
     inputs = {name: random_inputs(small_config(), head)[name] for name in ("input_ids", "attention_mask")}
@@ -112,7 +112,7 @@ def test_openvino_says_so_if_it_computes_in_something_else(exported, monkeypatch
         load_inference("openvino", Head.TOKEN_CLASSIFICATION, onnx, dtype="bfloat16")
 
 
-def test_a_device_that_is_not_there(exported):
+def test_a_device_that_does_not_exist(exported):
     with pytest.raises(InputError, match=r"device must be one of .*CPU.* got 'Abacus'"):
         load_inference("onnx", Head.TOKEN_CLASSIFICATION, exported(Head.TOKEN_CLASSIFICATION)[1], device="Abacus")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.processes import fresh_python
 
 
-def test_what_is_imported_beside_pytorch():
+def test_imports_beside_pytorch():
     """Two small libraries and ourselves: what they cost is in benchmarks/start_up.py."""
     packages = "{name.partition('.')[0] for name in sys.modules}"
     code = f"import sys, torch; before = {packages}; import distilbert_pt; print(*sorted({packages} - before))"

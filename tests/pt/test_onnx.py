@@ -34,7 +34,7 @@ def run(session, inputs):
 
 
 @pytest.mark.parametrize(("name", "head"), CHECKPOINTS.items(), ids=CHECKPOINTS)
-def test_outputs_are_those_of_the_writer(name, head, tmp_path):
+def test_outputs_equal_the_writers(name, head, tmp_path):
     folder = FIXTURES / "checkpoints" / name
     convert(folder, tmp_path / "here", "onnx")
     assert {path.name for path in (tmp_path / "here").iterdir()} >= {"model.onnx", "config.json"}

@@ -208,7 +208,7 @@ def test_a_method_of_the_users_own_before_gelu_is_called(tmp_path):
     assert len(calls) == 1
 
 
-def test_gradients_flow_meanwhile(tmp_path, products):
+def test_gradients_flow_through_prepacked_layers(tmp_path, products):
     """Another thread may train the model while it is in use for inference."""
     inference, inputs, _ = loaded(tmp_path)
     with inference.prepacking.in_use(CPU):

@@ -61,6 +61,6 @@ def test_the_script_prints_the_accuracy(tmp_path, capsys):
     assert capsys.readouterr().out == "accuracy: 0.7500\n"
 
 
-def test_a_bad_pooling_is_said_by_the_pipeline():
+def test_a_bad_pooling_is_an_error_of_the_pipeline():
     with pytest.raises(InputError, match="pooling must be one of None, mean, cls, got 'max'"):
         TextEmbedder(framework="pt", pooling="max").transform(TEXTS)

@@ -45,7 +45,7 @@ def _found_from_here(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-def test_contestants_take_turns_and_who_cannot_is_named(tmp_path):
+def test_contestants_take_turns_and_missing_ones_are_named(tmp_path):
     from contests import Contest
     from worker import Contestant
 
@@ -62,7 +62,7 @@ def test_contestants_take_turns_and_who_cannot_is_named(tmp_path):
     assert measured["peer"].peak > 1e6
 
 
-def test_ratios_are_those_of_the_same_round():
+def test_ratios_compare_the_same_round():
     from contests import Measured, Spread, ratio_of_speeds, speeds
 
     ours, peer = Measured("ours", seconds=[1.0, 2.0, 4.0]), Measured("peer", seconds=[3.0, 2.0, 8.0])
@@ -93,7 +93,7 @@ def test_another_training_is_noticed():
         check([*losses, Measured("other", values=[[0.502]])])
 
 
-def test_inference_writes_what_it_measured(tmp_path):
+def test_inference_writes_its_measurements(tmp_path):
     from inference import main
 
     file = tmp_path / "results.json"

@@ -119,7 +119,7 @@ class WithBuffers(DistilBertForSequenceClassification):
         self.register_buffer("scales", torch.arange(4) * 2.0, persistent=False)
 
 
-def test_buffers_are_saved_and_those_that_are_not_keep_their_values(tmp_path):
+def test_persistent_buffers_are_saved_and_others_keep_their_values(tmp_path):
     model = WithBuffers(small_config())
     model.normalisation(torch.randn(8, 3))
     model.save_pretrained(tmp_path)
@@ -185,7 +185,7 @@ class WithOwnBody(DistilBertForMaskedLM):
         self.distilbert = DistilBertModel(config)
 
 
-def test_a_body_of_the_users_own_shares_the_configuration(tmp_path):
+def test_a_users_own_base_model_shares_the_configuration(tmp_path):
     model = WithOwnBody(small_config())
     with pytest.raises(InputError, match=r"vocab_projector\.weight is not distilbert\.embeddings"):
         model.save_pretrained(tmp_path)
@@ -233,7 +233,7 @@ def test_word_embeddings_of_another_size_are_refused():
     assert_close(FRAMEWORK.parameters(model), before, 0.0)
 
 
-def test_state_that_is_no_tensor_is_refused(tmp_path):
+def test_state_that_is_not_a_tensor_is_refused(tmp_path):
     class WithSettings(nn.Linear):
         def get_extra_state(self):
             return {"scale": 1}

@@ -60,7 +60,7 @@ def test_what_pytorch_saves_is_read(tmp_path: Path, zipped: bool, dtype: torch.d
         assert torch.equal(torch.from_numpy(array.astype(np.float64)), expected[name].double()), name
 
 
-def test_pytorch_reads_what_is_written(tmp_path: Path) -> None:
+def test_pytorch_reads_the_written_files(tmp_path: Path) -> None:
     arrays = save_random(tmp_path / "source", small_config(), HEAD, dtype="float32")
     convert(tmp_path / "source", tmp_path / "new", "bin")
     state = torch.load(tmp_path / "new/pytorch_model.bin", weights_only=True)
@@ -176,7 +176,7 @@ ATTACKS = {  # what is written to pytorch_model.bin, given the state dict and th
 }
 
 
-def test_settings_beside_the_weights_are_left_out_unread(tmp_path: Path) -> None:
+def test_settings_beside_the_weights_are_left_out(tmp_path: Path) -> None:
     """As Lightning saves them: objects of a few known classes, none of which is made."""
     arrays = random_arrays(small_config(), HEAD, dtype="float32")
     state = {f"model.{name}": torch.from_numpy(array) for name, array in arrays.items()}

@@ -54,7 +54,7 @@ def free_shape(x):
     [(11, None), (11, PADDING), (11, segments_of(11)), (8, segments_of(8)), (3, segments_of(3))],
     ids=["all to all", "padding", "packed", "whole blocks", "fewer than a block"],
 )
-def test_blocks_change_no_number(queries, segments, how):
+def test_blocks_do_not_change_the_numbers(queries, segments, how):
     inputs = [*tensors(queries), segments, tf.constant([1.0, 0.5, 0.0], tf.float64)]
 
     def in_blocks(*arguments):

@@ -87,7 +87,7 @@ def test_texts_are_not_ids(x):
             call(x)
 
 
-def test_columns_that_no_argument_takes():
+def test_columns_without_an_argument():
     """In a call and in a data set, with the names that there are."""
     model = compiled(new())
     message = r"TFDistilBertForSeq.* unexpected keyword argument 'idx': leave it out .* input_ids, .* labels"
@@ -105,7 +105,7 @@ def test_one_array_for_start_and_end(y):
         compiled(new(Head.QUESTION_ANSWERING)).evaluate(INPUTS, y, verbose=0)
 
 
-def test_an_input_of_no_known_rank():
+def test_an_input_of_unknown_rank():
     graph = tf.function(new(Head.MULTIPLE_CHOICE), [tf.TensorSpec(None, tf.int64)], autograph=False)
     with pytest.raises(InputError, match=r"number of axes of an input is not known.*\[batch, choices, tokens\]"):
         graph(IDS)

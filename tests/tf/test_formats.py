@@ -27,7 +27,7 @@ def assert_same_arrays(got, expected) -> None:
 
 
 @pytest.mark.parametrize(("head", "changes"), [case[1:] for case in CASES], ids=CASE_IDS)
-def test_keras_loads_what_is_written(tmp_path, head, changes):
+def test_keras_loads_the_written_files(tmp_path, head, changes):
     config = small_config(**changes)
     arrays = save_random(tmp_path / "source", config, head)
     convert(tmp_path / "source", tmp_path / "keras", "keras")

@@ -63,7 +63,7 @@ def test_global_policy(tmp_path):
     assert loaded.get_input_embeddings().embeddings.dtype == "float32"
 
 
-def test_number_labels_keep_their_precision_under_a_mixed_policy(tmp_path):
+def test_float_labels_keep_their_precision_under_a_mixed_policy(tmp_path):
     model, inputs = TF.random_model(Head.SEQUENCE_CLASSIFICATION, tmp_path, "mixed_float16", num_labels=1)
     inputs["labels"] = np.full(5, 1000.1, np.float32)
     output = model(inputs)

@@ -30,7 +30,7 @@ def round_trip(model, folder):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_variables_have_paths_of_their_own(head):
+def test_variables_have_unique_paths(head):
     model = FRAMEWORK.new(head, small_config(tie_word_embeddings=False))
     paths = [variable.path for variable in model.variables]
     assert len(set(paths)) == len(paths)
@@ -39,7 +39,7 @@ def test_variables_have_paths_of_their_own(head):
     assert f"{body}/embeddings/word_embeddings/embeddings" in paths
 
 
-def test_two_bodies_of_one_model_have_paths_of_their_own():
+def test_two_base_models_in_one_model_have_their_own_paths():
     first, second = FRAMEWORK.new(Head.BASE, CONFIG), FRAMEWORK.new(Head.BASE, CONFIG)
     assert not {variable.path for variable in first.weights} & {variable.path for variable in second.weights}
 
@@ -123,7 +123,7 @@ def test_what_is_frozen_stays_frozen(tmp_path, freeze, sinusoidal):
     assert names(loaded.trainable_variables) == names(model.trainable_variables)
 
 
-def test_training_goes_on_with_a_frozen_body(tmp_path):
+def test_training_continues_with_a_frozen_base_model(tmp_path):
     model, inputs, labels = FRAMEWORK.new(HEAD, CONFIG), inputs_of(HEAD), np.arange(5)
     model.distilbert.trainable = False
     model.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
@@ -134,7 +134,7 @@ def test_training_goes_on_with_a_frozen_body(tmp_path):
     assert_close(FRAMEWORK.parameters(loaded), FRAMEWORK.parameters(model), 1e-7)  # Adam's moments came along
 
 
-def test_a_frozen_body_in_a_functional_model_stays_frozen(tmp_path):
+def test_a_frozen_base_model_in_a_functional_model_stays_frozen(tmp_path):
     body = FRAMEWORK.new(Head.BASE, CONFIG)
     body.trainable = False
     ids = keras.Input((None,), dtype="int32")
@@ -191,7 +191,7 @@ def test_a_quantized_model_computes_the_same_and_loads(tmp_path, head, mode, tol
         model.resize_token_embeddings(60)
 
 
-def test_keras_refuses_what_it_could_not_make_again(tmp_path):
+def test_keras_refuses_classes_without_a_configuration(tmp_path):
     model = FRAMEWORK.new(HEAD, CONFIG)
     FURTHER_STATE.replace_classifier(model, 5)
     with pytest.raises(InputError, match=r"classifier.kernel must have shape"):

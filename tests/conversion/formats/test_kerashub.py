@@ -176,7 +176,7 @@ LOST = {
 
 
 @pytest.mark.parametrize(("options", "notes"), LOST.values(), ids=LOST)
-def test_what_a_preset_cannot_hold_is_said(tmp_path, options, notes):
+def test_a_loss_in_a_preset_is_reported(tmp_path, options, notes):
     save_with_tokenizer(tmp_path / "source", **options)
     found = convert(tmp_path / "source", tmp_path / "preset", "kerashub").notes
     assert len(found) == len(notes)
@@ -279,7 +279,7 @@ UNREAD = {
 
 
 @pytest.mark.parametrize(("change", "notes"), UNREAD.values(), ids=UNREAD)
-def test_what_of_a_preset_has_no_place_is_said(tmp_path, change, notes):
+def test_fields_of_a_preset_without_a_counterpart_are_reported(tmp_path, change, notes):
     preset = shutil.copytree(FIXTURES / "checkpoints" / "kerashub_text_classifier", tmp_path / "preset")
     optimizer = ["The state of the optimizer was dropped: 2 arrays from optimizer/vars/0 on."]
     assert open_weights(preset).notes == optimizer
@@ -287,7 +287,7 @@ def test_what_of_a_preset_has_no_place_is_said(tmp_path, change, notes):
     assert open_weights(preset).notes == optimizer + notes
 
 
-def test_settings_of_a_keras_file_are_said(tmp_path):
+def test_settings_of_a_keras_file_are_reported(tmp_path):
     save_random(tmp_path / "source", small_config(), Head.BASE)
     convert(tmp_path / "source", tmp_path / "keras", "keras")
 

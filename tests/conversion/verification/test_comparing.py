@@ -49,7 +49,7 @@ def test_a_sign_of_zero_is_a_difference_of_nothing(tmp_path):
     assert (found.kind, found.differing, found.absolute, found.relative) == ("values", 20, 0.0, 0.0)
 
 
-def test_equal_values_that_are_no_numbers_are_equal(tmp_path):
+def test_equal_nan_values_are_equal(tmp_path):
     a, b = (open_weights(write_changed(tmp_path / name, put_nan)) for name in "ab")
     assert {difference.kind for difference in diff(a, b)} == {"equal"}
 

@@ -10,7 +10,7 @@ from weight_conversion import open_weights
 from weight_conversion.verification.inputs import CHOICES, TEXTS, make_inputs
 
 
-def test_texts_are_what_goes_in():
+def test_texts_become_the_inputs():
     from distilbert_core import DistilBertTokenizerFast
 
     weights = open_weights(DEFAULT_MODEL)
@@ -26,7 +26,7 @@ def test_texts_are_what_goes_in():
     np.testing.assert_array_equal(choices["input_ids"].reshape(-1, 63), inputs["input_ids"])
 
 
-def test_texts_are_cut_to_what_the_model_takes():
+def test_texts_are_truncated_to_the_positions_of_the_model():
     weights = open_weights(DEFAULT_MODEL)
     config = weights.config.updated(max_position_embeddings=10)
     inputs, kind = make_inputs([weights.paths[0].parent], config, Head.BASE)

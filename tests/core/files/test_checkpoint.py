@@ -96,7 +96,7 @@ def test_a_whole_model_comes_back(head: Head, tmp_path: Path) -> None:
     assert (tmp_path / "new" / "folder" / "config.json").read_bytes() == CONFIG["config.json"]
 
 
-def test_a_returned_array_is_the_callers_own(tmp_path: Path) -> None:
+def test_a_returned_array_belongs_to_the_caller(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, ARRAYS, {})
     checkpoint = Checkpoint(tmp_path)
     checkpoint.read("a.weight")[:] = 0
@@ -104,7 +104,7 @@ def test_a_returned_array_is_the_callers_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sharded", [False, True])
-def test_nothing_is_read_before_it_is_asked_for(sharded: bool, tmp_path: Path) -> None:
+def test_nothing_is_read_before_it_is_requested(sharded: bool, tmp_path: Path) -> None:
     """What is put into the file after it was opened is what `read` returns."""
     arrays = {name: np.full(1000, fill, np.float32) for name, fill in (("x", 1), ("y", 2))}
     save_checkpoint(tmp_path, arrays, {}, max_shard_size=4000 if sharded else "1GB")
@@ -217,7 +217,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_failure_leaves_what_was_there(failure: str, folder: Path) -> None:
+def test_a_failure_keeps_the_old_files(failure: str, folder: Path) -> None:
     before = content(folder.parent)
     with pytest.raises(Exception, match=MESSAGES.get(failure, "No space left on device")):
         FAILURES[failure](folder)
@@ -244,7 +244,7 @@ DEATHS = {"exit": "os._exit(3)", "kill": "os.kill(os.getpid(), signal.SIGKILL)"}
 
 
 @pytest.mark.parametrize("death", [name for name in DEATHS if name == "exit" or hasattr(signal, "SIGKILL")])
-def test_a_killed_process_leaves_what_was_there(death: str, folder: Path) -> None:
+def test_a_killed_process_keeps_the_old_files(death: str, folder: Path) -> None:
     before = content(folder.parent)
     script = KILLED.format(death=DEATHS[death])
     process = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True)
@@ -311,7 +311,7 @@ def test_garbage_in_place_of_weights(sharded: bool, raw: bytes, tmp_path: Path) 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 400), byte=st.integers(0, 255))
-def test_any_wrong_byte_is_noticed_or_harmless(position: int, byte: int, tmp_path: Path) -> None:
+def test_any_wrong_byte_is_detected_or_harmless(position: int, byte: int, tmp_path: Path) -> None:
     save_file(ARRAYS, tmp_path / WEIGHTS_FILE, metadata={"format": "pt"})
     raw = bytearray((tmp_path / WEIGHTS_FILE).read_bytes())
     raw[position % len(raw)] = byte
@@ -359,7 +359,7 @@ def test_index_in_another_encoding(tmp_path: Path) -> None:
         Checkpoint(tmp_path)
 
 
-def test_only_what_the_index_names_is_read(tmp_path: Path) -> None:
+def test_only_files_of_the_index_are_read(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, ARRAYS, {}, 64)
     shard = "model-00001-of-00002.safetensors"
     (tmp_path / INDEX_FILE).write_text(json.dumps({"weight_map": {"a.bias": shard}}))

@@ -120,7 +120,7 @@ def test_cache_dir_and_force_download(hub: HubServer, tmp_path: Path) -> None:
     assert hub.downloads == ["main/config.json"] * 2
 
 
-def test_a_file_that_is_not_there(hub: HubServer) -> None:
+def test_a_file_that_does_not_exist(hub: HubServer) -> None:
     assert find_file(REPO, "tokenizer.json") is None
     assert find_file(REPO, "config.json", subfolder="other") is None
     with pytest.raises(CheckpointError, match=r"^someone/model has no file tokenizer\.json\.$"):

@@ -23,7 +23,7 @@ def test_default(name: str) -> None:
     assert type(value) is type(DEFAULTS[name])
 
 
-def test_there_is_no_other_field() -> None:
+def test_no_other_fields_exist() -> None:
     derived = {"num_labels", "use_return_dict"}
     assert DistilBertConfig().to_dict().keys() == DEFAULTS.keys() - derived | {"model_type"}
 
@@ -80,7 +80,7 @@ def test_unknown_attribute() -> None:
 
 
 @pytest.mark.parametrize("name", ["validate", "to_dict", "head_size", "kept_heads", "__init__"])
-def test_a_field_cannot_take_the_place_of_a_method(name: str) -> None:
+def test_a_field_cannot_replace_a_method(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} cannot be a field"):
         DistilBertConfig.from_dict({name: 64})
 
@@ -171,7 +171,7 @@ def test_every_field_counts_for_equality_and_hash(fields: dict[str, Any]) -> Non
     assert hash(config) != before
 
 
-def test_a_configuration_is_no_dict() -> None:
+def test_a_configuration_is_not_a_dict() -> None:
     assert DistilBertConfig() != DistilBertConfig().to_dict()
     assert {DistilBertConfig(): "found"}[DistilBertConfig()] == "found"
 
@@ -228,7 +228,7 @@ def test_where_a_configuration_is_from(tmp_path: Path) -> None:
     assert DistilBertConfig.get_config_dict(tmp_path, n_heads=3) == (config.to_diff_dict(), {"n_heads": 3})
 
 
-def test_keywords_that_are_not_fields_are_returned_where_that_is_asked(tmp_path: Path) -> None:
+def test_unknown_keywords_are_returned_on_request(tmp_path: Path) -> None:
     DistilBertConfig(n_layers=2).save_pretrained(tmp_path)
     given = {"n_heads": 3, "num_labels": 5, "elsewhere": 7}
     config, unused = DistilBertConfig.from_pretrained(tmp_path, return_unused_kwargs=True, **given)

@@ -69,7 +69,7 @@ def test_there_are_files_of_transformers() -> None:
     assert len(ORACLE_CONFIGS) == 16
 
 
-def test_only_what_is_not_a_default_is_written_beside_the_architecture() -> None:
+def test_only_values_that_differ_from_the_defaults_are_written() -> None:
     always = POSITIONAL.keys() | {"tie_weights_", "architectures", "model_type"}
     assert written(DistilBertConfig()).keys() == always
     config = DistilBertConfig(output_attentions=True, is_decoder=True, name_or_path="somewhere", torchscript=False)
@@ -97,7 +97,7 @@ def test_damaged_files(content: bytes | None, message: str, tmp_path: Path) -> N
         DistilBertConfig.from_json_file(path)
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read"):
         DistilBertConfig.from_json_file(tmp_path)
 
@@ -126,7 +126,7 @@ def test_from_pretrained_with_overrides(tmp_path: Path) -> None:
         ("torch_dtype", float),
     ],
 )
-def test_what_json_cannot_hold_is_not_written(name: str, value: Any, tmp_path: Path) -> None:
+def test_values_outside_json_are_not_written(name: str, value: Any, tmp_path: Path) -> None:
     config = DistilBertConfig(**{name: value})
     with pytest.raises(ConfigError, match=f"^{name} cannot be written to config.json, got"):
         config.save_pretrained(tmp_path / "new")

@@ -104,7 +104,7 @@ def test_classes_may_have_one_name(ids: dict[str, int] | None) -> None:
 
 
 @pytest.mark.parametrize("index", [-1, 2])
-def test_the_name_of_no_class(index: int) -> None:
+def test_a_name_for_a_missing_class(index: int) -> None:
     with pytest.raises(InputError, match=f"^index must be from 0 to 1, got {index}\\.$"):
         DistilBertConfig(id2label=NAMES).label_name(index)
 
@@ -284,7 +284,7 @@ def test_odd_maps_are_kept(
 
 
 @ODD_MAPS
-def test_odd_maps_that_are_replaced_are_not_warned_of(
+def test_replaced_odd_maps_give_no_warning(
     fields: dict[str, Any], problem: str, believed: str, names: list[str], tmp_path: Path
 ) -> None:
     write_config(tmp_path, fields)

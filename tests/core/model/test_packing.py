@@ -46,7 +46,7 @@ def test_every_real_token_has_one_place_with_its_own_text(mask, extra):
 
 
 @given(masks, st.data())
-def test_select_finds_the_wanted(mask, data):
+def test_select_finds_the_selected_tokens(mask, data):
     wanted = np.array(data.draw(st.lists(st.booleans(), min_size=mask.size, max_size=mask.size))).reshape(mask.shape)
     packing = pack(mask, int(mask.sum(axis=1).max()) + 3)
     tokens = np.arange(mask.size).reshape(mask.shape)

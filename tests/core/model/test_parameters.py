@@ -162,7 +162,7 @@ def test_tied_and_untied_projector() -> None:
     assert not any(p.tied_to for p in untied.values())
 
 
-def test_tie_weights_has_no_say() -> None:
+def test_tie_weights_has_no_effect() -> None:
     config = small_config(tie_weights_=False)
     assert parameter_table(config, Head.MASKED_LM) == parameter_table(small_config(), Head.MASKED_LM)
 

@@ -34,7 +34,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_read_says_why(name: str, tmp_path: Path) -> None:
+def test_unreadable_files_give_a_reason(name: str, tmp_path: Path) -> None:
     CONFIG.save_pretrained(tmp_path)
     (tmp_path / name).write_bytes(b"x")
     sources = [tmp_path]
@@ -50,7 +50,7 @@ def test_what_is_not_read_says_why(name: str, tmp_path: Path) -> None:
         Checkpoint(tmp_path / "notes.md")
 
 
-def test_several_files_and_none_that_is_named(tmp_path: Path) -> None:
+def test_several_files_without_a_choice(tmp_path: Path) -> None:
     arrays = random_arrays(CONFIG, HEAD)
     for name in ("one.safetensors", "two.safetensors"):
         save_file(arrays, tmp_path / name)
@@ -199,7 +199,7 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
         (Selection(use_safetensors=False), {}, "is a file that use_safetensors=False leaves out"),
     ],
 )
-def test_a_file_is_not_chosen_among_others(
+def test_a_file_is_not_guessed_among_others(
     tmp_path: Path, selection: Selection, where: dict[str, str], message: str
 ) -> None:
     save_random(tmp_path, CONFIG, Head.BASE)

@@ -61,7 +61,7 @@ def test_batches_keep_to_their_limits(task):
     assert of_call.inference.shapes == of_pipeline.inference.shapes
 
 
-def test_inputs_are_read_as_results_are_asked_for():
+def test_inputs_are_read_as_results_are_requested():
     read = []
     texts = (read.append(i) or f"text {i}" for i in count())
     results = make("feature-extraction").stream(texts, pooling="mean")
@@ -99,7 +99,7 @@ class DataFrame:
 @pytest.mark.parametrize(
     "inputs", ["one", b"one", {"text": "one"}, DataFrame()], ids=lambda value: type(value).__name__
 )
-def test_what_only_looks_like_many_inputs(inputs):
+def test_values_that_only_look_like_many_inputs(inputs):
     """Its letters, keys or columns are not the inputs."""
     answer = make("text-classification")
     message = f"^inputs must be an iterable of inputs for text-classification, .*, got a {type(inputs).__name__}"
@@ -246,7 +246,7 @@ def test_tokenizer_must_fit_the_model():
         make("feature-extraction", vocab_size=9)
 
 
-def test_texts_are_cut_to_what_the_model_can_take():
+def test_texts_are_truncated_to_the_positions_of_the_model():
     answer = make("feature-extraction", {"truncation": True}, max_position_embeddings=9)
     assert np.shape(answer(STORY)) == (1, 9, 4)
     assert answer(STORY)[0][:8] == make("feature-extraction", {"truncation": True})(STORY)[0][:8]
@@ -268,7 +268,7 @@ LONG_INPUTS = {  # for 16 tokens; the second input, and the text or pair of it t
 
 
 @pytest.mark.parametrize("task", LONG_INPUTS)
-def test_what_is_cut_is_said(task):
+def test_truncation_is_reported(task):
     """Once in a call, and not where it was asked for; what is refused is named."""
     answer = make(task, max_position_embeddings=16)
     short, first, text, second = LONG_INPUTS[task]
@@ -286,7 +286,7 @@ def test_what_is_cut_is_said(task):
         answer(inputs, truncation=False)
 
 
-def test_no_text_is_cut_where_it_is_read_in_windows():
+def test_no_text_is_truncated_if_it_is_read_in_windows():
     tag = make(
         "token-classification", {"aggregation_strategy": "simple", "ignore_labels": []}, max_position_embeddings=16
     )
@@ -313,7 +313,7 @@ class Broken(FakeInference):
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("task", PIPELINE_CLASSES)
-def test_no_answer_is_made_from_what_is_not_finite(task, number):
+def test_no_answer_from_values_that_are_not_finite(task, number):
     answer, value = make(task, OPTIONS.get(task)), INPUTS[task][2]
     answer(value)
     answer.inference = Broken(answer.head)

@@ -51,7 +51,7 @@ def test_the_model_of_a_task(task, fetched):
     assert fetched == [DEFAULT_MODELS[task]]
 
 
-def test_a_model_that_is_given_is_not_spoken_of(fetched):
+def test_no_message_about_a_given_model(fetched):
     with pytest.raises(LoadingError):
         pipeline("fill-mask", OF_THE_HUB["fill-mask"], framework="pt")
 

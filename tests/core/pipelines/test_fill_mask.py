@@ -9,7 +9,7 @@ from distilbert_core import InputError, InputWarning
 from support.fake_inference import make
 
 
-def test_targets_that_are_no_tokens():
+def test_targets_that_are_not_tokens():
     answer = make("fill-mask")
     with pytest.warns(InputWarning, match="'unaffable' is not a token; 'una' stands for it"):
         candidates = answer(MASKED[0], targets=["unaffable", "good"])

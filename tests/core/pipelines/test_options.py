@@ -36,7 +36,7 @@ def test_every_option_holds_in_the_constructor_and_in_a_call(task):
 
 
 @pytest.mark.parametrize("task", PIPELINE_CLASSES)
-def test_what_has_no_effect_is_taken_and_what_would_have_one_is_refused(task):
+def test_options_without_effect_are_accepted_and_others_are_refused(task):
     own = PIPELINE_CLASSES[task].option_table
     for name, accepted in PIPELINES.items():
         if name in own:
@@ -191,7 +191,7 @@ def test_entities_of_words_in_windows():
         ([["Ada"]], {}, r"takes a text, got \['Ada'\]; give is_split_into_words=True for words"),
     ],
 )
-def test_what_is_not_words(value, options, message):
+def test_impossible_words(value, options, message):
     with pytest.raises(InputError, match=message):
         make("token-classification")(value, **options)
 
@@ -283,7 +283,7 @@ def test_labels_chosen_at_a_call():
         assert score == pytest.approx(1 / (1 + np.exp(against - entailed)), rel=1e-12)
 
 
-def test_labels_of_no_entailment():
+def test_labels_without_entailment():
     with pytest.warns(InputWarning, match=r"No label of this model begins with 'entail' \(LABEL_0, LABEL_1\)"):
         choose = PIPELINE_CLASSES["zero-shot-classification"](FakeInference(Head.SEQUENCE_CLASSIFICATION), TOKENIZER)
     assert choose.entailment_id == -1

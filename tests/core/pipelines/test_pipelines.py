@@ -84,6 +84,6 @@ def test_checkpoint_of_another_task(task):
         pipeline(task, DEFAULT_MODEL, framework="pt")
 
 
-def test_no_such_checkpoint(tmp_path):
+def test_a_missing_checkpoint(tmp_path):
     with pytest.raises(CheckpointError, match="nowhere does not exist"):
         pipeline("feature-extraction", tmp_path / "nowhere", framework="pt")

@@ -77,7 +77,7 @@ def test_no_answer_in_a_context_without_tokens():
     assert (answer["answer"], answer["start"], answer["end"]) == ("", 0, 0)
 
 
-def test_long_questions_are_cut_on_request():
+def test_long_questions_are_truncated_on_request():
     ask = certain()
     long = {"question": "Who is " * 300, "context": QUESTION["context"]}
     with pytest.raises(InputError, match=r"leaves room for 0 tokens .*; give max_question_len"):

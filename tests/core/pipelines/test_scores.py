@@ -23,7 +23,7 @@ from distilbert_core.pipelines.text_classification import label_scores
         ({}, "none", [0.0, np.log(3)]),
     ],
 )
-def test_what_logits_mean(config, function, expected):
+def test_scores_of_logits(config, function, expected):
     scores = label_scores(DistilBertConfig(**config), np.array([0.0, np.log(3)]), function)
     np.testing.assert_allclose(scores, expected, rtol=1e-15)  # measured: 2.2e-16
 

@@ -42,7 +42,7 @@ def test_added_tokens_get_the_next_ids(small: Make) -> None:
     assert tokenizer.encode("whole wholes WHOLE", add_special_tokens=False) == [16, UNK, UNK]
 
 
-def test_special_tokens_are_found_as_they_are_written(small: Make) -> None:
+def test_special_tokens_are_matched_exactly(small: Make) -> None:
     tokenizer = small()
     assert tokenizer.add_special_tokens({"additional_special_tokens": ["<E>"], "mask_token": "<m>"}) == 2
     assert (tokenizer.additional_special_tokens, tokenizer.mask_token, tokenizer.mask_token_id) == (["<E>"], "<m>", 15)
@@ -52,7 +52,7 @@ def test_special_tokens_are_found_as_they_are_written(small: Make) -> None:
     assert tokenizer.special_tokens_map["additional_special_tokens"] == ["<E>"]
 
 
-def test_the_token_of_the_caller_stays_as_it_is(small: Make) -> None:
+def test_the_callers_token_is_not_changed(small: Make) -> None:
     token = AddedToken("<E>")
     tokenizer = small()
     assert tokenizer.add_tokens([token], special_tokens=True) == 1
@@ -121,7 +121,7 @@ def test_white_space_can_be_a_token(small: Make) -> None:
     assert tokenizer.encode("a b\u200bc", add_special_tokens=False) == [A, 14, B, 15, C]
 
 
-def test_of_tokens_that_are_alike_the_first_is_normalised(small: Make, tmp_path: Path) -> None:
+def test_the_first_of_equal_tokens_is_normalised(small: Make, tmp_path: Path) -> None:
     tokenizer = small()
     with pytest.warns(UserWarning, match=r"'New' and 'NEW' are equal when .*, so 'NEW' is only matched in the "):
         assert tokenizer.add_tokens(["New", "NEW", "New"]) == 2

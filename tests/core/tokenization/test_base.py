@@ -128,7 +128,7 @@ def test_all_outputs(small: Make) -> None:
     assert dict(small()("a", return_attention_mask=False)) == {"input_ids": [CLS, A, SEP]}
 
 
-def test_offsets_of_words_begin_anew_in_each(small: Make) -> None:
+def test_offsets_begin_at_0_in_each_word(small: Make) -> None:
     encoding = small()(["ax", "by"], is_split_into_words=True, return_offsets_mapping=True)
     assert encoding["offset_mapping"] == [(0, 0), (0, 1), (1, 2), (0, 1), (1, 2), (0, 0)]
     assert encoding.word_ids() == [None, 0, 0, 1, 1, None]

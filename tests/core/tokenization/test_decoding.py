@@ -31,7 +31,7 @@ def test_decode(small: Make, ids: Any, options: dict[str, Any], text: str) -> No
 
 
 @pytest.mark.parametrize("ids", [-100, [A, -100], np.array([-1])])
-def test_negative_ids_are_no_tokens(small: Make, ids: Any) -> None:
+def test_negative_ids_are_not_tokens(small: Make, ids: Any) -> None:
     with pytest.raises(InputError, match=r"An id must not be negative, got -1.*; replace labels such as -100 first"):
         small().decode(ids)
 
@@ -51,7 +51,7 @@ def test_negative_ids_are_no_tokens(small: Make, ids: Any) -> None:
     ],
     ids=str,
 )
-def test_what_is_not_an_id(small: Make, ids: Any, message: str) -> None:
+def test_impossible_ids(small: Make, ids: Any, message: str) -> None:
     tokenizer = small()
     with pytest.raises(InputError, match="^token_ids " + re.escape(message)):
         tokenizer.decode(ids)
@@ -59,7 +59,7 @@ def test_what_is_not_an_id(small: Make, ids: Any, message: str) -> None:
         tokenizer.convert_ids_to_tokens(ids)
 
 
-def test_spaces_are_cleaned_up_unless_asked_not_to(base: BaseTokenizer) -> None:
+def test_spaces_are_cleaned_up_by_default(base: BaseTokenizer) -> None:
     ids = base("It 's fine, is n't it?", add_special_tokens=False)["input_ids"]
     assert base.decode(ids) == "it's fine, isn't it?"
     assert base.decode(ids, clean_up_tokenization_spaces=False) == "it ' s fine , is n ' t it ?"

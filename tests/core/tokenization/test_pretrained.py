@@ -84,7 +84,7 @@ def test_both_write_the_same_files(tmp_path: Path) -> None:
     assert fast == slow
 
 
-def test_a_tokenizer_of_another_kind_is_not_for_the_slow_one(tmp_path: Path) -> None:
+def test_the_slow_tokenizer_refuses_other_models(tmp_path: Path) -> None:
     content = json.loads(DistilBertTokenizerFast(write_vocabulary(tmp_path) / "vocab.txt").to_json())
     content["normalizer"] = {"type": "Lowercase"}
     write_json(tmp_path, "tokenizer.json", content)
@@ -96,7 +96,7 @@ def test_a_tokenizer_of_another_kind_is_not_for_the_slow_one(tmp_path: Path) -> 
         DistilBertTokenizer.from_pretrained(tmp_path)
 
 
-def test_another_decoder_is_not_for_the_slow_one(tmp_path: Path) -> None:
+def test_the_slow_tokenizer_refuses_another_decoder(tmp_path: Path) -> None:
     DistilBertTokenizerFast(write_vocabulary(tmp_path) / "vocab.txt").save_pretrained(tmp_path)
     file = change_json(tmp_path / "tokenizer.json", lambda content: content["decoder"].update(prefix="@"))
     assert DistilBertTokenizerFast(tokenizer_file=file).decode([A, X]) == "a ##x"
@@ -191,7 +191,7 @@ def test_stored_options(
     assert tokenizer("A")["input_ids"] == [SMALL.index(expected[0]), SMALL.index("A"), SEP]
 
 
-def test_what_a_file_was_saved_with_is_not_done(tokenizer_class: type[BaseTokenizer], tmp_path: Path) -> None:
+def test_stored_padding_and_truncation_are_ignored(tokenizer_class: type[BaseTokenizer], tmp_path: Path) -> None:
     backend = DistilBertTokenizerFast(write_vocabulary(tmp_path) / "vocab.txt").backend_tokenizer
     backend.enable_padding(length=7)
     backend.enable_truncation(3)

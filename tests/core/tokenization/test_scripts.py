@@ -74,7 +74,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_done_says_what_to_do(tokenizer: BaseTokenizer, name: str) -> None:
+def test_unsupported_methods_suggest_a_replacement(tokenizer: BaseTokenizer, name: str) -> None:
     value, message = REFUSED[name]
     method = inspect.ismethod(getattr(tokenizer, name))
     with pytest.raises(InputError, match=message):
@@ -195,7 +195,7 @@ def test_texts_of_every_kind(tokenizer: BaseTokenizer, kind: str) -> None:
         (["a"], Series(["b", "c"]), "^text_pair must be like text: one text for one, or a list"),
     ],
 )
-def test_what_is_no_text(tokenizer: BaseTokenizer, text: Any, pair: Any, message: str) -> None:
+def test_values_that_are_not_texts(tokenizer: BaseTokenizer, text: Any, pair: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         tokenizer(text, pair)
 
@@ -263,7 +263,7 @@ def test_tokenizer_of_a_preset_of_kerashub(tokenizer: BaseTokenizer, preset: str
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
-def test_a_call_changes_no_pickle(tokenizer: BaseTokenizer, call: dict[str, Any]) -> None:
+def test_a_call_does_not_change_the_pickle(tokenizer: BaseTokenizer, call: dict[str, Any]) -> None:
     before = pickle.dumps(tokenizer)
     try:
         tokenizer(["a fine [MASK] film " * 200], **call)
@@ -294,7 +294,7 @@ NOTES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("options", "call", "message"), NOTES, ids=str)
-def test_what_has_no_effect_is_said_once(
+def test_options_without_effect_are_reported_once(
     tokenizer_class: type[BaseTokenizer],
     options: dict[str, Any],
     call: dict[str, Any],
@@ -313,7 +313,7 @@ def test_what_has_no_effect_is_said_once(
 
 
 @pytest.mark.parametrize("call", [{"truncation": True}, {"max_length": 700, "padding": "max_length"}], ids=str)
-def test_nothing_is_said_of_calls_in_order(
+def test_valid_calls_log_nothing(
     tokenizer: BaseTokenizer, call: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     tokenizer(LONG, **call)
@@ -431,7 +431,7 @@ def test_words_and_pieces() -> None:
 # -- what a call returns ---------------------------------------------------------------------------------------
 
 
-def test_an_encoding_knows_what_it_is_of(tokenizer: BaseTokenizer) -> None:
+def test_an_encoding_knows_its_texts(tokenizer: BaseTokenizer) -> None:
     one, pair = tokenizer(["a fine film"]), tokenizer([("a", ""), ("a", "b")], padding=True)
     assert (one.n_sequences, pair.n_sequences, pair.copy().n_sequences) == (1, 2, 2)
     assert one.is_fast

@@ -46,7 +46,7 @@ def test_a_special_token_can_be_assigned(small: Make, tmp_path: Path) -> None:
         assert one(text, return_offsets_mapping=True)["offset_mapping"][4] == (3, 5)
 
 
-def test_words_that_are_unknown_become_the_unk_token(small: Make, tmp_path: Path) -> None:
+def test_unknown_words_become_the_unk_token(small: Make, tmp_path: Path) -> None:
     tokenizer = small()
     tokenizer.unk_token = "c"
     assert (tokenizer.unk_token_id, tokenizer.encode("z")) == (C, [CLS, C, SEP])
@@ -74,7 +74,7 @@ def test_words_that_are_unknown_become_the_unk_token(small: Make, tmp_path: Path
         ("additional_special_tokens", "ab", "additional_special_tokens must be a list of tokens, got 'ab'."),
     ],
 )  # fmt: skip
-def test_what_a_special_token_cannot_be(small: Make, name: str, value: Any, message: str) -> None:
+def test_impossible_values_of_special_tokens(small: Make, name: str, value: Any, message: str) -> None:
     tokenizer = small()
     tokenizer.add_tokens("new")
     before = (tokenizer.special_tokens_map, tokenizer.get_added_vocab(), tokenizer.encode("a z"))

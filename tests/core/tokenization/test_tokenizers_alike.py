@@ -88,7 +88,7 @@ def test_each_step_of_the_normaliser_on_every_character(step: str) -> None:
 
 
 @pytest.mark.long
-def test_the_character_classes_are_those_of_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_character_classes_equal_the_librarys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.util.find_spec("distilbert_core.tokenization.character_classes")
     assert module is not None
     assert module.origin is not None

@@ -20,7 +20,7 @@ def test_ids_without_a_token(small: Make) -> None:
         small().convert_ids_to_tokens([[A, B]])
 
 
-def test_what_is_not_a_token(small: Make) -> None:
+def test_impossible_tokens_to_convert(small: Make) -> None:
     for method in (small().convert_tokens_to_ids, small().convert_tokens_to_string):
         with pytest.raises(InputError, match=r"^tokens must be texts, got 3\.$"):
             method(["a", 3])
@@ -40,7 +40,7 @@ def test_vocabulary(small: Make) -> None:
 # -- added tokens --------------------------------------------------------------------------------------------
 
 
-def test_ids_with_gaps_have_no_room(tokenizer_class: type[BaseTokenizer], tmp_path: Path) -> None:
+def test_ids_with_gaps_are_refused(tokenizer_class: type[BaseTokenizer], tmp_path: Path) -> None:
     tokenizer = tokenizer_class(write_vocabulary(tmp_path, ("c", *SMALL)) / "vocab.txt")
     assert tokenizer.add_tokens(["a", "c"]) == 0
     for add in (

@@ -54,7 +54,7 @@ def test_another_prefix(tokenizer_class: type[BaseTokenizer], tmp_path: Path) ->
         ({}, {"wordpieces_prefix": "@"}, "wordpieces_prefix must be '##', as in tokenizer_file, or be left out"),
     ],
 )  # fmt: skip
-def test_what_the_file_says_cannot_be_changed(
+def test_options_cannot_contradict_the_file(
     small: Make, saved: dict[str, Any], options: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     tokenizer = small(**saved)

@@ -63,7 +63,7 @@ def test_labels_of_the_model_to_train(tmp_path, load, task, content, arguments, 
     assert config.label2id == {name: i for i, name in enumerate(labels)}
 
 
-def test_a_number_has_no_names(tmp_path, load):
+def test_a_regression_has_no_label_names(tmp_path, load):
     train = write_file(tmp_path / "train.tsv", "text\tlabel\nx\t0.5\n")
     with pytest.raises(LoadingError):
         finetune("regression", train, model=DEFAULT_MODEL, output=tmp_path / "new", backend="pt", new_head=True)
@@ -327,7 +327,7 @@ LONG = [  # task, name and content of the file, what is said of its rows
 
 
 @pytest.mark.parametrize(("task", "name", "content", "said"), LONG)
-def test_rows_of_which_a_part_has_no_effect(tmp_path, load, task, name, content, said):
+def test_rows_with_a_part_without_effect(tmp_path, load, task, name, content, said):
     file, recipe = write_file(tmp_path / name, content), Recipe(max_length=16)
     match = f"{name}: {said}.*Give a larger max_length"
     with pytest.raises(LoadingError), pytest.warns(InputWarning, match=match) as warned:

@@ -180,7 +180,7 @@ def test_possible_numbers_at_the_limits(numbers):
         (DistillationRecipe, "temprature", "temperature"),
     ],
 )
-def test_an_unknown_number_is_named_with_the_one_that_is_meant(kind, name, meant):
+def test_an_unknown_field_suggests_the_right_one(kind, name, meant):
     with pytest.raises(TypeError, match=f"^{kind.__name__} has no '{name}'. Did you mean '{meant}'"):
         kind(**{name: 1})
     with pytest.raises(TypeError, match=f"^{kind.__name__} has no 'zzz'.$"):

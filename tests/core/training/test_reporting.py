@@ -36,7 +36,7 @@ def test_lines_of_later_steps_and_half_a_line_are_dropped(tmp_path):
 
 
 @pytest.mark.parametrize("evaluated", [True, False])
-def test_the_picture_shows_what_is_in_the_log(evaluated, tmp_path):
+def test_the_picture_shows_the_log(evaluated, tmp_path):
     """It is a PNG of the size asked for, and another log gives another picture."""
     pictures = []
     for loss in (1.0, 2.0):
@@ -61,7 +61,7 @@ def test_the_bar_shows_steps_loss_and_time_left(capsys):
 
 
 @pytest.mark.parametrize("wanted", [False, None])
-def test_no_bar_where_none_is_wanted(wanted, capsys):
+def test_no_bar_if_none_is_requested(wanted, capsys):
     with training_bar(40, 0, wanted) as advance:
         advance(1.0, 100)
     assert capsys.readouterr() == ("", "")

@@ -142,7 +142,7 @@ def test_whose_names_the_labels_have():
     assert [find_label(["us", "Us", "US"], name) for name in ("Us", "uS")] == [1, None]
 
 
-def test_the_checksum_is_of_what_is_learned():
+def test_the_checksum_covers_the_training_rows():
     sums = [Data.read(CLASSES, open_source("train", form()), None).checksum for form in FORMS.values()]
     assert len(set(sums)) == 1
     others = [{**COLUMNS, "n": [0, 0]}, {**COLUMNS, "label": [1, 1]}]

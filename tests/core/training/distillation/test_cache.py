@@ -121,7 +121,7 @@ def test_a_shard_that_cannot_be_written_changes_nothing(tmp_path, monkeypatch):
     assert_stored(TeacherCache.open(tmp_path, SETTINGS, steps_per_shard=2).get(5), 5)
 
 
-def test_a_shard_that_was_deleted_is_made_anew(tmp_path):
+def test_a_deleted_shard_is_made_again(tmp_path):
     filled(tmp_path, range(6), steps_per_shard=2).close()
     (tmp_path / "steps-from-00000002.safetensors").unlink()
     with TeacherCache.open(tmp_path, SETTINGS, steps_per_shard=2) as cache:
@@ -215,7 +215,7 @@ def test_a_damaged_index(tmp_path, case):
     assert (tmp_path / "index.json").read_text() == content
 
 
-def test_a_file_is_no_folder(tmp_path):
+def test_a_file_is_not_a_folder(tmp_path):
     (tmp_path / "cache").write_text("")
     with pytest.raises(CheckpointError, match="cache must be a folder, it is a file"):
         TeacherCache.open(tmp_path / "cache", SETTINGS)

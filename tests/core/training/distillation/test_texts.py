@@ -153,12 +153,12 @@ def test_rows_of_any_length(max_length, expected):
     assert [text for text, _ in tokens(make(max_length=max_length).encode(lines("a b c", "d")))] == expected
 
 
-def test_rows_have_128_tokens_at_most_if_nothing_is_said():
+def test_rows_have_128_tokens_at_most_by_default():
     features = make().encode(lines(*["a b c d e"] * 60))
     assert [len(feature.ids) for feature in features] == [128, 128, 53]  # 25 lines each, and 10
 
 
-def test_lines_that_are_tokenized_together_make_no_difference():
+def test_the_number_of_lines_tokenized_together_makes_no_difference():
     rows = [{"text": f"a b c d {number % 7}", "document": 0} for number in range(2 * LINES_AT_ONCE + 3)]
     features = make(max_length=8).encode(rows)
     assert [feature.row for feature in features] == list(range(len(rows)))
@@ -226,7 +226,7 @@ def hidden():
     return task, features, task.batch(features, [3, 1])
 
 
-def test_so_many_tokens_are_hidden_and_no_special_ones(hidden):
+def test_the_requested_fraction_of_tokens_is_hidden_and_no_special_ones(hidden):
     task, features, batch = hidden
     original = task.inputs(features)
     np.testing.assert_array_equal(batch["attention_mask"], original["attention_mask"])
@@ -259,7 +259,7 @@ def test_rare_words_are_hidden_more_often():
     assert drawn[b] / 2000 - 100 / 908 > 10 * math.sqrt(share * (1 - share) / 2000)  # far from uniform
 
 
-def test_chances_are_those_of_one_draw_after_the_other():
+def test_probabilities_equal_those_of_sequential_draws():
     weights = np.array([0.0, 1.0, 2.0, 4.0])
     draws = 20_000
     rng = np.random.default_rng(0)

@@ -220,6 +220,6 @@ def test_rows_and_labels_of_a_file(tmp_path, task, name, content, columns, rows,
     assert kind.label_names(found) == labels
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_file_that_does_not_exist(tmp_path):
     with pytest.raises(InputError, match=r"missing\.conll cannot be read: .*No such file"):
         TASKS["token-classification"].read(tmp_path / "missing.conll")

@@ -224,7 +224,7 @@ def test_labels_that_the_model_does_not_have(task, row, text):
         make(task, ["NEGATIVE", "POSITIVE"]).encode([row("POSITIVE"), row(text)])
 
 
-def test_a_question_that_leaves_no_room():
+def test_a_question_without_room_for_context():
     rows = [
         asked("a", letters(9)),
         asked("a", letters(4), question=letters(9)),
@@ -423,7 +423,7 @@ def test_a_batch_of_texts_with_hidden_words():
     assert (other["labels"] != batch["labels"]).any()
 
 
-def test_random_words_are_no_special_tokens():
+def test_random_words_are_never_special_tokens():
     words = make("masked-lm").words
     assert len(words) == CONFIG.vocab_size - len(TOKENIZER.all_special_ids)
     assert not set(words) & set(TOKENIZER.all_special_ids)
