@@ -1,6 +1,6 @@
-"""The framework-neutral core: configuration, parameter table, checkpoint files, tokenizer, outputs, command line.
+"""The framework-neutral core: files, model tables, tokenizers, pipelines and training.
 
-Importing it imports no deep-learning framework.
+Importing it does not import a deep-learning framework.
 """
 
 from distilbert_core.errors import (

@@ -1,4 +1,4 @@
-"""The exceptions of this package: each says what was expected, what came, and what to do."""
+"""Errors and warnings. A message says what was expected, what was given, and what to do."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ from difflib import get_close_matches
 
 
 class DistilBertError(Exception):
-    """Base class of every error that this package raises on its own account."""
+    """Base class of the errors of this package."""
 
 
 class ConfigError(DistilBertError, ValueError):
-    """A configuration with an impossible value; the message names the field."""
+    """A configuration has an impossible value. The message names the field."""
 
 
 class InputError(DistilBertError, ValueError):
-    """A model or tokenizer argument with an impossible shape or value; the message names it."""
+    """An argument has an impossible shape or value. The message names it."""
 
 
 class CheckpointError(DistilBertError, OSError):
-    """A checkpoint that is not there, is damaged, or does not fit; the message names file and entries."""
+    """A checkpoint is missing, damaged, or does not fit. The message names the file and the entries."""
 
 
 class BackendNotInstalledError(DistilBertError, ImportError):
-    """A framework, or a library of an extra, that is not installed; the message gives the command that installs it."""
+    """A framework, or a library of an extra, is not installed. The message has the command that installs it."""
 
 
 class TrainingError(DistilBertError, ArithmeticError):
-    """Training that went wrong, such as a loss that is no number; the message names the step."""
+    """Training failed, for example because a loss is NaN. The message names the step."""
 
 
 class ConfigWarning(UserWarning):
-    """A configuration that contradicts itself; the message says which field was believed."""
+    """A configuration contradicts itself. The message names the field that is used."""
 
 
 class InputWarning(UserWarning):
-    """An input or option of which a part has no effect, such as a text that is cut; or a default that is downloaded."""
+    """A part of an input or an option has no effect, as when a text is truncated; or a default model is downloaded."""
 
 
 class CheckpointWarning(UserWarning):
-    """Entries of a checkpoint that were left out, or parameters that were freshly initialised, by name."""
+    """Entries of a checkpoint are not used, or parameters are newly initialised. The message names them."""
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return what to add to the message of an unknown name: the known name that is most like it, if one is.
+    """Return a suggestion for the message about an unknown name: the most similar known name, or nothing.
 
     Args:
         name: The unknown name.
-        known: The known ones.
-        cutoff: How alike two names must be, from 0 to 1.
+        known: The known names.
+        cutoff: Smallest similarity of two names, from 0 to 1.
 
     Example:
         >>> from distilbert_core.errors import did_you_mean
@@ -59,7 +59,12 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 def listed(names: Sequence[str], separator: str = ", ", most: int = 8) -> str:
-    """Return names joined by a separator, only the first of them where there are many.
+    """Return names joined by a separator. A long list is cut after its first names.
+
+    Args:
+        names: The names.
+        separator: Text between two names.
+        most: Largest number of names.
 
     Example:
         >>> from distilbert_core.errors import listed

@@ -19,7 +19,7 @@ def require_library(
     needed_by: str = "This",
     error: type[DistilBertError] = BackendNotInstalledError,
 ) -> ModuleType:
-    """Import a module of a library that not everybody needs.
+    """Import a module of an optional library.
 
     Args:
         module: The module to import.

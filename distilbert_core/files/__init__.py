@@ -1,1 +1,1 @@
-"""Files: checkpoints, the Hub, records, and writing that is whole or not at all."""
+"""Files: checkpoints, the Hub, records, and atomic writes."""

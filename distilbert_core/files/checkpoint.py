@@ -55,7 +55,7 @@ class Checkpoint:
 
     Args:
         source: A folder, a weight file, an embedded model, or a Hub id.
-        framework: Type of the tensors that `read` returns: 'np' for NumPy arrays; 'map' for read-only NumPy arrays
+        tensor_type: Type of the tensors that `read` returns: 'np' for NumPy arrays; 'map' for read-only NumPy arrays
             that are memory-mapped, so that indexing reads only a part; 'pt' for memory-mapped PyTorch tensors (for
             other formats, contiguous and writable arrays).
         selection: Which of several weight files to read.
@@ -73,25 +73,28 @@ class Checkpoint:
     """
 
     def __init__(
-        self, source: str | Path, framework: str = "np", selection: Selection | None = None, **hub_kwargs: Any
+        self, source: str | Path, tensor_type: str = "np", selection: Selection | None = None, **hub_kwargs: Any
     ) -> None:
-        self.folder: str | Path = Path(source).parent if Path(source).is_file() else source
-        self.entries: dict[str, Entry] = {}
-        self.metadata: dict[str, str] = {}
-        self._read_config: Callable[[], StoredConfig | None] = lambda: None
-        self.paths: list[Path] = []
-        self.dropped: list[str] = []
-        self._readers: dict[str, Callable[[], Any]] = {}
+        self._clear(Path(source).parent if Path(source).is_file() else source)
         selection = selection or Selection()
         if Path(source).is_file():
             _check_file(Path(source), selection, hub_kwargs)
         for path, names in _weight_files(source, selection, hub_kwargs).items():
-            self._open(path, names, framework)
+            self._open(path, names, tensor_type)
         if not self.entries or not _are_own_names(self.entries):
-            self._convert(source, framework, selection, hub_kwargs)
+            self._convert(source, tensor_type, selection, hub_kwargs)
+
+    def _clear(self, folder: str | Path) -> None:
+        self.folder = folder
+        self.entries: dict[str, Entry] = {}
+        self.metadata: dict[str, str] = {}
+        self.paths: list[Path] = []
+        self.dropped: list[str] = []
+        self._readers: dict[str, Callable[[], Any]] = {}
+        self._read_config: Callable[[], StoredConfig | None] = lambda: None
 
     @classmethod
-    def of_arrays(cls, arrays: Mapping[str, Any]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return a checkpoint of arrays in memory; `read` copies them.
 
         Args:
@@ -102,8 +105,7 @@ class Checkpoint:
             CheckpointError: A value is not an array.
         """
         checkpoint = cls.__new__(cls)
-        checkpoint.folder, checkpoint.metadata, checkpoint.paths, checkpoint.dropped = "", {}, [], []
-        checkpoint.entries, checkpoint._readers, checkpoint._read_config = {}, {}, lambda: None
+        checkpoint._clear("")
         for name, array in arrays.items():
             if not hasattr(array, "shape") or not hasattr(array, "dtype"):
                 raise CheckpointError(f"state_dict must hold arrays by name, got a {type(array).__name__} as {name!r}.")
@@ -116,12 +118,12 @@ class Checkpoint:
             checkpoint._readers[name] = partial(_copy, array)
         return checkpoint
 
-    def _open(self, path: Path, names: set[str] | None, framework: str) -> None:
+    def _open(self, path: Path, names: set[str] | None, tensor_type: str) -> None:
         from safetensors import SafetensorError, safe_open
 
         refuse_pointer(path)
         try:
-            file = safe_open(path, framework="np" if framework == "map" else framework)
+            file = safe_open(path, framework="np" if tensor_type == "map" else tensor_type)
             stored = set(file.keys())
             if names is not None and names - stored:
                 lacking = ", ".join(sorted(names - stored))
@@ -132,12 +134,14 @@ class Checkpoint:
                 self._readers[name] = partial(file.get_tensor, name)
         except (SafetensorError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}).") from error
-        if framework == "map":
+        if tensor_type == "map":
             self._readers.update(_maps(path, self.entries))
         self.metadata |= file.metadata() or {}
         self.paths.append(path)
 
-    def _convert(self, source: str | Path, framework: str, selection: Selection, hub_kwargs: Mapping[str, Any]) -> None:
+    def _convert(
+        self, source: str | Path, tensor_type: str, selection: Selection, hub_kwargs: Mapping[str, Any]
+    ) -> None:
         """Open a checkpoint of another format, or with other names."""
         opened = load_conversion().open_checkpoint(source, selection, **hub_kwargs)
         self.folder, self._read_config = opened.folder, opened.config
@@ -148,7 +152,7 @@ class Checkpoint:
         for name, tensor in opened.tensors().items():
             code = SAFETENSORS_CODES.get(tensor.dtype, tensor.dtype)
             self.entries[name] = Entry(tensor.shape, code, Path(tensor.where.rpartition(": ")[0]))
-            self._readers[name] = partial(_writable, tensor.read) if framework == "pt" else tensor.read
+            self._readers[name] = partial(_writable, tensor.read) if tensor_type == "pt" else tensor.read
 
     def config_fields(self) -> dict[str, Any] | None:
         """Return the fields of the configuration in the weight files; None if config.json holds it."""

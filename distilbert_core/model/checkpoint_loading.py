@@ -122,7 +122,7 @@ class CheckpointLoading(ModelHooks):
         if source is not None and not isinstance(source, str | os.PathLike):
             raise TypeError(f"source must be a folder, a weight file or a Hub id, got a {type(source).__name__}.")
         if state_dict is not None:
-            checkpoint = Checkpoint.of_arrays(state_dict)
+            checkpoint = Checkpoint.from_arrays(state_dict)
         elif source is not None:
             selection = Selection(variant, use_safetensors, next(iter(frameworks), None))
             checkpoint = Checkpoint(source, cls._reader, selection, **hub_kwargs)

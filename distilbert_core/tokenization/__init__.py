@@ -1,4 +1,4 @@
-"""Text to ids and back: one interface, and two tokenizers that give the same."""
+"""Tokenizers turn texts into ids and back: one interface, and two implementations with the same results."""
 
 from distilbert_core.tokenization.base import NO_MAX_LENGTH, BaseTokenizer
 from distilbert_core.tokenization.batch_encoding import BatchEncoding, CharSpan, TokenSpan

@@ -145,8 +145,8 @@ class Preparation(Padding):
             pair_ids: Ids of the second text.
             add_special_tokens: Add [CLS] and [SEP].
             padding: True or 'longest' (which pads only to `pad_to_multiple_of`), 'max_length', or False.
-            truncation: True or 'longest_first', 'only_first', 'only_second', or False; see `truncate_sequences`. None:
-                True if `max_length` is given without `padding`, otherwise False.
+            truncation: True or 'longest_first', 'only_first', 'only_second', or False. None: True if `max_length` is
+                given without `padding`, otherwise False.
             max_length: Length for `truncation` and padding='max_length', with special tokens; None:
                 `model_max_length`.
             stride: Number of kept ids that are in `overflowing_tokens`, too.

@@ -73,7 +73,7 @@ def check_tokens(tokens: Iterable[Any]) -> None:
         if not isinstance(token, Token):
             raise InputError(f"A token must be a text or an AddedToken, got {token!r}.")
         if not str(token):
-            raise InputError("A token must not be empty: it would take an id and be found in no text.")
+            raise InputError("A token must not be empty: it would take an id, but never be matched.")
 
 
 def tokens_of(name: str, value: Any) -> Sequence[Token]:
