@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -71,36 +71,37 @@ def convert(source, destination, to, dtype, head, max_shard_size, force, check, 
     from weight_conversion.converting import convert as convert_weights
 
     head, hub_options = HEADS.get(head), {"revision": revision}
-    with _bar(lambda: _size(source, head, dtype, hub_options)) as progress:
-        options = {"dtype": dtype, "head": head, "max_shard_size": max_shard_size, "force": force}
-        weights = convert_weights(source, destination, to, **options, progress=progress, **hub_options)
-    _print_notes(weights.notes)
+    weights = _open(source, head, hub_options)
+    with _bar(
+        lambda: sum(tensor.astype(dtype or tensor.dtype).nbytes for tensor in weights.tensors.values())
+    ) as progress:
+        options = {"dtype": dtype, "max_shard_size": max_shard_size, "force": force}
+        converted = convert_weights(weights, destination, to, **options, progress=progress, **hub_options)
+    _print_notes(converted.notes)
     count = sum(math.prod(tensor.shape) for tensor in weights.tensors.values())
     click.echo(
         f"{destination}: {FORMATS[to].title}, {weights.head.architecture}, {count:,} parameters in "
         f"{dtype or ', '.join(weights.dtypes)}."
     )
     if check:
-        _check_bits(source, destination, head, dtype, hub_options)
-        _finish(_verify([source, str(destination)], None, False, head, hub_options), as_json=False)
+        result = _open(destination, head)
+        _check_bits(weights, result, dtype)
+        _finish(_verify([weights, result], None, False, hub_options), as_json=False)
 
 
-def _check_bits(
-    source: str, destination: Path, head: Head | None, dtype: str | None, hub_options: dict[str, Any]
-) -> None:
+def _check_bits(source: Weights, result: Weights, dtype: str | None) -> None:
     """Compare every tensor with the source, rounded to the dtype of the result.
 
     Raises:
         CheckpointError: A tensor differs.
     """
-    expected, got = _open(source, head, hub_options), _open(destination, head)
-    tensors = {name: tensor.astype(dtype or tensor.dtype) for name, tensor in expected.tensors.items()}
-    differences = compare(replace(expected, tensors=tensors), got)
+    rounded = {name: tensor.astype(dtype or tensor.dtype) for name, tensor in source.tensors.items()}
+    differences = compare(replace(source, tensors=rounded), result)
     names = ", ".join(difference.name for difference in differences if difference.kind != "equal")
     if names:
-        raise CheckpointError(f"{destination} differs from {source} in {names}; convert it again.")
+        raise CheckpointError(f"{result.name} differs from {source.name} in {names}; convert it again.")
     as_dtype = f", rounded to {dtype}," if dtype else ""
-    click.echo(f"All {len(got.tensors)} tensors equal the source's{as_dtype} bit for bit.")
+    click.echo(f"All {len(result.tensors)} tensors equal the source's{as_dtype} bit for bit.")
 
 
 # -- verify -----------------------------------------------------------------------------------------------------
@@ -131,22 +132,23 @@ def verify(sources, backends, attentions, report, force, revision, as_json):
     if report is not None and report.exists() and not force:
         raise CheckpointError(f"{report} exists already; give --force to replace it.")
     hub_options = {"revision": revision}
-    verification = _verify(sources, backends or None, attentions, None, hub_options)
+    checkpoints = sources if report is None else [_open(source, None, hub_options) for source in sources]
+    verification = _verify(checkpoints, backends or None, attentions, hub_options)
     if report is not None:
         from weight_conversion.verification.report import write_report
 
-        write_report(report, verification, [_open(source, None, hub_options) for source in sources])
+        write_report(report, verification, checkpoints)
     _finish(verification, as_json)
 
 
 def _verify(
-    sources: list[str], backends: list[str] | None, attentions: bool, head: Head | None, hub_options: dict[str, Any]
+    checkpoints: Sequence[str | Weights], backends: list[str] | None, attentions: bool, hub_options: dict[str, Any]
 ) -> Verification:
     from weight_conversion.verification.verifying import COMPUTE_DTYPES
     from weight_conversion.verification.verifying import verify as compute_all
 
-    with _bar(lambda: len(sources) * len(backends or available_backends()) * len(COMPUTE_DTYPES)) as progress:
-        return compute_all(sources, backends, head=head, attentions=attentions, progress=progress, **hub_options)
+    with _bar(lambda: len(checkpoints) * len(backends or available_backends()) * len(COMPUTE_DTYPES)) as progress:
+        return compute_all(checkpoints, backends, attentions=attentions, progress=progress, **hub_options)
 
 
 def _finish(verification: Verification, as_json: bool) -> None:
@@ -261,12 +263,6 @@ def _open(source: str | Path, head: Head | None = None, hub_options: dict[str, A
     from weight_conversion.reading import open_weights
 
     return open_weights(source, head, **(hub_options or {}))
-
-
-def _size(source: str, head: Head | None, dtype: str | None, hub_options: dict[str, Any]) -> int:
-    """Return the number of bytes that a conversion writes."""
-    tensors = _open(source, head, hub_options).tensors.values()
-    return sum(tensor.astype(dtype or tensor.dtype).nbytes for tensor in tensors)
 
 
 def _bar(total: Callable[[], int]) -> AbstractContextManager[Callable[[float], None]]:

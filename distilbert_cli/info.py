@@ -19,8 +19,7 @@ from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.report import LoadingReport, find_head
-
-OTHER_FORMATS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
+from weight_conversion.weight_files import weight_file_names
 
 
 @command("info", "distilbert info sst2-tiny")
@@ -72,14 +71,15 @@ def describe(source: str | Path, **hub_options: Any) -> dict[str, Any]:
     folder = resolve_file(source, CONFIG_FILE, **hub_options).parent
     is_safetensors = any(find_file(source, name, **hub_options) for name in (WEIGHTS_FILE, INDEX_FILE))
     checkpoint = Checkpoint(source, **hub_options) if is_safetensors else None
-    others = [] if checkpoint else [name for name in OTHER_FORMATS if find_file(source, name, **hub_options)]
-    if others:
+    others: list[str] = []
+    if checkpoint is None:
         with suppress(CheckpointError):
+            others = weight_file_names(source, **hub_options)
             checkpoint = Checkpoint(source, **hub_options)
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
     head = find_head(config, checkpoint.shapes if checkpoint else {})
     report = LoadingReport.of(parameter_table(config, head), checkpoint.shapes if checkpoint else {})
-    weights = _weights(config, head, checkpoint, report, others)
+    fault = _fault(config, head, checkpoint, report, others)
     return {
         "model": str(source),
         "folder": str(folder),
@@ -88,12 +88,12 @@ def describe(source: str | Path, **hub_options: Any) -> dict[str, Any]:
         "dtypes": _dtypes(checkpoint),
         "size": sum(files.values()),
         "files": files,
-        "weights": weights,
+        "weights": fault or (*others, "safetensors")[0],
         "unused": report.unexpected,
         "backends": {
             name: {
                 "installed": not backend.missing,
-                "loads": not backend.missing and weights in ("safetensors", *others),
+                "loads": not backend.missing and fault is None,
             }
             for name, backend in BACKENDS.items()
         },
@@ -101,10 +101,10 @@ def describe(source: str | Path, **hub_options: Any) -> dict[str, Any]:
     }
 
 
-def _weights(
+def _fault(
     config: DistilBertConfig, head: Head, checkpoint: Checkpoint | None, report: LoadingReport, others: list[str]
-) -> str:
-    """Return the format that every backend can load, 'safetensors' or a name in `others`; or the reason against it."""
+) -> str | None:
+    """Return the reason why no backend can load the weights, or None. `others` are the files of other formats."""
     if checkpoint is None:
         return f"{', '.join(others)}: cannot be opened; distilbert convert shows the reason" if others else "none"
     computed = {parameter.name for parameter in parameter_table(config, head) if parameter.computed}
@@ -114,7 +114,7 @@ def _weights(
     if report.mismatched:
         return f"shapes differ from the configuration: {', '.join(name for name, _, _ in report.mismatched)}"
     foreign = {entry.dtype for entry in checkpoint.entries.values()} - SAFETENSORS_DTYPES.keys()
-    return f"unsupported dtype: {', '.join(sorted(foreign))}" if foreign else (*others, "safetensors")[0]
+    return f"unsupported dtype: {', '.join(sorted(foreign))}" if foreign else None
 
 
 def _dtypes(checkpoint: Checkpoint | None) -> dict[str, int]:

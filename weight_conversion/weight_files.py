@@ -33,6 +33,33 @@ class WeightFiles:
     files: list[Path]
     index: list[Path]
 
+    @property
+    def name(self) -> str:
+        """The file that stands for all of them, below its folder: the index, or the weight file."""
+        file = (self.index or self.files)[0]
+        folder = local_folder(self.source)
+        return file.name if folder is None else file.relative_to(folder).as_posix()
+
+
+def weight_file_names(source: str | Path, **hub_kwargs: Any) -> list[str]:
+    """Return the names of the weight files of a checkpoint, in the order of the search; an index stands for its shards.
+
+    Args:
+        source: A folder, an embedded model, or a Hub id.
+        **hub_kwargs: Options for the Hub.
+
+    Raises:
+        CheckpointError: There is no weight file, there are several with unusual names, or the format cannot be read.
+
+    Example:
+        >>> from weight_conversion.weight_files import weight_file_names
+        >>> weight_file_names("sst2-tiny")
+        ['model.safetensors']
+    """
+    usual = [name for format in FORMATS.values() for name in (format.file, format.index, *format.aliases)]
+    present = [name for name in dict.fromkeys(usual) if find_file(source, name, **hub_kwargs)]
+    return present or [find_other(source, Selection(), hub_kwargs).name]
+
 
 def find_named(source: str | Path, selection: Selection, hub_kwargs: Mapping[str, Any]) -> WeightFiles | None:
     """Return the weight files of a folder or Hub id that have the usual name of their format, None without any."""

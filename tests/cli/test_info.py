@@ -64,12 +64,21 @@ def test_info_of_weights_that_do_not_load(tmp_path):
     assert not any(state["loads"] for state in found["backends"].values())
 
 
-def test_info_of_other_formats(tmp_path):
+@pytest.mark.parametrize(
+    ("to", "file"),
+    [
+        ("msgpack", "flax_model.msgpack"),
+        ("h5", "tf_model.h5"),
+        ("keras", "model.keras"),
+        ("keras-weights", "model.weights.h5"),
+    ],
+)
+def test_info_of_other_formats(tmp_path, to, file):
     config = small_config(architectures=["DistilBertModel"])
     save_random(tmp_path / "source", config, Head.BASE)
-    convert(tmp_path / "source", tmp_path / "old", "msgpack")
+    convert(tmp_path / "source", tmp_path / "old", to)
     found = describe(tmp_path / "old")
-    assert (found["weights"], found["head"]) == ("flax_model.msgpack", "Model")
+    assert (found["weights"], found["head"]) == (file, "Model")
     assert found["dtypes"] == describe(tmp_path / "source")["dtypes"]
     assert [name for name, state in found["backends"].items() if state["loads"]] == available_backends()
 
@@ -95,3 +104,9 @@ def test_info_is_printed_without_any_backend(nothing_installed, capsys):
     assert "  dim                      224" in lines
     assert main(["info", DEFAULT_MODEL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == describe(DEFAULT_MODEL)
+
+
+def test_info_of_a_weight_file_with_an_unusual_name(tmp_path):
+    save_random(tmp_path, small_config(architectures=["DistilBertModel"]), Head.BASE)
+    (tmp_path / WEIGHTS_FILE).rename(tmp_path / "best.safetensors")
+    assert describe(tmp_path)["weights"] == "best.safetensors"

@@ -9,6 +9,7 @@ import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
 
+from distilbert_cli.info import describe
 from distilbert_core import CheckpointError, Head
 from support.checkpoints import HEADS, random_inputs, save_random, small_config
 from support.comparison import assert_close
@@ -158,3 +159,11 @@ def test_damaged_checkpoints(tmp_path, damage, message):
     damage(tmp_path / "there" / "orbax")
     with pytest.raises(CheckpointError, match=message):
         arrays_of(tmp_path / "there")
+
+
+def test_info_names_the_checkpoint(tmp_path):
+    save_random(tmp_path / "source", small_config(), Head.SEQUENCE_CLASSIFICATION)
+    convert(tmp_path / "source", tmp_path / "new", "orbax")
+    description = describe(tmp_path / "new")
+    assert (description["weights"], description["head"]) == ("orbax/_METADATA", "ForSequenceClassification")
+    assert description["backends"]["flax"]["loads"]

@@ -1,4 +1,4 @@
-"""Plots as SVG. Their colours are those of the classes `series-0` ... in the style sheet of the page."""
+"""Plots as SVG. The style sheet of the page sets their colours by the classes `series-0`, `series-1`, ..."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from html import escape
 
 import numpy as np
 
-# Of series 0, 1, ...; after the last they begin again. All are seen on white and on black.
+# Colours of the series, used in turn. All are visible on white and on black.
 PALETTE = ("#2f7ed8", "#e08214", "#1a9850", "#c2417c", "#7b62c9", "#8c7a3f")
 
 WIDTH, HEIGHT = 720, 300
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 96  # margins: of the labels of the axes
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 96  # margins for the labels of the axes
 
 BAR_WIDTH, BAR_HEIGHT = 4, 40
 
@@ -20,14 +20,14 @@ BAR_WIDTH, BAR_HEIGHT = 4, 40
 def error_chart(
     title: str, names: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], bounds: Collection[float]
 ) -> str:
-    """Return a plot of errors, on a logarithmic scale, with a line for each series and a dashed one for each bound.
+    """Return a plot of errors on a logarithmic scale, with a line for each series and a dashed line for each bound.
 
-    An error of zero is on the bottom line, and one that is no number on the top line.
+    Errors of zero are drawn on the bottom line, NaN on the top line.
 
     Args:
-        title: What is seen, for those who cannot see it.
-        names: What stands below the points.
-        series: For each line its label and one error for each name.
+        title: Description for screen readers.
+        names: Labels of the points on the horizontal axis.
+        series: Label of each line, and its error for each name.
         bounds: The largest errors that pass.
     """
     shown = [value for _, values in series for value in values if value > 0 and math.isfinite(value)]
@@ -72,9 +72,9 @@ def histogram(title: str, counts: np.ndarray, number: int) -> str:
     """Return a histogram.
 
     Args:
-        title: What is seen.
+        title: Description for screen readers.
         counts: Height of each bar, [bars].
-        number: Of the series, which says the colour.
+        number: Number of the series, which determines the colour.
     """
     heights = counts * BAR_HEIGHT / max(counts.max(initial=0), 1)
     bars = "".join(

@@ -1,4 +1,4 @@
-"""Which tensors of two checkpoints differ, and by how much."""
+"""The tensors of two checkpoints that differ, and by how much."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ BLOCK_ELEMENTS = 1 << 20  # compared at a time, which bounds the memory for copi
 
 @dataclass(frozen=True)
 class TensorDifference:
-    """What one tensor is in two checkpoints.
+    """One tensor in two checkpoints.
 
     Attributes:
-        name: Canonical name, with the prefix of the body also where that stands alone.
-        shapes: Its shape in each; None where it is not.
-        dtypes: Its dtype in each; None where it is not.
-        differing: How many elements differ: in their bits, or in value where the dtypes are two. None if there is
-            nothing to compare.
-        absolute: Largest absolute difference; NaN if an element is a number in one of them only.
-        relative: That, over the largest magnitude in the first.
+        name: Canonical name, always with the prefix of the base model.
+        shapes: Shapes in both checkpoints; None for a checkpoint without the tensor.
+        dtypes: Dtypes in both checkpoints; None for a checkpoint without the tensor.
+        differing: Number of elements that differ: in their bits, or in value if the dtypes differ. None if the tensors
+            cannot be compared.
+        absolute: Largest absolute difference; NaN if an element is NaN in one checkpoint only.
+        relative: Largest absolute difference divided by the largest magnitude in the first checkpoint.
     """
 
     name: str
@@ -37,7 +37,7 @@ class TensorDifference:
 
     @property
     def kind(self) -> str:
-        """What is the matter: 'only in A', 'only in B', 'shape', 'dtype', 'values', or 'equal'."""
+        """Kind of the difference: 'only in A', 'only in B', 'shape', 'dtype', 'values', or 'equal'."""
         if self.shapes[1] is None:
             return "only in A"
         if self.shapes[0] is None:
@@ -50,12 +50,12 @@ class TensorDifference:
 
 
 def diff(first: Weights, second: Weights, progress: Callable[[int], None] | None = None) -> Iterator[TensorDifference]:
-    """Yield what each tensor is in two checkpoints, equal ones too: those of the first, then what only the second has.
+    """Compare all tensors of two checkpoints: the tensors of the first, then the ones that only the second has.
 
     Args:
-        first: A checkpoint; see `open_weights`.
-        second: Another, of any format.
-        progress: Called with the number of bytes of each tensor of the first that has been compared.
+        first: A checkpoint, opened with `open_weights`.
+        second: Another checkpoint of any format.
+        progress: Called for each compared tensor of the first checkpoint, with its number of bytes.
 
     Raises:
         CheckpointError: A tensor cannot be read.
@@ -75,14 +75,14 @@ def diff(first: Weights, second: Weights, progress: Callable[[int], None] | None
 
 
 def relative_to(scale: float, absolute: float) -> float:
-    """Return a difference over the magnitude of what it is a difference of; nothing over nothing is 0."""
+    """Return a relative difference; 0 / 0 counts as 0."""
     if absolute == 0:
         return 0.0
     return float(np.divide(absolute, scale)) if scale else np.inf
 
 
 def full_names(weights: Weights) -> dict[str, LazyTensor]:
-    """Return the tensors by name, with the prefix of the body also where that stands alone."""
+    """Return the tensors by name, always with the prefix of the base model."""
     prefix = f"{BASE_MODEL}." if weights.head is Head.BASE else ""
     return {prefix + name: tensor for name, tensor in weights.tensors.items()}
 
@@ -100,14 +100,14 @@ def _flat(tensor: LazyTensor) -> np.ndarray:
 
 
 def _measure(a: np.ndarray, b: np.ndarray) -> tuple[int, float, float]:
-    """Return how many elements differ, the largest absolute difference, and the relative one."""
+    """Return the number of differing elements, the largest absolute difference, and the largest relative one."""
     count, absolute, scale = 0, 0.0, 0.0
     for start in range(0, a.size, BLOCK_ELEMENTS):
         x, y = a[start : start + BLOCK_ELEMENTS], b[start : start + BLOCK_ELEMENTS]
         x64, y64 = x.astype(np.float64), y.astype(np.float64)
         unequal = _bits(x) != _bits(y) if x.dtype == y.dtype else _bits(x64) != _bits(y64)
         count += int(unequal.sum())
-        with np.errstate(invalid="ignore"):  # infinity minus itself
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
             gaps = np.abs(x64 - y64)[unequal]
         absolute = float(np.maximum(absolute, gaps.max(initial=0.0)))  # NaN stays NaN
         scale = max(scale, float(np.abs(x64, where=np.isfinite(x64), out=np.zeros_like(x64)).max()))

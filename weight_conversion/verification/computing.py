@@ -1,4 +1,4 @@
-"""Hidden states and outputs of a checkpoint on one backend."""
+"""The hidden states and outputs of a checkpoint on one backend."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def compute(
 ) -> dict[str, np.ndarray]:
     """Return every hidden state and every output of a model on the CPU, by name, in float64.
 
-    What depends on a token is there for real tokens only: at padding, rounding grows from layer to layer (measured:
-    25 times what it is at the others), and nobody reads it.
+    Values of tokens are returned for real tokens only. At padding, rounding errors grow from layer to layer (measured:
+    25 times as large as elsewhere), and the values are never used.
 
     Args:
         backend: 'pt', 'tf' or 'flax'.
-        head: What stands on the body.
-        folder: Checkpoint in safetensors.
-        dtype: What to compute in.
+        head: Head of the model.
+        folder: Folder with the checkpoint as safetensors.
+        dtype: Dtype of the computation.
         inputs: int64 arrays by name.
         attentions: Also return the attention probabilities of every layer.
 
@@ -50,7 +50,7 @@ def _real_tokens(name: str, array: np.ndarray, mask: np.ndarray, head: Head) -> 
 
 
 def _in_order(outputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the layers, which are in tuples, and then the outputs."""
+    """Yield the layers, which are stored in tuples, and then the outputs."""
     layers = {name: value for name, value in outputs.items() if isinstance(value, tuple)}
     for name, parts in layers.items():
         yield from ((f"{name}.{number}", part) for number, part in enumerate(parts))
@@ -75,7 +75,7 @@ def _keras() -> Iterator[Callable[[np.ndarray], Any]]:
 
 @contextmanager
 def _jax() -> Iterator[Callable[[np.ndarray], Any]]:
-    """Let JAX have float64, which it otherwise takes for float32."""
+    """Enable float64 in JAX, which otherwise computes in float32."""
     import jax
 
     before = jax.config.read("jax_enable_x64")
@@ -87,7 +87,7 @@ def _jax() -> Iterator[Callable[[np.ndarray], Any]]:
         jax.config.update("jax_enable_x64", before)
 
 
-# Each gives the function that makes a tensor of an array.
+# Context managers that put models on the CPU. Each yields a function from an array to a tensor.
 ON_CPU: dict[str, Callable[[], AbstractContextManager[Callable[[np.ndarray], Any]]]] = {
     "pt": _pytorch,
     "tf": _keras,

@@ -1,4 +1,4 @@
-"""The inputs of a verification: texts, or random ids."""
+"""The inputs of a verification: texts, or random ids without a tokenizer."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ TEXTS = (
     "the same people walking through the same corridors in the dark, and when at last somebody opens a door there is "
     "nothing behind it but another corridor and the names of those who made this.",
 )
-CHOICES = 2  # texts that are taken together where a model chooses
-SEED_LENGTH = 48  # tokens of the longest input where there is no tokenizer
+CHOICES = 2  # texts per example of a multiple-choice model
+SEED_LENGTH = 48  # tokens of the longest input without a tokenizer
 
 
 def make_inputs(folders: Iterable[Path], config: DistilBertConfig, head: Head) -> tuple[dict[str, np.ndarray], str]:
-    """Return what goes in: texts through the first tokenizer that there is, random ids if there is none.
+    """Return texts, tokenized by the first tokenizer in the folders, or random ids if there is no tokenizer.
 
     Args:
         folders: Folders that may hold a tokenizer.
-        config: Configuration, which says how long a text may be.
-        head: A model that chooses takes `CHOICES` texts together.
+        config: Configuration, which limits the length of a text.
+        head: Head of the model. For multiple choice, `CHOICES` texts form an example.
 
     Returns:
-        input_ids and attention_mask, int64 [B, T], or [B, C, T] for multiple choice; and what that is, in words.
+        input_ids and attention_mask, int64 [B, T], or [B, C, T] for multiple choice; and a description of them.
     """
     folder = next((f for f in folders if any(find_file(f, name) for name in (TOKENIZER_FILE, VOCAB_FILE))), None)
     if folder is None:
         arrays = _random_ids(config)
-        kind = f"{len(TEXTS)} rows of random ids, for want of a tokenizer,"
+        kind = f"{len(TEXTS)} rows of random ids (no tokenizer)"
     else:
         from distilbert_core.tokenization import DistilBertTokenizerFast
 

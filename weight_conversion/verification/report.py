@@ -1,4 +1,4 @@
-"""A verification as one HTML page that needs nothing else: verdicts, errors per layer, histograms of the weights."""
+"""A verification as one self-contained HTML page: verdicts, errors per layer, histograms of the weights."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ $body
 
 
 def write_report(path: Path, verification: Verification, checkpoints: Sequence[Weights]) -> None:
-    """Write the page; it appears whole or not at all.
+    """Write a verification as an HTML page. The file appears only when it is complete.
 
     Args:
         path: File to write.
-        verification: What `verify` found.
-        checkpoints: The checkpoints that it compared, whose weights are drawn.
+        verification: Result of `verify`.
+        checkpoints: The compared checkpoints, whose weights are drawn as histograms.
 
     Raises:
         CheckpointError: A tensor cannot be read.
@@ -68,7 +68,7 @@ def write_report(path: Path, verification: Verification, checkpoints: Sequence[W
 
 
 def render(verification: Verification, checkpoints: Sequence[Weights]) -> str:
-    """Return the page; see `write_report`."""
+    """Return a verification as an HTML page; the arguments are those of `write_report`."""
     title = "Verification of " + " and ".join(verification.sources)
     verdict, mark = ("Equal but for rounding.", "good") if verification.passed else ("Different.", "bad")
     notes = "".join(f"<li>{escape(note)}</li>" for note in verification.notes)
@@ -77,9 +77,9 @@ def render(verification: Verification, checkpoints: Sequence[Weights]) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="{mark}"><strong>{verdict}</strong></p>',
-        f"<p>{verification.head.architecture}, {escape(verification.inputs)}, on the CPU. Everything is compared with "
-        f"{escape(verification.reference)}. A relative difference is the largest absolute one over the largest "
-        "magnitude that the reference has there; at or below its bound it is rounding.</p>",
+        f"<p>{verification.head.architecture}, {escape(verification.inputs)}, on the CPU. The reference is "
+        f"{escape(verification.reference)}. A relative difference is the largest absolute difference divided by the "
+        "largest magnitude in the reference. A difference within its bound is due to rounding.</p>",
         f"<ul>{notes}</ul>",
         "<h2>Runs</h2>",
         _table(runs, map(_run_row, verification.runs)),
@@ -96,7 +96,7 @@ def render(verification: Verification, checkpoints: Sequence[Weights]) -> str:
 
 
 def _table(header: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of cells that are HTML already."""
+    """Return a table; the cells are HTML."""
     head = "".join(f"<th>{cell}</th>" for cell in header)
     lines = "\n".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="wide"><table>\n<tr>{head}</tr>\n{lines}\n</table></div>'
@@ -113,7 +113,7 @@ def _names(run: ModelRun) -> tuple[str, str]:
 
 
 def _errors(runs: Sequence[ModelRun]) -> Iterator[str]:
-    """Yield the plot and the table of the runs in one dtype; the head of each column has the colour of its line."""
+    """Yield the plot and the table of the runs in one dtype. Each column heading has the colour of its line."""
     names = [difference.name for difference in runs[0].differences]
     series = [(", ".join(_names(run)), [difference.relative for difference in run.differences]) for run in runs]
     yield f"<h2>Error per layer in {runs[0].dtype}</h2>"
@@ -133,7 +133,7 @@ def _errors(runs: Sequence[ModelRun]) -> Iterator[str]:
 
 
 def _weight_rows(sources: Sequence[str], checkpoints: Sequence[Weights]) -> Iterator[list[str]]:
-    """Yield a row for each tensor, with a histogram for each checkpoint that has it."""
+    """Yield a table row for each tensor, with a histogram for each checkpoint that has the tensor."""
     columns = [full_names(weights) for weights in checkpoints]
     for name in dict.fromkeys(name for column in columns for name in column):
         tensors = {number: column[name] for number, column in enumerate(columns) if name in column}

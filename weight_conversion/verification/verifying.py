@@ -1,7 +1,7 @@
-"""Whether checkpoints compute the same on every backend: real text goes in, and every layer's numbers are compared.
+"""Verification: whether checkpoints compute the same numbers on every backend, layer by layer, for real text.
 
-float64 is the truth: what is left of a difference there is an error in the structure or in a weight, and what is left
-in float32 is rounding.
+float64 is the reference. A difference in float64 is an error in the structure or in a weight; a further difference in
+float32 is rounding.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from weight_conversion.verification.inputs import make_inputs
 from weight_conversion.weights import Weights
 
 COMPUTE_DTYPES = ("float64", "float32")
-# The largest relative differences that rounding explains, each with what was measured: of all layers and outputs of the
-# base size with random weights, under all heads, 1 to 12 layers and 3 backends, and of the embedded model.
+# Largest relative differences that rounding explains. Beside each stands the largest one measured, over all layers and
+# outputs of the base size with random weights, under all heads, with 1 to 12 layers, on 3 backends; and of sst2-tiny.
 BOUNDS = {
-    "float64": 1e-9,  # 1.3e-14; the tanh form of gelu where the exact one belongs makes 7e-4
+    "float64": 1e-9,  # 1.3e-14; the tanh form of gelu instead of the exact one gives 7e-4
     "float32": 5e-5,  # 5.6e-6
-    # Stored in it, and computed in float64.
+    # Checkpoints stored in these dtypes and computed in float64.
     "float16": 1e-2,  # 2.2e-3
     "bfloat16": 1e-1,  # 1.8e-2
 }
@@ -38,12 +38,12 @@ BOUNDS = {
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a layer or an output is from the reference.
+    """The difference of a layer or an output from the reference.
 
     Attributes:
         name: 'hidden_states.0' (the embeddings), 'hidden_states.1' (after the first layer), ..., 'logits', ...
-        absolute: Largest absolute difference; NaN if something is no number.
-        relative: That, over the largest magnitude in the reference.
+        absolute: Largest absolute difference; NaN if a value is NaN.
+        relative: Largest absolute difference divided by the largest magnitude in the reference.
     """
 
     name: str
@@ -58,8 +58,8 @@ class ModelRun:
     Attributes:
         source: The checkpoint, as it was given.
         backend: 'pt', 'tf' or 'flax'.
-        dtype: What it was computed in.
-        differences: For each layer and each output, in the order of the computation.
+        dtype: Dtype of the computation.
+        differences: Differences of all layers and outputs, in the order of the computation.
         bound: The largest relative difference that passes.
     """
 
@@ -71,8 +71,8 @@ class ModelRun:
 
     @property
     def worst(self) -> Difference:
-        """The largest relative difference; NaN is larger than all."""
-        return max(self.differences, key=lambda found: (np.isnan(found.relative), found.relative))
+        """The largest relative difference, where NaN counts as the largest."""
+        return max(self.differences, key=lambda difference: (np.isnan(difference.relative), difference.relative))
 
     @property
     def passed(self) -> bool:
@@ -82,14 +82,14 @@ class ModelRun:
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found.
+    """The result of `verify`.
 
     Attributes:
         sources: The checkpoints, as they were given.
-        head: What stood on the body.
-        inputs: What went in, in words.
-        runs: All runs. The first is the reference, and differs from itself by nothing.
-        notes: What was dropped or made to compare the checkpoints.
+        head: The head of the models.
+        inputs: Description of the inputs.
+        runs: All runs. The first is the reference, so its differences are 0.
+        notes: Notes on everything that was dropped or added to compare the checkpoints.
     """
 
     sources: tuple[str, ...]
@@ -100,7 +100,7 @@ class Verification:
 
     @property
     def reference(self) -> str:
-        """The run that all are compared with, in words."""
+        """Description of the reference."""
         run = self.runs[0]
         return f"{run.source} on {BACKENDS[run.backend].title} in {run.dtype}"
 
@@ -111,32 +111,32 @@ class Verification:
 
 
 def verify(
-    sources: Sequence[str | Path],
+    sources: Sequence[str | Path | Weights],
     backends: Sequence[str] | None = None,
     *,
     head: Head | None = None,
     attentions: bool = False,
     progress: Callable[[int], None] | None = None,
-    **where: Any,
+    **hub_kwargs: Any,
 ) -> Verification:
     """Run checkpoints of any format on every backend, and compare every layer and output with the first run.
 
-    The models run on the CPU, in float64 and in float32. Checkpoints that are stored in different dtypes are compared
-    with the bound of the coarser one.
+    The models run on the CPU, in float64 and in float32. The bound for checkpoints that are stored in different dtypes
+    is the bound of the coarser dtype.
 
     Args:
-        sources: Folders, weight files, embedded models or Hub ids.
-        backends: Which backends to run; all that are installed if left out.
-        head: What is to stand on the body; what the checkpoints have, or only the body if they have different heads,
-            if left out.
+        sources: Folders, weight files, embedded models, Hub ids, or open weights.
+        backends: Backends to run on; None: all installed backends.
+        head: Head of the models; None: the head of the checkpoints, or no head if the checkpoints have different heads.
         attentions: Also compare the attention probabilities of every layer.
         progress: Called with 1 after each run.
-        **where: Where to look for those that are on the Hub.
+        **hub_kwargs: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
+            `subfolder`).
 
     Raises:
-        BackendNotInstalledError: A backend, or any at all, is not installed.
-        CheckpointError: A checkpoint is not there, is damaged, or is no DistilBERT.
-        InputError: No checkpoint is given, or their sizes differ.
+        BackendNotInstalledError: A given backend, or every backend, is not installed.
+        CheckpointError: A checkpoint does not exist, is damaged, or is not a DistilBERT.
+        InputError: There are no checkpoints, or their sizes differ.
         TypeError: A keyword is unknown.
 
     Example:
@@ -144,74 +144,76 @@ def verify(
         >>> verify(["sst2-tiny"], ["pt"]).passed
         True
     """
-    check_keywords(where)
+    check_keywords(hub_kwargs)
     if not sources:
         raise InputError("sources must name at least one checkpoint, got none.")
-    names = _backends(backends)
-    opened = [open_weights(source, head, **where) for source in sources]
+    backend_names = _backends(backends)
+    opened = [open_weights(source, head, **hub_kwargs) for source in sources]
     head, notes = _common_head(opened)
-    _check_sizes(sources, opened, head)
+    _check_sizes(opened, head)
     runs: list[ModelRun] = []
     with tempfile.TemporaryDirectory() as temporary:
-        folders = [Path(temporary, str(number)) for number in range(len(sources))]
-        for source, folder, weights in zip(sources, folders, opened, strict=True):
-            same = weights if weights.head is head else open_weights(source, head, **where)
-            notes += [f"{source}: {note}" for note in same.notes]  # those of `convert` are about files too
-            convert(source, folder, "pt", head=head, **where)
-        inputs, kind = make_inputs(folders, opened[0].config, head)
+        folders = [Path(temporary, str(index)) for index in range(len(opened))]
+        for weights, folder in zip(opened, folders, strict=True):
+            same_head = open_weights(weights, head, **hub_kwargs)
+            notes += [f"{weights.name}: {note}" for note in same_head.notes]  # `convert` would add notes on files
+            convert(same_head, folder, "pt", **hub_kwargs)
+        inputs, description = make_inputs(folders, opened[0].config, head)
         reference: dict[str, np.ndarray] | None = None
         for dtype in COMPUTE_DTYPES:
-            for source, folder, weights in zip(sources, folders, opened, strict=True):
-                for backend in names:
+            for weights, folder in zip(opened, folders, strict=True):
+                bound = _bound(dtype, opened[0], weights)
+                for backend in backend_names:
                     outputs = compute(backend, head, folder, dtype, inputs, attentions)
                     reference = outputs if reference is None else reference
-                    bound = _bound(dtype, opened[0], weights)
-                    runs.append(ModelRun(str(source), backend, dtype, tuple(_differences(outputs, reference)), bound))
+                    differences = tuple(_differences(outputs, reference))
+                    runs.append(ModelRun(weights.name, backend, dtype, differences, bound))
                     if progress is not None:
                         progress(1)
-    return Verification(tuple(map(str, sources)), head, kind, tuple(runs), tuple(notes))
+    return Verification(tuple(weights.name for weights in opened), head, description, tuple(runs), tuple(notes))
 
 
 def _backends(names: Sequence[str] | None) -> list[str]:
-    found = list(dict.fromkeys(available_backends() if names is None else names))
-    if not found:
+    """Return the backends to run on, all of which are installed."""
+    backends = list(dict.fromkeys(available_backends() if names is None else names))
+    if not backends:
         commands = ", or ".join(backend.install_command for backend in BACKENDS.values())
         raise BackendNotInstalledError(f"No backend is installed: {commands}")
-    for name in found:
-        load_backend(name)  # raises if it is not there
-    return found
+    for name in backends:
+        load_backend(name)  # raises if it is not installed
+    return backends
 
 
 def _common_head(opened: Sequence[Weights]) -> tuple[Head, list[str]]:
+    """Return the head of all checkpoints, or `Head.BASE` with a note if they have different heads."""
     heads = list(dict.fromkeys(weights.head for weights in opened))
     if len(heads) == 1:
         return heads[0], []
-    found = ", ".join(head.architecture for head in heads)
-    return Head.BASE, [f"Only the bodies are compared, as the checkpoints are of different classes: {found}."]
+    names = ", ".join(head.architecture for head in heads)
+    return Head.BASE, [f"Only the base models are compared, as the checkpoints are of different classes: {names}."]
 
 
-def _check_sizes(sources: Sequence[str | Path], opened: Sequence[Weights], head: Head) -> None:
+def _check_sizes(opened: Sequence[Weights], head: Head) -> None:
     def shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
         return {parameter.name: parameter.shape for parameter in parameter_table(weights.config, head)}
 
-    first = shapes(opened[0])
-    for source, weights in zip(sources[1:], opened[1:], strict=True):
+    reference = opened[0]
+    first = shapes(reference)
+    for weights in opened[1:]:
         other = shapes(weights)
         name = next((name for name in first | other if first.get(name) != other.get(name)), None)
-        if name is not None or weights.config.n_heads != opened[0].config.n_heads:
+        if name is not None or weights.config.n_heads != reference.config.n_heads:
             what = f"of {name}: {first.get(name)} and {other.get(name)}" if name else "of their attention heads"
             raise InputError(
-                f"{sources[0]} and {source} must have the same sizes to be compared, got two {what}. `distilbert diff` "
-                "compares them tensor by tensor."
+                f"{reference.name} and {weights.name} must have the same sizes to be compared, got two {what}. "
+                "`distilbert diff` compares them tensor by tensor."
             )
 
 
 def _bound(dtype: str, reference: Weights, weights: Weights) -> float:
+    """Return the bound of a dtype, or of the coarsest stored dtype if two checkpoints are stored in different ones."""
     stored = [] if weights.dtypes == reference.dtypes else [*weights.dtypes, *reference.dtypes]
     return max(BOUNDS[name] for name in (dtype, *stored))
-
-
-# -- comparing --------------------------------------------------------------------------------------------------
 
 
 def _differences(outputs: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> Iterator[Difference]:

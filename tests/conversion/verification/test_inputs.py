@@ -42,4 +42,4 @@ def test_random_ids_without_a_tokenizer(tmp_path):
     assert inputs["input_ids"].shape == (len(TEXTS), config.max_position_embeddings)
     assert len(np.unique(inputs["input_ids"])) > config.vocab_size // 2
     assert inputs["input_ids"].max() < config.vocab_size
-    assert kind == "12 rows of random ids, for want of a tokenizer, of 1 to 23 tokens"
+    assert kind == "12 rows of random ids (no tokenizer) of 1 to 23 tokens"
