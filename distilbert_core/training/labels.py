@@ -1,4 +1,4 @@
-"""Labels: from what a file has to names, from names to the numbers that a model predicts."""
+"""Labels: from values of a file to names, and from names to the indices that a model predicts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
 
-MOST_LABELS = 100_000  # a number above is none of a label, but that of a row, or a year and a day
-OUTSIDE = "O"  # the label of words that are in no entity
-BALANCED = "balanced"  # class_weights by how often each label occurs
+MOST_LABELS = 100_000  # larger integers are row numbers or dates, not class labels
+OUTSIDE = "O"  # the label of words outside of entities
+BALANCED = "balanced"  # class weights by the frequency of the labels
 
 
 def label_name(column: str, value: Any) -> str:
@@ -32,7 +32,7 @@ def label_name(column: str, value: Any) -> str:
 
 
 def class_name(value: Any, names: Sequence[str]) -> Any:
-    """Return the name of a class given by number, None for -1, which means none; the same for each of a list.
+    """Return the name of a class given by index, None for -1 (no label); or a list of names for a list.
 
     Example:
         >>> from distilbert_core.training.labels import class_name
@@ -47,7 +47,7 @@ def class_name(value: Any, names: Sequence[str]) -> Any:
 
 
 def as_number(value: Any) -> float | None:
-    """Return a text or a number as a float, or None if it is no number."""
+    """Return a text or a number as a float, or None if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
@@ -57,20 +57,20 @@ def as_number(value: Any) -> float | None:
 
 
 def all_labels(names: Iterable[str]) -> list[str]:
-    """Return the labels that these names are: '0', '1', ... up to the highest, or the names in order."""
-    found = set(names)
-    if found and all(name.isdecimal() for name in found):
-        return [str(number) for number in range(max(map(int, found)) + 1)]
-    return sorted(found)
+    """Return the different labels: '0', '1', ... up to the highest if all are integers, otherwise sorted."""
+    labels = set(names)
+    if labels and all(name.isdecimal() for name in labels):
+        return [str(index) for index in range(max(map(int, labels)) + 1)]
+    return sorted(labels)
 
 
 def label_names(config: DistilBertConfig) -> list[str]:
-    """Return the names of a model's labels, [L]; several may have one name."""
+    """Return the names of a model's labels, [L]. Names may repeat."""
     return [config.label_name(index) for index in range(config.num_labels)]
 
 
 def find_label(names: Sequence[str], name: str) -> int | None:
-    """Return the number of a label, given by name, by number, or by a name in another case; None if it is unknown.
+    """Return the index of a label given by name, by index, or by a name in another case; None if it is unknown.
 
     Example:
         >>> from distilbert_core.training.labels import find_label
@@ -81,35 +81,35 @@ def find_label(names: Sequence[str], name: str) -> int | None:
         return names.index(name)
     if name.isdecimal():
         return int(name) if int(name) < len(names) else None
-    alike = [number for number, known in enumerate(names) if known.casefold() == name.casefold()]
-    return alike[0] if len(alike) == 1 else None
+    matches = [index for index, other in enumerate(names) if other.casefold() == name.casefold()]
+    return matches[0] if len(matches) == 1 else None
 
 
 def label_id(config: DistilBertConfig, name: str) -> int:
-    """Return the number of a label; see `find_label`."""
-    number = config.label_index(name)
-    if number is None:
-        number = find_label(label_names(config), name)
-    if number is None:
+    """Return the index of a label, given in any way that `find_label` knows, or raise InputError."""
+    index = config.label_index(name)
+    if index is None:
+        index = find_label(label_names(config), name)
+    if index is None:
         labels = ", ".join(label_names(config))
         raise InputError(
-            f"Label {name!r} is none of the model's {config.num_labels} labels: {reprlib.repr(labels)}. Correct the "
+            f"Label {name!r} is not one of the model's {config.num_labels} labels: {reprlib.repr(labels)}. Correct the "
             "rows, or train a new head for their labels."
         )
-    return number
+    return index
 
 
 def class_weights(given: str | Mapping[str, float], config: DistilBertConfig, counts: np.ndarray) -> np.ndarray:
     """Return the weight of each label, [L].
 
     Args:
-        given: 'balanced', for weights in inverse proportion to how often the labels occur; or the weight of each label,
-            by name, which counts for all labels of that name, or by number.
-        config: Knows the labels.
-        counts: How often each label occurs, [L].
+        given: 'balanced', for weights in inverse proportion to the frequency of the labels; or the weight of each label
+            by its index, or by its name, which is for all labels of that name.
+        config: The configuration, which names the labels.
+        counts: Number of occurrences of each label, [L].
 
     Raises:
-        InputError: A label is unknown, missing or given twice; or it does not occur, and 'balanced' is given.
+        InputError: A label is unknown, missing or given twice; or 'balanced' is given, and a label does not occur.
 
     Example:
         >>> import numpy as np
@@ -123,24 +123,24 @@ def class_weights(given: str | Mapping[str, float], config: DistilBertConfig, co
         absent = [name for name, count in zip(names, counts, strict=True) if not count]
         if absent:
             raise InputError(
-                f"class_weights='{BALANCED}' needs rows of every label; there is none of {', '.join(absent[:8])}. Give "
+                f"class_weights='{BALANCED}' needs rows of every label; no row has {', '.join(absent[:8])}. Give "
                 "the weights by name, or a head without these labels."
             )
         return counts.sum() / (len(counts) * counts)
     assert not isinstance(given, str)
     check_known(list(given), names, "class_weights has unknown labels", "Correct them.")
-    keys = [  # by which the weight of each label is given; a number may be the name of another label
+    keys = [  # the keys that give the weight of each label; an index may be the name of another label
         [name for name in (names[index], *({str(index)} - set(names))) if name in given] for index in range(len(names))
     ]
-    missing = [name for name, found in zip(names, keys, strict=True) if not found]
-    if missing or any(len(found) > 1 for found in keys):
+    missing = [name for name, its_keys in zip(names, keys, strict=True) if not its_keys]
+    if missing or any(len(its_keys) > 1 for its_keys in keys):
         problem = f"{', '.join(missing[:8])} has none" if missing else "one is given by name and by number"
         raise InputError(f"class_weights must have one weight for each of {', '.join(names[:8])}; {problem}.")
-    return np.array([given[found[0]] for found in keys])
+    return np.array([given[its_keys[0]] for its_keys in keys])
 
 
 def check_known(names: Sequence[str], known: Sequence[str], problem: str, advice: str) -> None:
-    """Raise InputError if some names are none of the known labels, nor the number of one."""
-    strange = [name for name in names if find_label(known, name) is None]
-    if strange:
-        raise InputError(f"{problem}: {', '.join(strange[:8])}; known are {', '.join(known[:8])}. {advice}")
+    """Raise InputError if some names are neither names nor indices of known labels."""
+    unknown = [name for name in names if find_label(known, name) is None]
+    if unknown:
+        raise InputError(f"{problem}: {', '.join(unknown[:8])}; known are {', '.join(known[:8])}. {advice}")

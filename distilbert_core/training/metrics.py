@@ -1,8 +1,8 @@
-"""How good predictions are: the usual numbers of each task, from the libraries that define them.
+"""The usual metrics of each task, computed by the libraries that define them.
 
-All are fractions (1.0 is perfect), not percentages. A number that is not defined is 0.0, without a warning: the
-correlation of predictions that are all the same, the precision where nothing was predicted. A library is imported when
-a function first needs it: scikit-learn, SciPy, or seqscore.
+All are fractions (1.0 is perfect), not percentages. An undefined metric is 0.0, without a warning: the correlation of
+constant predictions, or the precision if nothing was predicted. A library is imported when a function first needs it:
+scikit-learn, SciPy, or seqscore.
 
 Shapes: n rows, L labels, K regression targets.
 """
@@ -24,20 +24,20 @@ from distilbert_core.libraries import require_library
 Metrics = dict[str, float]
 
 TAG = re.compile(r"O|[BI]-.+")
-# What the SQuAD definition drops from an answer before it compares: punctuation, then articles.
+# SQuAD removes punctuation and then articles before it compares answers.
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLE = re.compile(r"\b(a|an|the)\b")
 
 
 def classification(logits: np.ndarray, labels: np.ndarray) -> Metrics:
-    """Return the metrics of a classifier that gives each row one label.
+    """Return the metrics of a classifier that predicts one label for each row.
 
     Args:
-        logits: [n, L]; the largest of a row is its prediction.
+        logits: [n, L]; the largest of each row is its prediction.
         labels: [n] integers, from 0 to L - 1.
 
     Returns:
-        accuracy; f1_macro, the mean over the labels that are in `labels` or predicted; matthews_correlation.
+        accuracy; f1_macro, the mean over the labels that occur in `labels` or in the predictions; matthews_correlation.
 
     Raises:
         BackendNotInstalledError: scikit-learn is not installed.
@@ -59,7 +59,7 @@ def classification(logits: np.ndarray, labels: np.ndarray) -> Metrics:
         )
     predicted = logits.argmax(-1)
     scores = require_library("sklearn.metrics", "scikit-learn", "finetune")
-    # scikit-learn gives 0 here as well, but warns where both are the same single label.
+    # scikit-learn gives 0 here too, but warns if both are the same single label.
     undefined = _constant(predicted) or _constant(labels)
     return {
         "accuracy": float(scores.accuracy_score(labels, predicted)),
@@ -69,15 +69,15 @@ def classification(logits: np.ndarray, labels: np.ndarray) -> Metrics:
 
 
 def multi_label(logits: np.ndarray, labels: np.ndarray) -> Metrics:
-    """Return the metrics of a classifier that gives each row any number of labels.
+    """Return the metrics of a classifier that predicts any number of labels for each row.
 
     Args:
-        logits: [n, L]; a label with a logit above 0, a probability above a half, is predicted.
+        logits: [n, L]; a label is predicted if its logit is above 0, that is, its probability above 0.5.
         labels: [n, L], 0 or 1.
 
     Returns:
-        accuracy, the share of rows whose labels are all right; f1_micro, over all decisions; f1_macro, the mean over
-        the L labels, of which one that is neither in `labels` nor predicted counts as 0.
+        accuracy, the fraction of rows whose labels are all right; f1_micro, over all decisions; f1_macro, the mean over
+        the L labels, where a label that neither occurs nor is predicted counts as 0.
 
     Raises:
         BackendNotInstalledError: scikit-learn is not installed.
@@ -90,7 +90,7 @@ def multi_label(logits: np.ndarray, labels: np.ndarray) -> Metrics:
         raise InputError(f"labels must be 0 or 1, got {labels[~np.isin(labels, (0, 1))][0]}.")
     predicted, labels = (logits > 0).astype(int), labels.astype(int)
     scores = require_library("sklearn.metrics", "scikit-learn", "finetune")
-    # scikit-learn takes one column for two classes, of which only 1 is a label here.
+    # scikit-learn takes a single column for two classes; here only class 1 is a label.
     options: dict[str, Any] = {"labels": [1] if labels.shape[1] == 1 else None, "zero_division": 0}
     return {
         "accuracy": float(scores.accuracy_score(labels, predicted)),
@@ -100,11 +100,11 @@ def multi_label(logits: np.ndarray, labels: np.ndarray) -> Metrics:
 
 
 def regression(predictions: np.ndarray, labels: np.ndarray) -> Metrics:
-    """Return the correlations of predicted numbers with the true ones.
+    """Return the correlations between predicted and true numbers.
 
     Args:
         predictions: [n] or [n, K].
-        labels: As many numbers.
+        labels: [n] or [n, K] true numbers.
 
     Returns:
         pearson and spearman; the mean over the K targets.
@@ -129,21 +129,21 @@ def regression(predictions: np.ndarray, labels: np.ndarray) -> Metrics:
 
 
 def entities(predicted: Sequence[Sequence[str]], true: Sequence[Sequence[str]]) -> Metrics:
-    """Return the metrics of tagged entities, which are right if their words and their type are.
+    """Return the metrics of tagged entities. An entity is right if its words and its type are right.
 
-    Tags are read as by the script of the CoNLL shared tasks, conlleval: an I- tag that continues no entity of its type
-    begins one.
+    Tags are read as conlleval does, the script of the CoNLL shared tasks: an I- tag that does not continue an entity of
+    its type begins one.
 
     Args:
         predicted: The tags of each sentence: 'O', 'B-TYPE' or 'I-TYPE'.
-        true: The same of the true tags.
+        true: The true tags of each sentence.
 
     Returns:
         precision, recall and f1 over all entities; accuracy, of the tags.
 
     Raises:
         BackendNotInstalledError: seqscore is not installed.
-        InputError: The numbers of sentences or words do not fit, there are none, or a tag has another form.
+        InputError: The numbers of sentences or words differ or are zero, or a tag has another form.
 
     Example:
         >>> from distilbert_core.training import metrics
@@ -165,18 +165,18 @@ def entities(predicted: Sequence[Sequence[str]], true: Sequence[Sequence[str]]) 
 def answers(predicted: Sequence[str], true: Sequence[Sequence[str]]) -> Metrics:
     """Return the metrics of SQuAD (Rajpurkar et al. 2016 and 2018, as its evaluate-v2.0.py defines them).
 
-    Answers are compared without case, punctuation, articles and surplus spaces; of several true answers, the one that
-    fits best counts.
+    Answers are compared without case, punctuation, articles and surplus spaces. Of several true answers, the best match
+    counts.
 
     Args:
-        predicted: The answer to each question; '' for none.
-        true: All true answers to each question; an empty list if there is none.
+        predicted: The answer to each question; '' for no answer.
+        true: All true answers to each question; an empty list for no answer.
 
     Returns:
         exact_match; f1, of the words that two answers share. The mean over the questions.
 
     Raises:
-        InputError: The numbers of questions do not fit, or there are none.
+        InputError: The numbers of questions differ or are zero.
 
     Example:
         >>> from distilbert_core.training import metrics
@@ -191,27 +191,27 @@ def answers(predicted: Sequence[str], true: Sequence[Sequence[str]]) -> Metrics:
 def answers_or_none(predicted: Sequence[str], no_answer: Sequence[float], true: Sequence[Sequence[str]]) -> Metrics:
     """Return the metrics of SQuAD 2.0, where some questions have no answer (Rajpurkar, Jia and Liang 2018).
 
-    The names and definitions are those of its evaluate-v2.0.py: the scores of single answers are those of `answers`; a
-    question without an answer has 1 where none is given, else 0. Of no answer, the probability is compared with a
-    threshold: 0.5, and for best_exact and best_f1 the one that makes the most of these predictions.
+    Names and definitions are those of its evaluate-v2.0.py. Answers have the scores of `answers`. A question without an
+    answer has the score 1 if no answer is predicted, else 0. No answer is predicted if its probability is above a
+    threshold: 0.5; for best_exact and best_f1, the threshold with the best score.
 
     Args:
-        predicted: The best answer to each question, whether or not there may be none.
-        no_answer: The probability that a question has no answer, in [0, 1]; none is given where it is above 0.5.
-        true: All true answers to each question; an empty list if there is none.
+        predicted: The best answer to each question, even if no answer is more probable.
+        no_answer: The probability that a question has no answer, in [0, 1].
+        true: All true answers to each question; an empty list for no answer.
 
     Returns:
-        exact, f1 and total, their number, of all questions; the same with the prefixes HasAns_ and NoAns_ of the
-        questions with and without an answer, if there are any; best_exact and best_f1, with best_exact_thresh and
-        best_f1_thresh. Fractions, but for the numbers of questions.
+        exact, f1 and total, the number of questions, for all questions; the same with the prefixes HasAns_ and NoAns_
+        for the questions with and without an answer, if there are any; best_exact and best_f1, with best_exact_thresh
+        and best_f1_thresh. All but the numbers of questions are fractions.
 
     Raises:
-        InputError: The numbers of questions do not fit, there are none, or a probability is impossible.
+        InputError: The numbers of questions differ or are zero, or a probability is impossible.
 
     Example:
         >>> from distilbert_core.training import metrics
-        >>> found = metrics.answers_or_none(["Paris", "in Rome", "Oslo"], [0.1, 0.7, 0.6], [["Paris"], ["Rome"], []])
-        >>> found["exact"], found["HasAns_f1"], found["NoAns_f1"], found["best_f1"]
+        >>> scores = metrics.answers_or_none(["Paris", "in Rome", "Oslo"], [0.1, 0.7, 0.6], [["Paris"], ["Rome"], []])
+        >>> scores["exact"], scores["HasAns_f1"], scores["NoAns_f1"], scores["best_f1"]
         (0.6666666666666666, 0.5, 1.0, 0.6666666666666666)
     """
     _same_length(predicted, true, "questions")
@@ -222,13 +222,13 @@ def answers_or_none(predicted: Sequence[str], no_answer: Sequence[float], true: 
     given = ["" if none > 0.5 else answer for answer, none in zip(predicted, chance, strict=True)]
     scores = np.array([_score_answer(*pair) for pair in zip(given, true, strict=True)])  # [n, 2]
     has = np.array([bool(texts) for texts in true])
-    found: Metrics = {}
+    metrics: Metrics = {}
     for prefix, rows in (("", np.ones_like(has)), ("HasAns_", has), ("NoAns_", ~has)):
         if rows.any():
             exact, f1 = scores[rows].mean(axis=0).tolist()
-            found |= {f"{prefix}exact": exact, f"{prefix}f1": f1, f"{prefix}total": int(rows.sum())}
+            metrics |= {f"{prefix}exact": exact, f"{prefix}f1": f1, f"{prefix}total": int(rows.sum())}
 
-    # From none to all answers given, the surest first: a right one adds its score, one to a question without takes 1.
+    # With more and more answers, the surest first: each adds its score, or subtracts 1 if the question has no answer.
     order = np.argsort(chance, kind="stable")
     as_given = np.array([_score_answer(*pair) for pair in zip(predicted, true, strict=True)])
     wrong = np.array([float(bool(answer)) for answer in predicted])
@@ -236,26 +236,26 @@ def answers_or_none(predicted: Sequence[str], no_answer: Sequence[float], true: 
         gains = np.where(has, as_given[:, column], -wrong)[order]
         totals = (~has).sum() + np.cumsum([0.0, *gains])
         best = int(totals.argmax())
-        found |= {
+        metrics |= {
             f"best_{name}": float(totals[best] / len(has)),
             f"best_{name}_thresh": float(chance[order[best - 1]]) if best else 0.0,
         }
-    return found
+    return metrics
 
 
 def masked_lm(loss_sum: float, correct: int, count: int) -> Metrics:
-    """Return the metrics of predicted tokens from sums over all of them.
+    """Return the metrics of predicted tokens, from sums over all tokens.
 
     Args:
         loss_sum: Sum of the cross-entropies, in nats.
-        correct: How many tokens were predicted right.
-        count: How many there were to predict.
+        correct: Number of tokens that were predicted right.
+        count: Number of tokens to predict.
 
     Returns:
-        loss, for each token; perplexity, its exponential; accuracy.
+        loss, the mean over the tokens; perplexity, its exponential; accuracy.
 
     Raises:
-        InputError: There were none, or a number is impossible.
+        InputError: There are no tokens, or a number is impossible.
     """
     if not (count > 0 and 0 <= correct <= count and math.isfinite(loss_sum)):
         raise InputError(
@@ -263,12 +263,12 @@ def masked_lm(loss_sum: float, correct: int, count: int) -> Metrics:
             f"loss_sum={loss_sum}, correct={correct}, count={count}."
         )
     loss = float(loss_sum / count)
-    perplexity = math.exp(loss) if loss < 709 else math.inf  # exp(710) is more than a float can hold
+    perplexity = math.exp(loss) if loss < 709 else math.inf  # exp(710) overflows a float
     return {"loss": loss, "perplexity": perplexity, "accuracy": float(correct / count)}
 
 
 def _finite(name: str, values: Any) -> np.ndarray:
-    """Return values as float64, or raise InputError if there are none or they are not all finite."""
+    """Return values as float64, or raise InputError if they are empty or not all finite."""
     values = np.asarray(values, np.float64)
     if values.size == 0:
         raise InputError(f"{name} must have at least one row, got the shape {values.shape}.")
@@ -283,12 +283,12 @@ def _same_length(predicted: Sequence, true: Sequence, what: str) -> None:
 
 
 def _constant(values: np.ndarray) -> bool:
-    """Tell whether values [n] are all the same, up to the rounding of float64."""
+    """Return whether values [n] are all equal, up to the rounding of float64."""
     return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
 
 
 def _score_answer(answer: str, truths: Sequence[str]) -> tuple[float, float]:
-    """Return whether an answer is one of the true ones, and how many words it shares with the best of them."""
+    """Return whether an answer is one of the true answers, and its best F1 of words with one of them."""
     words = _answer_words(answer)
     of_truths = [truth for truth in map(_answer_words, truths) if truth] or [[]]
     return float(words in of_truths), max(_words_f1(words, truth) for truth in of_truths)

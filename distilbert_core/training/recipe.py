@@ -1,4 +1,4 @@
-"""How to train, whatever the framework: the numbers of a run, and what follows from them for each step."""
+"""The numbers of a training run, the same for all backends, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from distilbert_core.errors import InputError, did_you_mean
 from distilbert_core.model.parameters import Kind, Parameter
 from distilbert_core.training.labels import BALANCED
 
-DECAYED = frozenset({Kind.KERNEL, Kind.EMBEDDING})  # biases and norms are not drawn towards zero
+DECAYED = frozenset({Kind.KERNEL, Kind.EMBEDDING})  # biases and norms have no weight decay
 
-SCHEDULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # how much of the peak is left, by progress after warmup
+SCHEDULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # fraction of the peak, by progress after warmup
     "linear": lambda progress: 1 - progress,
     "cosine": lambda progress: (1 + np.cos(np.pi * progress)) / 2,
     "constant": np.ones_like,
 }
 
 
-Limit = tuple[Callable[[Any], bool], str]  # what a value must fulfil, and how to say so
+Limit = tuple[Callable[[Any], bool], str]  # a condition on a value, and its description in messages
 
 
 def _number(value: Any, lowest: float, highest: float = math.inf) -> bool:
@@ -42,7 +42,7 @@ def _class_weights(value: Any) -> bool:
 
 POSITIVE = (lambda value: _number(value, math.ulp(0.0)), "a number above 0")
 NOT_NEGATIVE = (lambda value: _number(value, 0.0), "a number >= 0")
-PART = (lambda value: _number(value, 0.0, 1.0), "a number in [0, 1)")
+FRACTION = (lambda value: _number(value, 0.0, 1.0), "a number in [0, 1)")
 COUNT = (lambda value: _integer(value, 1), "a positive integer")
 COUNT_OR_NONE = (lambda value: value is None or _integer(value, 1), "a positive integer, or None")
 LIMITS: Mapping[str, Limit] = {
@@ -54,10 +54,10 @@ LIMITS: Mapping[str, Limit] = {
     "doc_stride": (lambda value: _integer(value, 0), "an integer >= 0"),
     "learning_rate": NOT_NEGATIVE,
     "schedule": (lambda value: value in list(SCHEDULES), f"one of {', '.join(SCHEDULES)}"),
-    "warmup": PART,
+    "warmup": FRACTION,
     "weight_decay": NOT_NEGATIVE,
-    "beta1": PART,
-    "beta2": PART,
+    "beta1": FRACTION,
+    "beta2": FRACTION,
     "epsilon": POSITIVE,
     "max_grad_norm": POSITIVE,
     "mask_probability": (lambda value: _number(value, math.ulp(0.0), 1.0), "a number in (0, 1)"),
@@ -70,7 +70,7 @@ LIMITS: Mapping[str, Limit] = {
 }
 
 
-# What the numbers are called in Transformers' TrainingArguments, and by habit.
+# Other names of the numbers: those of Transformers' TrainingArguments, and common abbreviations.
 OTHER_NAMES = {
     "lr": "learning_rate",
     "num_train_epochs": "epochs",
@@ -91,15 +91,15 @@ Class = TypeVar("Class", bound=type)
 
 
 def name_unknown_numbers(kind: Class) -> Class:
-    """Make a recipe, a dataclass, say of an unknown number which one may be meant; a decorator."""
+    """Decorator: let a recipe suggest a name in its error for an unknown one."""
     make: Callable[..., None] = kind.__init__  # type: ignore[misc]
-    known = [field.name for field in fields(kind)]
+    names = [field.name for field in fields(kind)]
 
     @wraps(make)
-    def __init__(self: Any, *args: Any, **numbers: Any) -> None:  # noqa: N807, what it replaces
+    def __init__(self: Any, *args: Any, **numbers: Any) -> None:  # noqa: N807, it replaces this method
         for name in numbers:
-            if name not in known:
-                raise TypeError(f"{kind.__name__} has no {name!r}.{did_you_mean(OTHER_NAMES.get(name, name), known)}")
+            if name not in names:
+                raise TypeError(f"{kind.__name__} has no {name!r}.{did_you_mean(OTHER_NAMES.get(name, name), names)}")
         make(self, *args, **numbers)
 
     kind.__init__ = __init__  # type: ignore[misc]
@@ -109,38 +109,40 @@ def name_unknown_numbers(kind: Class) -> Class:
 @name_unknown_numbers
 @dataclass(frozen=True)
 class Recipe:
-    """The numbers of a training run. The optimizer is AdamW, its formulas those of PyTorch and optax.
+    """The numbers of a training run. The optimizer is AdamW, with the formulas of PyTorch and optax.
+
+    The command line reads its help from the attributes below.
 
     Attributes:
-        epochs: How often each row is seen; parts of an epoch are possible.
+        epochs: Number of passes over the rows; fractions are possible.
         max_steps: Number of steps, in place of `epochs`.
         batch_size: Rows of a step.
-        accumulate: Parts that a batch is computed in, one after another, to save memory: a step goes along the mean of
-            their gradients.
-        max_length: Longest row in tokens; longer texts are cut, longer contexts of questions are split. None: 128, or
-            384 for question answering.
+        accumulate: Number of micro-batches in which a batch is computed, one after another, to save memory. A step
+            follows the mean of their gradients.
+        max_length: Maximum length of a row in tokens. Longer texts are cut, longer contexts of questions are split.
+            None: 128, or 384 for question answering.
         doc_stride: Tokens that neighbouring windows of a context share, at most half a window (question answering).
-        learning_rate: The highest, reached at the end of the warmup.
-        schedule: What follows the warmup: 'linear' or 'cosine' (both down to zero), or 'constant'.
-        warmup: Part of all steps in which the rate rises linearly, in [0, 1).
-        weight_decay: Pull towards zero on matrices; biases and norms have none.
+        learning_rate: The highest learning rate, reached at the end of the warmup.
+        schedule: Learning rate after the warmup: 'linear' or 'cosine' (both down to zero), or 'constant'.
+        warmup: Fraction of all steps in which the learning rate rises linearly, in [0, 1).
+        weight_decay: Weight decay of matrices; biases and norms have none.
         beta1: Decay of the mean of gradients.
         beta2: Decay of the mean of squared gradients.
         epsilon: Added to the root of the mean of squares, after its correction for the first steps.
-        max_grad_norm: Gradients with a larger norm, all together, are scaled down to it.
-        mask_probability: Part of the tokens to predict (masked-LM).
-        dropout: Dropout of all kinds; None: what the model's configuration says.
+        max_grad_norm: Gradients are scaled down so that their norm, all together, is at most this.
+        mask_probability: Fraction of the tokens to predict (masked-LM).
+        dropout: Rate of every dropout; None: the rates of the model's configuration.
         eval_every: Steps between evaluations; None: one at the end of each epoch.
-        patience: Stop after so many evaluations in a row without a better metric; None: never.
-        seed: Of everything that is drawn: order, masks, new heads, dropout.
-        dtype: Dtype of parameters and computation, 'float32' or 'float64'; or 'bfloat16', for computation in it with
-            parameters, and losses, in float32.
-        class_weights: What each label counts in the loss, by name: {'bad': 1, 'good': 3}; or 'balanced', in inverse
-            proportion to how often labels occur in the training file; None: all count alike.
+        patience: Stop after this number of evaluations in a row without a better metric; None: never.
+        seed: Seed of everything that is drawn: order, masks, new heads, dropout.
+        dtype: Dtype of parameters and computation, 'float32' or 'float64'. With 'bfloat16', computation is in bfloat16,
+            and parameters and losses are in float32.
+        class_weights: Weight of each label in the loss, by name: {'bad': 1, 'good': 3}; or 'balanced', in inverse
+            proportion to the frequency of the labels in the training file; None: equal weights.
 
     Raises:
         InputError: A number is impossible; the message names it.
-        TypeError: A name is unknown; the message names the number that may be meant.
+        TypeError: A name is unknown; the message suggests a number.
 
     Example:
         >>> from distilbert_core.training import Recipe
@@ -173,10 +175,10 @@ class Recipe:
     class_weights: str | Mapping[str, float] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        for name, (fits, wanted) in self._limits.items():
+        for name, (fits, description) in self._limits.items():
             value = getattr(self, name)
             if not fits(value):
-                raise InputError(f"{name} must be {wanted}, got {value!r}.")
+                raise InputError(f"{name} must be {description}, got {value!r}.")
         if isinstance(self.class_weights, Mapping):  # a copy, with names as JSON has them
             weights = {str(label): float(weight) for label, weight in self.class_weights.items()}
             object.__setattr__(self, "class_weights", weights)
@@ -189,25 +191,25 @@ class Recipe:
         return "float32" if self.dtype == "bfloat16" else self.dtype
 
     def steps(self, rows: int) -> int:
-        """Return the number of steps for so many rows."""
+        """Return the number of steps for a number of rows."""
         return self.max_steps or max(1, math.ceil(self.epochs * rows / self.batch_size))
 
     def steps_between_evaluations(self, rows: int) -> int:
-        """Return after how many steps each evaluation comes, for so many rows."""
+        """Return the number of steps between evaluations, for a number of rows."""
         return self.eval_every or max(1, math.ceil(rows / self.batch_size))
 
     def learning_rates(self, steps: int) -> np.ndarray:
         """Return the learning rate of each step, float64 [steps]: a linear rise, then the schedule."""
-        number = np.arange(steps)
+        index = np.arange(steps)
         warmup = int(self.warmup * steps)
-        progress = (number - warmup) / max(steps - warmup, 1)
-        rising = (number + 1) / max(warmup, 1)
-        return self.learning_rate * np.where(number < warmup, rising, SCHEDULES[self.schedule](progress))
+        progress = (index - warmup) / max(steps - warmup, 1)
+        rising = (index + 1) / max(warmup, 1)
+        return self.learning_rate * np.where(index < warmup, rising, SCHEDULES[self.schedule](progress))
 
     def decays(self, parameter: Parameter) -> bool:
         """Return whether a parameter has weight decay."""
         return parameter.kind in DECAYED
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers by name, as JSON has them."""
+        """Return the numbers by name, with values that JSON can hold."""
         return asdict(self)

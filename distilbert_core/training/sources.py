@@ -1,4 +1,4 @@
-"""Where rows come from: a file, or rows in memory. The libraries that hold these are known by what they offer."""
+"""Sources of rows: a file, or rows in memory. Libraries are recognised by their attributes, and never imported."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MISSING = ("NAType", "NaTType")  # the types of pandas' missing values
 
 
 class Source:
-    """Rows to learn from or to measure on.
+    """Rows for training or evaluation.
 
     Attributes:
-        name: What messages call it: the path of a file, or the argument that has the rows.
-        suffix: The suffix that says what is in a file; '' for rows in memory.
-        has_columns: Whether it has rows of columns, not lines.
+        name: Name of the source in messages: the path of a file, or the argument that has the rows.
+        suffix: The suffix of the file's format; '' for rows in memory.
+        has_columns: Whether rows have columns; otherwise they are lines.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Source:
         raise NotImplementedError
 
     def class_names(self, column: str) -> list[str] | None:
-        """Return the names of the classes whose numbers a column has; None if the source does not know."""
+        """Return the names of the classes whose indices a column has; None if the source does not know them."""
         return None
 
     def checksum(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        """Return the SHA-256 of the content, from which `rows` were made."""
+        """Return the SHA-256 of the content; `rows` are the rows that were made of it."""
         digest = hashlib.sha256()
         for row in rows:
             digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
@@ -56,7 +56,7 @@ class Source:
 
 
 class FileSource(Source):
-    """The rows of a file; see `distilbert_core.files.records`."""
+    """The rows of a file that `distilbert_core.files.records` parses."""
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path).expanduser()
@@ -78,14 +78,14 @@ class FileSource(Source):
 
 
 class TableSource(Source):
-    """Columns in memory, each of which is `table[name]`."""
+    """Columns in memory: `table[name]` is a column."""
 
     def __init__(self, name: str, table: Any, columns: Sequence[Any]):
         self.name = name
         self.table = table
         self.columns = {str(column): column for column in columns}
         if len(self.columns) < len(columns):
-            raise InputError(f"{name} has several columns of one name; its columns are {quoted(columns)}.")
+            raise InputError(f"{name} has columns with the same name; its columns are {quoted(columns)}.")
 
     def column_names(self) -> list[str]:
         """Return the names of all columns."""
@@ -113,7 +113,7 @@ class RowSource(Source):
 
     def __init__(self, name: str, rows: Iterable[Any]):
         self.name = name
-        self.given = rows
+        self.dataset = rows
         self.rows = list(rows)
         for number, row in enumerate(self.rows, 1):
             if not isinstance(row, Mapping):
@@ -122,7 +122,7 @@ class RowSource(Source):
                 )
 
     def column_names(self) -> list[str]:
-        """Return the names of all columns; rows may have different ones."""
+        """Return the names of all columns. Rows may have different columns."""
         return list(dict.fromkeys(column for row in self.rows for column in row))
 
     def records(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -135,19 +135,19 @@ class RowSource(Source):
 
     def class_names(self, column: str) -> list[str] | None:
         """Return the names of the classes of a column, if the rows are an IterableDataset."""
-        return _class_names(self.given, column)
+        return _class_names(self.dataset, column)
 
 
 def open_source(argument: str, given: Any) -> Source:
-    """Return the source that an argument is.
+    """Return the value of an argument as a source.
 
     Args:
-        argument: Name of the argument.
+        argument: Name of the argument, for messages.
         given: The path of a file; a list, or another iterable, of dicts; a dict of columns; a DataFrame of pandas or
             polars, an Arrow table, or a Dataset of the library datasets.
 
     Raises:
-        InputError: It is none of these.
+        InputError: The value is something else.
 
     Example:
         >>> from distilbert_core.training.sources import open_source
@@ -179,20 +179,24 @@ def open_source(argument: str, given: Any) -> Source:
 
 
 def open_sources(argument: str, given: Any) -> list[Source]:
-    """Return the sources of an argument that is one, or a list of several; see `open_source`.
+    """Return the sources of an argument that is one source, or a list of several.
+
+    Args:
+        argument: Name of the argument, for messages.
+        given: A source in any form that `open_source` takes, or a list of them.
 
     Raises:
-        InputError: There is none, or one is not a source.
+        InputError: The list is empty, or a value is not a source.
     """
     if not isinstance(given, list | tuple) or (given and isinstance(given[0], Mapping)):
         return [open_source(argument, given)]
     if not given:
         raise InputError(f"{argument} must be one file at least, or rows; got none.")
-    return [open_source(f"{argument}[{number}]", part) for number, part in enumerate(given)]
+    return [open_source(f"{argument}[{index}]", source) for index, source in enumerate(given)]
 
 
 def plain(value: Any) -> Any:
-    """Return a value as Python's own types, whatever library it comes from; a missing value, such as NaN, is None.
+    """Return a value of any library in Python's own types. A missing value, such as NaN, becomes None.
 
     Example:
         >>> import numpy as np
@@ -228,7 +232,7 @@ def _columns(given: Any) -> list[Any] | None:
 
 
 def _check_mapping(argument: str, given: Mapping[Any, Any]) -> None:
-    """Raise InputError if a dict has something else than columns."""
+    """Raise InputError if a dict does not hold columns."""
     splits = [name for name, part in given.items() if hasattr(part, "column_names") or hasattr(part, "columns")]
     if splits:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What of a batch is compared between student and teacher.
+"""The batches of distillation: packed rows, and the tokens at which student and teacher are compared.
 
 Shapes: B batch, T tokens of its longest row, R packed rows, C tokens of each, M real tokens, K of these whose logits
 are compared.
@@ -16,34 +16,34 @@ from distilbert_core.model.inputs import IGNORE_INDEX
 from distilbert_core.model.packing import Packing, Ragged
 from distilbert_core.training.batches import Batch, Sizes, check_names
 
-HEADS = (Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION)  # what can be distilled
+DISTILLABLE = (Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION)
 
 
 def pack_comparison(
     batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], sizes: Sizes, only_masked: bool
 ) -> Batch:
-    """Return a padded batch as packed rows, with the places of all that student and teacher are compared at.
+    """Return a padded batch as packed rows, with the indices of the tokens at which the models are compared.
 
     Args:
-        batch: input_ids, perhaps attention_mask, [B, T]; labels [B, T] of masked tokens, or [B] of texts, -100 where
-            there is none.
-        head: One of `HEADS`.
+        batch: input_ids, perhaps attention_mask, [B, T]; labels [B, T] of masked tokens, or [B] of texts; -100
+            for no label.
+        head: One of `DISTILLABLE`.
         pack: Returns the packing of texts with these lengths [B].
         sizes: How sizes are rounded up.
-        only_masked: Compare the logits of tokens that have a label only, not of all.
+        only_masked: Compare only the logits of tokens that have a label.
 
     Returns:
-        input_ids, position_ids and segment_ids [R, C]; `tokens` [M], the places of real tokens in the flattened rows,
-        in the batch's order, and `real` [M], False where one is there to round M up; `predicted` [K], indices into M of
-        the tokens whose logits are compared, `compared` [K], False where one rounds K up, and their labels [K].
+        input_ids, position_ids and segment_ids [R, C]; `tokens` [M], the indices of the real tokens into the flattened
+        rows, in the order of the batch, and `real` [M], False for padding entries; `predicted` [K], the indices into
+        `tokens` of those whose logits are compared, `compared` [K], False for padding entries, and their labels [K].
 
     Raises:
-        InputError: The head cannot be distilled, a text has no token and the head reads one of each, or an array is not
-            one of these.
+        InputError: The head cannot be distilled, a text has no token and the head reads one of each, or an array is
+            unknown.
     """
-    if head not in HEADS:
-        known = " or ".join(known.architecture for known in HEADS)
-        raise InputError(f"A student must be a {known}, got a {head.architecture}.")
+    if head not in DISTILLABLE:
+        expected = " or ".join(row.architecture for row in DISTILLABLE)
+        raise InputError(f"A student must be a {expected}, got a {head.architecture}.")
     check_names(batch, ["labels"])
     ids, labels = batch["input_ids"], batch["labels"]
     mask = batch.get("attention_mask", np.ones_like(ids)) != 0
@@ -57,12 +57,12 @@ def pack_comparison(
         predicted = np.flatnonzero(labels != IGNORE_INDEX) if only_masked else np.arange(len(labels))
         labels = labels[predicted]
     tokens = packing.slots
-    more, more_logits = ((0, sizes.compared(max(len(x), 1)) - len(x)) for x in (tokens, predicted))
+    padding, logits_padding = ((0, sizes.compared(max(len(x), 1)) - len(x)) for x in (tokens, predicted))
     return {
         **packing.rows(texts),
-        "tokens": np.pad(tokens, more),
-        "real": np.pad(np.ones(len(tokens), bool), more),
-        "predicted": np.pad(predicted, more_logits),
-        "compared": np.pad(np.ones(len(predicted), bool), more_logits),
-        "labels": np.pad(labels, more_logits, constant_values=IGNORE_INDEX),
+        "tokens": np.pad(tokens, padding),
+        "real": np.pad(np.ones(len(tokens), bool), padding),
+        "predicted": np.pad(predicted, logits_padding),
+        "compared": np.pad(np.ones(len(predicted), bool), logits_padding),
+        "labels": np.pad(labels, logits_padding, constant_values=IGNORE_INDEX),
     }

@@ -1,8 +1,8 @@
-"""What a teacher said about each step, on disk: computed once, and read by each student that learns from it.
+"""The outputs of a teacher for each step, on disk: computed once, and read by every student.
 
-A folder has shards, safetensors files of some steps each, and index.json, which names them with their checksums.
+A folder has shards, which are safetensors files of several steps, and index.json with their names and checksums.
 
-Shapes: M attended tokens, K hidden tokens, D model size, V vocabulary, k logits that are kept.
+Shapes: M attended tokens, K masked tokens, D model size, V vocabulary, k stored logits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from distilbert_core.files.atomic import replace_files
 
 INDEX_FILE = "index.json"
 SHARD_FILE = "steps-from-{:08d}.safetensors"
-DTYPES = ("float16", "float32", "float64")
+STORED_DTYPES = ("float16", "float32", "float64")
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,14 +32,14 @@ Arrays = dict[str, np.ndarray]
 class TeacherCache:
     """The teacher's outputs by step; made by `open`.
 
-    Steps are kept until there are enough for a shard, which is then written whole: a process that is killed loses the
-    steps since the last one, and they are made anew. In memory are at most the shard that is being filled and the one
-    that was read last, so reading in the order of writing reads each file once.
+    Steps are collected until they fill a shard, which is then written whole. A process that is killed loses the steps
+    since the last shard; they are computed again. Memory holds at most the shard that is being filled and the one that
+    was read last. Reading in the order of writing reads each file once.
 
     One process at a time may use a folder.
 
     Args:
-        folder: The folder, which is there.
+        folder: The folder, which exists.
         index: Content of its index.json.
     """
 
@@ -48,8 +48,8 @@ class TeacherCache:
         self._index = index
         self._shards = {step: shard for shard in index["shards"] for step in shard["steps"]}
         self._filling: dict[int, Arrays] = {}
-        self._file = ""  # of the shard that was read last
-        self._read: dict[int, Arrays] = {}  # what is in it
+        self._file = ""  # name of the shard that was read last
+        self._read: dict[int, Arrays] = {}  # its steps
 
     @classmethod
     def open(
@@ -62,19 +62,19 @@ class TeacherCache:
         temperature: float = 1.0,
         dtype: str = "float16",
     ) -> Self:
-        """Open a cache, or begin one.
+        """Open a cache, or make a new one.
 
         Args:
-            folder: A folder made by this method, an empty one, or one that is not there yet. A shard that was removed
-                from it is made anew.
-            settings: All that the outputs depend on, as JSON has it: the teacher, the texts, the seed, ...
-            steps_per_shard: Steps of a file.
-            top_k: Keep of the logits of each token only so many, the largest, and the sum of all others; None: all.
-            temperature: The one at which the sum is taken, for top_k: that of the loss; see `expand`.
-            dtype: 'float16', 'float32' or 'float64': what hidden states and logits are stored as.
+            folder: A folder made by this method, an empty folder, or a new one. Steps of a shard that was removed are
+                computed again.
+            settings: Everything that the outputs depend on, as JSON values: the teacher, the texts, the seed, ...
+            steps_per_shard: Number of steps of a file.
+            top_k: Number of logits to keep of each token, the largest, with the sum of all others; None: all.
+            temperature: Temperature of that sum, which should be the one of the loss: see `expand`.
+            dtype: Dtype in which hidden states and logits are stored: 'float16', 'float32' or 'float64'.
 
         Raises:
-            InputError: An argument is impossible, or the folder was made with others; the message names them.
+            InputError: An argument is impossible, or the folder was made with other arguments; the message names them.
             CheckpointError: The index is damaged, or `folder` is a file.
 
         Example:
@@ -86,8 +86,8 @@ class TeacherCache:
             >>> with TemporaryDirectory() as folder:
             ...     with TeacherCache.open(Path(folder, "teacher"), settings, top_k=2) as cache:
             ...         cache.put(0, {"logits": np.array([[1.0, 7.0, 2.0, 5.0]])})
-            ...     found = TeacherCache.open(Path(folder, "teacher"), settings, top_k=2).get(0)
-            >>> found["indices"].tolist(), found["values"].tolist()
+            ...     cached = TeacherCache.open(Path(folder, "teacher"), settings, top_k=2).get(0)
+            >>> cached["indices"].tolist(), cached["values"].tolist()
             ([[1, 3]], [[7.0, 5.0]])
         """
         folder = Path(folder).expanduser()
@@ -99,22 +99,22 @@ class TeacherCache:
         }
         if not 0 < temperature < math.inf:
             raise InputError(f"temperature must be a number above 0, got {temperature!r}.")
-        if dtype not in DTYPES:
-            raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}.")
+        if dtype not in STORED_DTYPES:
+            raise InputError(f"dtype must be one of {', '.join(STORED_DTYPES)}, got {dtype!r}.")
         try:
-            wanted = {"settings": json.loads(json.dumps(dict(settings))), "storage": storage}
+            requested = {"settings": json.loads(json.dumps(dict(settings))), "storage": storage}
         except (TypeError, ValueError) as error:
-            raise InputError(f"settings must be what JSON can hold: {error}.") from error
+            raise InputError(f"settings must be JSON values: {error}.") from error
         if not (folder / INDEX_FILE).exists():
-            replace_files(folder, {INDEX_FILE: _json({**wanted, "shards": []})})
-        for unfinished in folder.glob(".saving-*"):  # of a process that was killed
+            replace_files(folder, {INDEX_FILE: _json({**requested, "shards": []})})
+        for unfinished in folder.glob(".saving-*"):  # by a process that was killed
             shutil.rmtree(unfinished, ignore_errors=True)
         index = _read_index(folder / INDEX_FILE)
         differing = [
-            f"{name} (stored {reprlib.repr(stored.get(name))}, asked for {reprlib.repr(asked.get(name))})"
-            for stored, asked in ((index[part], wanted[part]) for part in wanted)
-            for name in sorted(stored.keys() | asked.keys())
-            if stored.get(name) != asked.get(name)
+            f"{name} (stored {reprlib.repr(stored.get(name))}, given {reprlib.repr(given.get(name))})"
+            for stored, given in ((index[part], requested[part]) for part in requested)
+            for name in sorted(stored.keys() | given.keys())
+            if stored.get(name) != given.get(name)
         ]
         if differing:
             raise InputError(
@@ -124,11 +124,11 @@ class TeacherCache:
         return cls(folder, index)
 
     def get(self, step: int) -> Arrays | None:
-        """Return what was stored for a step, None if nothing was.
+        """Return the arrays of a step, or None if the cache lacks it.
 
         Returns:
-            The arrays by name, as stored: in the cache's dtype, and for top_k 'values', 'indices' and 'rest' in place
-            of 'logits'; see `compress` and `expand`.
+            The arrays by name, in the cache's dtype. With top_k, 'values', 'indices' and 'rest' take the place of
+            'logits': see `compress` and `expand`.
 
         Raises:
             CheckpointError: The shard is damaged, or was removed since the cache was opened.
@@ -145,21 +145,22 @@ class TeacherCache:
         return dict(self._read[step])
 
     def put(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Store the teacher's outputs for a step that has none yet.
+        """Store the teacher's outputs for a new step.
 
         Args:
-            step: Number of the step.
+            step: Index of the step.
             arrays: 'hidden' [M, D], 'logits' [K, V], or any others by name. Floats are stored in the cache's dtype,
-                integers as they are.
+                integers in their own.
 
         Raises:
-            InputError: The step is stored already, there are no arrays, or a value is not finite in the cache's dtype.
-            OSError: The disk is full. The shards that were finished stay.
+            InputError: The cache has the step already, there are no arrays, or a value is not finite in the cache's
+                dtype.
+            OSError: The disk is full. Complete shards stay.
         """
         if step in self._filling or step in self._shards:
-            raise InputError(f"step {step} is in {self.folder} already.")
+            raise InputError(f"{self.folder} has step {step} already.")
         if not arrays:
-            raise InputError(f"arrays must have one at least; there are none for step {step}.")
+            raise InputError(f"arrays must have at least one array; step {step} has none.")
         arrays, storage = dict(arrays), self._index["storage"]
         if storage["top_k"] is not None and "logits" in arrays:
             arrays |= compress(arrays.pop("logits"), storage["top_k"], storage["temperature"])
@@ -178,7 +179,7 @@ class TeacherCache:
         return stored
 
     def close(self) -> None:
-        """Write the steps that are not in a shard yet. The cache can still be used.
+        """Write the steps that are not yet in a shard. The cache can be used afterwards.
 
         Raises:
             OSError: The disk is full.
@@ -208,15 +209,15 @@ def compress(logits: np.ndarray, k: int, temperature: float = 1.0) -> Arrays:
 
     Args:
         logits: [K, V].
-        k: How many to keep of each row, fewer than V.
-        temperature: What the others are divided by before they are summed.
+        k: Number of logits to keep of each row, fewer than V.
+        temperature: Divisor of the others before they are summed.
 
     Returns:
         'values' [K, k], the largest first; their 'indices' [K, k], int32; and 'rest' [K], the logarithm of the sum of
-        the exponentials of all others, each divided by the temperature before.
+        the exponentials of all others, divided by the temperature.
 
     Raises:
-        InputError: There are not more than `k` logits.
+        InputError: A row has at most `k` logits.
 
     Example:
         >>> import numpy as np
@@ -240,18 +241,18 @@ def compress(logits: np.ndarray, k: int, temperature: float = 1.0) -> Arrays:
 def expand(
     values: np.ndarray, indices: np.ndarray, rest: np.ndarray, vocab_size: int, temperature: float = 1.0
 ) -> np.ndarray:
-    """Return logits for what `compress` kept: the kept ones, and for all others one number, so that `rest` is the same.
+    """Return the logits that `compress` stored; all others have one value, which gives the same `rest`.
 
-    At the temperature of `rest` their softmax has the right probabilities for the kept ones, up to the rounding of a
-    cache's dtype. At a higher one the others together get more than they should, as an even spread has the most
-    entropy, and at a lower one less. Where words have a long tail that is much: keep `rest` at the loss's temperature.
+    At the temperature of `rest`, the softmax gives the stored logits their exact probabilities, up to the rounding of
+    the cache's dtype. At a higher temperature the others together get too much, since an even distribution has the
+    largest entropy, and at a lower one too little. The error is large for long tails: use the temperature of the loss.
 
     Args:
         values: [K, k].
         indices: [K, k], integers below `vocab_size`.
         rest: [K].
         vocab_size: V.
-        temperature: That of `rest`.
+        temperature: Temperature of `rest`.
 
     Returns:
         [K, V], float32; float64 if the values are.
@@ -281,9 +282,9 @@ def _read_index(path: Path) -> dict[str, Any]:
             raise ValueError("settings and storage must be objects, shards a list")
         for shard in index["shards"]:
             if Path(shard["file"]).name != shard["file"]:
-                raise ValueError(f"{shard['file']!r} is no name of a file beside it")
+                raise ValueError(f"{shard['file']!r} is not a file name")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is no valid index of a cache ({error!r}); remove its folder.") from error
+        raise CheckpointError(f"{path} is not a valid index of a cache ({error!r}); remove its folder.") from error
     return index
 
 
@@ -293,11 +294,15 @@ def _read_shard(path: Path, checksum: str) -> dict[int, Arrays]:
 
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); open the cache again to make it anew.") from error
-    if found != checksum:
-        raise CheckpointError(f"{path} is damaged: its SHA-256 is not that of the index. Delete it; it is made anew.")
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); open the cache again to compute its steps again."
+        ) from error
+    if actual != checksum:
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 differs from the index. Delete it; its steps are computed again."
+        )
     steps: dict[int, Arrays] = {}
     for name, array in load_file(path).items():
         step, _, name = name.partition("/")

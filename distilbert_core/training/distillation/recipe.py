@@ -1,4 +1,4 @@
-"""How a student learns from a teacher: the numbers of a run."""
+"""The numbers of a distillation run."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any, ClassVar
 from distilbert_core.errors import InputError
 from distilbert_core.training.recipe import LIMITS, NOT_NEGATIVE, POSITIVE, Limit, Recipe, name_unknown_numbers
 
-TERMS = ("distillation", "task", "cosine", "squared_error")  # of the loss
+TERMS = ("distillation", "task", "cosine", "squared_error")  # the terms of the loss
 BOOLEAN: Limit = (lambda value: isinstance(value, bool), "True or False")
 
 
 @name_unknown_numbers
 @dataclass(frozen=True)
 class DistillationRecipe(Recipe):
-    """The numbers of distillation, whose loss is a weighted sum; by default, those that DistilBERT was made with.
+    """The numbers of distillation, whose loss is a weighted sum. The defaults are those of DistilBERT's training.
 
-    From Sanh et al. 2019, "DistilBERT, a distilled version of BERT", section 3, with the weights of its training:
-    5 for the teacher's probabilities, 2 for masked tokens, 1 for the direction of hidden states.
+    They are from Sanh et al. 2019, "DistilBERT, a distilled version of BERT", section 3, and its code: weight 5 for the
+    teacher's probabilities, 2 for masked tokens, 1 for the direction of hidden states.
 
     Attributes:
-        distillation_weight: Of the teacher's probabilities, softened by the temperature.
-        task_weight: Of the labels: masked tokens, or the classes of texts that have one.
-        cosine_weight: Of the angle between the hidden states of student and teacher after their last blocks.
-        squared_error_weight: Of the squared error of the logits.
-        temperature: What logits are divided by before their probabilities are compared.
-        only_masked: Compare the logits of masked tokens only, not those of all tokens (masked-LM).
+        distillation_weight: Weight of the teacher's probabilities, softened by the temperature.
+        task_weight: Weight of the labels: masked tokens, or the classes of texts that have one.
+        cosine_weight: Weight of the angle between the last hidden states of student and teacher.
+        squared_error_weight: Weight of the squared error of the logits.
+        temperature: Divisor of the logits before their probabilities are compared.
+        only_masked: Compare the logits of masked tokens only, instead of all tokens (masked-LM).
         mask_smoothing: A word that occurs n times is masked with weight n ** -mask_smoothing (masked-LM).
 
     Raises:
         InputError: A number is impossible; the message names it.
-        TypeError: A name is unknown; the message names the number that may be meant.
+        TypeError: A name is unknown; the message suggests a number.
 
     Example:
         >>> from distilbert_core.training.distillation import DistillationRecipe
@@ -74,14 +74,15 @@ class DistillationRecipe(Recipe):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a term other than that of the labels counts."""
+        """Whether a term other than the labels has a weight."""
         return any(weight for term, weight in self.weights.items() if term != "task")
 
     def total(self, terms: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the losses of a step by name: 'loss', which is the weighted sum, and each of its terms.
+        """Return the losses of a step by name: 'loss', the weighted sum, and each of its terms.
 
         Args:
-            terms: For each term a function of no arguments that returns its loss []; those of weight 0 are not called.
+            terms: For each term a function without arguments that returns its loss []. It is not called if its weight
+                is 0.
         """
         losses = {f"loss_{term}": terms[term]() for term, weight in self.weights.items() if weight}
         return {"loss": sum(self.weights[name.removeprefix("loss_")] * loss for name, loss in losses.items()), **losses}

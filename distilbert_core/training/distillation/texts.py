@@ -1,4 +1,4 @@
-"""Running text to learn from: whole lines packed into rows, and words hidden the more often the rarer they are.
+"""Running text: whole lines packed into rows, and tokens masked with a probability that falls with their frequency.
 
 Shapes: B batch, T tokens of its longest row, V vocabulary.
 """
@@ -24,18 +24,18 @@ from distilbert_core.training.sources import Source
 from distilbert_core.training.tasks.base import Feature, Row
 from distilbert_core.training.tasks.masked_lm import MaskedLM
 
-FEWEST = 5  # tokens in the last row of a document; fewer tell little about each other
-LINES_AT_ONCE = 4096  # tokenized together: encodings are many times larger than the ids that are kept
+FEWEST = 5  # tokens in the last row of a document; fewer give too little context
+LINES_AT_ONCE = 4096  # lines tokenized together: encodings are many times larger than the ids
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A line, or as much of it as a row holds.
+    """A line, or the part of it that fits into a row.
 
     Attributes:
-        document: Number of its document.
-        row: Number of its line.
-        ids: Token ids, at least one and none of [CLS] and [SEP].
+        document: Index of its document.
+        row: Index of its line.
+        ids: Token ids, at least one, without [CLS] and [SEP].
     """
 
     document: int
@@ -44,22 +44,22 @@ class Piece:
 
 
 class PackedMaskedLM(MaskedLM):
-    """The tokens that were hidden in running text, as DistilBERT learned them.
+    """The masked tokens of running text, in the way in which DistilBERT was trained.
 
-    A file of lines has a sentence or a paragraph a line, and a blank line between documents. In a .tsv, .csv or .jsonl
-    file each text is a document. Lines of a document fill a row together, as the pair [CLS] A [SEP] B [SEP].
+    A file of lines has a sentence or a paragraph in each line, and a blank line between documents. In a .tsv, .csv or
+    .jsonl file each text is a document. Lines of a document fill a row together, as the pair [CLS] A [SEP] B [SEP].
 
-    In training the words of a batch are drawn with a chance that falls with how common they are, so that the many
-    'the' and ',' do not take the place of words that say more: after Lample & Conneau 2019, "Cross-lingual Language
-    Model Pretraining", section 3.3, as Sanh et al. 2019 trained DistilBERT. Evaluation is that of `MaskedLM`.
+    In training, a token is masked with a probability that falls with its frequency, so that frequent tokens such as
+    'the' and ',' do not replace more informative ones: after Lample & Conneau 2019, "Cross-lingual Language Model
+    Pretraining", section 3.3, as Sanh et al. 2019 trained DistilBERT. Evaluation is that of `MaskedLM`.
 
     Args:
         tokenizer: The model's tokenizer.
         config: The model's configuration.
-        recipe: Says how long rows may be, what part of the tokens is hidden, and how little common words count.
+        recipe: Gives the maximum length of rows, the fraction of masked tokens, and the smoothing of frequencies.
 
     Raises:
-        InputError: A row has no room for a word.
+        InputError: `max_length` leaves no room for a word.
 
     Example:
         >>> from distilbert_core import DEFAULT_MODEL, DistilBertConfig, DistilBertTokenizerFast
@@ -77,7 +77,7 @@ class PackedMaskedLM(MaskedLM):
         2
     """
 
-    optional = ()  # rows are filled with texts: there is nothing that a weight could be of
+    optional = ()  # a row holds several lines, so a line cannot have a weight
 
     def __init__(self, tokenizer: BaseTokenizer, config: DistilBertConfig, recipe: DistillationRecipe):
         super().__init__(tokenizer, config, recipe)
@@ -90,7 +90,7 @@ class PackedMaskedLM(MaskedLM):
 
     @classmethod
     def _records(cls, source: Source, names: Mapping[str, str]) -> Iterator[Row]:
-        """Yield texts with the numbers of their documents."""
+        """Yield texts with the indices of their documents."""
         document = 0
         for row in super()._records(source, names):
             document += source.has_columns or not row["text"].strip()
@@ -98,20 +98,20 @@ class PackedMaskedLM(MaskedLM):
 
     @classmethod
     def check(cls, row: Row) -> Row:
-        """Return the row if its text is one."""
+        """Return the row if its text is a string."""
         return {**super().check({"text": row["text"]}), "document": row["document"]}
 
     # -- from rows to batches -----------------------------------------------------------------------------------
 
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
-        """Return rows of whole lines, each of consecutive lines of one document, with the number of the first.
+        """Return rows that consist of consecutive lines of one document, with the index of the first line.
 
-        A line that is longer than a row goes on in the next. The last tokens of a document are left out where they are
-        fewer than `FEWEST` and not all that it has, and so is a row that has only special tokens.
+        A line that is longer than a row continues in the next row. The remainder of a document is dropped if it is
+        shorter than `FEWEST` tokens, unless it is the whole document. Rows of special tokens only are dropped too.
 
         Args:
-            rows: The lines, with their `text` and the number of their `document`; those of a document follow each
-                other.
+            rows: The lines, with their `text` and the index of their `document`. The lines of a document are
+                neighbours.
         """
         special = set(self.special.tolist())
         features = []
@@ -127,12 +127,12 @@ class PackedMaskedLM(MaskedLM):
         for start in range(0, len(rows), LINES_AT_ONCE):
             texts = [row["text"] for row in rows[start : start + LINES_AT_ONCE]]
             tokens = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-            for number, ids in enumerate(tokens, start):
+            for row, ids in enumerate(tokens, start):
                 for first in range(0, len(ids), room):
-                    yield Piece(rows[number]["document"], number, ids[first : first + room])
+                    yield Piece(rows[row]["document"], row, ids[first : first + room])
 
     def _fill(self, pieces: Iterator[Piece]) -> Iterator[list[Piece]]:
-        """Yield the pieces of each row: as many as there is room for."""
+        """Yield the pieces of each row: as many as fit."""
         held: list[Piece] = []
         size = 0
         for piece in pieces:
@@ -144,64 +144,63 @@ class PackedMaskedLM(MaskedLM):
         yield held
 
     def _join(self, pieces: Sequence[Piece]) -> array:
-        """Return [CLS] A [SEP] B [SEP], the parts as near to equal as lines allow; [CLS] A [SEP] for a single line."""
+        """Return [CLS] A [SEP] B [SEP], with parts of similar length; [CLS] A [SEP] for a single line."""
         start, end = [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id]
         ends = list(accumulate(len(piece.ids) for piece in pieces))
         first = min(range(1, len(pieces)), key=lambda count: abs(2 * ends[count - 1] - ends[-1]), default=1)
-        a, b = ([*chain.from_iterable(piece.ids for piece in part)] for part in (pieces[:first], pieces[first:]))
-        return array("i", start + a + end + (b + end if b else []))  # a ninth of the memory of a list
+        a, b = ([*chain.from_iterable(piece.ids for piece in half)] for half in (pieces[:first], pieces[first:]))
+        return array("i", start + a + end + (b + end if b else []))  # an array needs a ninth of the memory of a list
 
     def fit(self, features: Sequence[Feature]) -> None:
-        """Learn from the features of the training texts how common each token is; see `Task.fit`."""
+        """Count the tokens of the training features."""
         ids = np.fromiter(chain.from_iterable(feature.ids for feature in features), np.int64)
         counts = np.bincount(ids, minlength=len(self.tokenizer))
-        self.weights = np.zeros(len(counts))  # [V]; special tokens are never hidden
+        self.weights = np.zeros(len(counts))  # [V]; special tokens are never masked
         self.weights[self.words] = np.maximum(counts[self.words], 1.0) ** -self.smoothing
 
     def batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
-        """Return the model's arguments with some tokens hidden; labels [B, T] are -100 for all others.
+        """Return the model's arguments with some tokens masked. Labels [B, T] are -100 for all others.
 
         Raises:
-            InputError: It is not known how common tokens are.
+            InputError: `fit` has not been called.
         """
         if self.weights is None:
-            raise InputError("batch needs to know how common tokens are: call fit(features) before.")
+            raise InputError("batch needs the frequencies of tokens: call fit(features) first.")
         inputs = self.inputs(features)
         rng = np.random.default_rng(seed)
-        hidden = choose(rng, self.weights[inputs["input_ids"]], self.recipe.mask_probability)
+        masked = draw_masked(rng, self.weights[inputs["input_ids"]], self.recipe.mask_probability)
         mask_id = self.tokenizer.special_id("mask_token")
-        ids, labels = replace_hidden(rng, inputs["input_ids"], hidden, mask_id, self.words)
+        ids, labels = replace_hidden(rng, inputs["input_ids"], masked, mask_id, self.words)
         return {**inputs, "input_ids": ids, "labels": labels}
 
     # -- from outputs to metrics --------------------------------------------------------------------------------
 
     def evaluate(self, inference: Inference, rows: Sequence[Row], features: Sequence[Feature]) -> Metrics:
-        """Return the metrics of `MaskedLM`, where each token is as likely to be hidden, the same at each call."""
+        """Return the metrics of `MaskedLM`, which masks all tokens with the same probability."""
         return MaskedLM(self.tokenizer, self.config, self.recipe).evaluate(inference, rows, features)
 
 
-def choose(rng: np.random.Generator, weights: np.ndarray, part: float) -> np.ndarray:
-    """Choose places one after the other, each time with chances in proportion to the weights of those that are left.
+def draw_masked(rng: np.random.Generator, weights: np.ndarray, fraction: float) -> np.ndarray:
+    """Draw the tokens to mask: weighted sampling without replacement, by exponential keys.
 
-    An exponential race: the places whose waiting times, at rates of their weights, are the shortest. It draws from the
-    same distribution as one draw after the other (Efraimidis & Spirakis 2006).
+    The keys are waiting times at rates of the weights; the shortest are selected (Efraimidis & Spirakis 2006).
 
     Args:
-        rng: Where chance comes from.
-        weights: Not negative, of any shape; places of weight 0 are never chosen.
-        part: Part of the other places to choose, in [0, 1]; their number is rounded up.
+        rng: Generator of random numbers.
+        weights: Weights >= 0, of any shape. Tokens of weight 0 are never drawn.
+        fraction: Fraction of the other tokens to draw, in [0, 1]; their number is rounded up.
 
     Returns:
         Booleans of the shape of `weights`.
 
     Example:
         >>> import numpy as np
-        >>> from distilbert_core.training.distillation.texts import choose
-        >>> choose(np.random.default_rng(0), np.array([[0.0, 1.0, 1e9], [0.0, 1.0, 1.0]]), part=0.25).tolist()
+        >>> from distilbert_core.training.distillation.texts import draw_masked
+        >>> draw_masked(np.random.default_rng(0), np.array([[0.0, 1.0, 1e9], [0.0, 1.0, 1.0]]), fraction=0.25).tolist()
         [[False, False, True], [False, False, False]]
     """
-    places = np.flatnonzero(weights)
-    times = rng.standard_exponential(len(places)) / weights.ravel()[places]
-    chosen = np.zeros(weights.shape, bool)
-    chosen.flat[places[np.argsort(times)[: math.ceil(part * len(places))]]] = True
-    return chosen
+    indices = np.flatnonzero(weights)
+    times = rng.standard_exponential(len(indices)) / weights.ravel()[indices]
+    drawn = np.zeros(weights.shape, bool)
+    drawn.flat[indices[np.argsort(times)[: math.ceil(fraction * len(indices))]]] = True
+    return drawn

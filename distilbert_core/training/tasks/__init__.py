@@ -1,4 +1,4 @@
-"""The tasks: what each reads from a file, what a model is given for it, and how its answers are measured."""
+"""The tasks of fine-tuning: each reads rows, makes batches of them, and measures the outputs of a model."""
 
 from distilbert_core.training.tasks.base import TASKS, Feature, Row, Task
 from distilbert_core.training.tasks.masked_lm import MaskedLM

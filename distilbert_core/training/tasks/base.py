@@ -1,4 +1,4 @@
-"""What all tasks share: from a source to rows, from rows to batches, from outputs to metrics.
+"""The base of all tasks: from a source to rows, from rows to batches, from outputs to metrics.
 
 Shapes: B batch, T tokens, C choices, L labels.
 """
@@ -29,24 +29,24 @@ from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.sources import FileSource, Source, open_source
 
 Row = dict[str, Any]  # a record by the names of the task's columns
-# What to say of a file that only another task reads, by suffix.
+# Hints for files that only another task reads, by suffix.
 OTHER_FILES = {
     ".json": "is read as SQuAD's, for question-answering; write rows to .jsonl, with one JSON object in each line",
     ".conll": "has words with their labels, for token-classification",
 }
-WEIGHT_COLUMN = "weight"  # the column, of any task, that says how much each row counts in the loss
+WEIGHT_COLUMN = "weight"  # the column of any task with the weight of each row in the loss
 
 
 @dataclass(frozen=True)
 class Feature:
-    """What a model is given for one row, or one window of it.
+    """The tokens and the target of one row, or of one window of a row.
 
     Attributes:
         ids: Token ids [T], or [C] lists of them.
-        target: What is to be predicted, as the task has it.
-        row: Number of the row it was made from.
-        weight: What the row counts in the loss; None if the file does not say.
-        cut: Whether a part of the row has no effect; see `Task.cut_rows`.
+        target: The target, in the task's own form.
+        row: Index of its row.
+        weight: Weight of the row in the loss; None if the file has no weights.
+        cut: Whether a part of the row has no effect, for the reason in `Task.cut_rows`.
     """
 
     ids: Any
@@ -57,7 +57,7 @@ class Feature:
 
     @property
     def size(self) -> int:
-        """How many tokens it is for the model: T, or C * T."""
+        """Number of tokens for the model: T, or C * T."""
         return len(self.ids) if isinstance(self.ids[0], int) else len(self.ids) * max(map(len, self.ids))
 
 
@@ -67,7 +67,7 @@ class Task:
     Args:
         tokenizer: The model's tokenizer.
         config: The model's configuration.
-        recipe: Says how long rows may be.
+        recipe: Its `max_length` limits the length of rows.
     """
 
     name: ClassVar[str]
@@ -75,12 +75,12 @@ class Task:
     problem_type: ClassVar[str | None] = None
     columns: ClassVar[tuple[str, ...]]
     optional: ClassVar[tuple[str, ...]] = (WEIGHT_COLUMN,)
-    readers: ClassVar[Mapping[str, Callable[[Path], Iterator[Row]]]] = {}  # suffix -> reader of another kind of file
-    default_length: ClassVar[int] = 128  # most tokens of a row
-    named: ClassVar[str] = ""  # column of labels, where they have names
-    metric: ClassVar[str]  # which tells the better of two models
-    evaluation_tokens: ClassVar[int] = 4096  # of a batch
-    cut_rows: ClassVar[str] = "are longer than max_length={}; what is beyond is not read"  # of a number of rows
+    readers: ClassVar[Mapping[str, Callable[[Path], Iterator[Row]]]] = {}  # suffix -> reader of another file format
+    default_length: ClassVar[int] = 128  # maximum number of tokens of a row
+    named: ClassVar[str] = ""  # column of labels, if they have names
+    metric: ClassVar[str]  # the metric that decides which of two models is better
+    evaluation_tokens: ClassVar[int] = 4096  # tokens of a batch
+    cut_rows: ClassVar[str] = "are longer than max_length={} and are cut"  # follows a number of rows
 
     def __init__(self, tokenizer: BaseTokenizer, config: DistilBertConfig, recipe: Recipe):
         self.tokenizer = tokenizer
@@ -88,9 +88,7 @@ class Task:
         self.recipe = recipe
         longest = min(tokenizer.model_max_length, config.max_position_embeddings)
         if (recipe.max_length or 0) > longest:
-            raise InputError(
-                f"max_length must be at most {longest}, as many tokens as the model takes; got {recipe.max_length}."
-            )
+            raise InputError(f"max_length must be at most {longest}, the limit of the model, got {recipe.max_length}.")
         self.max_length = min(recipe.max_length or self.default_length, longest)
         self.per_token = self.head.reads_tokens
         self.class_weights: np.ndarray | None = None  # [L], once `fit` has seen the training rows
@@ -102,9 +100,9 @@ class Task:
         """Return the rows of a source, checked.
 
         Args:
-            source: A .csv, .tsv or .jsonl file, or another that the task knows; maybe with .gz at the end. Or rows in
-                memory; see `open_source`.
-            columns: Names of the source's columns, where they are not the task's own: {'text': 'sentence'}.
+            source: A .csv, .tsv or .jsonl file, or another format of the task, perhaps with .gz at the end; or rows in
+                memory, in any form that `open_source` takes.
+            columns: Names of the source's columns, if they differ from the task's: {'text': 'sentence'}.
 
         Raises:
             InputError: The source cannot be read, is empty, lacks a column, or holds an impossible value.
@@ -123,29 +121,27 @@ class Task:
 
     @classmethod
     def read_for_evaluation(cls, source: Any, columns: Mapping[str, str] | None = None) -> list[Row]:
-        """Return the rows of a source to measure a model on, which needs no column of weights; see `read`."""
+        """Return the rows of a source for evaluation, checked, without weights. The arguments are those of `read`."""
         return cls.read(source, {name: column for name, column in (columns or {}).items() if name != WEIGHT_COLUMN})
 
     @classmethod
     def _check_columns(cls, columns: Mapping[str, str] | None) -> Mapping[str, str]:
-        """Return the names of columns, or raise InputError if they are not those of the task."""
+        """Return the names of columns, or raise InputError if the task has no such columns."""
         if columns is None:
             return {}
-        wanted = (*cls.columns, *cls.optional)
+        own = (*cls.columns, *cls.optional)
         if not isinstance(columns, Mapping):
-            raise InputError(f"columns must be a dict, such as {{{wanted[0]!r}: 'body'}}; got {reprlib.repr(columns)}.")
-        unknown = sorted(map(str, columns.keys() - set(wanted)))
+            raise InputError(f"columns must be a dict, such as {{{own[0]!r}: 'body'}}; got {reprlib.repr(columns)}.")
+        unknown = sorted(map(str, columns.keys() - set(own)))
         if unknown:
-            turned = {name: column for column, name in columns.items() if name in wanted}
-            hint = f" The task's name comes first: {turned}." if turned else did_you_mean(unknown[0], wanted)
-            raise InputError(
-                f"columns must name some of {', '.join(wanted)}; {', '.join(unknown)} is none of these.{hint}"
-            )
+            turned = {name: column for column, name in columns.items() if name in own}
+            hint = f" The task's name comes first: {turned}." if turned else did_you_mean(unknown[0], own)
+            raise InputError(f"columns must name some of {', '.join(own)}; unknown: {', '.join(unknown)}.{hint}")
         return columns
 
     @classmethod
     def _records(cls, source: Source, names: Mapping[str, str]) -> Iterable[Row]:
-        """Yield the rows of a source by the names of the task's columns, not checked yet."""
+        """Yield the rows of a source by the names of the task's columns, unchecked."""
         reader = cls.readers.get(source.suffix)
         if reader is not None and isinstance(source, FileSource):
             return reader(source.path)
@@ -181,22 +177,22 @@ class Task:
 
     @classmethod
     def class_names(cls, source: Source, columns: Mapping[str, str] | None) -> list[str] | None:
-        """Return the names of the labels if a source has numbers and knows their names, as a Dataset does."""
+        """Return the names of the labels if a source has indices and knows their names, as a Dataset does."""
         return source.class_names((columns or {}).get(cls.named, cls.named)) if cls.named else None
 
     @classmethod
     def check(cls, row: Row) -> Row:
-        """Return a row with values as the task has them, or raise InputError, naming the column."""
+        """Return a row with values in the task's form, or raise InputError that names the column."""
         return {column: text_of(column, value) for column, value in row.items()}
 
     @classmethod
     def label_names(cls, rows: Sequence[Row]) -> list[str] | None:
-        """Return the names of the labels that a new head for these rows has; None if the task has no such names."""
+        """Return the names of the labels of a new head for these rows; None if the labels of the task have no names."""
         return None
 
     @classmethod
     def config_fields(cls, labels: Sequence[str] | None) -> dict[str, Any]:
-        """Return what the configuration of a model for the task says."""
+        """Return the fields of the configuration of a model for the task."""
         fields: dict[str, Any] = {} if cls.problem_type is None else {"problem_type": cls.problem_type}
         if labels is None:
             return fields
@@ -209,7 +205,7 @@ class Task:
     # -- from rows to batches -----------------------------------------------------------------------------------
 
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
-        """Return what the model is given for rows."""
+        """Return the features of rows."""
         texts = [row["text"] for row in rows]
         pairs = [row["text_pair"] for row in rows] if "text_pair" in rows[0] else None
         windows = self.tokenizer(texts, pairs, truncation=True, max_length=self.max_length).encodings
@@ -219,50 +215,51 @@ class Task:
         ]
 
     def features(self, rows: Sequence[Row]) -> list[Feature]:
-        """Return what `encode` returns, with the weights of the rows if they have any."""
+        """Return the features of rows, with the weights of the rows if they have any."""
         features = self.encode(rows)
         if WEIGHT_COLUMN not in rows[0]:
             return features
         return [replace(feature, weight=rows[feature.row][WEIGHT_COLUMN]) for feature in features]
 
     def fit(self, features: Sequence[Feature]) -> None:
-        """Learn from all features of a run what its batches need to know.
+        """Collect the statistics of the training features that batches need: the weights of the classes.
 
         Raises:
-            InputError: No row counts, the recipe's `class_weights` do not fit the labels, or the task has no classes.
+            InputError: All weights of rows are zero, the recipe's `class_weights` do not fit the labels, or the task
+                has no classes.
         """
         if all(feature.weight == 0 for feature in features):
-            raise InputError(f"{WEIGHT_COLUMN} must be above 0 in a row at least, got only zeros.")
+            raise InputError(f"{WEIGHT_COLUMN} must be above 0 in at least one row, got only zeros.")
         if self.recipe.class_weights is not None:
             self.class_weights = class_weights(self.recipe.class_weights, self.config, self.label_counts(features))
 
     def label_counts(self, features: Sequence[Feature]) -> np.ndarray:
-        """Return how often each label is among the targets of some features, [L].
+        """Return the number of occurrences of each label in the targets of features, [L].
 
         Raises:
-            InputError: The task's labels are not classes that weights could be of.
+            InputError: The labels of the task are not classes.
         """
         raise InputError(f"class_weights must be left out: {self.name} has no names of labels.")
 
     def target(self, row: Row) -> Any:
-        """Return what is to be predicted for a row."""
+        """Return the target of a row."""
         raise NotImplementedError
 
     def inputs(self, features: Sequence[Feature]) -> Batch:
-        """Return the model's arguments for some features, without labels."""
+        """Return the model's arguments for features, without labels."""
         ids, mask = pad_rows([feature.ids for feature in features], self.tokenizer.pad_token_id)
         return {"input_ids": ids, "attention_mask": mask}
 
     def texts(self, features: Sequence[Feature]) -> Ragged:
-        """Return the texts of some features, without padding."""
+        """Return the texts of features, without padding."""
         return Ragged.from_rows([feature.ids for feature in features])
 
     def batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
-        """Return the model's arguments for a step, labels included; `seed` decides what is drawn."""
+        """Return the model's arguments for a step, with labels. Random numbers are drawn from `seed`."""
         return {**self.inputs(features), "labels": np.array([feature.target for feature in features])}
 
     def training_batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
-        """Return what `batch` returns, and sample_weight if rows or classes have weights: [B], or as the labels."""
+        """Return `batch`, with sample_weight if rows or classes have weights: [B], or in the shape of the labels."""
         batch = self.batch(features, seed)
         weights = None if self.class_weights is None else self.weights_of(batch["labels"], self.class_weights)
         if features[0].weight is not None:
@@ -271,21 +268,21 @@ class Task:
         return batch if weights is None else {**batch, WEIGHT: weights}
 
     def weights_of(self, labels: np.ndarray, of_classes: np.ndarray) -> np.ndarray:
-        """Return the weight of each label, given those of the classes [L]; any number for labels that do not count."""
+        """Return the weight of each label, given the weights of the classes [L]; any number for ignored labels."""
         return of_classes[np.maximum(labels, 0)]
 
     # -- from outputs to metrics --------------------------------------------------------------------------------
 
     def evaluate(self, inference: Inference, rows: Sequence[Row], features: Sequence[Feature]) -> Metrics:
-        """Return the metrics of a model's answers for rows."""
-        kept: list[Any] = [None] * len(features)
+        """Return the metrics of a model on rows."""
+        outputs: list[Any] = [None] * len(features)
         for batch in token_batches([feature.size for feature in features], self.evaluation_tokens):
             texts = self.texts([features[i] for i in batch])
             logits = inference.run_ragged(texts)["logits"]
             rows_of = texts.split(logits) if self.per_token else logits.reshape(len(batch), -1)  # [T, L], or [L]
             for i, values in zip(batch, rows_of, strict=True):
-                kept[i] = values.copy()
-        return self.measure(rows, features, kept)
+                outputs[i] = values.copy()
+        return self.measure(rows, features, outputs)
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
         """Return the metrics of the logits of each feature."""
@@ -301,7 +298,7 @@ def row_weight(value: Any) -> float:
 
 
 def text_of(column: str, value: Any) -> str:
-    """Return a value that must be a text, or raise InputError, naming its column."""
+    """Return a value that must be a text, or raise InputError that names its column."""
     if not isinstance(value, str):
         raise InputError(f"{column} must be a text, got {reprlib.repr(value)}.")
     return value

@@ -1,4 +1,4 @@
-"""The tokens that were hidden in a text.
+"""Masked language modelling: the masked tokens of a text.
 
 Shapes: B batch, T tokens, V vocabulary.
 """
@@ -23,13 +23,13 @@ from distilbert_core.training.tasks.base import Feature, Row, Task
 
 
 class MaskedLM(Task):
-    """The tokens that were hidden in a text."""
+    """The masked tokens of a text."""
 
     name = "masked-lm"
     head = Head.MASKED_LM
     columns = ("text",)
     metric = "loss"
-    evaluation_tokens = 1024  # each has as many logits as there are words
+    evaluation_tokens = 1024  # each has a logit for every word
 
     def __init__(self, tokenizer: BaseTokenizer, config: DistilBertConfig, recipe: Recipe):
         super().__init__(tokenizer, config, recipe)
@@ -38,7 +38,7 @@ class MaskedLM(Task):
         self.words = np.array([i for i in range(min(len(tokenizer), config.vocab_size)) if i not in special])
 
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
-        """Return the tokens of each text that has one to hide."""
+        """Return the tokens of each text that has a token to mask."""
         texts = [row["text"] for row in rows]
         windows = self.tokenizer(texts, truncation=True, max_length=self.max_length).encodings
         return [
@@ -48,7 +48,7 @@ class MaskedLM(Task):
         ]
 
     def batch(self, features: Sequence[Feature], seed: Sequence[int]) -> Batch:
-        """Return the model's arguments with some tokens hidden; labels [B, T] are -100 for all others."""
+        """Return the model's arguments with some tokens masked. Labels [B, T] are -100 for all others."""
         inputs = self.inputs(features)
         ids, labels = mask_tokens(
             np.random.default_rng(seed),
@@ -61,7 +61,7 @@ class MaskedLM(Task):
         return {**inputs, "input_ids": ids, "labels": labels}
 
     def evaluate(self, inference: Inference, rows: Sequence[Row], features: Sequence[Feature]) -> Metrics:
-        """Return the mean cross-entropy, the perplexity and the accuracy on hidden tokens, the same at each call."""
+        """Return cross-entropy, perplexity and accuracy on masked tokens. Every call masks the same tokens."""
         total, correct, count = 0.0, 0, 0
         sizes = [feature.size for feature in features]
         for number, batch in enumerate(token_batches(sizes, self.evaluation_tokens)):

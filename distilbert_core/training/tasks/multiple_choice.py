@@ -1,4 +1,4 @@
-"""The right one of a few continuations of a text.
+"""Multiple choice: the right continuation of a text.
 
 Shapes: B batch, C choices, T tokens.
 """
@@ -22,7 +22,7 @@ from distilbert_core.training.tasks.base import Feature, Row, Task, text_of
 
 
 class MultipleChoice(Task):
-    """The right one of a few continuations of a text."""
+    """The right one of several continuations of a text."""
 
     name = "multiple-choice"
     head = Head.MULTIPLE_CHOICE
@@ -31,7 +31,7 @@ class MultipleChoice(Task):
 
     @classmethod
     def read(cls, source: Any, columns: Mapping[str, str] | None = None) -> list[Row]:
-        """Return the rows of a source, which must all have as many choices; see `Task.read`."""
+        """Return the rows of a source, checked. All must have the same number of choices."""
         source = open_source("rows", source)
         rows = super().read(source, columns)
         for number, row in enumerate(rows, 1):
@@ -44,7 +44,7 @@ class MultipleChoice(Task):
 
     @classmethod
     def check(cls, row: Row) -> Row:
-        """Return the row if its label is the number of a choice."""
+        """Return the row if its label is the index of a choice."""
         text_of("prompt", row["prompt"])
         choices, label = row["choices"], row["label"]
         if not isinstance(choices, list) or len(choices) < 2:
@@ -52,11 +52,11 @@ class MultipleChoice(Task):
         for choice in choices:
             text_of("choices", choice)
         if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < len(choices):
-            raise InputError(f"label must be the number of a choice, 0 to {len(choices) - 1}; got {label!r}.")
+            raise InputError(f"label must be the index of a choice, 0 to {len(choices) - 1}; got {label!r}.")
         return row
 
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
-        """Return the tokens of the text with each choice, filled up to one length: [C, T]."""
+        """Return the tokens of the text with each choice: C lists."""
         count = len(rows[0]["choices"])
         windows = self.tokenizer(
             [row["prompt"] for row in rows for _ in row["choices"]],

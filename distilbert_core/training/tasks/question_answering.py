@@ -1,4 +1,4 @@
-"""The answer to a question, as a span of a context of any length.
+"""Question answering: the answer as a span of a context of any length.
 
 Shapes: B batch, T tokens.
 """
@@ -25,13 +25,13 @@ from distilbert_core.training.batches import Batch
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.tasks.base import WEIGHT_COLUMN, Feature, Row, Task, text_of
 
-MOST_ANSWER_TOKENS = 30  # as evaluations on SQuAD have it
-NO_ANSWER = (0, 0)  # [CLS], in a window that does not hold the whole answer, or where there is none
-IMPOSSIBLE = "is_impossible"  # column of SQuAD 2.0: whether there is no answer
+MOST_ANSWER_TOKENS = 30  # the usual limit in evaluations on SQuAD
+NO_ANSWER = (0, 0)  # [CLS]: the window does not hold the whole answer, or the question has none
+IMPOSSIBLE = "is_impossible"  # column of SQuAD 2.0: whether the question has no answer
 
 
 def read_squad(path: Path) -> Iterator[Row]:
-    """Yield the questions of a .json file in SQuAD's form, that of 1.1 or of 2.0."""
+    """Yield the questions of a .json file in the format of SQuAD 1.1 or 2.0."""
     try:
         data = json.loads("".join(decoded_lines(path)))["data"]
         for article in data:
@@ -46,7 +46,7 @@ def read_squad(path: Path) -> Iterator[Row]:
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not in SQuAD's form: {error!r}.") from error
+        raise InputError(f"{path} is not in SQuAD's format: {error!r}.") from error
 
 
 class QuestionAnswering(Task):
@@ -58,12 +58,12 @@ class QuestionAnswering(Task):
     optional = (IMPOSSIBLE, WEIGHT_COLUMN)
     readers = {".json": read_squad}  # noqa: RUF012
     default_length = 384
-    cut_rows = "have an answer that no window of {} tokens holds whole; it is not learned"
+    cut_rows = "have an answer that does not fit into a window of {} tokens and is not learned"
     metric = "f1"
 
     @classmethod
     def check(cls, row: Row) -> Row:
-        """Return the row with lists of answers, which may be empty, if each stands where it says."""
+        """Return the row with lists of answers, which may be empty, if each is at its position in the context."""
         for column in ("question", "context"):
             if not text_of(column, row[column]).strip():
                 raise InputError(f"{column} must not be empty.")
@@ -75,14 +75,14 @@ class QuestionAnswering(Task):
                 for text, start in zip(texts, starts, strict=True):
                     fits = isinstance(text, str) and text and isinstance(start, int) and start >= 0
                     if not fits or row["context"][start : start + len(text)] != text:
-                        found = row["context"].find(text) if isinstance(text, str) and text else -1
-                        hint = f" It stands at {found}: answer_start counts characters from 0." if found >= 0 else ""
+                        actual = row["context"].find(text) if isinstance(text, str) and text else -1
+                        hint = f" It is at {actual}: answer_start counts characters from 0." if actual >= 0 else ""
                         raise InputError(
-                            f"answers: {reprlib.repr(text)} does not stand at {start!r} of the context.{hint}"
+                            f"answers: {reprlib.repr(text)} is not at position {start!r} of the context.{hint}"
                         )
             case _:
                 raise InputError(
-                    'answers must be {"text": [...], "answer_start": [...]} with as many of both, and none where the '
+                    'answers must be {"text": [...], "answer_start": [...]} of one length, and empty lists if the '
                     f"context has no answer; got {reprlib.repr(row['answers'])}."
                 )
         impossible = row.get(IMPOSSIBLE)
@@ -94,7 +94,7 @@ class QuestionAnswering(Task):
         return {**{column: row[column] for column in cls.columns}, "answers": {"text": texts, "answer_start": starts}}
 
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
-        """Return windows with the tokens at which the first answer begins and ends, [CLS] where none is inside."""
+        """Return windows with the first and last token of the first answer, or [CLS] if it is not inside."""
         self._check_room(rows)
         encoding = self.tokenizer(
             [row["question"] for row in rows],
@@ -117,7 +117,7 @@ class QuestionAnswering(Task):
         return min(self.recipe.doc_stride, self.max_length // 2)
 
     def _check_room(self, rows: Sequence[Row]) -> None:
-        """Raise InputError if a question leaves no room for the windows of its context."""
+        """Raise InputError if a question leaves too little room for the windows of its context."""
         questions = self.tokenizer([row["question"] for row in rows], verbose=False)["input_ids"]
         for number, (row, question) in enumerate(zip(rows, questions, strict=True), 1):
             room = self.max_length - len(question) - 1  # one more [SEP]
@@ -136,12 +136,12 @@ class QuestionAnswering(Task):
         return {**self.inputs(features), "start_positions": start, "end_positions": end}
 
     def evaluate(self, inference: Inference, rows: Sequence[Row], features: Sequence[Feature]) -> Metrics:
-        """Return exact match and F1 of the best span of all windows; those of SQuAD 2.0 if some have no answer.
+        """Return exact match and F1 of the best span of all windows; the metrics of SQuAD 2.0 if some have no answer.
 
-        No answer is given where it has a higher score than the best span, as by the pipeline's
-        `handle_impossible_answer`. Its probability is its share of the sum of both.
+        No answer is predicted if its score is above that of the best span, as with the option
+        `handle_impossible_answer` of the pipeline. Its probability is its fraction of the sum of both scores.
         """
-        answer = _SpanOrNone(
+        find_spans = _SpanOrNone(
             inference,
             self.tokenizer,
             progress=False,
@@ -150,14 +150,14 @@ class QuestionAnswering(Task):
             doc_stride=self._stride,
             max_answer_len=MOST_ANSWER_TOKENS,
         )
-        predicted = answer.stream({"question": row["question"], "context": row["context"]} for row in rows)
-        spans, no_answer = zip(*((found["answer"], found["no_answer"]) for found in predicted), strict=True)
+        predicted = find_spans.stream({"question": row["question"], "context": row["context"]} for row in rows)
+        spans, no_answer = zip(*((answer["answer"], answer["no_answer"]) for answer in predicted), strict=True)
         true = [row["answers"]["text"] for row in rows]
         return metrics.answers(spans, true) if all(true) else metrics.answers_or_none(spans, no_answer, true)
 
 
 class _SpanOrNone(QuestionAnsweringPipeline):
-    """Answers with a further field 'no_answer', the probability that there is none beside that of the best span."""
+    """Answers with a further field 'no_answer': the probability of no answer, compared with the best span."""
 
     def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[Any], options: Mapping[str, Any]) -> Any:
         best = super().combine(value, windows, kept, options)

@@ -1,4 +1,4 @@
-"""One label, one number, or any number of labels, for a text or a pair.
+"""One label, one number, or any number of labels, for a text or a pair of texts.
 
 Shapes: L labels.
 """
@@ -22,7 +22,7 @@ from distilbert_core.training.tasks.base import WEIGHT_COLUMN, Feature, Row, Tas
 
 
 class _TextTask(Task):
-    """Something about a text, or about a pair, which stands in the second column."""
+    """A property of a text, or of a pair of texts. The second column has it."""
 
     head = Head.SEQUENCE_CLASSIFICATION
     columns: ClassVar[tuple[str, ...]]
@@ -30,19 +30,19 @@ class _TextTask(Task):
 
     @classmethod
     def check(cls, row: Row) -> Row:
-        """Return the row with what is to be predicted as the task has it."""
+        """Return the row with its label in the task's form."""
         column = cls.columns[1]
         texts = {name: value for name, value in row.items() if name != column}
         return {**super().check(texts), column: cls.check_label(row[column])}
 
     @classmethod
     def check_label(cls, value: Any) -> Any:
-        """Return what is to be predicted as the task has it, or raise InputError."""
+        """Return a label in the task's form, or raise InputError."""
         raise NotImplementedError
 
 
 class SequenceClassification(_TextTask):
-    """One label for a text, or for a pair."""
+    """One label for a text, or for a pair of texts."""
 
     name = "sequence-classification"
     problem_type = "single_label_classification"
@@ -57,15 +57,15 @@ class SequenceClassification(_TextTask):
 
     @classmethod
     def label_names(cls, rows: Sequence[Row]) -> list[str]:
-        """Return the labels that are there, in order."""
+        """Return the labels that occur, in order."""
         return all_labels(row["label"] for row in rows)
 
     def target(self, row: Row) -> int:
-        """Return the number of the label."""
+        """Return the index of the label."""
         return label_id(self.config, row["label"])
 
     def label_counts(self, features: Sequence[Feature]) -> np.ndarray:
-        """Return how many rows have each label, [L]."""
+        """Return the number of rows with each label, [L]."""
         return np.bincount([feature.target for feature in features], minlength=self.config.num_labels)
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
@@ -74,7 +74,7 @@ class SequenceClassification(_TextTask):
 
 
 class Regression(_TextTask):
-    """One number for a text, or for a pair."""
+    """One number for a text, or for a pair of texts."""
 
     name = "regression"
     problem_type = "regression"
@@ -91,7 +91,7 @@ class Regression(_TextTask):
 
     @classmethod
     def config_fields(cls, labels: Sequence[str] | None) -> dict[str, Any]:
-        """Return what the configuration of a model for the task says."""
+        """Return the fields of the configuration of a model for the task."""
         return {**super().config_fields(None), "num_labels": 1}
 
     def target(self, row: Row) -> float:
@@ -99,12 +99,12 @@ class Regression(_TextTask):
         return row["label"]
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
-        """Return the correlations of Pearson and Spearman."""
+        """Return the correlations of Pearson and of Spearman."""
         return metrics.regression(np.stack(logits)[:, 0], np.array([feature.target for feature in features]))
 
 
 class MultiLabel(_TextTask):
-    """Any number of labels for a text, or for a pair."""
+    """Any number of labels for a text, or for a pair of texts."""
 
     name = "multi-label"
     problem_type = "multi_label_classification"
@@ -114,7 +114,7 @@ class MultiLabel(_TextTask):
 
     @classmethod
     def read(cls, source: Any, columns: Mapping[str, str] | None = None) -> list[Row]:
-        """Return the rows of a source, whose labels are lists of names or vectors of booleans; see `Task.read`."""
+        """Return the rows of a source, checked. Labels are lists of names, or vectors of booleans."""
         source = open_source("rows", source)
         rows = super().read(source, columns)
         lists = [row["labels"] for row in rows]
@@ -132,22 +132,22 @@ class MultiLabel(_TextTask):
         if len(sizes) == 1 and min(sizes) > 1 and set().union(*lists) <= {"0", "1"}:
             if repeating is None:
                 raise InputError(
-                    f"{source.name}: labels are 0 and 1 in every record: as numbers of labels, or as vectors that say "
-                    "of two labels whether a row has them? Write the labels' names, or vectors of booleans: [true, "
+                    f"{source.name}: labels are 0 and 1 in every record: are these indices of labels, or vectors of "
+                    "two booleans? Write the labels' names, or vectors of booleans: [true, "
                     "false]."
                 )
             return [{**row, "labels": [label == "1" for label in row["labels"]]} for row in rows]
         if repeating is not None:
             labels = reprlib.repr(lists[repeating - 1])
             raise InputError(
-                f"{source.name}: record {repeating}: labels must not repeat one, got {labels}. Vectors have 0 or 1 for "
+                f"{source.name}: record {repeating}: labels must not repeat, got {labels}. Vectors have 0 or 1 for "
                 "each label, in every record."
             )
         return rows
 
     @classmethod
     def check_label(cls, value: Any) -> list[str] | list[bool]:
-        """Return a list of the names of labels, for which a text is split at commas, or a vector of booleans."""
+        """Return a list of names of labels, or a vector of booleans. A text is split at commas."""
         labels = (value.split(",") if value.strip() else []) if isinstance(value, str) else value
         if not isinstance(labels, list):
             raise InputError(f"labels must be a list of labels, or a text with commas; got {reprlib.repr(labels)}.")
@@ -159,13 +159,13 @@ class MultiLabel(_TextTask):
 
     @classmethod
     def label_names(cls, rows: Sequence[Row]) -> list[str]:
-        """Return the labels that are there, in order; of vectors the numbers of all entries."""
+        """Return the labels that occur, in order; for vectors, the indices of their entries."""
         if _is_vector(rows[0]["labels"]):
             return [str(number) for number in range(len(rows[0]["labels"]))]
         return all_labels(label for row in rows for label in row["labels"])
 
     def target(self, row: Row) -> np.ndarray:
-        """Return 1 for each label that the row has, else 0: [L]."""
+        """Return a vector [L]: 1 for each label of the row, else 0."""
         labels, count = row["labels"], self.config.num_labels
         if _is_vector(labels):
             if len(labels) != count:
@@ -178,23 +178,23 @@ class MultiLabel(_TextTask):
         for label in labels:
             number = label_id(self.config, label)
             if present[number]:
-                raise InputError(f"labels must not repeat one, got {reprlib.repr(labels)}: {label!r} is there already.")
+                raise InputError(f"labels must not repeat, got {reprlib.repr(labels)}: {label!r} is given twice.")
             present[number] = 1
         return present
 
     def label_counts(self, features: Sequence[Feature]) -> np.ndarray:
-        """Return how many rows have each label, [L]."""
+        """Return the number of rows with each label, [L]."""
         return np.count_nonzero([feature.target for feature in features], axis=0)
 
     def weights_of(self, labels: np.ndarray, of_classes: np.ndarray) -> np.ndarray:
-        """Return the weights of the labels' terms in the loss, [B, L]; see `Task.weights_of`."""
+        """Return the weight of each label's term in the loss, [B, L], given the weights of the classes [L]."""
         return np.ones(labels.shape) * of_classes
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
-        """Return micro and macro F1, and how often all labels of a row are right."""
+        """Return micro and macro F1, and the fraction of rows whose labels are all right."""
         return metrics.multi_label(np.stack(logits), np.stack([feature.target for feature in features]))
 
 
 def _is_vector(labels: list) -> bool:
-    """Tell whether the labels of a row are a vector of booleans, not names."""
+    """Return whether the labels of a row are a vector of booleans, not names."""
     return bool(labels) and isinstance(labels[0], bool)

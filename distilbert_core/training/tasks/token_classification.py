@@ -25,9 +25,9 @@ from distilbert_core.training.tasks.base import Feature, Row, Task, text_of
 
 
 def read_conll(path: Path) -> Iterator[Row]:
-    """Yield sentences of a .conll file: a word and, after a tab or spaces, its label a line; blank lines between.
+    """Yield the sentences of a .conll file: a word and its label in each line, and blank lines between sentences.
 
-    Of more than two columns the first and the last are taken.
+    Words and labels are separated by a tab or spaces. Only the first and the last column are read.
     """
     tokens: list[str] = []
     labels: list[str] = []
@@ -49,7 +49,7 @@ class TokenClassification(Task):
     """A label for each word; entities are marked by B-TYPE, I-TYPE and O.
 
     The first token of a word has its label. Words without a token, such as invisible characters, and words beyond
-    `max_length` tokens are outside of any entity.
+    `max_length` tokens count as outside of entities.
     """
 
     name = "token-classification"
@@ -61,11 +61,11 @@ class TokenClassification(Task):
 
     @classmethod
     def check(cls, row: Row) -> Row:
-        """Return the row with as many names of labels as words."""
+        """Return the row if it has a label for each word."""
         for column in cls.columns:
             if not isinstance(row[column], list) or not row[column]:
-                hint = " Of files, .conll and .jsonl have lists." if isinstance(row[column], str) else ""
-                raise InputError(f"{column} must be a list that is not empty, got {reprlib.repr(row[column])}.{hint}")
+                hint = " Among file formats, .conll and .jsonl have lists." if isinstance(row[column], str) else ""
+                raise InputError(f"{column} must be a non-empty list, got {reprlib.repr(row[column])}.{hint}")
         tokens = [text_of("tokens", token) for token in row["tokens"]]
         labels = [label_name("labels", label) for label in row["labels"]]
         if len(tokens) != len(labels):
@@ -74,14 +74,14 @@ class TokenClassification(Task):
 
     @classmethod
     def label_names(cls, rows: Sequence[Row]) -> list[str]:
-        """Return the labels that are there, O first."""
+        """Return the labels that occur, O first."""
         names = all_labels(label for row in rows for label in row["labels"])
         return sorted(names, key=lambda name: name != OUTSIDE) if OUTSIDE in names else names
 
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
-        """Return tokens, with -100 for those that are not the first of a word."""
+        """Return the tokens of rows; the target is -100 for tokens that are not the first of a word."""
         return [
-            Feature(window.ids, _first_tokens(window, self._numbers(row)), number, cut=bool(window.overflowing))
+            Feature(window.ids, _first_tokens(window, self._label_ids(row)), number, cut=bool(window.overflowing))
             for number, (row, window) in enumerate(zip(rows, self._windows(rows), strict=True))
         ]
 
@@ -89,11 +89,11 @@ class TokenClassification(Task):
         texts = [row["tokens"] for row in rows]
         return self.tokenizer(texts, is_split_into_words=True, truncation=True, max_length=self.max_length).encodings
 
-    def _numbers(self, row: Row) -> list[int]:
+    def _label_ids(self, row: Row) -> list[int]:
         return [label_id(self.config, label) for label in row["labels"]]
 
     def label_counts(self, features: Sequence[Feature]) -> np.ndarray:
-        """Return how many words have each label, [L], words that are cut off left out."""
+        """Return the number of words with each label, [L], without words that are cut off."""
         labels = np.concatenate([feature.target for feature in features])
         return np.bincount(labels[labels != IGNORE_INDEX], minlength=self.config.num_labels)
 
@@ -103,14 +103,14 @@ class TokenClassification(Task):
         return {**self.inputs(features), "labels": labels}
 
     def measure(self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]) -> Metrics:
-        """Return precision, recall and F1 of whole entities; of single words where labels do not mark entities."""
+        """Return precision, recall and F1 of whole entities; of single words if labels do not mark entities."""
         names = label_names(self.config)
         if not all(name == OUTSIDE or name.startswith(("B-", "I-")) for name in names):
             first = [np.array(feature.target) != IGNORE_INDEX for feature in features]
             targets = [np.array(feature.target)[words] for feature, words in zip(features, first, strict=True)]
             scores = np.concatenate([scores[words] for scores, words in zip(logits, first, strict=True)])
-            found = metrics.classification(scores, np.concatenate(targets))
-            return {"f1": found["f1_macro"], "accuracy": found["accuracy"]}
+            scores_of_words = metrics.classification(scores, np.concatenate(targets))
+            return {"f1": scores_of_words["f1_macro"], "accuracy": scores_of_words["accuracy"]}
         predicted = []
         for row, window, feature, scores in zip(rows, self._windows(rows), features, logits, strict=True):
             tags = [OUTSIDE] * len(row["tokens"])
@@ -118,11 +118,11 @@ class TokenClassification(Task):
                 if word is not None and target != IGNORE_INDEX:
                     tags[word] = names[label]
             predicted.append(tags)
-        return metrics.entities(predicted, [[names[i] for i in self._numbers(row)] for row in rows])
+        return metrics.entities(predicted, [[names[i] for i in self._label_ids(row)] for row in rows])
 
 
 def _first_tokens(window: Encoding, labels: Sequence[int]) -> list[int]:
-    """Return the label of each token that is the first of a word, -100 for the others."""
+    """Return the label of each token that is the first of a word, and -100 for the others."""
     words = window.word_ids
     return [
         IGNORE_INDEX if word is None or word == before else labels[word]

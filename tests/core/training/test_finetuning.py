@@ -161,7 +161,7 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
         "text\tlabels\nx\tNEGATIVE,0\n",
         {},
         InputError,
-        r"a\.tsv: labels must not repeat one, got \['NEGATIVE', '0'\]: '0' is there already",
+        r"a\.tsv: labels must not repeat, got \['NEGATIVE', '0'\]: '0' is given twice",
     ),
     *(
         (task, "a.tsv", content, {"recipe": Recipe(class_weights=weights)}, InputError, message)
@@ -174,12 +174,12 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
                 {"NEGATIVE": 1, "1": 2, "0": 3},
                 "NEGATIVE, POSITIVE; one is given by name and by nu",
             ),
-            (CLASSES, "text\tlabel\nx\t1\n", "balanced", "='balanced' needs rows of every label; there is none of NEG"),
+            (CLASSES, "text\tlabel\nx\t1\n", "balanced", "='balanced' needs rows of every label; no row has NEG"),
             (
                 "multi-label",
                 "text\tlabels\nx\t1\n",
                 "balanced",
-                "='balanced' needs rows of every label; there is none of",
+                "='balanced' needs rows of every label; no row has",
             ),
             ("masked-lm", "text\nx\n", "balanced", "class_weights must be left out: masked-lm has no names of labels"),
         ]
@@ -190,7 +190,7 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
         "text\tlabel\tweight\nx\t0\t0\ny\t1\t0.0\n",
         {},
         InputError,
-        "weight must be above 0 in a row at least, got only zeros",
+        "weight must be above 0 in at least one row, got only zeros",
     ),
     (
         CLASSES,
@@ -198,7 +198,7 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
         CLASSES_FILE,
         {"recipe": Recipe(max_length=513)},
         InputError,
-        "max_length must be at most 512, as many tokens as the model takes; got 513",
+        "max_length must be at most 512, the limit of the model, got 513",
     ),
     (
         "masked-lm",
@@ -216,7 +216,7 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
         "x\n",
         {"columns": {"label": "y"}},
         InputError,
-        "columns must name some of text, weight; label is none",
+        "columns must name some of text, weight; unknown: label",
     ),
     ("masked-lm", "a.txt", "x\n", {"eval": "eval.txt"}, InputError, r"eval\.txt cannot be read"),
     (
@@ -259,7 +259,7 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
         "sentence\tlabel\nx\t0\n",
         {"columns": {"sentence": "text"}},
         InputError,
-        r"sentence is none of these. The task's name comes first: \{'text': 'sentence'\}",
+        r"unknown: sentence. The task's name comes first: \{'text': 'sentence'\}",
     ),
     (
         CLASSES,
@@ -275,7 +275,7 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
         CLASSES_FILE,
         {"columns": {"texts": "text_x"}},
         InputError,
-        "none of these. Did you mean 'text'",
+        "unknown: texts. Did you mean 'text'",
     ),
     (
         CLASSES,
@@ -321,7 +321,7 @@ LONG = [  # task, name and content of the file, what is said of its rows
             json.dumps({"question": "Who?", "context": CONTEXT, "answers": {"text": [text], "answer_start": [0]}})
             for text in ("Ann", CONTEXT[:60])
         ),
-        "1 of 2 rows have an answer that no window of 16 tokens holds whole; it is not learned",
+        "1 of 2 rows have an answer that does not fit into a window of 16 tokens and is not learned",
     ),
 ]
 
@@ -337,7 +337,7 @@ def test_rows_with_a_part_without_effect(tmp_path, load, task, name, content, sa
 
 def test_labels_of_the_file_to_measure_on(tmp_path, load):
     files = [write_file(tmp_path / name, content) for name, content in (("a.tsv", CLASSES_FILE), ("b.tsv", OTHER_FILE))]
-    with pytest.raises(InputError, match=r"b\.tsv: Label 'bad' is none of the model's 2 labels"):
+    with pytest.raises(InputError, match=r"b\.tsv: Label 'bad' is not one of the model's 2 labels"):
         finetune(
             "sequence-classification",
             files[0],

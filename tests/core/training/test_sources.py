@@ -165,7 +165,7 @@ BAD = [  # what is given, message
         {"train": Table(), "test": Table()},
         r"train has the splits 'train', 'test'; give one of them: train=data\['train'\]",
     ),
-    (Table(columns=["text", "text", "label"]), "train has several columns of one name; its columns are 'text', 'text'"),
+    (Table(columns=["text", "text", "label"]), "train has columns with the same name; its columns are 'text', 'text'"),
     (
         {"text": ["a"], "labels": [0]},
         r"train has no column 'label'; its columns are 'text', 'labels'. Say which it is: columns=\{'label': 'labe",

@@ -183,7 +183,7 @@ def test_a_damaged_shard(tmp_path, damage):
     cache = TeacherCache.open(tmp_path, SETTINGS, steps_per_shard=2)
     assert_stored(cache.get(1), 1)
     for _ in range(2):
-        with pytest.raises(CheckpointError, match=f"{file.name} is damaged: .* Delete it; it is made anew"):
+        with pytest.raises(CheckpointError, match=f"{file.name} is damaged: .*its steps are computed again"):
             cache.get(2)
     assert_stored(cache.get(1), 1)
 
@@ -202,7 +202,7 @@ BAD_INDICES = {
     "no shards": ('{"settings": {}, "storage": {}}', "KeyError"),
     "wrong kinds": ('{"settings": [], "storage": {}, "shards": []}', "must be objects"),
     "shard of no kind": ('{"settings": {}, "storage": {}, "shards": [1]}', "TypeError"),
-    "outside": (json.dumps({"settings": {}, "storage": {}, "shards": [SHARD]}), "is no name of a file beside it"),
+    "outside": (json.dumps({"settings": {}, "storage": {}, "shards": [SHARD]}), "is not a file name"),
 }
 
 
@@ -210,7 +210,7 @@ BAD_INDICES = {
 def test_a_damaged_index(tmp_path, case):
     content, message = BAD_INDICES[case]
     (tmp_path / "index.json").write_text(content)
-    with pytest.raises(CheckpointError, match=f"index.json is no valid index of a cache .*{message}"):
+    with pytest.raises(CheckpointError, match=f"index.json is not a valid index of a cache .*{message}"):
         TeacherCache.open(tmp_path, SETTINGS)
     assert (tmp_path / "index.json").read_text() == content
 
@@ -224,15 +224,15 @@ def test_a_file_is_not_a_folder(tmp_path):
 # -- other settings --------------------------------------------------------------------------------------------------
 
 OTHERS = [  # settings, keywords, what differs
-    ({"seed": 43}, {}, r"seed \(stored 42, asked for 43\)"),
-    ({"teacher": "x", "lengths": []}, {}, r"lengths \(stored \[1, 2\], asked for \[\]\), teacher \(stored 'bert', "),
-    ({"more": 1}, {}, r"more \(stored None, asked for 1\)"),
-    ({"seed": None}, {}, r"seed \(stored 42, asked for None\)"),
-    ({}, {"top_k": 4}, r"top_k \(stored 3, asked for 4\)"),
-    ({}, {"top_k": None}, r"top_k \(stored 3, asked for None\)"),
-    ({}, {"temperature": 2}, r"temperature \(stored 1.0, asked for 2.0\)"),
-    ({}, {"dtype": "float32"}, r"dtype \(stored 'float16', asked for 'float32'\)"),
-    ({}, {"steps_per_shard": 5}, r"steps_per_shard \(stored 32, asked for 5\)"),
+    ({"seed": 43}, {}, r"seed \(stored 42, given 43\)"),
+    ({"teacher": "x", "lengths": []}, {}, r"lengths \(stored \[1, 2\], given \[\]\), teacher \(stored 'bert', "),
+    ({"more": 1}, {}, r"more \(stored None, given 1\)"),
+    ({"seed": None}, {}, r"seed \(stored 42, given None\)"),
+    ({}, {"top_k": 4}, r"top_k \(stored 3, given 4\)"),
+    ({}, {"top_k": None}, r"top_k \(stored 3, given None\)"),
+    ({}, {"temperature": 2}, r"temperature \(stored 1.0, given 2.0\)"),
+    ({}, {"dtype": "float32"}, r"dtype \(stored 'float16', given 'float32'\)"),
+    ({}, {"steps_per_shard": 5}, r"steps_per_shard \(stored 32, given 5\)"),
 ]
 
 
@@ -255,7 +255,7 @@ def test_long_settings_that_differ_where_a_message_leaves_them_out(tmp_path):
 
 
 BAD_ARGUMENTS = [
-    ({"settings": {"path": object()}}, "settings must be what JSON can hold"),
+    ({"settings": {"path": object()}}, "settings must be JSON values"),
     ({"dtype": "bfloat16"}, "dtype must be one of float16, float32, float64, got 'bfloat16'"),
     ({"steps_per_shard": 0}, "steps_per_shard must be a positive integer, got 0"),
     ({"top_k": 0}, "top_k must be a positive integer, got 0"),
@@ -272,9 +272,9 @@ def test_impossible_arguments(tmp_path, kwargs, message):
 
 
 BAD_OUTPUTS = [
-    (0, {}, "step 0 is in .* already"),  # in a shard
-    (2, {}, "step 2 is in .* already"),  # not yet
-    (3, {}, "arrays must have one at least; there are none for step 3"),
+    (0, {}, "has step 0 already"),  # in a shard
+    (2, {}, "has step 2 already"),  # not yet
+    (3, {}, "arrays must have at least one array; step 3 has none"),
     (3, {"hidden": np.array([[1e5]])}, "hidden of step 3 has values that are not finite as float16"),
     (3, {"hidden": np.array([[np.nan]])}, "hidden of step 3 has values that are not finite"),
     (3, {"logits": np.zeros((2, 4))}, "top_k must be from 1 to 3, one less than the vocabulary; got 4"),

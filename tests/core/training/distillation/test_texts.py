@@ -15,7 +15,7 @@ from distilbert_core import DEFAULT_MODEL, IGNORE_INDEX, DistilBertConfig, Disti
 from distilbert_core.model.inference import Inference
 from distilbert_core.training import TASKS
 from distilbert_core.training.distillation import DistillationRecipe
-from distilbert_core.training.distillation.texts import FEWEST, LINES_AT_ONCE, PackedMaskedLM, choose
+from distilbert_core.training.distillation.texts import FEWEST, LINES_AT_ONCE, PackedMaskedLM, draw_masked
 
 TOKENIZER = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
 CONFIG = DistilBertConfig.from_pretrained(DEFAULT_MODEL)
@@ -263,7 +263,9 @@ def test_probabilities_equal_those_of_sequential_draws():
     weights = np.array([0.0, 1.0, 2.0, 4.0])
     draws = 20_000
     rng = np.random.default_rng(0)
-    found = Counter(tuple(np.flatnonzero(choose(rng, weights, part=0.5))) for _ in range(draws))  # ceil(1.5) of 3
+    found = Counter(
+        tuple(np.flatnonzero(draw_masked(rng, weights, fraction=0.5))) for _ in range(draws)
+    )  # ceil(1.5) of 3
     # First i, then j of what is left, or the other way round.
     expected = {
         pair: w / 7 * v / (7 - w) + v / 7 * w / (7 - v)
@@ -289,7 +291,7 @@ CHOSEN = [  # weights, part, how many
 def test_the_number_is_rounded_up(weights, part, count):
     weights = np.array(weights, float)
     before = weights.copy()
-    chosen = choose(np.random.default_rng(0), weights, part)
+    chosen = draw_masked(np.random.default_rng(0), weights, part)
     assert chosen.shape == weights.shape
     assert chosen.dtype == bool
     assert chosen.sum() == count
@@ -348,5 +350,5 @@ def test_no_room_for_a_word():
 
 def test_a_batch_before_tokens_were_counted():
     task = make()
-    with pytest.raises(InputError, match=r"call fit\(features\) before"):
+    with pytest.raises(InputError, match=r"call fit\(features\) first"):
         task.batch(task.encode(lines("a b")), [0])

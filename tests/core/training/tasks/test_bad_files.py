@@ -93,22 +93,22 @@ BAD_FILES = [  # task, file name, content, names of columns, message
         "a.jsonl",
         '{"text": "x", "labels": [1, 0]}\n{"text": "y", "labels": [0, 1]}\n',
         None,
-        "a.jsonl: labels are 0 and 1 in every record: as numbers of labels, or as vectors that say of two labels "
-        "whether a row has them? Write the labels' names, or vectors of booleans: [true, false].",
+        "a.jsonl: labels are 0 and 1 in every record: are these indices of labels, or vectors of two "
+        "booleans? Write the labels' names, or vectors of booleans: [true, false].",
     ),
     (
         "multi-label",
         "a.tsv",
         "text\tlabels\nx\tjoy\ny\tjoy,fear,joy\n",
         None,
-        "a.tsv: record 2: labels must not repeat one, got ['joy', 'fear', 'joy']. Vectors have 0 or 1 for each label",
+        "a.tsv: record 2: labels must not repeat, got ['joy', 'fear', 'joy']. Vectors have 0 or 1 for each label",
     ),
     (
         "multi-label",
         "a.jsonl",
         '{"text": "x", "labels": [1, 0, 1]}\n{"text": "y", "labels": [1]}\n',
         None,
-        "a.jsonl: record 1: labels must not repeat one, got ['1', '0', '1']",
+        "a.jsonl: record 1: labels must not repeat, got ['1', '0', '1']",
     ),
     (
         "multi-label",
@@ -176,14 +176,14 @@ BAD_FILES = [  # task, file name, content, names of columns, message
         "a.csv",
         "tokens,labels\nAnn ran,O O\n",
         None,
-        "record 1: tokens must be a list that is not empty, got 'Ann ran'. Of files, .conll and .jsonl have lists.",
+        "record 1: tokens must be a non-empty list, got 'Ann ran'. Among file formats, .conll and .jsonl have lists.",
     ),
     (
         "token-classification",
         "a.jsonl",
         '{"tokens": [], "labels": []}',
         None,
-        "tokens must be a list that is not empty",
+        "tokens must be a non-empty list",
     ),
     (
         "token-classification",
@@ -192,9 +192,9 @@ BAD_FILES = [  # task, file name, content, names of columns, message
         None,
         "tokens must be a text, got 1",
     ),
-    ("question-answering", "a.json", "{", None, "a.json is not in SQuAD's form: JSONDecodeError"),
-    ("question-answering", "a.json", '{"data": [{}]}', None, "a.json is not in SQuAD's form: KeyError('paragraphs')"),
-    ("question-answering", "a.json", "[1]", None, "a.json is not in SQuAD's form: TypeError"),
+    ("question-answering", "a.json", "{", None, "a.json is not in SQuAD's format: JSONDecodeError"),
+    ("question-answering", "a.json", '{"data": [{}]}', None, "a.json is not in SQuAD's format: KeyError('paragraphs')"),
+    ("question-answering", "a.json", "[1]", None, "a.json is not in SQuAD's format: TypeError"),
     ("question-answering", "a.json", b'{"data": "\xff"}', None, "a.json must be UTF-8, but line 1 has the byte 0xff"),
     ("question-answering", "a.json", '{"data": []}', None, "a.json is empty: it holds no rows"),
     (
@@ -202,7 +202,7 @@ BAD_FILES = [  # task, file name, content, names of columns, message
         "a.json",
         json.dumps(SQUAD).replace('"answer_start": 7', '"answer_start": 6'),
         None,
-        "a.json: record 2: answers: 'Oslo' does not stand at 6 of the context. It stands at 7: answer_start counts",
+        "a.json: record 2: answers: 'Oslo' is not at position 6 of the context. It is at 7: answer_start counts",
     ),
     *(
         ("question-answering", "a.jsonl", json.dumps({**QUESTIONS[0], column: value}), None, f"record 1: {message}")
@@ -213,10 +213,10 @@ BAD_FILES = [  # task, file name, content, names of columns, message
             ("answers", "Ann", 'answers must be {"text": [...], "answer_start": [...]}'),
             ("answers", {"text": ["Ann"]}, 'answers must be {"text": [...], "answer_start": [...]}'),
             ("answers", {"text": ["Ann"], "answer_start": [0, 0]}, "answers must be"),
-            ("answers", {"text": [""], "answer_start": [0]}, "answers: '' does not stand at 0"),
-            ("answers", {"text": ["Osl"], "answer_start": [-4]}, "answers: 'Osl' does not stand at -4"),
-            ("answers", {"text": ["Ann"], "answer_start": ["0"]}, "answers: 'Ann' does not stand at '0'"),
-            ("answers", [{"text": "Ann"}], "answers: 'Ann' does not stand at None"),
+            ("answers", {"text": [""], "answer_start": [0]}, "answers: '' is not at position 0"),
+            ("answers", {"text": ["Osl"], "answer_start": [-4]}, "answers: 'Osl' is not at position -4"),
+            ("answers", {"text": ["Ann"], "answer_start": ["0"]}, "answers: 'Ann' is not at position '0'"),
+            ("answers", [{"text": "Ann"}], "answers: 'Ann' is not at position None"),
             ("answers", ["Ann"], 'answers must be {"text": [...], "answer_start": [...]}'),
             (
                 "is_impossible",
@@ -244,10 +244,10 @@ BAD_FILES = [  # task, file name, content, names of columns, message
             ("choices", "ran. sat.", "choices must be a list of at least two texts, got 'ran. sat.'"),
             ("choices", ["ran."], "choices must be a list of at least two texts, got ['ran.']"),
             ("choices", ["ran.", 0], "choices must be a text, got 0"),
-            ("label", 2, "label must be the number of a choice, 0 to 1; got 2"),
-            ("label", -1, "label must be the number of a choice, 0 to 1; got -1"),
-            ("label", "1", "label must be the number of a choice, 0 to 1; got '1'"),
-            ("label", True, "label must be the number of a choice, 0 to 1; got True"),
+            ("label", 2, "label must be the index of a choice, 0 to 1; got 2"),
+            ("label", -1, "label must be the index of a choice, 0 to 1; got -1"),
+            ("label", "1", "label must be the index of a choice, 0 to 1; got '1'"),
+            ("label", True, "label must be the index of a choice, 0 to 1; got True"),
         ]
     ),
     (
@@ -274,14 +274,14 @@ BAD_FILES = [  # task, file name, content, names of columns, message
         "a.txt",
         "x\n",
         {"label": "y", "n": "m"},
-        "columns must name some of text, weight; label, n is none of these",
+        "columns must name some of text, weight; unknown: label, n",
     ),
     (
         "regression",
         "a.csv",
         "text,label\nx,1\n",
         {"labels": "label"},
-        "columns must name some of text, label, text_pair, weight; labels is none of these",
+        "columns must name some of text, label, text_pair, weight; unknown: labels",
     ),
 ]
 

@@ -219,7 +219,7 @@ def test_size_of_a_feature(tokens, expected):
     ],
 )
 def test_labels_that_the_model_does_not_have(task, row, text):
-    message = rf"Label '{text}' is none of the model's 2 labels: 'NEGATIVE, POSITIVE'\. Correct the rows, or train a"
+    message = rf"Label '{text}' is not one of the model's 2 labels: 'NEGATIVE, POSITIVE'\. Correct the rows, or train a"
     with pytest.raises(InputError, match=message):
         make(task, ["NEGATIVE", "POSITIVE"]).encode([row("POSITIVE"), row(text)])
 
@@ -346,7 +346,7 @@ def test_labels_of_a_model_whose_names_repeat_or_are_missing():
     config = DistilBertConfig.from_dict({"id2label": STARS, "label2id": {"LABEL_0": 0}})
     assert labels.label_names(config) == ["poor", "poor", "fair", "LABEL_3"]
     assert [labels.label_id(config, name) for name in ("poor", "fair", "LABEL_3", "1")] == [0, 2, 3, 1]
-    with pytest.raises(InputError, match="'LABEL_0' is none of the model's 4 labels: 'poor, poor, fair, LABEL_3'"):
+    with pytest.raises(InputError, match="'LABEL_0' is not one of the model's 4 labels: 'poor, poor, fair, LABEL_3'"):
         labels.label_id(config, "LABEL_0")
     weights = labels.class_weights({"poor": 2, "fair": 1, "3": 5}, config, np.ones(4))
     assert weights.tolist() == [2, 2, 1, 5]
