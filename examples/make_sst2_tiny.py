@@ -253,7 +253,7 @@ def parse_arguments() -> argparse.Namespace:
     args.teacher_origin = ""
     if args.teacher and args.teacher.is_dir():
         args.changed = f" --teacher TEACHER{args.changed}"
-        args.teacher_origin = " This was done beforehand; `--teacher` handed the result over."
+        args.teacher_origin = " The teacher was trained in an earlier run, and passed with `--teacher`."
     return args
 
 
