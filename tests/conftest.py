@@ -1,4 +1,4 @@
-"""Options and fixtures of all tests."""
+"""Options and fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from support.uploads import Uploads
 
-os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # commands would keep programs in the user's folder
+os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # keeps the user's folder clean
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,12 +26,12 @@ def pytest_configure(config: pytest.Config) -> None:
     names = available_backends() if wanted is None else [name for name in wanted.split(",") if name]
     for name in names:
         if name in BACKENDS and wanted is not None:
-            load_backend(name)  # raises if it is not there
+            load_backend(name)  # raises if it is not installed
     config.tested_backends = names  # type: ignore[attr-defined]
     if "flax" in names:
         import jax
 
-        jax.config.update("jax_enable_x64", True)  # float64 is the truth
+        jax.config.update("jax_enable_x64", True)  # float64 is the reference
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -43,7 +43,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.fixture
 def uploads(monkeypatch: pytest.MonkeyPatch) -> Uploads:
-    """What is uploaded to the Hub; none of it is sent."""
+    """The uploads to the Hub; nothing is sent."""
     made = Uploads()
     monkeypatch.setattr(huggingface_hub, "HfApi", made)
     return made

@@ -132,7 +132,7 @@ def test_an_interrupt_ends_quietly():
 
 
 def examples(name: str) -> list[list[str]]:
-    """Return the words of each example at the end of a command's help, as it is printed."""
+    """Return the words of each example at the end of the printed help of a command."""
     lines = subprocess.run([*COMMAND, name, "--help"], capture_output=True, text=True, check=True).stdout.splitlines()
     return [shlex.split(line) for line in lines[lines.index("  Example:") + 1 :]]
 

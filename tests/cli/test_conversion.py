@@ -239,6 +239,6 @@ def test_a_report_is_not_overwritten_without_force(checkpoint, tmp_path, monkeyp
     words = ["verify", str(checkpoint), "--report", str(report)]
     assert main(words) == 1
     assert "report.html exists already; give --force to replace it." in capsys.readouterr().err
-    assert (report.read_text(), calls) == ("mine", [])  # and it is said before the work, not after
+    assert (report.read_text(), calls) == ("mine", [])  # and the error comes before the work
     assert main([*words, "--force"]) == 0
     assert report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

@@ -22,7 +22,7 @@ def test_info(tmp_path, head, dtype):
     config = small_config()
     arrays = save_random(tmp_path, config, head, dtype=dtype)
     found = describe(tmp_path)
-    assert found["head"] == head.value  # from what is stored: this config.json names no architecture
+    assert found["head"] == head.value  # from the stored parameters: this config.json names no architecture
     assert found["parameters"] == sum(array.size for array in arrays.values())
     assert found["dtypes"] == {np.dtype(dtype).name: found["parameters"]}
     assert found["weights"] == "safetensors"

@@ -1,4 +1,4 @@
-"""Loading for the command: nobody looks for garbage meanwhile, and afterwards all is as it was."""
+"""Loading for the command: the garbage collector is off meanwhile, and its state is restored afterwards."""
 
 from __future__ import annotations
 

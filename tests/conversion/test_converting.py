@@ -1,4 +1,4 @@
-"""Conversion between formats: what arrives, what is refused, and what a failure leaves behind."""
+"""Conversion between formats: the values, the refusals, and the files after a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are damaged, by accident or on purpose: a clear error or the same values, and never more."""
+"""Files that are damaged, by accident or on purpose, give a clear error or the same values."""
 
 from __future__ import annotations
 

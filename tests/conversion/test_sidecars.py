@@ -1,4 +1,4 @@
-"""The files beside the weights: which are copied, which are named as left behind."""
+"""The files beside the weights: which are copied, and which are reported as left behind."""
 
 from __future__ import annotations
 

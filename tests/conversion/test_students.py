@@ -426,7 +426,7 @@ def test_a_folder_with_files_is_left_alone_or_replaced(tmp_path):
     removed = [*sorted(name for name in before if name.startswith("model-")), "model.safetensors.index.json"]
     removed += ["special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"]
     assert student.notes[-1] == f"Removed from {folder}: {', '.join(removed)}."
-    # No file of the old tokenizer is left, nor a shard; what is not the checkpoint's stays.
+    # No file of the old tokenizer and no shard is left; files that are not part of the checkpoint stay.
     assert sorted(path.name for path in folder.iterdir()) == [
         *("LICENSE", "README.md", "added_tokens.json", "config.json", "model.safetensors", "notes.txt", "vocab.txt"),
     ]

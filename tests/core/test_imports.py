@@ -1,4 +1,4 @@
-"""What importing the core loads, and how long it takes, each time in a fresh interpreter."""
+"""Modules that importing the core loads, and the time that it takes, in a new interpreter."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_no_framework_is_imported(use: str) -> None:
 
 
 def test_importing_is_quick() -> None:
-    """Best of five, in time of the processor and beside NumPy: neither other work nor a slow machine must decide."""
+    """Best of five, in CPU time and relative to NumPy, so that other work and slow machines do not matter."""
     script = (
         "from time import process_time as now; start = now(); import numpy; middle = now(); import distilbert_core; "
         "print((now() - start) / (middle - start))"

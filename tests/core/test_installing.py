@@ -1,4 +1,4 @@
-"""What `pip install` is asked for: the extras, and the commands that messages and the README give."""
+"""The extras of the package, and the `pip install` commands in messages and in the README."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/migrating.md speaks of every public name of Transformers 4.53.3, and what it says of the core is true."""
+"""docs/migrating.md has every public name of Transformers 4.53.3, and its statements about the core are true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Former import paths give the modules that have moved."""
+"""Former import paths lead to the modules that moved."""
 
 from __future__ import annotations
 

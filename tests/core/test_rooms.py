@@ -1,4 +1,4 @@
-"""How large modules, classes and test files may be, and which module a test file is named after."""
+"""Limits of the sizes of modules, classes and test files, and the names of test files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BERTs with a head, converted: what they compute against the installed Transformers, in float64."""
+"""BERTs with a head, converted: outputs against the installed Transformers, in float64."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BODIES = ("BertModel", "BertForSequenceClassification", "BertForMultipleChoice",
 
 @pytest.fixture
 def make(tmp_path):
-    """Return a function that makes a BERT of random values far from those of a fresh one, in a folder."""
+    """Return a function that saves a BERT with random values, far from those of a fresh model."""
 
     def make(name):
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The pipelines on the three backends against one another, and side by side with those of Transformers 5."""
+"""The pipelines of the three backends against each other and against those of Transformers 5."""
 
 from __future__ import annotations
 

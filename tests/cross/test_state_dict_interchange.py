@@ -88,7 +88,7 @@ def test_lora_trains_the_same_parameters_as_in_transformers(head):
     state = {name: to_tensor(array) for name, array in random_arrays(config, head).items()}
     results = []
     for model in (PT.new(head, config).double(), theirs(head, config)):
-        model.load_state_dict(state, strict=False)  # without what is tied
+        model.load_state_dict(state, strict=False)  # without tied parameters
         lora = with_lora(model, head)
         loss = lora(**tensors(config, head)).loss
         loss.backward()
@@ -134,7 +134,7 @@ def test_what_lora_trained_is_loaded_by_each_backend(framework, tmp_path):
 
 
 def test_sentence_transformers(tmp_path, monkeypatch):
-    """The module of examples/ gives the vectors of the pipeline, and those of Transformers' model in its place."""
+    """The module of examples/ gives the vectors of the pipeline and of Transformers' model."""
     sentence_transformers = pytest.importorskip("sentence_transformers")
     monkeypatch.syspath_prepend(EXAMPLES)
     from sentence_transformers_module import DistilBertModule, main

@@ -1,4 +1,4 @@
-"""The three backends against one another: values, losses and gradients of every head and option."""
+"""The three backends against each other: values, losses and gradients of every head and option."""
 
 from __future__ import annotations
 

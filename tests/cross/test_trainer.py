@@ -1,4 +1,4 @@
-"""Transformers 5's Trainer trains, measures, saves, reloads and resumes models of ours. See `trainer_checks`."""
+"""The Trainer of Transformers 5 trains, measures, saves, reloads and resumes our models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Flax model says of arguments that it cannot take: the argument, what came, the remedy."""
+"""Errors of a Flax model about its arguments: the argument, the value, the remedy."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Attention by blocks of queries: the numbers and gradients of attention at once, in memory that grows linearly."""
+"""Attention in blocks of queries: the numbers and gradients of full attention, in memory that grows linearly."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_model_by_blocks(head, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("gradient", [False, True])
 def test_memory_grows_linearly(gradient):
-    """What the compiler says that a call needs beside its arguments, at 4 and at 8 blocks of queries."""
+    """The memory that a call needs in addition to its arguments, by the compiler, at 4 and at 8 blocks of queries."""
 
     def memory(tokens):
         def loss(query, key, value):

@@ -1,4 +1,4 @@
-"""What one command compiles is there for the next one."""
+"""A command uses the programs that an earlier command compiled."""
 
 from __future__ import annotations
 

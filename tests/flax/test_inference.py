@@ -1,4 +1,4 @@
-"""Batches of all shapes need few compilations, and what is done to a model is seen by its inference object."""
+"""Batches of all shapes need few compilations, and an inference object sees changes of its model."""
 
 from __future__ import annotations
 

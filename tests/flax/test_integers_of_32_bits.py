@@ -1,4 +1,4 @@
-"""JAX without 64-bit numbers: an integer that does not fit is refused; JAX alone makes another one of it."""
+"""JAX without 64-bit integers: an integer that does not fit is refused, where JAX alone would change it."""
 
 from __future__ import annotations
 

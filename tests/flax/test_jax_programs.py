@@ -1,4 +1,4 @@
-"""What JAX and NNX programs do with models, outputs and what a tokenizer returns."""
+"""Models, outputs and encodings in JAX and NNX programs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_a_tokenizer_returns_is_a_tree(model, encode):
         found, returned = logits(model, batch)
         assert_close(np.asarray(found), np.asarray(model(**batch).logits), 1e-13)
         assert_close(dict(returned), dict(batch), 0)
-    assert traced == [BatchEncoding]  # the texts are no part of it: another batch of the shape is not compiled again
+    assert traced == [BatchEncoding]  # without its texts: another batch of this shape is not compiled again
     assert [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(batches[0])] == [
         "['input_ids']",
         "['attention_mask']",

@@ -1,4 +1,4 @@
-"""What is JAX's and NNX's own: jit, grad, split and merge, vmap over parameters, explicit randomness."""
+"""A Flax model under jit, grad, split, merge and vmap, and with explicit randomness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orbax checkpoints: those of NNX states are read, and those that are written go back into NNX models."""
+"""Orbax checkpoints: saved NNX states are read, and written checkpoints go back into NNX models."""
 
 from __future__ import annotations
 

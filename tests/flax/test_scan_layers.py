@@ -1,4 +1,4 @@
-"""Scanned and checkpointed blocks compute what blocks one after another do, and do it as they promise."""
+"""Scanned and checkpointed blocks compute the same as blocks in a loop, with fewer traces and recomputation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model divided among devices, and among processes, computes what it computes on one."""
+"""A model divided among devices or processes computes the same as on one device."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def free_port() -> int:
 
 
 def run_processes(count: int, folder: Path) -> tuple[list[float], dict]:
-    """Run the example in so many processes; the losses that the first one prints, and the model that it saves."""
+    """Run the example in several processes; return the losses that the first one prints and the model that it saves."""
     where = ["--processes", str(count), "--coordinator", f"localhost:{free_port()}", "--save-to", str(folder)]
     environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}  # compiles in a third of the time
     commands = [[sys.executable, EXAMPLE, *where, "--process-id", str(index)] for index in range(count)]
@@ -267,7 +267,7 @@ def test_two_processes_train_like_one(tmp_path):
 
 @pytest.mark.parametrize("command", ["finetune", "distill"])
 def test_a_run_on_several_devices_is_that_on_one(tmp_path, command):
-    """Whole runs of the command, in float64: on four devices of one process, and on those of two. Measured: 3e-16."""
+    """Whole runs of the command, in float64: on four devices of one process, and of two. Measured: 3e-16."""
     save_random(
         tmp_path / "model", small_config(vocab_size=30522, num_labels=2, n_layers=1), Head.SEQUENCE_CLASSIFICATION
     )
@@ -290,7 +290,7 @@ def test_a_run_on_several_devices_is_that_on_one(tmp_path, command):
 
 
 def run_command(words: list[str], processes: int, devices: int) -> dict[str, np.ndarray]:
-    """Run `distilbert` in so many processes that see so many devices each; the model in its last word, the output."""
+    """Run `distilbert` in several processes with several devices each; return the model in its last word."""
     start = "import jax, sys; from distilbert_cli import main; "
     if processes > 1:
         start += f"jax.distributed.initialize('localhost:{free_port()}', {processes}, int(sys.argv.pop(1))); "

@@ -1,4 +1,4 @@
-"""What a Flax model holds: dtypes of parameters and computation, low-rank updates, further state, sharded tables."""
+"""The state of a Flax model: dtypes of parameters and computation, low-rank updates, added state, sharded tables."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_state_that_is_not_a_parameter_is_saved_too(tmp_path):
     model = FRAMEWORK.new(HEAD, small_config())
     model.seen = nnx.BatchStat(jnp.array([3.0, 4.0]))
     model.table = nnx.data(jnp.arange(3))
-    model.sow(nnx.Intermediate, "passing", jnp.ones(1))  # what a call leaves behind is no state
+    model.sow(nnx.Intermediate, "passing", jnp.ones(1))  # intermediates of a call are not state
     model.save_pretrained(tmp_path)
     stored = Checkpoint(tmp_path)
     assert (stored.read("seen").tolist(), stored.read("table").tolist()) == ([3.0, 4.0], [0, 1, 2])
@@ -248,7 +248,7 @@ def test_resizing_one_device():
 
 
 class OwnHead(distilbert_flax.FlaxDistilBertPreTrainedModel):
-    """A user's own head on our body, derived from the base of all models."""
+    """A user's own head on our base model, derived from the base class of all models."""
 
     def __init__(self, config, *, rngs):
         super().__init__(config)

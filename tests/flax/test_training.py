@@ -1,4 +1,4 @@
-"""Training with NNX's optimizer, mixed precision, and going on from an Orbax checkpoint."""
+"""Training with NNX's optimizer, mixed precision, and resuming from an Orbax checkpoint."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_training_goes_on_from_an_orbax_checkpoint_bit_for_bit(folder, tmp_path)
 
 
 def test_steps_of_all_sizes_are_few_shapes():
-    """A thousand steps on sentences: the shapes of what is compiled, and what rounding them up adds."""
+    """A thousand steps on sentences: the compiled shapes, and the padding that rounding them up adds."""
     lengths = np.clip(np.random.default_rng(0).lognormal(3.2, 0.6, 5000), 4, 128).astype(int)
     shapes, real, computed = set(), 0, 0
     order = training_order(lengths, 32, seed=0)
@@ -152,7 +152,7 @@ def test_steps_of_all_sizes_are_few_shapes():
 
 
 def test_sizes():
-    """Each is at least what is asked for, and at most a quarter more."""
+    """Each size is at least the requested one, and at most a quarter larger."""
     sizes = [quarter_steps(count) for count in range(1, 101)]
     assert sorted(set(sizes)) == [*range(1, 9), 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112]
     assert all(count <= size <= 1.25 * count for count, size in enumerate(sizes, 1))

@@ -1,4 +1,4 @@
-"""Values, losses and gradients of Transformers 4.53.3, from the fixtures that tests/oracle makes."""
+"""Values, losses and gradients against Transformers 4.53.3, from the fixtures of tests/oracle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`from_pretrained` opens every checkpoint that there is, in every framework: its arrays are those that were saved."""
+"""`from_pretrained` opens checkpoints of every format in every backend and gets the saved arrays."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def has(library: str) -> bool:
 
 
 def write(folder: Path, arrays: Mapping[str, np.ndarray], name: str = "model.safetensors", **metadata: str) -> Path:
-    """Write arrays under any names beside config.json."""
+    """Write arrays under given names, and config.json."""
     folder.mkdir(exist_ok=True)
     CONFIG.save_pretrained(folder)
     save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, folder / name, metadata or None)
@@ -83,7 +83,7 @@ def torch_saved(name: str, wrap: Callable[[dict[str, Any]], Any], prefix: str = 
 
 
 def orbax(names: tuple[str, ...], place: str) -> Callable[[Path, Arrays], Path]:
-    """What Orbax writes of a state, under names of its own, in a folder below that which has config.json."""
+    """A state in Orbax's own layout, in a folder below the folder with config.json."""
 
     def make(folder: Path, arrays: Arrays) -> Path:
         made = converted("orbax")(folder, arrays)

@@ -1,4 +1,4 @@
-"""One clear error for each impossible input, and for nothing else."""
+"""Each impossible input has one clear error, and possible inputs have none."""
 
 from __future__ import annotations
 

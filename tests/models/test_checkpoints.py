@@ -1,4 +1,4 @@
-"""Loading and saving: bit for bit, whatever the dtype; what does not fit is named."""
+"""Loading and saving bit for bit, in every dtype; an error names parameters that do not fit."""
 
 from __future__ import annotations
 

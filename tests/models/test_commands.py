@@ -1,4 +1,4 @@
-"""The command on each backend: what it prints and writes is what the pipelines answer."""
+"""The command on each backend prints and writes the answers of the pipelines."""
 
 from __future__ import annotations
 

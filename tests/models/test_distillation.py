@@ -1,4 +1,4 @@
-"""A student in training: what is compared with what, in which order, and what is kept of it."""
+"""Distillation: the losses, the order of the steps, and the files of a run."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_teachers_and_students_that_do_not_match(framework, pair):
 
 
 def test_a_run_from_files(framework, from_files, tmp_path):
-    """Stopped and resumed, dropout on, it ends with the same bits; and the student says what the teacher says."""
+    """A run with dropout, stopped and resumed, ends with the same bits; the student gives the teacher's answers."""
     student, teacher, texts = from_files
     recipe = DistillationRecipe(max_steps=12, batch_size=8, eval_every=4, learning_rate=2e-2, dropout=0.05, seed=3)
     options = {"teacher": teacher, "student": student, "eval": texts, "backend": framework.name, "recipe": recipe}

@@ -64,7 +64,7 @@ def expected(
     return Judged(losses.sum() / max(len(losses), 1), gradient, np.zeros_like(teacher))
 
 
-# The same of each backend, as it is called and as it is compiled, there for sizes that are not known.
+# The same from each backend, called eagerly and compiled for unknown sizes.
 
 
 def judged_by_pt(loss: Callable, student: np.ndarray, teacher: np.ndarray, mask: Any, compiled: bool, **options: Any):

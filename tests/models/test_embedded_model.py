@@ -35,7 +35,7 @@ def test_long_texts_are_cut(framework):
 
 
 def test_embeddings_of_the_embedded_base_model(framework):
-    """Loading the body of the classifier: its hidden states are what the classifier's own body gives."""
+    """The base model of the classifier, loaded alone, has the hidden states of the classifier."""
     tokens = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)("A fine film.", return_tensors="np")
     classifier = framework.load(Head.SEQUENCE_CLASSIFICATION, DEFAULT_MODEL)
     with pytest.warns(UserWarning, match="not used: classifier.bias"):

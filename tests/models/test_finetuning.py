@@ -143,7 +143,7 @@ def test_a_run_learns_and_its_folder_is_a_model(framework, data, body, tmp_path)
 
 
 def test_weights_of_rows_and_classes(framework, body, tmp_path):
-    """A run's steps are those of a loop whose batches have the weights, worked out by hand."""
+    """The steps of a run equal those of a loop over batches with the weights, calculated by hand."""
     lines = [f"{text}\t{('good', 'bad')[number % 2]}\t{number / 2}" for number, text in enumerate(TEXTS)]
     file = tmp_path / "data.tsv"
     file.write_text("\n".join(["text\tlabel\timportance", *lines]) + "\n")

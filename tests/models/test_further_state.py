@@ -1,4 +1,4 @@
-"""What a user adds to a model, or puts in place of a layer, is saved and loaded, or saving is refused: never less."""
+"""Parameters that a user adds and layers that a user replaces are saved and loaded, or saving is refused."""
 
 from __future__ import annotations
 

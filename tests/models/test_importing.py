@@ -1,4 +1,4 @@
-"""What importing a backend brings in."""
+"""Modules that importing a backend loads."""
 
 from __future__ import annotations
 

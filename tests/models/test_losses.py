@@ -1,4 +1,4 @@
-"""What counts in a loss, what is ignored, and what is an error."""
+"""Losses: labels that count, labels that are ignored, and labels that are an error."""
 
 from __future__ import annotations
 

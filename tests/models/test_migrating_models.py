@@ -1,4 +1,4 @@
-"""What docs/migrating.md says of the models, their outputs and the pipelines is true."""
+"""The statements of docs/migrating.md about the models, their outputs and the pipelines are true."""
 
 from __future__ import annotations
 

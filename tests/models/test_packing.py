@@ -197,7 +197,7 @@ def test_choices_of_other_numbers_and_lengths_with_other_arguments(framework, tm
 
 
 def test_segments_of_the_model_itself(framework, tmp_path):
-    """`segment_ids` and `output_tokens` are arguments of the body: two texts in one row, two tokens of them wanted."""
+    """`segment_ids` and `output_tokens` are arguments of the base model: two texts in one row, two selected tokens."""
     model, _ = loaded(framework, Head.BASE, tmp_path)
     ids = np.array([[5, 6, 7, 8, 9, 10], [1, 2, 3, 4, 5, 6]])
     segments = np.array([[1, 1, 1, 1, 2, 2], [1, 1, 2, 2, 2, 2]])

@@ -1,4 +1,4 @@
-"""The pipelines' answers: those of Transformers 4.53.3, from the fixture of tests/oracle, and on real weights."""
+"""The pipelines give the answers of Transformers 4.53.3, from the fixture of tests/oracle; answers on real weights."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_answers_equal_those_of_transformers(ask, case):
 @pytest.mark.filterwarnings("ignore:.*(is deprecated|are deprecated)")
 @pytest.mark.parametrize("checkpoint", CALLS)
 def test_calls_as_scripts_for_transformers_have_them(ask, checkpoint):
-    """Results have the shape that they have there, also those of pipelines made of a model and a tokenizer."""
+    """Results have the same shape as there, also from pipelines made of a model and a tokenizer."""
     pipe = ask(CALLS[checkpoint][0], checkpoint)
 
     def make(**options):
@@ -119,7 +119,7 @@ def test_embedded_model(framework):
 
 
 def test_vectors_of_any_checkpoint(framework):
-    """A body under another head: nothing is missing, and what is not used is no reason for a warning."""
+    """A base model under another head: nothing is missing, and unused parameters give no warning."""
     extract = pipeline("feature-extraction", framework=framework.name)
     assert np.shape(extract("one")) == (1, 3, extract.config.dim)
 

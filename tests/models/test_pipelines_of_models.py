@@ -1,4 +1,4 @@
-"""Pipelines of models that are there: of whatever head, class and wrapper, moved, copied and saved."""
+"""Pipelines of models in memory: of any head, class and wrapper, moved, copied and saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints as other libraries wrote them: all load in every backend, and compute what their writers computed."""
+"""Checkpoints of other libraries load in every backend and compute the outputs of their writers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vocabulary, positions and heads of another size, afterwards as if the model had always been so."""
+"""Vocabulary, positions and heads of another size: afterwards the model is like one made with that size."""
 
 from __future__ import annotations
 

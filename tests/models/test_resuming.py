@@ -1,4 +1,4 @@
-"""Runs that are killed or fail: they go on to the same bits, and an old checkpoint stays."""
+"""Runs that are killed or fail: they continue to the same bits, and the old checkpoint stays."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ finetune(
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
 def test_a_process_that_was_killed_goes_on_to_the_same_bits(framework, data, body, whole, tmp_path, monkeypatch):
     """A signal that nobody can answer, after the state of step 2 was written."""
-    monkeypatch.setenv("JAX_ENABLE_X64", "true")  # as it is here: XLA rounds otherwise without it
+    monkeypatch.setenv("JAX_ENABLE_X64", "true")  # as in this process: XLA rounds differently without it
     code = KILLED.format(
         package=framework.package.__name__,
         backend=framework.name,

@@ -1,4 +1,4 @@
-"""What is drawn, what is trained and what is not: initialisation, dropout, ties, fixed tables."""
+"""Initialisation, dropout, tied parameters, and fixed tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`verify` on each backend: equal checkpoints pass, a wrong weight or configuration is found, and where it begins."""
+"""`verify` on each backend: equal checkpoints pass, and a wrong weight or configuration is located."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scripts for Transformers read and call of a model and its blocks."""
+"""Members of a model and its blocks that scripts for Transformers use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An exported program: saved, and run in a Python that has not made it. (Values of all classes: test_model.py.)"""
+"""An exported program is saved and runs in a new Python process; test_model.py compares the values of all classes."""
 
 from __future__ import annotations
 

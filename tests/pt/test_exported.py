@@ -1,4 +1,4 @@
-"""Exported models behind the interface of inference: the numbers of PyTorch, from ONNX Runtime and from OpenVINO."""
+"""Exported models behind the interface of inference: ONNX Runtime and OpenVINO give the numbers of PyTorch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOLERANCE = 2e-5  # float32, of hidden states up to 7; measured: 3.6e-6
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A function that returns the folders of a head's random checkpoint, as it is and exported."""
+    """A function that returns two folders with a head's random checkpoint: original and exported."""
     made = {}
 
     def folders(head):

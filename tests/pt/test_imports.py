@@ -1,4 +1,4 @@
-"""What importing and loading cost beside PyTorch itself."""
+"""The time and the modules that importing and loading add to PyTorch itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is PyTorch's own: attention implementations, compile, export, state_dict, autocast."""
+"""A PyTorch model with each attention implementation, compiled, exported, and under autocast; its state_dict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written as ONNX computes what the checkpoint's writer computed, in ONNX Runtime."""
+"""A model written as ONNX computes the outputs of the checkpoint's writer, in ONNX Runtime."""
 
 from __future__ import annotations
 

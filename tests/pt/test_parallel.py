@@ -1,4 +1,4 @@
-"""Training in two processes, with the script in examples/: the weights are those of one process."""
+"""Training in two processes, with the script in examples/, ends with the weights of one process."""
 
 from __future__ import annotations
 

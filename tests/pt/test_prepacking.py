@@ -254,7 +254,7 @@ def test_other_dtypes_are_left_to_pytorch(tmp_path, products, dtype):
     assert all(product is None for product in products)
 
 
-@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # what PyTorch says of its own flags
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # a warning of PyTorch about its own flags
 def test_autocast_and_switched_off_onednn_are_honoured(tmp_path, products):
     inference, inputs, _ = loaded(tmp_path)
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,4 +1,4 @@
-"""Loading into PyTorch: no copy where none is needed, yet what is done to file or model does not reach the other."""
+"""Loading into PyTorch copies nothing without need, and file and model stay independent of each other."""
 
 from __future__ import annotations
 

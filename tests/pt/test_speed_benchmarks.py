@@ -1,4 +1,4 @@
-"""The benchmarks of speed: who takes part, who has which turn, and that another model is noticed."""
+"""The benchmarks of speed: the contestants, their turns, and errors about models that differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks run on every module, and state of every kind is saved: buffers, ties, layers of a user's own."""
+"""Hooks run on every module, and state of every kind is saved: buffers, ties, a user's own layers."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_matrix_that_a_user_shares_stays_shared_when_it_is_resized():
 
 
 class WithDense(DistilBertForSequenceClassification):
-    """A layer that is called like one of the user's in the body."""
+    """A layer with the name of a user's layer in the base model."""
 
     def __init__(self, config):
         super().__init__(config)
@@ -178,7 +178,7 @@ def test_an_entry_is_read_once(tmp_path):
 
 
 class WithOwnBody(DistilBertForMaskedLM):
-    """A body that the user made."""
+    """A base model that the user made."""
 
     def __init__(self, config):
         super().__init__(config)

@@ -133,7 +133,7 @@ def compressed(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
-ATTACKS = {  # what is written to pytorch_model.bin, given the state dict and the path of what must not be made
+ATTACKS = {  # content of pytorch_model.bin, from the state dict and the path of a file that must not appear
     "malicious": (lambda state, path: saved({**state, NAME: Harm(path)}), "it would call posix.mkdir"),
     "malicious, before 1.6": (
         lambda state, path: saved({**state, NAME: Harm(path)}, _use_new_zipfile_serialization=False),

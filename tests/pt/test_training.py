@@ -143,7 +143,7 @@ class Kernels(TorchDispatchMode):
 
 
 KERNELS = {
-    SDPBackend.MATH: set(),  # this one is made of ordinary operations
+    SDPBackend.MATH: set(),  # this one consists of ordinary operations
     SDPBackend.FLASH_ATTENTION: {"flash_attention_for_cpu", "flash_attention_for_cpu_backward"},
 }
 

@@ -1,4 +1,4 @@
-"""Small random checkpoints and inputs, made with NumPy only. Every size is another number."""
+"""Small random checkpoints and inputs, made with NumPy only. Each size is a different number."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def small_config(**changes: Any) -> DistilBertConfig:
 
 
 def random_arrays(config: DistilBertConfig, head: Head, seed: int = 0, dtype: Any = "float64") -> dict[str, np.ndarray]:
-    """Values for every stored parameter, none of them near what a fresh model has."""
+    """Values for every stored parameter, far from the values of a fresh model."""
     rng = np.random.default_rng(seed)
     arrays = {}
     for parameter in parameter_table(config, head):
@@ -67,7 +67,7 @@ def ragged_mask(batch: int = BATCH, tokens: int = TOKENS) -> np.ndarray:
 
 
 def random_inputs(config: DistilBertConfig, head: Head, seed: int = 0) -> dict[str, np.ndarray]:
-    """Ids, a ragged mask and labels for a head, some of the labels ignored."""
+    """Ids, a ragged mask, and labels for a head, of which some are ignored."""
     rng = np.random.default_rng(seed)
     shape: tuple[int, ...] = (BATCH, TOKENS)
     if head is Head.MULTIPLE_CHOICE:
@@ -140,7 +140,7 @@ CASE_IDS = [name for name, _, _ in CASES]
 
 
 def write_adapter(folder: Path, base: Path | str, arrays: Mapping[str, np.ndarray], **settings: Any) -> Path:
-    """Write an adapter of peft: its arrays by their names below the base, and its settings; return the folder."""
+    """Write an adapter of peft from arrays, named as in the base model, and settings; return the folder."""
     folder.mkdir()
     config = {"peft_type": "LORA", "base_model_name_or_path": str(base), "r": 2, "lora_alpha": 6, **settings}
     (folder / "adapter_config.json").write_text(json.dumps(config))

@@ -1,4 +1,4 @@
-"""How outputs are compared: names first, then every number."""
+"""Comparison of outputs: first the names, then every number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def largest_difference(got: Any, expected: Any, where: str = "") -> float:
-    """The largest absolute difference of two trees of arrays; names, lengths and shapes must be the same."""
+    """The largest absolute difference of two trees of arrays; names, lengths and shapes must be equal."""
     if isinstance(expected, Mapping):
         assert set(got) == set(expected), f"{where}: {sorted(set(got) ^ set(expected))}"
         return max((largest_difference(got[k], expected[k], f"{where}/{k}") for k in expected), default=0.0)

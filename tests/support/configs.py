@@ -26,7 +26,7 @@ POSITIONAL: dict[str, Any] = {
     "pad_token_id": 0,
 }
 
-# What every configuration of Transformers 4.53 has beside.
+# The other fields of every configuration of Transformers 4.53.
 INHERITED: dict[str, Any] = {
     "tie_word_embeddings": True,
     "tie_weights_": True,

@@ -1,4 +1,4 @@
-"""Random checkpoints, and chains of formats that must give them back bit for bit."""
+"""Random checkpoints, and chains of formats that must return them bit for bit."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ COMPANIONS = {
     "README.md": b"---\nlicense: mit\n---\n# A model\r\n\xff\x00",
 }
 SHARD_SIZES = ("5GB", "2KB", 1)
-PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # to simplify a failure takes minutes
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # simplifying a failure takes minutes
 NO_BFLOAT16 = ("h5",)
 
 
 @st.composite
 def configs(draw: st.DrawFn) -> DistilBertConfig:
-    """Return a small configuration with any of the options that change which parameters there are."""
+    """Return a small configuration with options that change the set of parameters."""
     n_layers, n_heads, head_size = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.sampled_from([2, 4]))
     pruned = draw(st.dictionaries(st.integers(0, n_layers - 1), st.integers(0, n_heads - 1), max_size=n_layers))
     return DistilBertConfig(
@@ -52,13 +52,13 @@ def configs(draw: st.DrawFn) -> DistilBertConfig:
 
 
 def random_bits(config: DistilBertConfig, head: Head, dtype: str, seed: int) -> dict[str, np.ndarray]:
-    """Return arrays of random bits, so of every size of number, of which only those that are no numbers become -0."""
+    """Return arrays of random bits, so with values of every magnitude; only NaN and infinity become -0."""
     rng, arrays = np.random.default_rng(seed), {}
     for parameter in parameter_table(config, head):
         if parameter.tied_to is None:
             count = int(np.prod(parameter.shape))
             array = np.frombuffer(rng.bytes(count * NUMPY_DTYPES[dtype].itemsize), NUMPY_DTYPES[dtype])
-            with np.errstate(invalid="ignore"):  # said of a signalling NaN
+            with np.errstate(invalid="ignore"):  # about a signalling NaN
                 array = np.where(np.isfinite(array), array, -NUMPY_DTYPES[dtype].type(0))
             arrays[parameter.name] = array.reshape(parameter.shape)
     return arrays
@@ -76,7 +76,7 @@ def bits(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[Any, ...]]:
 def check_chain(
     config: DistilBertConfig, head: Head, dtype: str, chain: list[tuple[str, int | str]], seed: int
 ) -> None:
-    """Convert a random checkpoint from each format of a chain to the next; all of it must arrive at every one."""
+    """Convert a random checkpoint through a chain of formats, and check after each conversion that nothing was lost."""
     arrays = random_bits(config, head, dtype, seed)
     config = config.updated(architectures=[head.architecture])  # what tells a multiple choice from one label
     with tempfile.TemporaryDirectory() as name:
@@ -92,7 +92,7 @@ def check_chain(
 
 
 def chains(formats: tuple[str, ...]) -> st.SearchStrategy[tuple[str, list[tuple[str, int | str]]]]:
-    """Return a strategy of a dtype and up to five formats that can hold it, each with a size of its shards."""
+    """Return a strategy for a dtype and up to five formats that can hold it, each with a shard size."""
 
     def of_dtype(dtype: str) -> st.SearchStrategy[Any]:
         able = [name for name in formats if dtype != "bfloat16" or name not in NO_BFLOAT16]

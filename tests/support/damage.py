@@ -1,4 +1,4 @@
-"""Damaged copies of a checkpoint, and what a conversion may make of them: a clear error, or the same values."""
+"""Damaged copies of a checkpoint; a conversion must give a clear error or the same values."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def make_source(folder: Path, to: str) -> dict[str, np.ndarray]:
 
 
 def damaged_copies(content: bytes, count: int, seed: int) -> Iterator[tuple[bytes, int]]:
-    """Yield damaged contents of a file, each with how many of its bytes were changed where they are (0: cut short).
+    """Yield damaged contents of a file, each with the number of bytes that were changed in place (0: truncated).
 
-    Half of the damage is in the first or the last 4 KB, where most formats keep what describes the rest.
+    Half of the damage is in the first or the last 4 KB, where most formats have their index.
     """
     rng = np.random.default_rng(seed)
     for number in range(count):
@@ -57,7 +57,7 @@ def damaged_copies(content: bytes, count: int, seed: int) -> Iterator[tuple[byte
 def check_outcome(
     source: Path, folder: Path, arrays: dict[str, np.ndarray], changed: int, has_addresses: bool = False
 ) -> str:
-    """Convert a damaged checkpoint; return 'error' or 'load', or raise AssertionError if it is neither as it should be.
+    """Convert a damaged checkpoint; return 'error' or 'load', or raise AssertionError if the outcome is not allowed.
 
     Args:
         source: The damaged checkpoint.
@@ -68,7 +68,7 @@ def check_outcome(
     """
     destination = folder / "destination"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values that have become infinite
+        warnings.simplefilter("ignore")  # about values that became infinite
         try:
             weights = convert(source, destination, "pt")
         except DistilBertError as error:
@@ -93,11 +93,11 @@ def check_outcome(
 
 
 # -- attacks ----------------------------------------------------------------------------------------------------
-# Each takes the source folder, whose weight file it changes, and is listed with the message that it must lead to.
+# Each takes the source folder and changes its weight file; the message of the expected error is beside it.
 
 
 def rewritten_header(change: Callable[[dict[str, Any], bytes], tuple[Any, bytes]]) -> Callable[[Path], None]:
-    """Return an attack on the header, and what follows it, of model.safetensors."""
+    """Return an attack on the header of model.safetensors and on the bytes after it."""
 
     def attack(source: Path) -> None:
         file = source / "model.safetensors"
@@ -150,7 +150,7 @@ SAFETENSORS_ATTACKS = {
 
 
 def edited_h5(edit: Callable[[Any, Any], None]) -> Callable[[Path], None]:
-    """Return an attack on the group of the body in tf_model.h5; `edit` is given it and the name of a dataset in it."""
+    """Return an attack on the group of the base model in tf_model.h5; `edit` gets it and the name of a dataset."""
 
     def attack(source: Path) -> None:
         import h5py
@@ -313,7 +313,7 @@ def _config(**fields: Any) -> Callable[[Path], None]:
     return attack
 
 
-FOLDER_ATTACKS = {  # on what stands beside model.safetensors
+FOLDER_ATTACKS = {  # on the files beside model.safetensors
     "outside": (
         _index({NAME: "../elsewhere.safetensors"}),
         "not a valid index of shards .*is not the name of a file beside it",

@@ -1,4 +1,4 @@
-"""A model of a few lines in NumPy that has nothing to say about padding, and pipelines on it."""
+"""A model of a few lines in NumPy whose outputs at padding are NaN, and pipelines on it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from distilbert_core.model.inference import Inference
 from distilbert_core.pipelines import PIPELINE_CLASSES, Pipeline
 
 TOKENIZER = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)
-WIDTH = {Head.BASE: 4, Head.MASKED_LM: 30522}  # of the outputs; of the other heads the number of labels
+WIDTH = {Head.BASE: 4, Head.MASKED_LM: 30522}  # of the outputs; the number of labels for other heads
 
 
 class FakeInference(Inference):
-    """Says of each token something that depends on its id alone, of padding NaN; of a row, the sum of its tokens."""
+    """Outputs of a token depend on its id alone; those of padding are NaN; those of a row are the sum of its tokens."""
 
     backend = "fake"
 
@@ -50,7 +50,7 @@ CONFIG = {"zero-shot-classification": {"id2label": {0: "contradiction", 1: "neut
 
 
 def make(task: str, options: dict[str, Any] | None = None, **config: Any) -> Pipeline:
-    """The pipeline of a task on such a model."""
+    """The pipeline of a task on a `FakeInference`."""
     cls = PIPELINE_CLASSES[task]
     return cls(FakeInference(cls.head, **{**CONFIG.get(task, {}), **config}), TOKENIZER, **(options or {}))
 

@@ -1,6 +1,6 @@
-"""One harness over the three backends: the same few verbs, NumPy in and NumPy out.
+"""One harness over the three backends: the same few operations, from NumPy to NumPy.
 
-A backend that was asked for (`--backends`) and is missing is an error, not a skip.
+A backend that `--backends` names and that is not installed is an error, not a skip.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Framework:
-    """What tests do with a backend."""
+    """The operations of a backend that tests use."""
 
     name: ClassVar[str]
 
@@ -61,28 +61,28 @@ class Framework:
         """Every stored parameter in the layout of a checkpoint."""
         return {p.name: np.array(model._get_array(p)) for p in model.parameter_table if p.tied_to is None}
 
-    # Each backend says how.
+    # Each backend implements these.
     def new(self, head: Head, config: DistilBertConfig, seed: int = 0) -> Any:
         """A freshly initialised model."""
         raise NotImplementedError
 
     def call(self, model: Any, train: bool = False, **inputs: Any) -> Any:
-        """The model's output, as NumPy, in whatever container it came in."""
+        """The model's output as NumPy, in its own container."""
         raise NotImplementedError
 
     def gradients(self, model: Any, cotangent: np.ndarray | None = None, **inputs: Any) -> Arrays:
         """Gradients of the loss (or of the sum of last_hidden_state * cotangent) in the layout of a checkpoint.
 
-        A parameter that is not trained is left out; one that the loss does not reach has zeros.
+        Parameters that are not trained are left out. Parameters without an effect on the loss have zeros.
         """
         raise NotImplementedError
 
     def sgd_step(self, model: Any, rate: float, **inputs: Any) -> None:
-        """One step of plain gradient descent on everything that is trained, in inference mode (no dropout)."""
+        """One step of plain gradient descent on all trainable parameters, without dropout."""
         raise NotImplementedError
 
     def seed(self, seed: int) -> None:
-        """Seed whatever global generator the backend draws from."""
+        """Seed the global generator of the framework, if it has one."""
 
 
 class PyTorch(Framework):
@@ -188,7 +188,7 @@ class Flax(Framework):
     name = "flax"
 
     def load(self, head: Head, folder: Path | str, **kwargs: Any) -> Any:
-        """Like the others, `dtype` is also that of the parameters."""
+        """`dtype` is also the dtype of the parameters, as in the other backends."""
         if kwargs.get("dtype", "auto") != "auto":
             kwargs.setdefault("param_dtype", kwargs["dtype"])
         return super().load(head, folder, **kwargs)

@@ -1,4 +1,4 @@
-"""What users of each framework do to a model: add parameters and layers, replace and wrap them."""
+"""Changes that users of each framework make to a model: add parameters and layers, replace and wrap them."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ import numpy as np
 
 from distilbert_core import Head, backend_class
 
-TEMPERATURE = (2.0, 3.0)  # of a class with an adapter, when it was made
+TEMPERATURE = (2.0, 3.0)  # initial value in a class with an adapter
 
 
 class Further:
-    """The same verbs for each framework."""
+    """The same operations for each framework."""
 
-    kernel: ClassVar[str]  # what it calls the matrix of a dense layer
+    kernel: ClassVar[str]  # the name of the matrix of a dense layer
 
     def add_parameter(self, model: Any, name: str, value: np.ndarray) -> None:
         raise NotImplementedError
 
     def value(self, model: Any, name: str) -> np.ndarray:
-        """What is at a path of attributes."""
+        """The value at a path of attributes."""
         raise NotImplementedError
 
     def set_value(self, model: Any, name: str, value: np.ndarray) -> None:
         raise NotImplementedError
 
     def with_adapter(self, head: Head) -> Any:
-        """A class with a parameter `temperature` and a dense layer `adapter` beside the table's."""
+        """A class with a parameter `temperature` and a dense layer `adapter` beside the parameters of the table."""
         raise NotImplementedError
 
     def with_two_layers(self, head: Head) -> Any:
-        """A class whose classifier is two dense layers after one another."""
+        """A class whose classifier is two dense layers in sequence."""
         raise NotImplementedError
 
     def replace_classifier(self, model: Any, labels: int) -> None:
         raise NotImplementedError
 
     def wrap_query(self, model: Any) -> None:
-        """Put a module of the user's own around a projection of the first block."""
+        """Wrap a projection of the first block in a user's module."""
         raise NotImplementedError
 
     def negate_classifier(self, model: Any) -> None:
-        """Put a layer in place of the classifier that has its parameters and computes something else."""
+        """Replace the classifier by a layer with the same parameters and another output."""
         raise NotImplementedError
 
     def untie(self, model: Any) -> None:
-        """Give the masked-LM projector a matrix of its own."""
+        """Give the masked-LM projector its own matrix."""
         raise NotImplementedError
 
 

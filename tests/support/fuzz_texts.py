@@ -13,7 +13,7 @@ from random import Random
 from typing import TypeVar
 
 ROWS_PER_DIGEST = 100
-SWEEP_EVERY = 9  # one text in so many is a part of the sweep; 200,000 texts are then more than one whole sweep
+SWEEP_EVERY = 9  # one text in nine is a part of the sweep; 200,000 texts are more than one whole sweep
 SWEEP_WIDTH = 16
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 @dataclass
 class Repository:
-    """A repository: its files by revision, and who may see it.
+    """A repository: its files by revision, and its visibility.
 
     Attributes:
         revisions: Branch, tag or commit -> file name -> content.

@@ -17,7 +17,7 @@ def assert_same_weights(folder, arrays) -> None:
 
 
 def rewrite_zip(path, change) -> None:
-    """Write an archive anew, its content changed by a function of {name: content}."""
+    """Write an archive again, with its {name: content} changed by a function."""
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     method = change(content) or zipfile.ZIP_STORED

@@ -1,4 +1,4 @@
-"""Code that must run in a Python of its own."""
+"""Code that must run in a new Python process."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import sys
 
 
 def fresh_python(code: str, *arguments: str) -> str:
-    """Run code in a new interpreter, with arguments, and return what it printed."""
+    """Run code in a new interpreter, with arguments, and return its output."""
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout

@@ -1,6 +1,6 @@
-"""The truth: DistilBERT written out in plain NumPy and float64, for tests to compare with.
+"""The reference: DistilBERT in plain NumPy and float64.
 
-Forward only. Every step is the formula, with no regard for speed; nothing is shared with the backends.
+Forward only. Every step is the formula, without optimization; nothing is shared with the backends.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def dense(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:
 
 
 def attention_weights(query: np.ndarray, key: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """[B, N, T, H], [B, N, T, H], [B, T] -> [B, N, T, T]; a row of the mask without any key: all alike."""
+    """[B, N, T, H], [B, N, T, H], [B, T] -> [B, N, T, T]; a row of the mask without any key gives equal weights."""
     scores = query @ key.swapaxes(-1, -2) / math.sqrt(query.shape[-1])
     hidden = np.where(mask[:, None, None, :] != 0, scores, -np.inf)
     empty = (mask == 0).all(-1)
@@ -81,7 +81,7 @@ def body(
     inputs_embeds: np.ndarray | None = None,
     position_ids: np.ndarray | None = None,
 ) -> Arrays:
-    """The body's outputs; hidden states and attentions under 'hidden_states' and 'attentions' as tuples."""
+    """The outputs of the base model; 'hidden_states' and 'attentions' are tuples."""
     arrays = {name.removeprefix("distilbert."): array.astype(np.float64) for name, array in arrays.items()}
     words = arrays["embeddings.word_embeddings.weight"][input_ids] if inputs_embeds is None else inputs_embeds
     batch, tokens, _ = words.shape
@@ -129,7 +129,7 @@ def sequence_loss(config: DistilBertConfig, logits: np.ndarray, labels: np.ndarr
 
 
 def forward(config: DistilBertConfig, head: Head, arrays: Arrays, **inputs: np.ndarray) -> Arrays:
-    """Every output of a model, the loss included if there are labels."""
+    """Every output of a model, with the loss if labels are given."""
     labels = {name: inputs.pop(name) for name in ("labels", "start_positions", "end_positions") if name in inputs}
     leading: tuple[int, ...] = ()
     if head is Head.MULTIPLE_CHOICE:

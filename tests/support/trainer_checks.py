@@ -64,7 +64,7 @@ def make_trainer(model: Any, head: Head, folder: Path, **options: Any) -> transf
     measured: list[int] = []
 
     def compute_metrics(prediction: Any) -> dict[str, float]:
-        """The first checkpoint is the best: what is measured falls from call to call."""
+        """The first checkpoint is the best: the metric falls from call to call."""
         measured.append(len(measured))
         return {"place": -float(measured[-1])}
 

@@ -1,4 +1,4 @@
-"""A stand-in for the Hub, to which nothing is sent; the fixture `uploads` puts it in the place of the real one."""
+"""A stand-in for the Hub that records uploads; the fixture `uploads` installs it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Uploads(list[Any]):
-    """In place of `huggingface_hub.HfApi`: the calls, each with its name; of an upload the names of its files."""
+    """In place of `huggingface_hub.HfApi`: a list of calls with their names, and of the names of uploaded files."""
 
     def __call__(self, token: Any = None) -> Uploads:
         self.append(("token", token))

@@ -1,4 +1,4 @@
-"""Attention in blocks of queries: the numbers of attention at once, and never the weights of all queries."""
+"""Attention in blocks of queries: the numbers of full attention, without the weights of all queries at once."""
 
 from __future__ import annotations
 

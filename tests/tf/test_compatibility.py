@@ -1,4 +1,4 @@
-"""What scripts for Transformers write in Keras: optimizer, data sets of rows, collators, callbacks, accessors."""
+"""Keras code in scripts for Transformers: optimizer, data sets of rows, collators, callbacks, accessors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rows_of(tokenizer, **more):
 
 
 def test_create_optimizer_steps_as_written_down():
-    """Adam after a decay by rate * weight_decay_rate of what is neither a bias nor a LayerNorm's."""
+    """Adam after a decay by rate * weight_decay_rate of all parameters except biases and those of LayerNorm."""
     optimizer, rates = distilbert_tf.create_optimizer(
         0.1, num_train_steps=6, num_warmup_steps=2, min_lr_ratio=0.1, weight_decay_rate=0.5, power=2.0,
         include_in_weight_decay=["embedded"],

@@ -1,4 +1,4 @@
-"""Graphs at any size: SavedModel without a signature, TensorFlow Lite, also in integers, and ONNX where tf2onnx is."""
+"""Graphs for inputs of any size: SavedModel, TensorFlow Lite, also in integers, and ONNX if tf2onnx is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into fit, evaluate and predict: encodings, lists, ragged tensors; labels of every dtype; losses by name."""
+"""Inputs of fit, evaluate and predict: encodings, lists, ragged tensors; labels of every dtype; losses by name."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_forms_of_inputs(form):
 
 
 def test_data_sets_of_forms():
-    """Also in a graph, with the labels in the encoding, and of a functional model on our body."""
+    """Also in a graph, with the labels in the encoding, and of a functional model on our base model."""
     encoding = BatchEncoding({**lists(INPUTS), "labels": CLASSES.tolist()})
     model = new()
     model.compile(keras.optimizers.SGD(0.0))

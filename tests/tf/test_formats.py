@@ -1,4 +1,4 @@
-"""Files that Keras writes and this project's converter reads, and the other way round."""
+"""The converter reads files that Keras wrote, and Keras reads files of the converter."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_parameters_of_a_mixed_policy_are_float32(tmp_path):
 
 
 def test_resized_model(tmp_path):
-    """Resizing makes variables anew, which then come in another order."""
+    """Resizing makes new variables, so their order changes."""
     save_random(tmp_path, small_config(tie_word_embeddings=False), Head.MASKED_LM)
     model = FRAMEWORK.cls(Head.MASKED_LM).from_pretrained(tmp_path, dtype="float64")
     model.resize_token_embeddings(51)

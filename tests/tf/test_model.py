@@ -1,4 +1,4 @@
-"""What is Keras' own: graphs, XLA, policies, ways to pass inputs, saving by configuration."""
+"""A Keras model in graphs, with XLA, under policies, with inputs in several forms, and saved by configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rows, labels and classes count in `fit` and `evaluate`, wherever labels and weights are given."""
+"""Weights of rows, labels and classes in `fit` and `evaluate`, wherever they are given."""
 
 from __future__ import annotations
 

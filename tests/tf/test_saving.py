@@ -1,4 +1,4 @@
-"""What Keras saves and exports, loaded again: in a process that only has TensorFlow, and inside a functional model."""
+"""Models that Keras saved or exported, loaded again: with TensorFlow alone, and inside a functional model."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_saved_model_trains_on(tmp_path):
 
 
 def test_functional_model(tmp_path):
-    """A body inside a functional model trains, saves and loads as part of it."""
+    """A base model inside a functional model trains, saves and loads as a part of it."""
     body, inputs = model_and_inputs(tmp_path, Head.BASE, **NO_DROPOUT)
     arguments = {name: keras.Input((None,), dtype="int64", name=name) for name in inputs}
     top = keras.layers.Dense(3, dtype="float64")

@@ -1,4 +1,4 @@
-"""All state of a model is found by Keras and TensorFlow: paths, checkpoints, what is frozen, what is quantized."""
+"""Keras and TensorFlow find all state of a model: paths, checkpoints, frozen and quantized layers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_checkpoint_of_tensorflow_holds_every_weight(tmp_path, head):
 
 @keras.saving.register_keras_serializable("tests")
 class OwnModel(keras.Model):
-    """A body and a dense layer, called with a dict."""
+    """A base model and a dense layer, called with a dict."""
 
     def __init__(self, **options):
         super().__init__(**options)

@@ -1,4 +1,4 @@
-"""accelerate's training loop, and what it saves and loads."""
+"""accelerate's training loop, and the files that it saves and loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""datasets and pandas: tables are tokenized, cached, and trained from."""
+"""Tables of datasets and pandas are tokenized, cached, and used for training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two processes end with the weights of one: DDP, FSDP of both kinds, and Trainer. What they do is in `parallel.py`."""
+"""Two processes end with the weights of one: DDP, both kinds of FSDP, and Trainer (`support/parallel.py`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows as pandas, datasets and Arrow hold them: read as from a file, and learned to the same bits."""
+"""Rows in pandas, datasets and Arrow train to the same bits as rows of a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from distilbert_core.training import TASKS, Recipe, evaluate, finetune
 
 CLASSES = "sequence-classification"
 COLUMNS = {"text": ["a fine film", "dull", "good fun", "bad"], "label": [1, 0, 1, 0], "n": [0.5, None, 1.0, 2.0]}
-NAMES = ["negative", "positive"]  # those of the embedded model are in upper case
+NAMES = ["negative", "positive"]  # the names of the embedded model are in upper case
 ROWS = [{"text": text, "label": str(label)} for text, label in zip(COLUMNS["text"], COLUMNS["label"], strict=True)]
 RECIPE = Recipe(max_steps=2, batch_size=2, learning_rate=1e-3)
 
@@ -57,7 +57,7 @@ def train(rows, folder, **options):
 
 
 def test_a_dataset_is_learned_and_measured(tmp_path):
-    """Its names of classes are those of the embedded model, but for their case."""
+    """Its class names equal those of the embedded model except for their case."""
     assert train(dataset(), tmp_path / "dataset") == train(ROWS, tmp_path / "rows")
     assert evaluate(CLASSES, dataset(), model=DEFAULT_MODEL, backend="pt")["accuracy"] == 1.0
     turned = dataset().align_labels_with_mapping({"positive": 0, "negative": 1}, "label")

@@ -1,4 +1,4 @@
-"""Keras' files without Keras: there and back, and files that are damaged or foreign."""
+"""Keras' files without Keras: round trips, and files that are damaged or foreign."""
 
 from __future__ import annotations
 

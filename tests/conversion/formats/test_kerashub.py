@@ -1,4 +1,4 @@
-"""Presets of KerasHub without Keras: there and back, and what a preset cannot hold."""
+"""Presets of KerasHub without Keras: round trips, and reports of everything that a preset cannot hold."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def datasets(path) -> dict[str, np.ndarray]:
 
 
 def test_masked_lm_of_kerashub_is_that_of_transformers():
-    """The weights are; that its head computes with another epsilon is said."""
+    """The weights are equal, and the other epsilon of the head is reported."""
     weights = open_weights(FIXTURES / "checkpoints" / "kerashub_masked_lm")
     expected = open_weights(FIXTURES / "checkpoints" / "pt_masked_lm")
     assert weights.head is Head.MASKED_LM
@@ -91,7 +91,7 @@ def test_labels_travel_through_kerashub(tmp_path):
 
 
 def test_vocabulary_of_a_tokenizer_file(tmp_path):
-    """Where there is no vocab.txt, KerasHub's file is made from tokenizer.json."""
+    """Without vocab.txt, KerasHub's file is made from tokenizer.json."""
     convert("sst2-tiny", tmp_path / "pt")
     DistilBertTokenizerFast.from_pretrained("sst2-tiny").save_pretrained(tmp_path / "pt")
     words = (tmp_path / "pt" / "vocab.txt").read_text().splitlines()
@@ -342,7 +342,7 @@ def test_classifier_without_its_weights(tmp_path):
 
 
 def test_configuration_of_a_preset_follows_kerashub(tmp_path):
-    """What KerasHub says counts more than what metadata.json kept."""
+    """The values of KerasHub take precedence over metadata.json."""
     save_random(tmp_path / "source", small_config(dropout=0.25), Head.SEQUENCE_CLASSIFICATION)
     convert(tmp_path / "source", tmp_path / "preset", "kerashub")
     content = json.loads((tmp_path / "preset" / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""Checkpoint files: read lazily and bit for bit, written whole or not at all, and damage that is named."""
+"""Checkpoint files: read lazily and bit for bit, written completely or not at all; an error names the damage."""
 
 from __future__ import annotations
 
@@ -329,7 +329,7 @@ SHARD = "model-00001-of-00003.safetensors"
 
 
 def indexes() -> Iterator[tuple[str, str]]:
-    """Contents of a damaged index, and what is said about them."""
+    """Contents of a damaged index, and the expected messages."""
     invalid = rf"{INDEX_FILE} is not a valid index of shards"
     for text in ("", "not JSON", "[]", "3", "{}", '{"weight_map": []}', '{"weight_map": "x"}'):
         yield text, invalid

@@ -88,7 +88,7 @@ def disconnect(monkeypatch: pytest.MonkeyPatch) -> None:
     redirect(f"http://127.0.0.1:{port}", monkeypatch)
 
 
-# -- what is found -----------------------------------------------------------------------------------------
+# -- found files -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_not_in_the_cache(
     hub: HubServer, go_offline: Callable, options: dict[str, Any], monkeypatch: Any, tmp_path: Path
 ) -> None:
     find_file(REPO, "config.json", cache_dir=tmp_path / "another")
-    if options:  # the branch is cached, another revision is not, and nothing can be had anew
+    if options:  # the branch is cached, another revision is not, and nothing can be downloaded again
         find_file(REPO, "config.json")
     hub.requests.clear()
     where = {**options, **go_offline(monkeypatch)}

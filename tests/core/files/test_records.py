@@ -1,4 +1,4 @@
-"""What training asks of files of records, beside what the commands ask (test_commands.py)."""
+"""Files of records as training reads them; tests/cli/test_readers.py reads them as the commands do."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_unknown_fields_are_kept() -> None:
 
 def test_unknown_attribute() -> None:
     with pytest.raises(AttributeError, match="DistilBertConfig has no field 'layers'"):
-        DistilBertConfig().layers  # noqa: B018  the look-up is what is tested
+        DistilBertConfig().layers  # noqa: B018  the test is about the look-up
     assert not hasattr(DistilBertConfig(), "layers")
 
 

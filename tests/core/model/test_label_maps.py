@@ -90,7 +90,7 @@ STARS = {0: "poor", 1: "poor", 2: "fair", 3: "good", 4: "good"}
 
 @pytest.mark.parametrize("ids", [None, {"poor": 0, "fair": 2, "good": 3}, {"poor": 1, "fair": 2, "good": 4}])
 def test_classes_may_have_one_name(ids: dict[str, int] | None) -> None:
-    """A name means the class that label2id says, if it is one of them; the first, if it says nothing."""
+    """A repeated name means its class in label2id, or the first class if label2id lacks it."""
     set_later = DistilBertConfig()
     set_later.id2label = STARS
     if ids is not None:
@@ -109,7 +109,7 @@ def test_a_name_for_a_missing_class(index: int) -> None:
         DistilBertConfig(id2label=NAMES).label_name(index)
 
 
-# Fields of a file, or arguments, that do not fit together; what an error says of them as arguments; and of a file:
+# Fields of a file, or arguments, that contradict each other; the error about them as arguments; and for a file:
 # what of the three is believed, and the names of the classes.
 CONTRADICTIONS: list[tuple[dict[str, Any], str, str, list[str]]] = [
     (

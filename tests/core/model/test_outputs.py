@@ -1,4 +1,4 @@
-"""Model outputs: an object, a dict and a tuple at once, for every output type."""
+"""Model outputs: each type is an object, a dict and a tuple."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_unknown_fields(kind: type[ModelOutput]) -> None:
     with pytest.raises(TypeError, match=message.format("another, pooler_output")):
         kind(pooler_output=1, another=2)
     with pytest.raises(AttributeError, match=message.format("pooler_output")):
-        output.pooler_output  # noqa: B018  the look-up is what is tested
+        output.pooler_output  # noqa: B018  the test is about the look-up
     with pytest.raises(AttributeError, match=message.format("pooler_output")):
         output.pooler_output = 1
     assert not hasattr(output, "pooler_output")

@@ -1,4 +1,4 @@
-"""Packed rows: where tokens go and come back from, for all shapes of padding."""
+"""Packed rows: the positions of tokens, for all shapes of padding."""
 
 from __future__ import annotations
 

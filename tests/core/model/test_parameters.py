@@ -30,7 +30,7 @@ SIZES = {
 }
 
 WORDS, POSITIONS = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"
-# A body of one block with V=47, 23 positions, D=12, F=20, in the order of the data flow.
+# A base model of one block with V=47, 23 positions, D=12, F=20, in the order of the data flow.
 ONE_BLOCK = (
     (WORDS, (47, 12), Kind.EMBEDDING),
     (POSITIONS, (23, 12), Kind.EMBEDDING),
@@ -53,7 +53,7 @@ ONE_BLOCK = (
     ("transformer.layer.0.output_layer_norm.weight", (12,), Kind.NORM_SCALE),
     ("transformer.layer.0.output_layer_norm.bias", (12,), Kind.NORM_BIAS),
 )
-# What stands on the body, with 7 labels.
+# The heads on it, with 7 labels.
 ON_TOP: dict[Head, tuple[tuple[str, tuple[int, ...], Kind], ...]] = {
     Head.BASE: (),
     Head.MASKED_LM: (

@@ -1,4 +1,4 @@
-"""Checkpoints that cannot be opened say why, and what to do; `tests/models/test_any_checkpoint.py` opens the others."""
+"""The error of a checkpoint that cannot be opened; `tests/models/test_any_checkpoint.py` opens the others."""
 
 from __future__ import annotations
 

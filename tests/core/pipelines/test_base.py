@@ -269,7 +269,7 @@ LONG_INPUTS = {  # for 16 tokens; the second input, and the text or pair of it t
 
 @pytest.mark.parametrize("task", LONG_INPUTS)
 def test_truncation_is_reported(task):
-    """Once in a call, and not where it was asked for; what is refused is named."""
+    """Once per call, and not if truncation was requested; refused inputs are named."""
     answer = make(task, max_position_embeddings=16)
     short, first, text, second = LONG_INPUTS[task]
     inputs = [short, first, second]

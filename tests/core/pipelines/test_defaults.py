@@ -1,4 +1,4 @@
-"""Which model answers where none is given, and what is said before it is loaded."""
+"""The default model of each task, and the message before it is loaded."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ COMMANDS = [
 @pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize(("arguments", "task"), COMMANDS)
 def test_commands_name_the_model_before_it_is_fetched(arguments, task, monkeypatch, capsys):
-    """Offline the error names it too, and says what to do."""
+    """The error of an offline command names the model too, and the remedy."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nowhere")
     assert main([*arguments, "--backend", "pt"]) == 1

@@ -1,4 +1,4 @@
-"""What pipelines take: options in constructors and calls, older names, inputs in several forms, refusals."""
+"""Options of pipelines: in constructors and calls, older names, inputs in several forms, refusals."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ ENTITIES = {"id2label": dict(enumerate(["O", "B-PER", "I-PER"]))}
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, DistilBertTokenizer.from_pretrained(DEFAULT_MODEL)])
 @pytest.mark.parametrize("strategy", AggregationStrategy)
 def test_entities_of_words(tokenizer, strategy):
-    """Those of the text that the words make, wherever they stand in it."""
+    """The answers of the text that the words make."""
     tag = make("token-classification", {"aggregation_strategy": strategy, "ignore_labels": []}, **ENTITIES)
     tag.tokenizer = tokenizer
     expected = tag(" ".join(WORDS))

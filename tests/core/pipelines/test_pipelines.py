@@ -1,4 +1,4 @@
-"""`pipeline`: the task, the model, the tokenizer and the framework that it chooses."""
+"""`pipeline` chooses the task, the model, the tokenizer and the backend."""
 
 from __future__ import annotations
 

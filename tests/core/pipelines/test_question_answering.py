@@ -15,7 +15,7 @@ QUESTION = {"question": "Who is it?", "context": "It is the old keeper, said Zo√
 
 
 class Certain(FakeInference):
-    """Sure that the answer is from one word to another, wherever they stand; keeps the ids that it gets."""
+    """Gives the highest scores to an answer between two given words, and keeps the ids of its inputs."""
 
     def run(self, **arrays):
         self.ids = ids = arrays["input_ids"]

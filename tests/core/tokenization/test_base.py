@@ -174,7 +174,7 @@ def test_an_encoding_is_a_dict_and_an_object(small: Make) -> None:
     assert encoding.input_ids is encoding["input_ids"]
     assert {**encoding} == dict(encoding) == {"input_ids": [CLS, A, B, SEP], "attention_mask": [1, 1, 1, 1]}
     with pytest.raises(AttributeError, match=r"has no 'labels'; it has \['input_ids', 'attention_mask'\]"):
-        encoding.labels  # noqa: B018  the look-up is what is tested
+        encoding.labels  # noqa: B018  the test is about the look-up
     same = pickle.loads(pickle.dumps(encoding))
     assert (type(same), dict(same), same.tokens()) == (BatchEncoding, dict(encoding), encoding.tokens())
 

@@ -1,4 +1,4 @@
-"""Batches out of rows, as NumPy arrays; other tensors are made of these."""
+"""Collators: rows become batches of NumPy arrays, from which tensors are made."""
 
 from __future__ import annotations
 

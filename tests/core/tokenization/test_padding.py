@@ -1,4 +1,4 @@
-"""Padding of what was tokenized before, and arrays of it: values keep their kind, and what cannot be done is said."""
+"""Padding of tokenized texts: values keep their kind, and impossible padding is an error."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_texts_of_different_lengths(small: Make) -> None:
 
 
 class Stub:
-    """A backend that says what it was given."""
+    """A backend that returns its arguments."""
 
     def __init__(self, name: str):
         self.name = name

@@ -1,4 +1,4 @@
-"""What scripts for Transformers do with a tokenizer and what it returns; more values are in test_base.py."""
+"""Tokenizers and encodings as scripts for Transformers use them; test_base.py has more values."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def test_a_call_does_not_change_the_pickle(tokenizer: BaseTokenizer, call: dict[
     except InputError:
         assert call["truncation"] == "only_second"
     tokenizer.decode(FILM, skip_special_tokens=True)
-    tokenizer.init_kwargs  # noqa: B018  the look-up is what is tested
+    tokenizer.init_kwargs  # noqa: B018  the test is about the look-up
     assert pickle.dumps(tokenizer) == before
     assert tokenizer.encode("a fine film [MASK]") == [*FILM[:-1], 103, 102]
 

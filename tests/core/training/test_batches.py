@@ -1,4 +1,4 @@
-"""From rows to batches: every row once per epoch, like with like, and what is hidden of a text."""
+"""From rows to batches: each row once per epoch, rows of similar lengths together, and the hidden words of a text."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_rows_of_like_length_come_together_in_any_order():
     assert abs(np.corrcoef(longest[:-1], longest[1:])[0, 1]) < 0.3  # of a batch and the next; measured: -0.04
 
 
-# -- what is hidden --------------------------------------------------------------------------------------------------
+# -- hidden words ----------------------------------------------------------------------------------------------------
 
 MASK, WORDS = 4, np.arange(5, 55)
 SPECIAL = np.array([0, 1, 2, 3, MASK])

@@ -1,4 +1,4 @@
-"""What `finetune` and `evaluate` find out before a model is loaded, and which labels it is loaded with."""
+"""Errors of `finetune` and `evaluate` before a model is loaded, and the labels that it is loaded with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metrics of the tasks against numbers worked out by hand."""
+"""The metrics of the tasks against values calculated by hand."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ CASES = {
         ([["O", "O"], []], [["O", "O"], []]),
         {"precision": 0.0, "recall": 0.0, "f1": 0.0, "accuracy": 1.0},
     ),
-    # 'big red house' beside 'red house now': 2 of 3 words; the words of the second are counted as often as they occur.
+    # 'big red house' beside 'red house now': 2 of 3 words; each word counts as often as it occurs.
     "answers": (
         metrics.answers,
         (

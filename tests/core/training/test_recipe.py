@@ -1,4 +1,4 @@
-"""The numbers of a training run: what follows from them, worked out by hand, and what they cannot be."""
+"""A recipe: derived values calculated by hand, and impossible values."""
 
 from __future__ import annotations
 

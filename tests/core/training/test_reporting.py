@@ -1,4 +1,4 @@
-"""How a run is reported: its file of metrics, its picture, its bar."""
+"""The report of a run: its metrics file, its picture, its progress bar."""
 
 from __future__ import annotations
 

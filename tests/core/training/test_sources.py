@@ -1,4 +1,4 @@
-"""Rows in memory: what libraries hold them in, read by what they offer, and what cannot be rows."""
+"""Rows in memory, in the containers of several libraries, and objects that cannot be rows."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_class_labels_have_names():
 
 
 def test_whose_names_the_labels_have():
-    """A head that only numbers its labels takes those of the rows; other names are found in any case."""
+    """A head without label names takes the names of the rows; other names are matched without regard to case."""
     numbered, named = DistilBertConfig(num_labels=2), DistilBertConfig(id2label={0: "BAD", 1: "GOOD"})
     assert head_labels(numbered, ["bad", "good"]) == ["bad", "good"]
     assert head_labels(numbered, ["bad", "fair", "good"]) == ["LABEL_0", "LABEL_1"]
@@ -150,7 +150,7 @@ def test_the_checksum_covers_the_training_rows():
     assert same == sums[0] != other
 
 
-BAD = [  # what is given, message
+BAD = [  # rows, message
     (5, "train must be the path of a file, or rows: a list of dicts, .* got 5"),
     (b"a", "train must be the path of a file, or rows: .* got b'a'"),
     ("imdb", "train: imdb cannot be read: No such file. .* a split of what datasets.load_dataset returns"),

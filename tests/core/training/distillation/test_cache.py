@@ -1,4 +1,4 @@
-"""What a teacher said, kept on disk: the same when read, whole after a kill, and an error when damaged."""
+"""The cache of a teacher's outputs: equal when read, complete after a kill, an error when damaged."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def peaked_logits(dtype: type = np.float64) -> np.ndarray:
-    """[20, 3000] with probabilities like those of words: sorted, the r-th is about r ** -1.5, in any order."""
+    """[20, 3000] logits whose probabilities, when sorted, fall like r ** -1.5, as those of words do."""
     rng = np.random.default_rng(0)
     logits = -1.5 * np.log(np.arange(1, 3001)) + rng.normal(scale=0.5, size=(20, 3000))
     return rng.permuted(logits, axis=1).astype(dtype) + 8

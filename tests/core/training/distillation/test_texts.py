@@ -1,4 +1,4 @@
-"""Running text packed into rows, and which of its words are hidden, without any framework."""
+"""Running text becomes packed rows, and words are hidden, without any framework."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ READ = [  # task, file name, content, names of columns, rows, names of labels
         [{"text": "a", "text_pair": "b", "label": "0"}, {"text": "c", "text_pair": "d", "label": "not 0"}],
         ["0", "not 0"],
     ),
-    (  # digits that are no numbers are names
+    (  # digits that are not numbers are names
         "sequence-classification",
         "a.tsv",
         "text\tlabel\nx\t²\n",

@@ -1,4 +1,4 @@
-"""Each task from rows to the model's arguments, and from the model's answers to metrics, without any framework."""
+"""Each task from rows to the arguments of the model, and from its outputs to metrics, without any framework."""
 
 from __future__ import annotations
 
