@@ -1,4 +1,4 @@
-"""The five task heads.
+"""The task heads: layers, logits and losses of each, and one forward for all.
 
 Shapes: B batch, T tokens, D model size, V vocabulary, L labels, C choices.
 """
@@ -6,7 +6,7 @@ Shapes: B batch, T tokens, D model size, V vocabulary, L labels, C choices.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +16,9 @@ from jax.typing import ArrayLike
 
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.inputs import choice_count, choose, refuse_weights
-from distilbert_core.model.outputs import (
-    BaseModelOutput,
-    MaskedLMOutput,
-    ModelOutput,
-    MultipleChoiceModelOutput,
-    QuestionAnsweringModelOutput,
-    SequenceClassifierOutput,
-    TokenClassifierOutput,
-)
+from distilbert_core.model.inputs import choice_count, choose
+from distilbert_core.model.losses import labels_given, single
+from distilbert_core.model.outputs import ModelOutput
 from distilbert_flax.layers import Numerics
 from distilbert_flax.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_flax.model import FlaxDistilBertModel, activation_function
@@ -33,9 +26,9 @@ from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, as_input, 
 
 
 class _ModelWithHead(FlaxDistilBertPreTrainedModel):
-    """A body, `head_logits` from its hidden states, and `task_loss` from logits and labels."""
+    """A base model and a head: `make_head` makes the layers, `head_logits` calls them; the row `head` says the rest."""
 
-    output_type: ClassVar[type[ModelOutput]]
+    head: ClassVar[Head]
 
     def __init__(
         self,
@@ -59,23 +52,27 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         self._finish()
 
     def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
-        """Make the layers above the body."""
+        """Make the layers of the head."""
         raise NotImplementedError
 
     def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
-        """Return the logits of hidden states [B, T, D]."""
+        """Return the logits [B, T, L], or [B, L] of a head that reads the first token.
+
+        Args:
+            hidden: Hidden states [B, T, D].
+            mode: Arguments of each dropout layer.
+        """
         raise NotImplementedError
 
-    def task_loss(self, logits: Array, labels: ArrayLike, weights: ArrayLike | None = None) -> Array:
-        """Return the loss [] of logits against labels, whose losses are multiplied by weights."""
-        return cross_entropy(logits, labels, weights=weights)
+    def task_loss(self, logits: Any, labels: Any, weights: ArrayLike | None = None) -> Array:
+        """Return the loss [].
 
-    def _loss_of(self, logits: Array, labels: ArrayLike | None, sample_weight: ArrayLike | None) -> Array | None:
-        """Return the loss if there are labels, or raise InputError if there are only weights."""
-        if labels is None:
-            refuse_weights(sample_weight)
-            return None
-        return self.task_loss(logits, labels, sample_weight)
+        Args:
+            logits: The outputs of the head; a tuple if it has several.
+            labels: The labels of the head; a tuple if it has several.
+            weights: Factors of the losses of the labels; see `sample_weight` of `__call__`.
+        """
+        return cross_entropy(logits, labels, weights=weights)
 
     def packed_outputs(
         self,
@@ -87,14 +84,20 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         train: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
     ) -> Array:
-        """Return the logits [B, Q, ...] of the output tokens of packed rows, all tokens if left out.
+        """Return the logits [R, S, L] of packed rows.
 
-        The arguments are those of `FlaxDistilBertModel`.
+        Args:
+            input_ids: [R, C] integers.
+            position_ids: [R, C] integers: the position of each token in its text.
+            segment_ids: [R, C] integers: the number of the text that each token belongs to.
+            output_tokens: [R, S] indices of the tokens to return logits for; all tokens if left out.
+            train: Apply dropout; the mode of the last `model.train()` or `model.eval()` if left out.
+            rngs: Random state of dropout; the model's own if left out.
         """
         _, mode = self._for_call(None, train, None, rngs, None)
         hidden = self.distilbert.packed_outputs(
             input_ids, position_ids, segment_ids, output_tokens, train=train, rngs=mode["rngs"]
-        )  # [B, Q, D]
+        )  # [R, S, D]
         logits = self.head_logits(hidden.reshape(-1, 1, hidden.shape[-1]), mode)
         return logits.reshape(*hidden.shape[:2], -1)
 
@@ -120,52 +123,82 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         """Compute the logits, and the loss if labels are given.
 
         Args:
-            input_ids: As for `FlaxDistilBertModel`, as are all arguments but `labels` and `sample_weight`.
-            attention_mask: See there.
-            head_mask: See there.
-            inputs_embeds: See there.
-            labels: What the model should have predicted; the class says in what form.
-            output_attentions: See there.
-            output_hidden_states: See there.
-            return_dict: See there.
-            position_ids: See there.
-            sample_weight: What each label counts in the loss, numbers >= 0: [B], or of the labels' shape. The sum of
-                the weighted losses is divided by the number of labels that count, whatever their weights are. With
+            input_ids: [B, T] integers below `vocab_size`; [B, C, T] for multiple choice. Give these or `inputs_embeds`.
+            attention_mask: Shape of the ids, 1 for tokens to attend to and 0 for padding; any dtype. All ones if left
+                out.
+            head_mask: [N] or [layers, N] factors for the attention weights of each head; 0 switches a head off.
+            inputs_embeds: [B, T, D] word embeddings in place of ids; [B, C, T, D] for multiple choice.
+            labels: The expected answers, in the form that the class describes.
+            output_attentions: Also return the attention weights; the configuration's default if left out.
+            output_hidden_states: Also return all hidden states; the configuration's default if left out.
+            return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
+            position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; [B, C, T] for multiple choice.
+                0, 1, ... if left out.
+            sample_weight: Weight of each label in the loss, numbers >= 0: [B], or the shape of the labels. The sum of
+                the weighted losses is divided by the number of labels that count, whatever their weights are. For
                 weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
-            train: See there.
-            deterministic: See there.
-            rngs: See there.
-            params: See there.
-            dropout_rng: See there.
+            train: Apply dropout; the mode of the last `model.train()` or `model.eval()` if left out.
+            deterministic: The opposite of `train`.
+            rngs: Random state of dropout, an `nnx.Rngs` or a key; the model's own if left out.
+            params: Parameters to use in place of the model's, a nested dict like `model.params`. Such a call neither
+                changes nor reads the state of the model. Dropout is off unless `train=True` and `dropout_rng` are
+                given.
+            dropout_rng: Another name for `rngs`, as a key.
 
         Returns:
-            `loss` [] if labels are given, `logits`, and if asked for `hidden_states` and `attentions`.
+            `loss` [] if labels are given, `logits`, and on request `hidden_states` and `attentions`.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
-        model, mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
-        body: Any = model.distilbert(
-            input_ids,
-            attention_mask,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            position_ids=position_ids,
-            **mode,
-        )
-        logits = model.head_logits(body.last_hidden_state, mode)
-        loss = self._loss_of(logits, labels, sample_weight)
-        return self._task_output(body, return_dict, loss=loss, logits=logits)
+        inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
+        inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
+        options: dict[str, Any] = {"head_mask": head_mask, "output_attentions": output_attentions}
+        options["output_hidden_states"] = output_hidden_states
+        mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
+        return self._predict(*mode, inputs, (labels,), sample_weight, return_dict, **options)
 
-    def _task_output(
-        self, body: BaseModelOutput, return_dict: bool | None, **values: Array | None
+    def _predict(
+        self,
+        model: Self,
+        mode: dict[str, Any],
+        inputs: dict[str, Any],
+        labels: tuple[ArrayLike | None, ...],
+        sample_weight: ArrayLike | None,
+        return_dict: bool | None,
+        **options: Any,
     ) -> ModelOutput | tuple:
-        """Put a head's values and what the body returns beside its last hidden state together."""
-        output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
+        """Compute the outputs of the head, and the loss if labels are given.
+
+        Args:
+            model: The model with the parameters of the call.
+            mode: Arguments of each dropout layer.
+            inputs: The inputs with axes of texts and tokens, by name.
+            labels: The labels, in the order of `Head.labels`.
+            sample_weight: Weights of the labels.
+            return_dict: Whether to return an output object or a tuple.
+            **options: Further arguments of the base model.
+        """
+        choices = None
+        if self.head.has_choices:
+            inputs |= {name: as_input(name, inputs[name]) for name in ("input_ids", "inputs_embeds")}
+            choices = choice_count(shape_of(inputs["input_ids"]), shape_of(inputs["inputs_embeds"]))
+            inputs = {name: _flatten_choices(x) for name, x in inputs.items()}
+        base: Any = model.distilbert(**inputs, **options, return_dict=True, **mode)
+        logits = model.head_logits(base.last_hidden_state, mode)
+        outputs = self.head.named(logits if choices is None else logits.reshape(-1, choices))
+        loss = None
+        if labels_given(self.head, labels, sample_weight):
+            loss = self.task_loss(single(outputs.values()), single(labels), sample_weight)
+        output = self.head.output_type(
+            loss=loss, **outputs, hidden_states=base.hidden_states, attentions=base.attentions
+        )
         return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
+
+
+def _flatten_choices(x: ArrayLike | None) -> Array | None:
+    """[B, C, ...] -> [B * C, ...]."""
+    return None if x is None else jnp.reshape(x, (-1, *jnp.shape(x)[2:]))
 
 
 class VocabProjector(nnx.Module):
@@ -185,9 +218,9 @@ class VocabProjector(nnx.Module):
 
 
 class FlaxDistilBertForMaskedLM(_ModelWithHead):
-    """Predicts masked tokens; the projector is the word embeddings unless `tie_word_embeddings` is False.
+    """Predicts masked tokens. The projector shares the word embeddings unless `tie_word_embeddings` is False.
 
-    Labels are [B, T] token ids, -100 where there is nothing to predict. Logits are [B, T, V].
+    Labels are [B, T] token ids, -100 for tokens that are not predicted. Logits are [B, T, V].
 
     Example:
         >>> import jax.numpy as jnp
@@ -200,10 +233,9 @@ class FlaxDistilBertForMaskedLM(_ModelWithHead):
     """
 
     head = Head.MASKED_LM
-    output_type = MaskedLMOutput
 
     def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
-        """Make the layers above the body."""
+        """Make the layers of the head."""
         self.activation = activation_function(config)
         self.vocab_transform = make.dense(config.dim, config.dim)
         self.vocab_layer_norm = make.layer_norm(config.dim)
@@ -219,7 +251,19 @@ class FlaxDistilBertForMaskedLM(_ModelWithHead):
         return self.vocab_projector
 
 
-class FlaxDistilBertForSequenceClassification(_ModelWithHead):
+class _TextClassifier(_ModelWithHead):
+    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+        """Make the layers of the head."""
+        self.pre_classifier = make.dense(config.dim, config.dim)
+        self.classifier = make.dense(config.dim, self.head.label_count(config))
+        self.dropout = nnx.Dropout(self.head.dropout_rate(config))
+
+    def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
+        """[B, T, D] -> [B, L]."""
+        return self.classifier(self.dropout(jax.nn.relu(self.pre_classifier(hidden[:, 0])), **mode))
+
+
+class FlaxDistilBertForSequenceClassification(_TextClassifier):
     """Classifies or scores a whole text, from the first token.
 
     Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label), as
@@ -236,24 +280,13 @@ class FlaxDistilBertForSequenceClassification(_ModelWithHead):
     """
 
     head = Head.SEQUENCE_CLASSIFICATION
-    output_type = SequenceClassifierOutput
-
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
-        """Make the layers above the body."""
-        self.pre_classifier = make.dense(config.dim, config.dim)
-        self.classifier = make.dense(config.dim, config.num_labels)
-        self.dropout = nnx.Dropout(config.seq_classif_dropout)
-
-    def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
-        """[B, T, D] -> [B, L]."""
-        return self.classifier(self.dropout(jax.nn.relu(self.pre_classifier(hidden[:, 0])), **mode))
 
     def task_loss(self, logits: Array, labels: ArrayLike, weights: ArrayLike | None = None) -> Array:
         """[B, L] -> []."""
         return sequence_classification_loss(self.config, logits, labels, weights)
 
 
-class FlaxDistilBertForMultipleChoice(_ModelWithHead):
+class FlaxDistilBertForMultipleChoice(_TextClassifier):
     """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C].
 
     Example:
@@ -267,64 +300,6 @@ class FlaxDistilBertForMultipleChoice(_ModelWithHead):
     """
 
     head = Head.MULTIPLE_CHOICE
-    output_type = MultipleChoiceModelOutput
-
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
-        """Make the layers above the body."""
-        self.pre_classifier = make.dense(config.dim, config.dim)
-        self.classifier = make.dense(config.dim, 1)
-        self.dropout = nnx.Dropout(config.seq_classif_dropout)
-
-    def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
-        """[B * C, T, D] -> [B * C, 1]."""
-        return self.classifier(self.dropout(jax.nn.relu(self.pre_classifier(hidden[:, 0])), **mode))
-
-    def __call__(
-        self,
-        input_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        head_mask: ArrayLike | None = None,
-        inputs_embeds: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        *,
-        position_ids: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-        train: bool | None = None,
-        deterministic: bool | None = None,
-        rngs: nnx.Rngs | Array | None = None,
-        params: Mapping[str, Any] | None = None,
-        dropout_rng: Array | None = None,
-    ) -> ModelOutput | tuple:
-        """Compute the score of each choice, and the loss if labels are given.
-
-        The arguments are those of the other heads, with an axis C after the batch: input_ids [B, C, T],
-        inputs_embeds [B, C, T, D], attention_mask and position_ids [B, C, T].
-        """
-        input_ids, inputs_embeds = as_input("input_ids", input_ids), as_input("inputs_embeds", inputs_embeds)
-        choices = choice_count(shape_of(input_ids), shape_of(inputs_embeds))
-        model, mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
-        body: Any = model.distilbert(
-            _flatten_choices(input_ids),
-            _flatten_choices(attention_mask),
-            head_mask,
-            _flatten_choices(inputs_embeds),
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            position_ids=_flatten_choices(position_ids),
-            **mode,
-        )
-        logits = model.head_logits(body.last_hidden_state, mode).reshape(-1, choices)  # [B, C]
-        loss = self._loss_of(logits, labels, sample_weight)
-        return self._task_output(body, return_dict, loss=loss, logits=logits)
-
-
-def _flatten_choices(x: ArrayLike | None) -> Array | None:
-    """[B, C, ...] -> [B * C, ...]."""
-    return None if x is None else jnp.reshape(x, (-1, *jnp.shape(x)[2:]))
 
 
 class FlaxDistilBertForTokenClassification(_ModelWithHead):
@@ -341,11 +316,10 @@ class FlaxDistilBertForTokenClassification(_ModelWithHead):
     """
 
     head = Head.TOKEN_CLASSIFICATION
-    output_type = TokenClassifierOutput
 
     def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
-        """Make the layers above the body."""
-        self.dropout = nnx.Dropout(config.dropout)
+        """Make the layers of the head."""
+        self.dropout = nnx.Dropout(self.head.dropout_rate(config))
         self.classifier = make.dense(config.dim, config.num_labels)
 
     def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
@@ -368,18 +342,25 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
     """
 
     head = Head.QUESTION_ANSWERING
-    output_type = QuestionAnsweringModelOutput
 
     def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
-        """Make the layers above the body."""
-        self.dropout = nnx.Dropout(config.qa_dropout)
+        """Make the layers of the head."""
+        self.dropout = nnx.Dropout(self.head.dropout_rate(config))
         self.qa_outputs = make.dense(config.dim, 2)
 
     def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
         """[B, T, D] -> [B, T, 2]."""
         return self.qa_outputs(self.dropout(hidden, **mode))
 
-    def __call__(  # type: ignore[override]  # two kinds of labels in place of one
+    def task_loss(
+        self, logits: tuple[Array, Array], labels: tuple[ArrayLike, ArrayLike], weights: ArrayLike | None = None
+    ) -> Array:
+        """[B, T] twice -> []."""
+        loss = question_answering_loss(*logits, *labels, weights)
+        assert loss is not None
+        return loss
+
+    def __call__(  # type: ignore[override]  # two labels in place of one
         self,
         input_ids: ArrayLike | None = None,
         attention_mask: ArrayLike | None = None,
@@ -399,47 +380,40 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         params: Mapping[str, Any] | None = None,
         dropout_rng: Array | None = None,
     ) -> ModelOutput | tuple:
-        """Compute the start and end scores, and the loss if both positions are given.
+        """Compute the scores of start and end, and the loss if both positions are given.
 
         Args:
-            input_ids: As for `FlaxDistilBertModel`, as are all arguments but the positions and `sample_weight`.
-            attention_mask: See there.
-            head_mask: See there.
-            inputs_embeds: See there.
-            start_positions: [B] index of the answer's first token. Negative ones count as 0, those from T on do not
-                count.
-            end_positions: [B] index of its last token, likewise.
-            output_attentions: See there.
-            output_hidden_states: See there.
-            return_dict: See there.
-            position_ids: See there.
-            sample_weight: [B] what each row counts in the loss, numbers >= 0. It does not change what the sum is
-                divided by.
-            train: See there.
-            deterministic: See there.
-            rngs: See there.
-            params: See there.
-            dropout_rng: See there.
+            input_ids: [B, T] integers below `vocab_size`. Give these or `inputs_embeds`.
+            attention_mask: [B, T], 1 for tokens to attend to and 0 for padding; any dtype. All ones if left out.
+            head_mask: [N] or [layers, N] factors for the attention weights of each head; 0 switches a head off.
+            inputs_embeds: [B, T, D] word embeddings in place of ids.
+            start_positions: [B] index of the first token of the answer. A negative index counts as 0; an index of T or
+                more does not count.
+            end_positions: [B] index of the last token of the answer, with the same rules.
+            output_attentions: Also return the attention weights; the configuration's default if left out.
+            output_hidden_states: Also return all hidden states; the configuration's default if left out.
+            return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
+            position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
+            sample_weight: [B] weight of each row in the loss, numbers >= 0. It does not change the divisor of the sum.
+            train: Apply dropout; the mode of the last `model.train()` or `model.eval()` if left out.
+            deterministic: The opposite of `train`.
+            rngs: Random state of dropout, an `nnx.Rngs` or a key; the model's own if left out.
+            params: Parameters to use in place of the model's, a nested dict like `model.params`. Such a call neither
+                changes nor reads the state of the model. Dropout is off unless `train=True` and `dropout_rng` are
+                given.
+            dropout_rng: Another name for `rngs`, as a key.
 
         Returns:
-            `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and if asked for
-            `hidden_states` and `attentions`. Padding is part of the loss's softmax, as in Transformers.
+            `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and on request `hidden_states` and
+            `attentions`. The softmax of the loss includes padding, as in Transformers.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
-        model, mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
-        body: Any = model.distilbert(
-            input_ids,
-            attention_mask,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            position_ids=position_ids,
-            **mode,
-        )
-        start_logits, end_logits = jnp.moveaxis(model.head_logits(body.last_hidden_state, mode), -1, 0)  # [B, T] each
-        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, sample_weight)
-        return self._task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)
+        inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
+        inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
+        options: dict[str, Any] = {"head_mask": head_mask, "output_attentions": output_attentions}
+        options["output_hidden_states"] = output_hidden_states
+        labels = start_positions, end_positions
+        mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
+        return self._predict(*mode, inputs, labels, sample_weight, return_dict, **options)

@@ -1,4 +1,4 @@
-"""Task losses: scalars in at least float32, means over the labels that count, 0 where none does.
+"""Formulas of the losses: scalars in at least float32, means over the labels that count, 0 if no label counts.
 
 Labels outside the classes are an error when called eagerly, and make the loss NaN under `jax.jit`.
 """
@@ -13,18 +13,16 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.inputs import (
-    IGNORE_INDEX,
+from distilbert_core.model.heads import Head
+from distilbert_core.model.inputs import IGNORE_INDEX, check_interval, check_range
+from distilbert_core.model.losses import (
     check_distillation,
-    check_interval,
     check_label_shape,
-    check_multi_label,
-    check_range,
     check_whole,
-    problem_type,
-    refuse_weights,
+    counted_positions,
+    labels_given,
+    sequence_problem_type,
     weight_axes,
 )
 from distilbert_flax.layers import at_least_float32
@@ -71,13 +69,13 @@ def cross_entropy(logits: Array, labels: ArrayLike, name: str = "labels", weight
 
     Args:
         logits: [..., C] scores of the classes.
-        labels: [...] integers in [0, C), or -100 for positions that do not count.
-        name: The argument to name in errors.
-        weights: [...] or its first axes, such as [B]: finite numbers >= 0 that the losses are multiplied by. They do
-            not change what the sum is divided by, the number of labels that count.
+        labels: [...] integers in [0, C); -100 for positions that do not count.
+        name: The argument that errors name.
+        weights: [...] or its first axes, such as [B]: finite numbers >= 0, which multiply the losses. The divisor of
+            the sum stays the number of labels that count.
 
     Raises:
-        InputError: Labels or weights do not fit the logits, or labels lie outside the classes.
+        InputError: The shape of labels or weights does not match the logits, or labels lie outside the classes.
     """
     check_label_shape(jnp.shape(labels), logits.shape[:-1], name)
     classes = logits.shape[-1]
@@ -96,9 +94,12 @@ def cross_entropy(logits: Array, labels: ArrayLike, name: str = "labels", weight
 
 
 def mean_squared_error(predictions: Array, targets: ArrayLike, weights: ArrayLike | None = None) -> Array:
-    """Return the mean of the squared differences of two arrays with as many entries, times weights.
+    """Return the mean squared error, each squared difference multiplied by its weight.
 
-    Weights are [...] as the predictions, or their first axes; see `cross_entropy`.
+    Args:
+        predictions: Tensor of any shape.
+        targets: Tensor with the entries of the predictions.
+        weights: Shape of the predictions, or of their first axes; see `cross_entropy`.
     """
     targets = jnp.asarray(targets)
     check_label_shape(targets.shape, predictions.shape)
@@ -107,9 +108,12 @@ def mean_squared_error(predictions: Array, targets: ArrayLike, weights: ArrayLik
 
 
 def binary_cross_entropy(logits: Array, targets: ArrayLike, weights: ArrayLike | None = None) -> Array:
-    """Return the mean binary cross-entropy of logits against targets in [0, 1] of the same shape, times weights.
+    """Return the mean binary cross-entropy, each term multiplied by its weight.
 
-    Weights are [...] as the logits, or their first axes; see `cross_entropy`.
+    Args:
+        logits: Tensor of any shape.
+        targets: Numbers in [0, 1] of the shape of the logits.
+        weights: Shape of the logits, or of their first axes; see `cross_entropy`.
     """
     targets = jnp.asarray(targets)
     check_label_shape(targets.shape, logits.shape)
@@ -123,22 +127,22 @@ def binary_cross_entropy(logits: Array, targets: ArrayLike, weights: ArrayLike |
 def sequence_classification_loss(
     config: DistilBertConfig, logits: Array, labels: ArrayLike, weights: ArrayLike | None = None
 ) -> Array:
-    """Return the loss that the labels mean: regression, single-label or multi-label.
+    """Return the loss of a sequence classifier: regression, single-label or multi-label.
 
     Args:
         config: Gives `problem_type`; if that is None it is inferred from `num_labels` and the labels' dtype.
         logits: [B, L].
         labels: [B] classes, [B] or [B, L] numbers, or [B, L] of 0 and 1.
-        weights: [B], or [B, L] where the labels are; see `cross_entropy`.
+        weights: [B], or [B, L] if the labels have that shape; see `cross_entropy`.
     """
     labels = jnp.asarray(labels)
-    match problem_type(config, jnp.issubdtype(labels.dtype, jnp.integer)):
+    integers = jnp.issubdtype(labels.dtype, jnp.integer)
+    match sequence_problem_type(config, labels.shape, logits.shape, labels.dtype, integers):
         case "regression":
             return mean_squared_error(logits, labels, weights)
         case "single_label_classification":
             return cross_entropy(logits, labels, weights=weights)
         case _:
-            check_multi_label(labels.shape, logits.shape, labels.dtype)
             return binary_cross_entropy(logits, labels, weights)
 
 
@@ -154,26 +158,19 @@ def question_answering_loss(
     Args:
         start_logits: [B, T].
         end_logits: [B, T].
-        start_positions: [B] or [B, 1] integers. Negative ones count as 0, those from T on do not count.
-        end_positions: Likewise.
+        start_positions: [B] or [B, 1] integers. A negative one counts as 0; one of T or more does not count.
+        end_positions: [B] or [B, 1] integers with the same rules.
         weights: [B], for both positions; see `cross_entropy`.
 
     Raises:
         InputError: Only one of the positions is given, one has the wrong shape, or weights are given without them.
     """
-    if start_positions is None and end_positions is None:
-        refuse_weights(weights)
+    positions = start_positions, end_positions
+    if not labels_given(Head.QUESTION_ANSWERING, positions, weights):
         return None
-    if start_positions is None or end_positions is None:
-        raise InputError("Give start_positions and end_positions, or neither; got only one of them.")
-    start = cross_entropy(start_logits, _inside(start_positions, start_logits.shape[1]), "start_positions", weights)
-    end = cross_entropy(end_logits, _inside(end_positions, end_logits.shape[1]), "end_positions", weights)
-    return (start + end) / 2
-
-
-def _inside(positions: ArrayLike, tokens: int) -> Array:
-    positions = jnp.asarray(positions)
-    return jnp.where(positions >= tokens, IGNORE_INDEX, jnp.maximum(positions, 0))
+    start, end = (counted_positions(jnp.asarray(x), start_logits.shape[1], jnp.where) for x in positions)
+    loss = cross_entropy(start_logits, start, "start_positions", weights)
+    return (loss + cross_entropy(end_logits, end, "end_positions", weights)) / 2
 
 
 def distillation_loss(
@@ -181,19 +178,19 @@ def distillation_loss(
 ) -> Array:
     """Return temperature² times the mean Kullback-Leibler divergence KL(teacher || student).
 
-    Both distributions are softened by the temperature; its square keeps the gradients' size alike at every
+    The temperature softens both distributions; its square keeps the size of the gradients the same at every
     temperature (Hinton et al. 2015, https://arxiv.org/abs/1503.02531; Sanh et al. 2019,
     https://arxiv.org/abs/1910.01108). The teacher gets no gradient. The mean is over positions, not over classes.
 
     Args:
         student_logits: [..., C] scores of the classes.
         teacher_logits: [..., C]. A class with -inf has probability 0 and adds nothing.
-        temperature: Finite and above 0; 1 leaves the distributions as they are.
-        mask: [...] boolean or of 0 and 1, true where a position counts; None: all do. Whatever stands at the others,
-            NaN included, changes neither loss nor gradients.
+        temperature: Finite and above 0; 1 does not change the distributions.
+        mask: [...] boolean or of 0 and 1, true where a position counts; None: all positions count. Values at the
+            other positions, NaN included, change neither loss nor gradients.
 
     Raises:
-        InputError: Teacher or mask do not fit the student, or the temperature is impossible.
+        InputError: The shape of teacher or mask does not match the student, or the temperature is impossible.
     """
     check_distillation("logits", student_logits.shape, jnp.shape(teacher_logits), shape_of(mask), temperature)
     student, teacher = _counted(student_logits, teacher_logits, mask)
@@ -205,27 +202,40 @@ def distillation_loss(
 
 
 def cosine_loss(student_hidden: Array, teacher_hidden: ArrayLike, mask: ArrayLike | None = None) -> Array:
-    """Return the mean of 1 - cosine similarity of the student's hidden states and the teacher's.
+    """Return the mean of 1 - cosine similarity between the hidden states of student and teacher.
 
     The teacher gets no gradient. A hidden state of zeros has similarity 0 to everything.
 
     Args:
         student_hidden: [..., D].
-        teacher_hidden: [..., D]. A teacher of another width must be projected first.
+        teacher_hidden: [..., D]. Project a teacher of another width first.
         mask: [...], as in `distillation_loss`.
 
     Raises:
-        InputError: Teacher or mask do not fit the student.
+        InputError: The shape of teacher or mask does not match the student.
     """
     check_distillation("hidden", student_hidden.shape, jnp.shape(teacher_hidden), shape_of(mask))
     student, teacher = _counted(student_hidden, teacher_hidden, mask)
     return _mean(1 - (_unit(student) * _unit(teacher)).sum(-1), mask)
 
 
-def logits_squared_error(student_logits: Array, teacher_logits: ArrayLike, mask: ArrayLike | None = None) -> Array:
-    """Return the squared differences of student and teacher, summed over the classes, mean over the positions.
+def cosine_similarities(a: ArrayLike, b: ArrayLike) -> Array:
+    """Return the cosine similarity of each row of one matrix with each row of another one.
 
-    This is the reduction that DistilBERT was trained with. The teacher gets no gradient.
+    Args:
+        a: [M, D].
+        b: [N, D].
+
+    Returns:
+        [M, N] in at least float32. A row of zeros has similarity 0 to every row.
+    """
+    return _unit(_upcast(jnp.asarray(a))) @ _unit(_upcast(jnp.asarray(b))).T
+
+
+def logits_squared_error(student_logits: Array, teacher_logits: ArrayLike, mask: ArrayLike | None = None) -> Array:
+    """Return the squared differences of student and teacher, summed over classes, averaged over positions.
+
+    DistilBERT was trained with this reduction. The teacher gets no gradient.
 
     Args:
         student_logits: [..., C].
@@ -233,7 +243,7 @@ def logits_squared_error(student_logits: Array, teacher_logits: ArrayLike, mask:
         mask: [...], as in `distillation_loss`.
 
     Raises:
-        InputError: Teacher or mask do not fit the student.
+        InputError: The shape of teacher or mask does not match the student.
     """
     check_distillation("logits", student_logits.shape, jnp.shape(teacher_logits), shape_of(mask))
     student, teacher = _counted(student_logits, teacher_logits, mask)
@@ -241,7 +251,7 @@ def logits_squared_error(student_logits: Array, teacher_logits: ArrayLike, mask:
 
 
 def _counted(student: Array, teacher: ArrayLike, mask: ArrayLike | None) -> tuple[Array, Array]:
-    """Both in the student's dtype, at least float32; zeros where the mask is false: NaN * 0 later would be NaN."""
+    """Return both in the student's dtype, at least float32, with zeros where the mask is false: NaN * 0 is NaN."""
     student = _upcast(student)
     teacher = jax.lax.stop_gradient(jnp.asarray(teacher, student.dtype))
     if mask is None:

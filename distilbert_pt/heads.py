@@ -1,11 +1,11 @@
-"""The five task heads.
+"""The task heads: layers, logits and losses of each, and one forward for all.
 
 Shapes: B batch, T tokens, D model size, V vocabulary, L labels, C choices.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -13,16 +13,9 @@ from distilbert_core.compatibility import renames
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.inputs import choice_count, choose, refuse_weights
-from distilbert_core.model.outputs import (
-    BaseModelOutput,
-    MaskedLMOutput,
-    ModelOutput,
-    MultipleChoiceModelOutput,
-    QuestionAnsweringModelOutput,
-    SequenceClassifierOutput,
-    TokenClassifierOutput,
-)
+from distilbert_core.model.inputs import choice_count, choose
+from distilbert_core.model.losses import labels_given, single
+from distilbert_core.model.outputs import ModelOutput
 from distilbert_pt.layers import activation_function
 from distilbert_pt.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_pt.model import DistilBertModel
@@ -31,14 +24,16 @@ from distilbert_pt.tensors import shape_of
 
 
 class _ModelWithHead(DistilBertPreTrainedModel):
-    """A body, `head_logits` from its hidden states, and `task_loss` from logits and labels."""
+    """A base model and a head: `make_head` makes the layers, `head_logits` calls them; the row `head` says the rest."""
 
-    output_type: ClassVar[type[ModelOutput]]
+    head: ClassVar[Head]
 
     def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
         super().__init__(config)
         self.distilbert = DistilBertModel(config, attn_implementation)
         self._adopt(self.distilbert)
+        self.make_head(config)
+        self._finish_init()
 
     @property
     def attn_implementation(self) -> str:
@@ -49,29 +44,36 @@ class _ModelWithHead(DistilBertPreTrainedModel):
     def attn_implementation(self, name: str) -> None:
         self.distilbert.attn_implementation = name
 
-    def head_logits(self, hidden: Tensor) -> Tensor:
-        """Return the logits of hidden states [B, T, D]."""
+    def make_head(self, config: DistilBertConfig) -> None:
+        """Make the layers of the head."""
         raise NotImplementedError
 
-    def task_loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the loss [] of logits against labels, whose losses are multiplied by weights."""
-        return cross_entropy(logits, labels, weights=weights)
+    def head_logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits [B, T, L], or [B, L] of a head that reads the first token, of hidden states [B, T, D]."""
+        raise NotImplementedError
 
-    def _loss_of(self, logits: Tensor, labels: Tensor | None, sample_weight: Tensor | None) -> Tensor | None:
-        """Return the loss if there are labels, or raise InputError if there are only weights."""
-        if labels is None:
-            refuse_weights(sample_weight)
-            return None
-        return self.task_loss(logits, labels, sample_weight)
+    def task_loss(self, logits: Any, labels: Any, weights: Tensor | None = None) -> Tensor:
+        """Return the loss [].
+
+        Args:
+            logits: The outputs of the head; a tuple if it has several.
+            labels: The labels of the head; a tuple if it has several.
+            weights: Factors of the losses of the labels; see `sample_weight` of `forward`.
+        """
+        return cross_entropy(logits, labels, weights=weights)
 
     def packed_outputs(
         self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, output_tokens: Tensor | None = None
     ) -> Tensor:
-        """Return the logits [B, Q, ...] of the output tokens of packed rows, all tokens if left out.
+        """Return the logits [R, S, L] of packed rows.
 
-        The arguments are those of `DistilBertModel`.
+        Args:
+            input_ids: [R, C] integers.
+            position_ids: [R, C] integers: the position of each token in its text.
+            segment_ids: [R, C] integers: the number of the text that each token belongs to.
+            output_tokens: [R, S] indices of the tokens to return logits for; all tokens if left out.
         """
-        hidden = self.distilbert.packed_outputs(input_ids, position_ids, segment_ids, output_tokens)  # [B, Q, D]
+        hidden = self.distilbert.packed_outputs(input_ids, position_ids, segment_ids, output_tokens)  # [R, S, D]
         rows = hidden.shape[:2]
         return self.head_logits(hidden.flatten(0, 1)[:, None]).unflatten(0, rows).flatten(2)
 
@@ -91,51 +93,72 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         """Compute the logits, and the loss if labels are given.
 
         Args:
-            input_ids: As for `DistilBertModel`, as are all arguments but `labels` and `sample_weight`.
-            attention_mask: See there.
-            head_mask: See there.
-            inputs_embeds: See there.
-            labels: What the model should have predicted; the class says in what form.
-            output_attentions: See there.
-            output_hidden_states: See there.
-            return_dict: See there.
-            position_ids: See there.
-            sample_weight: What each label counts in the loss, numbers >= 0: [B], or of the labels' shape. The sum of
-                the weighted losses is divided by the number of labels that count, whatever their weights are. With
+            input_ids: [B, T] integers below `vocab_size`; [B, C, T] for multiple choice. Give these or `inputs_embeds`.
+            attention_mask: Shape of the ids, 1 for tokens to attend to and 0 for padding; any dtype. All ones if left
+                out.
+            head_mask: [N] or [layers, N] factors for the attention weights of each head; 0 switches a head off.
+            inputs_embeds: [B, T, D] word embeddings in place of ids; [B, C, T, D] for multiple choice.
+            labels: The expected answers, in the form that the class describes.
+            output_attentions: Also return the attention weights; the configuration's default if left out.
+            output_hidden_states: Also return all hidden states; the configuration's default if left out.
+            return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
+            position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; [B, C, T] for multiple choice.
+                0, 1, ... if left out.
+            sample_weight: Weight of each label in the loss, numbers >= 0: [B], or the shape of the labels. The sum of
+                the weighted losses is divided by the number of labels that count, whatever their weights are. For
                 weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
 
         Returns:
-            `loss` [] if labels are given, `logits`, and if asked for `hidden_states` and `attentions`.
+            `loss` [] if labels are given, `logits`, and on request `hidden_states` and `attentions`.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
-        body = self.distilbert(
-            input_ids,
-            attention_mask,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            position_ids=position_ids,
-        )
-        logits = self.head_logits(body.last_hidden_state)
-        loss = self._loss_of(logits, labels, sample_weight)
-        return self.task_output(body, return_dict, loss=loss, logits=logits)
+        inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
+        inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
+        options = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        return self._predict(inputs, (labels,), sample_weight, return_dict, head_mask=head_mask, **options)
 
-    def task_output(
-        self, body: BaseModelOutput, return_dict: bool | None, **values: Tensor | None
+    def _predict(
+        self,
+        inputs: dict[str, Any],
+        labels: tuple[Tensor | None, ...],
+        sample_weight: Tensor | None,
+        return_dict: bool | None,
+        **options: Any,
     ) -> ModelOutput | tuple:
-        """Put a head's values and what the body returns beside its last hidden state together."""
-        output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
+        """Compute the outputs of the head, and the loss if labels are given.
+
+        Args:
+            inputs: The inputs with axes of texts and tokens, by name.
+            labels: The labels, in the order of `Head.labels`.
+            sample_weight: Weights of the labels.
+            return_dict: Whether to return an output object or a tuple.
+            **options: Further arguments of the base model.
+        """
+        shape: tuple[int, ...] | None = None
+        if self.head.has_choices:
+            given = choose(inputs["input_ids"], inputs["inputs_embeds"])
+            choices = choice_count(*(shape_of(inputs[name]) for name in ("input_ids", "inputs_embeds")))
+            # Both sizes are the input's: computing one (-1) would bind an exported program to batches of two or more.
+            shape = given.shape[0], choices
+            inputs = {name: None if x is None else x.flatten(0, 1) for name, x in inputs.items()}  # [B * C, ...]
+        base = self.distilbert(**inputs, **options, return_dict=True)
+        logits = self.head_logits(base.last_hidden_state)
+        outputs = self.head.named(logits if shape is None else logits.reshape(shape))
+        loss = None
+        if labels_given(self.head, labels, sample_weight):
+            loss = self.task_loss(single(outputs.values()), single(labels), sample_weight)
+        output = self.head.output_type(
+            loss=loss, **outputs, hidden_states=base.hidden_states, attentions=base.attentions
+        )
         return self._as_requested(output, return_dict)
 
 
 class DistilBertForMaskedLM(_ModelWithHead):
-    """Predicts masked tokens; the projector is the word embeddings unless `tie_word_embeddings` is False.
+    """Predicts masked tokens. The projector shares the word embeddings unless `tie_word_embeddings` is False.
 
-    Labels are [B, T] token ids, -100 where there is nothing to predict. Logits are [B, T, V].
+    Labels are [B, T] token ids, -100 for tokens that are not predicted. Logits are [B, T, V].
 
     Example:
         >>> import torch
@@ -148,15 +171,13 @@ class DistilBertForMaskedLM(_ModelWithHead):
     """
 
     head = Head.MASKED_LM
-    output_type = MaskedLMOutput
 
-    def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
-        super().__init__(config, attn_implementation)
+    def make_head(self, config: DistilBertConfig) -> None:
+        """Make the layers of the head."""
         self.activation = activation_function(config)
         self.vocab_transform = nn.Linear(config.dim, config.dim)
         self.vocab_layer_norm = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
         self.vocab_projector = nn.Linear(config.dim, config.vocab_size)
-        self._finish_init()
 
     def head_logits(self, hidden: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, V]."""
@@ -180,7 +201,19 @@ class DistilBertForMaskedLM(_ModelWithHead):
         self.tie_weights()
 
 
-class DistilBertForSequenceClassification(_ModelWithHead):
+class _TextClassifier(_ModelWithHead):
+    def make_head(self, config: DistilBertConfig) -> None:
+        """Make the layers of the head."""
+        self.pre_classifier = nn.Linear(config.dim, config.dim)
+        self.classifier = nn.Linear(config.dim, self.head.label_count(config))
+        self.dropout = nn.Dropout(self.head.dropout_rate(config))
+
+    def head_logits(self, hidden: Tensor) -> Tensor:
+        """[B, T, D] -> [B, L]."""
+        return self.classifier(self.dropout(self.pre_classifier(hidden[:, 0]).relu()))
+
+
+class DistilBertForSequenceClassification(_TextClassifier):
     """Classifies or scores a whole text, from the first token.
 
     Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label), as
@@ -197,25 +230,13 @@ class DistilBertForSequenceClassification(_ModelWithHead):
     """
 
     head = Head.SEQUENCE_CLASSIFICATION
-    output_type = SequenceClassifierOutput
-
-    def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
-        super().__init__(config, attn_implementation)
-        self.pre_classifier = nn.Linear(config.dim, config.dim)
-        self.classifier = nn.Linear(config.dim, config.num_labels)
-        self.dropout = nn.Dropout(config.seq_classif_dropout)
-        self._finish_init()
-
-    def head_logits(self, hidden: Tensor) -> Tensor:
-        """[B, T, D] -> [B, L]."""
-        return self.classifier(self.dropout(self.pre_classifier(hidden[:, 0]).relu()))
 
     def task_loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """[B, L] -> []."""
         return sequence_classification_loss(self.config, logits, labels, weights)
 
 
-class DistilBertForMultipleChoice(_ModelWithHead):
+class DistilBertForMultipleChoice(_TextClassifier):
     """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C].
 
     Example:
@@ -229,58 +250,6 @@ class DistilBertForMultipleChoice(_ModelWithHead):
     """
 
     head = Head.MULTIPLE_CHOICE
-    output_type = MultipleChoiceModelOutput
-
-    def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
-        super().__init__(config, attn_implementation)
-        self.pre_classifier = nn.Linear(config.dim, config.dim)
-        self.classifier = nn.Linear(config.dim, 1)
-        self.dropout = nn.Dropout(config.seq_classif_dropout)
-        self._finish_init()
-
-    def head_logits(self, hidden: Tensor) -> Tensor:
-        """[B * C, T, D] -> [B * C, 1]."""
-        return self.classifier(self.dropout(self.pre_classifier(hidden[:, 0]).relu()))
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        head_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        position_ids: Tensor | None = None,
-        sample_weight: Tensor | None = None,
-    ) -> ModelOutput | tuple:
-        """Compute the score of each choice, and the loss if labels are given.
-
-        The arguments are those of the other heads, with an axis C after the batch: input_ids [B, C, T],
-        inputs_embeds [B, C, T, D], attention_mask and position_ids [B, C, T].
-        """
-        choices = choice_count(*(None if x is None else x.shape for x in (input_ids, inputs_embeds)))
-        body = self.distilbert(
-            _flatten_choices(input_ids),
-            _flatten_choices(attention_mask),
-            head_mask,
-            _flatten_choices(inputs_embeds),
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            position_ids=_flatten_choices(position_ids),
-        )
-        # Both sizes are the input's: computing one (-1) would bind an exported program to batches of two or more.
-        batch = choose(input_ids, inputs_embeds).shape[0]
-        logits = self.head_logits(body.last_hidden_state).reshape(batch, choices)
-        loss = self._loss_of(logits, labels, sample_weight)
-        return self.task_output(body, return_dict, loss=loss, logits=logits)
-
-
-def _flatten_choices(x: Tensor | None) -> Tensor | None:
-    """[B, C, ...] -> [B * C, ...]."""
-    return None if x is None else x.flatten(0, 1)
 
 
 class DistilBertForTokenClassification(_ModelWithHead):
@@ -297,13 +266,11 @@ class DistilBertForTokenClassification(_ModelWithHead):
     """
 
     head = Head.TOKEN_CLASSIFICATION
-    output_type = TokenClassifierOutput
 
-    def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
-        super().__init__(config, attn_implementation)
-        self.dropout = nn.Dropout(config.dropout)
+    def make_head(self, config: DistilBertConfig) -> None:
+        """Make the layers of the head."""
+        self.dropout = nn.Dropout(self.head.dropout_rate(config))
         self.classifier = nn.Linear(config.dim, config.num_labels)
-        self._finish_init()
 
     def head_logits(self, hidden: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, L]."""
@@ -325,19 +292,25 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
     """
 
     head = Head.QUESTION_ANSWERING
-    output_type = QuestionAnsweringModelOutput
 
-    def __init__(self, config: DistilBertConfig, attn_implementation: str | None = None):
-        super().__init__(config, attn_implementation)
-        self.dropout = nn.Dropout(config.qa_dropout)
+    def make_head(self, config: DistilBertConfig) -> None:
+        """Make the layers of the head."""
+        self.dropout = nn.Dropout(self.head.dropout_rate(config))
         self.qa_outputs = nn.Linear(config.dim, 2)
-        self._finish_init()
 
     def head_logits(self, hidden: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, 2]."""
         return self.qa_outputs(self.dropout(hidden))
 
-    def forward(  # type: ignore[override]  # two kinds of labels in place of one
+    def task_loss(
+        self, logits: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor], weights: Tensor | None = None
+    ) -> Tensor:
+        """[B, T] twice -> []."""
+        loss = question_answering_loss(*logits, *labels, weights)
+        assert loss is not None
+        return loss
+
+    def forward(  # type: ignore[override]  # two labels in place of one
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -351,40 +324,31 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
         position_ids: Tensor | None = None,
         sample_weight: Tensor | None = None,
     ) -> ModelOutput | tuple:
-        """Compute the start and end scores, and the loss if both positions are given.
+        """Compute the scores of start and end, and the loss if both positions are given.
 
         Args:
-            input_ids: As for `DistilBertModel`, as are all arguments but the positions and `sample_weight`.
-            attention_mask: See there.
-            head_mask: See there.
-            inputs_embeds: See there.
-            start_positions: [B] index of the answer's first token. Negative ones count as 0, those from T on do not
-                count.
-            end_positions: [B] index of its last token, likewise.
-            output_attentions: See there.
-            output_hidden_states: See there.
-            return_dict: See there.
-            position_ids: See there.
-            sample_weight: [B] what each row counts in the loss, numbers >= 0. It does not change what the sum is
-                divided by.
+            input_ids: [B, T] integers below `vocab_size`. Give these or `inputs_embeds`.
+            attention_mask: [B, T], 1 for tokens to attend to and 0 for padding; any dtype. All ones if left out.
+            head_mask: [N] or [layers, N] factors for the attention weights of each head; 0 switches a head off.
+            inputs_embeds: [B, T, D] word embeddings in place of ids.
+            start_positions: [B] index of the first token of the answer. A negative index counts as 0; an index of T or
+                more does not count.
+            end_positions: [B] index of the last token of the answer, with the same rules.
+            output_attentions: Also return the attention weights; the configuration's default if left out.
+            output_hidden_states: Also return all hidden states; the configuration's default if left out.
+            return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
+            position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
+            sample_weight: [B] weight of each row in the loss, numbers >= 0. It does not change the divisor of the sum.
 
         Returns:
-            `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and if asked for
-            `hidden_states` and `attentions`. Padding is part of the loss's softmax, as in Transformers.
+            `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and on request `hidden_states` and
+            `attentions`. The softmax of the loss includes padding, as in Transformers.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
-        body = self.distilbert(
-            input_ids,
-            attention_mask,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            position_ids=position_ids,
-        )
-        start_logits, end_logits = self.head_logits(body.last_hidden_state).unbind(-1)  # [B, T] each
-        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, sample_weight)
-        return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)
+        inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
+        inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
+        options = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        labels = start_positions, end_positions
+        return self._predict(inputs, labels, sample_weight, return_dict, head_mask=head_mask, **options)

@@ -135,8 +135,17 @@ def _refuse_probabilities(losses: Any) -> None:
 class FittedModel(TFDistilBertPreTrainedModel):
     """A model with labels that Keras trains, on its task's own loss or on one given to `compile`."""
 
-    label_names: ClassVar[tuple[str, ...]] = ("labels",)
-    logit_names: ClassVar[tuple[str, ...]] = ("logits",)
+    head: ClassVar[Head]
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the arguments that take labels."""
+        return self.head.labels
+
+    @property
+    def logit_names(self) -> tuple[str, ...]:
+        """Names of the outputs that the labels are compared with."""
+        return self.head.outputs
 
     def _takes(self) -> Takes:
         return Takes(

@@ -1,4 +1,4 @@
-"""The five task heads.
+"""The task heads: layers, logits and losses of each, and one forward for all.
 
 Shapes: B batch, T tokens, D model size, V vocabulary, L labels, C choices.
 """
@@ -14,16 +14,9 @@ from keras import ops
 
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.inputs import choice_count, choose, refuse_weights
-from distilbert_core.model.outputs import (
-    BaseModelOutput,
-    MaskedLMOutput,
-    ModelOutput,
-    MultipleChoiceModelOutput,
-    QuestionAnsweringModelOutput,
-    SequenceClassifierOutput,
-    TokenClassifierOutput,
-)
+from distilbert_core.model.inputs import choice_count, choose
+from distilbert_core.model.losses import labels_given, single
+from distilbert_core.model.outputs import ModelOutput
 from distilbert_tf.fitting import FittedModel
 from distilbert_tf.layers import LayerFactory, activation_function
 from distilbert_tf.losses import cross_entropy, question_answering_loss, sequence_classification_loss
@@ -32,9 +25,9 @@ from distilbert_tf.tensors import shape_of
 
 
 class _ModelWithHead(FittedModel):
-    """A body, `head_logits` from its hidden states, and `task_loss` from logits and labels."""
+    """A base model and a head: `make_head` makes the layers, `head_logits` calls them; the row `head` says the rest."""
 
-    output_type: ClassVar[type[ModelOutput]]
+    head: ClassVar[Head]
 
     def __init__(self, config: DistilBertConfig, dtype: Any = None, name: str | None = None):
         layers = LayerFactory.from_config(config, dtype)
@@ -45,25 +38,27 @@ class _ModelWithHead(FittedModel):
         self.built = True
 
     def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
-        """Make the layers above the body."""
+        """Make the layers of the head."""
         raise NotImplementedError
 
     def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
-        """Return the logits of hidden states [B, T, D]."""
+        """Return the logits [B, T, L], or [B, L] of a head that reads the first token.
+
+        Args:
+            hidden: Hidden states [B, T, D].
+            training: Whether to apply dropout.
+        """
         raise NotImplementedError
 
-    def task_loss(self, logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
-        """Return the loss [] of logits against labels, whose losses are multiplied by weights."""
-        return cross_entropy(logits, labels, weights=weights)
+    def task_loss(self, logits: Any, labels: Any, weights: Any = None) -> tf.Tensor:
+        """Return the loss [].
 
-    def _loss_of(
-        self, logits: tf.Tensor, labels: tf.Tensor | None, sample_weight: tf.Tensor | None
-    ) -> tf.Tensor | None:
-        """Return the loss if there are labels, or raise InputError if there are only weights."""
-        if labels is None:
-            refuse_weights(sample_weight)
-            return None
-        return self.task_loss(logits, labels, sample_weight)
+        Args:
+            logits: The outputs of the head; a tuple if it has several.
+            labels: The labels of the head; a tuple if it has several.
+            weights: Factors of the losses of the labels; see `sample_weight` of `call`.
+        """
+        return cross_entropy(logits, labels, weights=weights)
 
     def packed_outputs(
         self,
@@ -73,14 +68,19 @@ class _ModelWithHead(FittedModel):
         output_tokens: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
-        """Return the logits [B, Q, ...] of the output tokens of packed rows, all tokens if left out.
+        """Return the logits [R, S, L] of packed rows.
 
-        The arguments are those of `TFDistilBertModel`.
+        Args:
+            input_ids: [R, C] integers.
+            position_ids: [R, C] integers: the position of each token in its text.
+            segment_ids: [R, C] integers: the number of the text that each token belongs to.
+            output_tokens: [R, S] indices of the tokens to return logits for; all tokens if left out.
+            training: Whether to apply dropout.
         """
         hidden = self.distilbert.packed_outputs(
             input_ids, position_ids, segment_ids, output_tokens, training=training
-        )  # [B, Q, D]
-        logits = self.head_logits(tf.reshape(hidden, (-1, 1, self.config.dim)), training)  # [B * Q, ...]
+        )  # [R, S, D]
+        logits = self.head_logits(tf.reshape(hidden, (-1, 1, self.config.dim)), training)  # [R * S, ...]
         return tf.reshape(logits, (*ops.shape(hidden)[:2], logits.shape[-1]))
 
     def call(
@@ -101,47 +101,82 @@ class _ModelWithHead(FittedModel):
         """Compute the logits, and the loss if labels are given.
 
         Args:
-            input_ids: As for `TFDistilBertModel`, as are all arguments but `labels` and `sample_weight`.
-            attention_mask: See there.
-            head_mask: See there.
-            inputs_embeds: See there.
-            labels: What the model should have predicted; the class says in what form.
-            output_attentions: See there.
-            output_hidden_states: See there.
-            return_dict: See there.
-            training: See there.
-            position_ids: See there.
-            sample_weight: What each label counts in the loss, numbers >= 0: [B], or of the labels' shape. The sum of
-                the weighted losses is divided by the number of labels that count, whatever their weights are. With
+            input_ids: [B, T] integers below `vocab_size`; [B, C, T] for multiple choice. Or a dict of all arguments, or
+                a list of them in this order. Give these or `inputs_embeds`.
+            attention_mask: Shape of the ids, 1 for tokens to attend to and 0 for padding; any dtype. All ones if left
+                out.
+            head_mask: [N] or [layers, N] factors for the attention weights of each head; 0 switches a head off.
+            inputs_embeds: [B, T, D] word embeddings in place of ids; [B, C, T, D] for multiple choice.
+            labels: The expected answers, in the form that the class describes.
+            output_attentions: Also return the attention weights; the configuration's default if left out.
+            output_hidden_states: Also return all hidden states; the configuration's default if left out.
+            return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
+            training: Whether to apply dropout; False if left out, unless an outer layer or `fit` sets it.
+            position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; [B, C, T] for multiple choice.
+                0, 1, ... if left out.
+            sample_weight: Weight of each label in the loss, numbers >= 0: [B], or the shape of the labels. The sum of
+                the weighted losses is divided by the number of labels that count, whatever their weights are. For
                 weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
 
         Returns:
-            `loss` [] if labels are given, `logits`, and if asked for `hidden_states` and `attentions`.
+            `loss` [] if labels are given, `logits`, and on request `hidden_states` and `attentions`.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
-        body = self.distilbert(
-            input_ids,
-            attention_mask,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            position_ids=position_ids,
-            training=training,
-        )
-        logits = self.head_logits(body.last_hidden_state, training)
-        loss = self._loss_of(logits, labels, sample_weight)
-        return self.task_output(body, return_dict, loss=loss, logits=logits)
+        inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
+        inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
+        options: dict[str, Any] = {"head_mask": head_mask, "output_attentions": output_attentions}
+        options["output_hidden_states"] = output_hidden_states
+        return self._predict(inputs, (labels,), sample_weight, return_dict, training, **options)
 
-    def task_output(
-        self, body: BaseModelOutput, return_dict: bool | None, **values: tf.Tensor | None
+    def _predict(
+        self,
+        inputs: dict[str, Any],
+        labels: tuple[tf.Tensor | None, ...],
+        sample_weight: tf.Tensor | None,
+        return_dict: bool | None,
+        training: bool | None,
+        **options: Any,
     ) -> ModelOutput | tuple:
-        """Put a head's values and what the body returns beside its last hidden state together."""
-        output = self.output_type(**values, hidden_states=body.hidden_states, attentions=body.attentions)
+        """Compute the outputs of the head, and the loss if labels are given.
+
+        Args:
+            inputs: The inputs with axes of texts and tokens, by name.
+            labels: The labels, in the order of `Head.labels`.
+            sample_weight: Weights of the labels.
+            return_dict: Whether to return an output object or a tuple.
+            training: Whether to apply dropout.
+            **options: Further arguments of the base model.
+        """
+        choices = None
+        if self.head.has_choices:
+            choices = _choices(inputs["input_ids"], inputs["inputs_embeds"])
+            inputs = {name: _flatten_choices(x) for name, x in inputs.items()}
+        base = self.distilbert(**inputs, **options, return_dict=True, training=training)
+        logits = self.head_logits(base.last_hidden_state, training)
+        outputs = self.head.named(logits if choices is None else ops.reshape(logits, (-1, choices)))
+        loss = None
+        if labels_given(self.head, labels, sample_weight):
+            loss = self.task_loss(single(outputs.values()), single(labels), sample_weight)
+        output = self.head.output_type(
+            loss=loss, **outputs, hidden_states=base.hidden_states, attentions=base.attentions
+        )
         return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
+
+
+def _choices(input_ids: tf.Tensor | None, inputs_embeds: tf.Tensor | None) -> int | tf.Tensor:
+    """Return the number of choices; a tensor where it is not known while tracing."""
+    x = choose(inputs_embeds, input_ids)
+    shape = shape_of(x)
+    if shape is not None and len(shape) > 2 and shape[1] is None:
+        return ops.shape(x)[1]
+    return choice_count(shape_of(input_ids), shape_of(inputs_embeds))
+
+
+def _flatten_choices(x: tf.Tensor | None) -> tf.Tensor | None:
+    """[B, C, ...] -> [B * C, ...]."""
+    return None if x is None else ops.reshape(x, (-1, *ops.shape(x)[2:]))
 
 
 class VocabProjector(keras.layers.Layer):
@@ -165,9 +200,9 @@ class VocabProjector(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("distilbert")
 class TFDistilBertForMaskedLM(_ModelWithHead):
-    """Predicts masked tokens; the projector is the word embeddings unless `tie_word_embeddings` is False.
+    """Predicts masked tokens. The projector shares the word embeddings unless `tie_word_embeddings` is False.
 
-    Labels are [B, T] token ids, -100 where there is nothing to predict. Logits are [B, T, V].
+    Labels are [B, T] token ids, -100 for tokens that are not predicted. Logits are [B, T, V].
 
     Example:
         >>> import tensorflow as tf
@@ -180,10 +215,9 @@ class TFDistilBertForMaskedLM(_ModelWithHead):
     """
 
     head = Head.MASKED_LM
-    output_type = MaskedLMOutput
 
     def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
-        """Make the layers above the body."""
+        """Make the layers of the head."""
         self.activation = activation_function(config)
         self.vocab_transform = layers.dense("vocab_transform", config.dim, config.dim)
         self.vocab_layer_norm = layers.layer_norm("vocab_layer_norm", config.dim)
@@ -200,8 +234,20 @@ class TFDistilBertForMaskedLM(_ModelWithHead):
         return self.vocab_projector(hidden, self.get_input_embeddings().table())
 
 
+class _TextClassifier(_ModelWithHead):
+    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
+        """Make the layers of the head."""
+        self.pre_classifier = layers.dense("pre_classifier", config.dim, config.dim)
+        self.classifier = layers.dense("classifier", config.dim, self.head.label_count(config))
+        self.dropout = layers.dropout(self.head.dropout_rate(config))
+
+    def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
+        """[B, T, D] -> [B, L]."""
+        return self.classifier(self.dropout(ops.relu(self.pre_classifier(hidden[:, 0])), training=training))
+
+
 @keras.saving.register_keras_serializable("distilbert")
-class TFDistilBertForSequenceClassification(_ModelWithHead):
+class TFDistilBertForSequenceClassification(_TextClassifier):
     """Classifies or scores a whole text, from the first token.
 
     Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label), as
@@ -218,17 +264,6 @@ class TFDistilBertForSequenceClassification(_ModelWithHead):
     """
 
     head = Head.SEQUENCE_CLASSIFICATION
-    output_type = SequenceClassifierOutput
-
-    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
-        """Make the layers above the body."""
-        self.pre_classifier = layers.dense("pre_classifier", config.dim, config.dim)
-        self.classifier = layers.dense("classifier", config.dim, config.num_labels)
-        self.dropout = layers.dropout(config.seq_classif_dropout)
-
-    def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
-        """[B, T, D] -> [B, L]."""
-        return self.classifier(self.dropout(ops.relu(self.pre_classifier(hidden[:, 0])), training=training))
 
     def task_loss(self, logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
         """[B, L] -> []."""
@@ -236,7 +271,7 @@ class TFDistilBertForSequenceClassification(_ModelWithHead):
 
 
 @keras.saving.register_keras_serializable("distilbert")
-class TFDistilBertForMultipleChoice(_ModelWithHead):
+class TFDistilBertForMultipleChoice(_TextClassifier):
     """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C].
 
     Example:
@@ -250,68 +285,6 @@ class TFDistilBertForMultipleChoice(_ModelWithHead):
     """
 
     head = Head.MULTIPLE_CHOICE
-    output_type = MultipleChoiceModelOutput
-
-    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
-        """Make the layers above the body."""
-        self.pre_classifier = layers.dense("pre_classifier", config.dim, config.dim)
-        self.classifier = layers.dense("classifier", config.dim, 1)
-        self.dropout = layers.dropout(config.seq_classif_dropout)
-
-    def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
-        """[B * C, T, D] -> [B * C, 1]."""
-        return self.classifier(self.dropout(ops.relu(self.pre_classifier(hidden[:, 0])), training=training))
-
-    def call(
-        self,
-        input_ids: tf.Tensor | None = None,
-        attention_mask: tf.Tensor | None = None,
-        head_mask: tf.Tensor | None = None,
-        inputs_embeds: tf.Tensor | None = None,
-        labels: tf.Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        training: bool | None = None,
-        *,
-        position_ids: tf.Tensor | None = None,
-        sample_weight: tf.Tensor | None = None,
-    ) -> ModelOutput | tuple:
-        """Compute the score of each choice, and the loss if labels are given.
-
-        The arguments are those of the other heads, with an axis C after the batch: input_ids [B, C, T],
-        inputs_embeds [B, C, T, D], attention_mask and position_ids [B, C, T].
-        """
-        choices = _choices(input_ids, inputs_embeds)
-        body = self.distilbert(
-            _flatten_choices(input_ids),
-            _flatten_choices(attention_mask),
-            head_mask,
-            _flatten_choices(inputs_embeds),
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            position_ids=_flatten_choices(position_ids),
-            training=training,
-        )
-        logits = self.head_logits(body.last_hidden_state, training)  # [B * C, 1]
-        logits = ops.reshape(logits, (-1, choices))  # [B, C]
-        loss = self._loss_of(logits, labels, sample_weight)
-        return self.task_output(body, return_dict, loss=loss, logits=logits)
-
-
-def _choices(input_ids: tf.Tensor | None, inputs_embeds: tf.Tensor | None) -> int | tf.Tensor:
-    """Return the number of choices; a tensor where it is not known while tracing."""
-    x = choose(inputs_embeds, input_ids)
-    shape = shape_of(x)
-    if shape is not None and len(shape) > 2 and shape[1] is None:
-        return ops.shape(x)[1]
-    return choice_count(shape_of(input_ids), shape_of(inputs_embeds))
-
-
-def _flatten_choices(x: tf.Tensor | None) -> tf.Tensor | None:
-    """[B, C, ...] -> [B * C, ...]."""
-    return None if x is None else ops.reshape(x, (-1, *ops.shape(x)[2:]))
 
 
 @keras.saving.register_keras_serializable("distilbert")
@@ -329,11 +302,10 @@ class TFDistilBertForTokenClassification(_ModelWithHead):
     """
 
     head = Head.TOKEN_CLASSIFICATION
-    output_type = TokenClassifierOutput
 
     def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
-        """Make the layers above the body."""
-        self.dropout = layers.dropout(config.dropout)
+        """Make the layers of the head."""
+        self.dropout = layers.dropout(self.head.dropout_rate(config))
         self.classifier = layers.dense("classifier", config.dim, config.num_labels)
 
     def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
@@ -357,25 +329,23 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
     """
 
     head = Head.QUESTION_ANSWERING
-    output_type = QuestionAnsweringModelOutput
-    label_names = ("start_positions", "end_positions")
-    logit_names = ("start_logits", "end_logits")
 
     def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
-        """Make the layers above the body."""
-        self.dropout = layers.dropout(config.qa_dropout)
+        """Make the layers of the head."""
+        self.dropout = layers.dropout(self.head.dropout_rate(config))
         self.qa_outputs = layers.dense("qa_outputs", config.dim, 2)
 
     def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
         """[B, T, D] -> [B, T, 2]."""
         return self.qa_outputs(self.dropout(hidden, training=training))
 
-    def task_loss(self, logits: tuple, labels: tuple, weights: tf.Tensor | tuple | None = None) -> tf.Tensor:
+    def task_loss(
+        self, logits: tuple[tf.Tensor, tf.Tensor], labels: tuple[tf.Tensor, tf.Tensor], weights: Any = None
+    ) -> tf.Tensor:
         """[B, T] twice -> []."""
-        (start, end), (start_positions, end_positions) = logits, labels
-        return question_answering_loss(start, end, start_positions, end_positions, weights)
+        return question_answering_loss(*logits, *labels, weights)
 
-    def call(  # type: ignore[override]  # two kinds of labels in place of one
+    def call(  # type: ignore[override]  # two labels in place of one
         self,
         input_ids: tf.Tensor | None = None,
         attention_mask: tf.Tensor | None = None,
@@ -391,44 +361,34 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
         position_ids: tf.Tensor | None = None,
         sample_weight: tf.Tensor | None = None,
     ) -> ModelOutput | tuple:
-        """Compute the start and end scores, and the loss if both positions are given.
+        """Compute the scores of start and end, and the loss if both positions are given.
 
         Args:
-            input_ids: As for `TFDistilBertModel`, as are all arguments but the positions and `sample_weight`.
-            attention_mask: See there.
-            head_mask: See there.
-            inputs_embeds: See there.
-            start_positions: [B] index of the answer's first token. Negative ones count as 0, those from T on do not
-                count.
-            end_positions: [B] index of its last token, likewise.
-            output_attentions: See there.
-            output_hidden_states: See there.
-            return_dict: See there.
-            training: See there.
-            position_ids: See there.
-            sample_weight: [B] what each row counts in the loss, numbers >= 0. It does not change what the sum is
-                divided by.
+            input_ids: [B, T] integers below `vocab_size`, or a dict of all arguments, or a list of them in this order.
+                Give these or `inputs_embeds`.
+            attention_mask: [B, T], 1 for tokens to attend to and 0 for padding; any dtype. All ones if left out.
+            head_mask: [N] or [layers, N] factors for the attention weights of each head; 0 switches a head off.
+            inputs_embeds: [B, T, D] word embeddings in place of ids.
+            start_positions: [B] index of the first token of the answer. A negative index counts as 0; an index of T or
+                more does not count.
+            end_positions: [B] index of the last token of the answer, with the same rules.
+            output_attentions: Also return the attention weights; the configuration's default if left out.
+            output_hidden_states: Also return all hidden states; the configuration's default if left out.
+            return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
+            training: Whether to apply dropout; False if left out, unless an outer layer or `fit` sets it.
+            position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
+            sample_weight: [B] weight of each row in the loss, numbers >= 0. It does not change the divisor of the sum.
 
         Returns:
-            `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and if asked for
-            `hidden_states` and `attentions`. Padding is part of the loss's softmax, as in Transformers.
+            `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and on request `hidden_states` and
+            `attentions`. The softmax of the loss includes padding, as in Transformers.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
-        body = self.distilbert(
-            input_ids,
-            attention_mask,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            position_ids=position_ids,
-            training=training,
-        )
-        start_logits, end_logits = ops.unstack(
-            self.head_logits(body.last_hidden_state, training), axis=-1
-        )  # [B, T] each
-        loss = question_answering_loss(start_logits, end_logits, start_positions, end_positions, sample_weight)
-        return self.task_output(body, return_dict, loss=loss, start_logits=start_logits, end_logits=end_logits)
+        inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
+        inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
+        options: dict[str, Any] = {"head_mask": head_mask, "output_attentions": output_attentions}
+        options["output_hidden_states"] = output_hidden_states
+        labels = start_positions, end_positions
+        return self._predict(inputs, labels, sample_weight, return_dict, training, **options)

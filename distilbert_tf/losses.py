@@ -1,4 +1,4 @@
-"""Task losses: scalars in at least float32, means over the labels that count, 0 where none does.
+"""Formulas of the losses: scalars in at least float32, means over the labels that count, 0 if no label counts.
 
 Labels outside the classes are an error when called eagerly. In a tf.function TensorFlow raises on the CPU; with
 `jit_compile` and on accelerators the loss becomes NaN.
@@ -10,17 +10,17 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.inputs import (
-    IGNORE_INDEX,
+from distilbert_core.model.heads import Head
+from distilbert_core.model.inputs import IGNORE_INDEX, check_interval, check_range
+from distilbert_core.model.losses import (
+    CLASSES,
     check_distillation,
-    check_interval,
     check_label_shape,
-    check_range,
     check_whole,
-    problem_type,
-    refuse_weights,
+    counted_positions,
+    labels_given,
+    problem_type_by_shape,
     weight_axes,
 )
 from distilbert_tf.tensors import shape_of, upcast, values_known
@@ -55,13 +55,13 @@ def cross_entropy(
 
     Args:
         logits: [..., C] scores of the classes.
-        labels: [...] integers in [0, C), or -100 for positions that do not count.
-        name: The argument to name in errors.
-        weights: [...] or its first axes, such as [B]: finite numbers >= 0 that the losses are multiplied by. They do
-            not change what the sum is divided by, the number of labels that count.
+        labels: [...] integers in [0, C); -100 for positions that do not count.
+        name: The argument that errors name.
+        weights: [...] or its first axes, such as [B]: finite numbers >= 0, which multiply the losses. The divisor of
+            the sum stays the number of labels that count.
 
     Raises:
-        InputError: Labels or weights do not fit the logits, or labels lie outside the classes.
+        InputError: The shape of labels or weights does not match the logits, or labels lie outside the classes.
     """
     check_label_shape(tuple(labels.shape), tuple(logits.shape)[:-1], name)
     classes = ops.shape(logits)[-1]  # not known while tracing for all lengths: the tokens of an answer
@@ -79,9 +79,12 @@ def cross_entropy(
 
 
 def mean_squared_error(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
-    """Return the mean of the squared differences of two tensors with as many entries, times weights.
+    """Return the mean squared error, each squared difference multiplied by its weight.
 
-    Weights are [...] as the predictions, or their first axes; see `cross_entropy`.
+    Args:
+        predictions: Tensor of any shape.
+        targets: Tensor with the entries of the predictions.
+        weights: Shape of the predictions, or of their first axes; see `cross_entropy`.
     """
     check_label_shape(tuple(targets.shape), tuple(predictions.shape))
     predictions = upcast(predictions)
@@ -90,9 +93,12 @@ def mean_squared_error(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.T
 
 
 def binary_cross_entropy(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
-    """Return the mean binary cross-entropy of logits against targets in [0, 1] of the same shape, times weights.
+    """Return the mean binary cross-entropy, each term multiplied by its weight.
 
-    Weights are [...] as the logits, or their first axes; see `cross_entropy`.
+    Args:
+        logits: Tensor of any shape.
+        targets: Numbers in [0, 1] of the shape of the logits.
+        weights: Shape of the logits, or of their first axes; see `cross_entropy`.
     """
     check_label_shape(tuple(targets.shape), tuple(logits.shape))
     logits = upcast(logits)
@@ -101,16 +107,6 @@ def binary_cross_entropy(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tens
         values = np.asarray(targets)
         check_interval("labels", values.min(), values.max(), largest=1)
     return ops.mean(_weighted(ops.softplus(logits) - targets * logits, weights))
-
-
-# What labels mean where neither `problem_type` nor a single output says so: by the kind of their dtype, for labels of
-# the shape [B] or [B, 1], and for those of the shape [B, L] of the logits.
-_CLASSES, _MULTI_LABEL = "single_label_classification", "multi_label_classification"
-MEANINGS = {
-    "integer": (_CLASSES, None),
-    "boolean": (_CLASSES, _MULTI_LABEL),
-    "floating": (_CLASSES, _MULTI_LABEL),  # classes that are whole numbers; others are an error
-}
 
 
 def kind_of(dtype: tf.DType) -> str | None:
@@ -123,7 +119,7 @@ def kind_of(dtype: tf.DType) -> str | None:
 def labels_mean(config: DistilBertConfig, labels: tf.Tensor, logits: tuple[int | None, ...]) -> str:
     """Return the problem type of labels, given as a tensor or its spec, for logits of the shape [B, L].
 
-    `config.problem_type` and `num_labels=1` decide; else the dtype and the shape of the labels do, see `MEANINGS`.
+    See `distilbert_core.model.losses.problem_type_by_shape`.
 
     Raises:
         InputError: The labels are not numbers, or integers of the shape [B, L].
@@ -137,52 +133,31 @@ def labels_mean(config: DistilBertConfig, labels: tf.Tensor, logits: tuple[int |
         ('single_label_classification', 'multi_label_classification')
     """
     dtype = tf.as_dtype(labels.dtype)
-    kind = kind_of(dtype)
-    if kind is None:
-        raise InputError(f"labels must be numbers, got {dtype.name}: give each name of a class its number.")
-    known = problem_type(config, labels_are_integers=True)
-    if config.problem_type is not None or known == "regression":
-        return known
-    meaning = MEANINGS[kind][_alike(tuple(labels.shape), logits)]
-    if meaning is None:
-        raise InputError(
-            f"labels have the shape {tuple(labels.shape)} of the logits and the dtype {dtype.name}. For several labels "
-            'in a row set problem_type="multi_label_classification", or give 0.0 and 1.0; for one class written as a '
-            "vector give its number, labels.argmax(-1)."
-        )
-    return meaning
-
-
-def _alike(labels: tuple[int | None, ...], logits: tuple[int | None, ...]) -> bool:
-    try:
-        check_label_shape(labels, logits)
-    except InputError:
-        return False
-    return True
+    return problem_type_by_shape(config, tuple(labels.shape), logits, dtype.name, kind_of(dtype))
 
 
 def check_labels(config: DistilBertConfig, labels: np.ndarray) -> None:
-    """Raise InputError if labels cannot be those of a sequence classifier: before a graph, which says less, sees them.
+    """Raise InputError if labels do not fit a sequence classifier. A graph would raise a less helpful error.
 
     Args:
-        config: The model's configuration.
-        labels: Those of any number of rows.
+        config: The configuration of the model.
+        labels: Labels of any number of rows.
     """
     meaning = labels_mean(config, labels, (len(labels), config.num_labels))
-    if meaning == _CLASSES and labels.dtype.kind == "f":
+    if meaning == CLASSES and labels.dtype.kind == "f":
         check_whole("labels", labels[labels != np.round(labels)])
 
 
 def sequence_classification_loss(
     config: DistilBertConfig, logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Return the loss that the labels mean: regression, single-label or multi-label.
+    """Return the loss of a sequence classifier: regression, single-label or multi-label.
 
     Args:
         config: Gives `problem_type`; if that is None it is inferred; see `labels_mean`.
         logits: [B, L].
         labels: [B] classes, [B] or [B, L] numbers, or [B, L] of 0 and 1.
-        weights: [B], or [B, L] where the labels are; see `cross_entropy`.
+        weights: [B], or [B, L] if the labels have that shape; see `cross_entropy`.
     """
     match labels_mean(config, labels, tuple(logits.shape)):
         case "regression":
@@ -205,30 +180,24 @@ def question_answering_loss(
     Args:
         start_logits: [B, T].
         end_logits: [B, T].
-        start_positions: [B] or [B, 1] integers. Negative ones count as 0, those from T on do not count.
-        end_positions: Likewise.
+        start_positions: [B] or [B, 1] integers. A negative one counts as 0; one of T or more does not count.
+        end_positions: [B] or [B, 1] integers with the same rules.
         weights: [B], for both positions, or a pair of them for start and end; see `cross_entropy`.
 
     Raises:
         InputError: Only one of the positions is given, one has the wrong shape, or weights are given without them.
     """
-    if start_positions is None and end_positions is None:
-        refuse_weights(weights)
+    if not labels_given(Head.QUESTION_ANSWERING, (start_positions, end_positions), weights):
         return None
-    if start_positions is None or end_positions is None:
-        raise InputError("Give start_positions and end_positions, or neither; got only one of them.")
     of_start, of_end = weights if isinstance(weights, tuple) else (weights, weights)
-    start = cross_entropy(
-        start_logits, _inside(start_positions, start_logits, "start_positions"), "start_positions", of_start
-    )
-    end = cross_entropy(end_logits, _inside(end_positions, end_logits, "end_positions"), "end_positions", of_end)
-    return (start + end) / 2
+    start = _targets(start_positions, start_logits, "start_positions")
+    end = _targets(end_positions, end_logits, "end_positions")
+    loss = cross_entropy(start_logits, start, "start_positions", of_start)
+    return (loss + cross_entropy(end_logits, end, "end_positions", of_end)) / 2
 
 
-def _inside(positions: tf.Tensor, logits: tf.Tensor, name: str) -> tf.Tensor:
-    positions = _as_classes(positions, name)
-    tokens = ops.cast(ops.shape(logits)[1], "int64")
-    return ops.where(positions >= tokens, IGNORE_INDEX, ops.maximum(positions, 0))
+def _targets(positions: tf.Tensor, logits: tf.Tensor, name: str) -> tf.Tensor:
+    return counted_positions(_as_classes(positions, name), ops.cast(ops.shape(logits)[1], "int64"), ops.where)
 
 
 def distillation_loss(
@@ -236,19 +205,19 @@ def distillation_loss(
 ) -> tf.Tensor:
     """Return temperature² times the mean Kullback-Leibler divergence KL(teacher || student).
 
-    Both distributions are softened by the temperature; its square keeps the gradients' size alike at every
+    The temperature softens both distributions; its square keeps the size of the gradients the same at every
     temperature (Hinton et al. 2015, https://arxiv.org/abs/1503.02531; Sanh et al. 2019,
     https://arxiv.org/abs/1910.01108). The teacher gets no gradient. The mean is over positions, not over classes.
 
     Args:
         student_logits: [..., C] scores of the classes.
         teacher_logits: [..., C]. A class with -inf has probability 0 and adds nothing.
-        temperature: Finite and above 0; 1 leaves the distributions as they are.
-        mask: [...] boolean or of 0 and 1, true where a position counts; None: all do. Whatever stands at the others,
-            NaN included, changes neither loss nor gradients.
+        temperature: Finite and above 0; 1 does not change the distributions.
+        mask: [...] boolean or of 0 and 1, true where a position counts; None: all positions count. Values at the
+            other positions, NaN included, change neither loss nor gradients.
 
     Raises:
-        InputError: Teacher or mask do not fit the student, or the temperature is impossible.
+        InputError: The shape of teacher or mask does not match the student, or the temperature is impossible.
     """
     check_distillation("logits", tuple(student_logits.shape), tuple(teacher_logits.shape), shape_of(mask), temperature)
     student, teacher, mask = _counted(student_logits, teacher_logits, mask)
@@ -260,29 +229,42 @@ def distillation_loss(
 
 
 def cosine_loss(student_hidden: tf.Tensor, teacher_hidden: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
-    """Return the mean of 1 - cosine similarity of the student's hidden states and the teacher's.
+    """Return the mean of 1 - cosine similarity between the hidden states of student and teacher.
 
     The teacher gets no gradient. A hidden state of zeros has similarity 0 to everything.
 
     Args:
         student_hidden: [..., D].
-        teacher_hidden: [..., D]. A teacher of another width must be projected first.
+        teacher_hidden: [..., D]. Project a teacher of another width first.
         mask: [...], as in `distillation_loss`.
 
     Raises:
-        InputError: Teacher or mask do not fit the student.
+        InputError: The shape of teacher or mask does not match the student.
     """
     check_distillation("hidden", tuple(student_hidden.shape), tuple(teacher_hidden.shape), shape_of(mask))
     student, teacher, mask = _counted(student_hidden, teacher_hidden, mask)
     return _mean(1 - ops.sum(_unit(student) * _unit(teacher), axis=-1), mask)
 
 
+def cosine_similarities(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Return the cosine similarity of each row of one matrix with each row of another one.
+
+    Args:
+        a: [M, D].
+        b: [N, D].
+
+    Returns:
+        [M, N] in at least float32. A row of zeros has similarity 0 to every row.
+    """
+    return ops.matmul(_unit(upcast(a)), ops.transpose(_unit(upcast(b))))
+
+
 def logits_squared_error(
     student_logits: tf.Tensor, teacher_logits: tf.Tensor, mask: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Return the squared differences of student and teacher, summed over the classes, mean over the positions.
+    """Return the squared differences of student and teacher, summed over classes, averaged over positions.
 
-    This is the reduction that DistilBERT was trained with. The teacher gets no gradient.
+    DistilBERT was trained with this reduction. The teacher gets no gradient.
 
     Args:
         student_logits: [..., C].
@@ -290,7 +272,7 @@ def logits_squared_error(
         mask: [...], as in `distillation_loss`.
 
     Raises:
-        InputError: Teacher or mask do not fit the student.
+        InputError: The shape of teacher or mask does not match the student.
     """
     check_distillation("logits", tuple(student_logits.shape), tuple(teacher_logits.shape), shape_of(mask))
     student, teacher, mask = _counted(student_logits, teacher_logits, mask)
@@ -300,7 +282,7 @@ def logits_squared_error(
 def _counted(
     student: tf.Tensor, teacher: tf.Tensor, mask: tf.Tensor | None
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-    """Both in the student's dtype, at least float32; zeros where the mask is false: NaN * 0 later would be NaN."""
+    """Return both in the student's dtype, at least float32, with zeros where the mask is false: NaN * 0 is NaN."""
     student = upcast(student)
     teacher = ops.cast(ops.stop_gradient(teacher), student.dtype)
     teacher = ops.reshape(teacher, ops.shape(student))  # sizes not known while tracing must not broadcast

@@ -133,6 +133,14 @@ class Head(metaclass=_Registry):
             return {self.outputs[0]: logits}
         return {name: logits[..., index] for index, name in enumerate(self.outputs)}
 
+    def dropout_rate(self, config: DistilBertConfig) -> float:
+        """Return the dropout rate of the head; 0 if it has no dropout."""
+        return 0.0 if self.dropout is None else float(getattr(config, self.dropout))
+
+    def label_count(self, config: DistilBertConfig) -> int:
+        """Return the number of labels that a classifier scores: one for each choice, else `num_labels`."""
+        return 1 if self.has_choices else config.num_labels
+
     def remove(self) -> None:
         """Remove the head from the registry."""
         del type(self)._rows[self.value]

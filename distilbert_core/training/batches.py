@@ -13,7 +13,8 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
-from distilbert_core.model.inputs import IGNORE_INDEX, check_interval, weight_axes
+from distilbert_core.model.inputs import IGNORE_INDEX, check_interval
+from distilbert_core.model.losses import weight_axes
 from distilbert_core.model.packing import Packing, Ragged
 
 Batch = dict[str, np.ndarray]  # a model's arguments by name
