@@ -236,7 +236,7 @@ class FittedModel(TFDistilBertPreTrainedModel):
 
     def _own_labels(self, y: Any) -> Any:
         """Return labels for the task's own loss: [B, 1] as [B]. Those of a sequence classifier are checked."""
-        of_tokens = self.head in (Head.MASKED_LM, Head.TOKEN_CLASSIFICATION)
+        of_tokens = self.head.reads_tokens and len(self.head.labels) == 1
         if not hasattr(y, "dtype") or of_tokens or self._is_derived():
             return y
         y = np.asarray(y)
@@ -277,7 +277,7 @@ class FittedModel(TFDistilBertPreTrainedModel):
         """
         if y is None:
             raise self._no_labels()
-        of_rows = self.head in (Head.SEQUENCE_CLASSIFICATION, Head.MULTIPLE_CHOICE)
+        of_rows = not self.head.reads_tokens
         shape = tuple(y.shape) if of_rows and hasattr(y, "shape") else ()
         if self.loss is not None:  # which may take classes as vectors
             fits = 1 <= len(shape) <= 2 and self.config.problem_type != "multi_label_classification"
