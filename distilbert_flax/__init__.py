@@ -1,7 +1,7 @@
 """DistilBERT in JAX, as Flax NNX modules."""
 
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.outputs import OUTPUT_TYPES
+from distilbert_core.model.heads import Head
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_flax.backend import BACKEND
 from distilbert_flax.heads import (
@@ -16,7 +16,7 @@ from distilbert_flax.model import FlaxDistilBertModel
 from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, to_tensor
 from distilbert_flax.trees import register
 
-for _type in (*OUTPUT_TYPES, BatchEncoding):
+for _type in (*{head.output_type for head in Head}, BatchEncoding):
     register(_type)
 
 __all__ = [

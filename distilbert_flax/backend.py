@@ -7,24 +7,11 @@ import numpy as np
 from distilbert_core.model import contract
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.heads import Head
-from distilbert_flax.heads import (
-    FlaxDistilBertForMaskedLM,
-    FlaxDistilBertForMultipleChoice,
-    FlaxDistilBertForQuestionAnswering,
-    FlaxDistilBertForSequenceClassification,
-    FlaxDistilBertForTokenClassification,
-)
+from distilbert_flax.heads import MODELS
 from distilbert_flax.model import FlaxDistilBertModel
 from distilbert_flax.pretrained import to_tensor
 
-_MODELS: dict[Head, type[contract.Model]] = {
-    Head.BASE: FlaxDistilBertModel,
-    Head.MASKED_LM: FlaxDistilBertForMaskedLM,
-    Head.SEQUENCE_CLASSIFICATION: FlaxDistilBertForSequenceClassification,
-    Head.MULTIPLE_CHOICE: FlaxDistilBertForMultipleChoice,
-    Head.TOKEN_CLASSIFICATION: FlaxDistilBertForTokenClassification,
-    Head.QUESTION_ANSWERING: FlaxDistilBertForQuestionAnswering,
-}
+_MODELS: dict[Head, type[contract.Model]] = {model.head: model for model in (FlaxDistilBertModel, *MODELS)}
 
 
 class _Backend(contract.Backend):

@@ -417,3 +417,12 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         labels = start_positions, end_positions
         mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
         return self._predict(*mode, inputs, labels, sample_weight, return_dict, **options)
+
+
+MODELS = (
+    FlaxDistilBertForMaskedLM,
+    FlaxDistilBertForSequenceClassification,
+    FlaxDistilBertForMultipleChoice,
+    FlaxDistilBertForTokenClassification,
+    FlaxDistilBertForQuestionAnswering,
+)

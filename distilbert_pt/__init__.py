@@ -1,7 +1,7 @@
 """DistilBERT in PyTorch."""
 
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.outputs import OUTPUT_TYPES
+from distilbert_core.model.heads import Head
 from distilbert_pt.backend import BACKEND
 from distilbert_pt.heads import (
     DistilBertForMaskedLM,
@@ -15,7 +15,7 @@ from distilbert_pt.pretrained import DistilBertPreTrainedModel
 from distilbert_pt.tensors import to_tensor
 from distilbert_pt.trees import register
 
-for _output in OUTPUT_TYPES:
+for _output in {head.output_type for head in Head}:
     register(_output)
 
 __all__ = [

@@ -7,24 +7,11 @@ import numpy as np
 from distilbert_core.model import contract
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.heads import Head
-from distilbert_pt.heads import (
-    DistilBertForMaskedLM,
-    DistilBertForMultipleChoice,
-    DistilBertForQuestionAnswering,
-    DistilBertForSequenceClassification,
-    DistilBertForTokenClassification,
-)
+from distilbert_pt.heads import MODELS
 from distilbert_pt.model import DistilBertModel
 from distilbert_pt.tensors import to_tensor
 
-_MODELS: dict[Head, type[contract.Model]] = {
-    Head.BASE: DistilBertModel,
-    Head.MASKED_LM: DistilBertForMaskedLM,
-    Head.SEQUENCE_CLASSIFICATION: DistilBertForSequenceClassification,
-    Head.MULTIPLE_CHOICE: DistilBertForMultipleChoice,
-    Head.TOKEN_CLASSIFICATION: DistilBertForTokenClassification,
-    Head.QUESTION_ANSWERING: DistilBertForQuestionAnswering,
-}
+_MODELS: dict[Head, type[contract.Model]] = {model.head: model for model in (DistilBertModel, *MODELS)}
 
 
 class _Backend(contract.Backend):

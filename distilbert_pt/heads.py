@@ -352,3 +352,12 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
         options = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         labels = start_positions, end_positions
         return self._predict(inputs, labels, sample_weight, return_dict, head_mask=head_mask, **options)
+
+
+MODELS = (
+    DistilBertForMaskedLM,
+    DistilBertForSequenceClassification,
+    DistilBertForMultipleChoice,
+    DistilBertForTokenClassification,
+    DistilBertForQuestionAnswering,
+)

@@ -14,7 +14,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.outputs import OUTPUT_TYPES
+from distilbert_core.model.heads import Head
 from distilbert_core.tokenization.collators import (
     DataCollatorForLanguageModeling,
     DataCollatorForMultipleChoice,
@@ -43,7 +43,7 @@ TFDistilBertMainLayer = TFDistilBertModel
 globals().update(ALIASES)  # TFBaseModelOutput and the like
 
 warn_of_keras_2()
-for _output in OUTPUT_TYPES:
+for _output in {head.output_type for head in Head}:
     register(_output)
 register_encoding()
 # Keras' old .h5 files name classes without the package under which they are registered. Keras does not register its own

@@ -7,24 +7,11 @@ import numpy as np
 from distilbert_core.model import contract
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.heads import Head
-from distilbert_tf.heads import (
-    TFDistilBertForMaskedLM,
-    TFDistilBertForMultipleChoice,
-    TFDistilBertForQuestionAnswering,
-    TFDistilBertForSequenceClassification,
-    TFDistilBertForTokenClassification,
-)
+from distilbert_tf.heads import MODELS
 from distilbert_tf.model import TFDistilBertModel
 from distilbert_tf.tensors import to_tensor
 
-_MODELS: dict[Head, type[contract.Model]] = {
-    Head.BASE: TFDistilBertModel,
-    Head.MASKED_LM: TFDistilBertForMaskedLM,
-    Head.SEQUENCE_CLASSIFICATION: TFDistilBertForSequenceClassification,
-    Head.MULTIPLE_CHOICE: TFDistilBertForMultipleChoice,
-    Head.TOKEN_CLASSIFICATION: TFDistilBertForTokenClassification,
-    Head.QUESTION_ANSWERING: TFDistilBertForQuestionAnswering,
-}
+_MODELS: dict[Head, type[contract.Model]] = {model.head: model for model in (TFDistilBertModel, *MODELS)}
 
 
 class _Backend(contract.Backend):

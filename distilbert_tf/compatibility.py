@@ -16,7 +16,6 @@ import tensorflow as tf
 
 from distilbert_core.compatibility import Accepted, refuse_methods
 from distilbert_core.errors import InputError
-from distilbert_core.model import outputs
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.outputs import ModelOutput
@@ -41,7 +40,7 @@ KERAS_2: dict[str, Accepted] = {
 }
 
 # Classes of Transformers that have another name here.
-ALIASES: dict[str, type] = {f"TF{output.__name__}": output for output in outputs.OUTPUT_TYPES}
+ALIASES: dict[str, type] = {f"TF{output.__name__}": output for output in {head.output_type for head in Head}}
 
 
 def warn_of_keras_2() -> None:

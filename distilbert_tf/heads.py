@@ -392,3 +392,12 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
         options["output_hidden_states"] = output_hidden_states
         labels = start_positions, end_positions
         return self._predict(inputs, labels, sample_weight, return_dict, training, **options)
+
+
+MODELS = (
+    TFDistilBertForMaskedLM,
+    TFDistilBertForSequenceClassification,
+    TFDistilBertForMultipleChoice,
+    TFDistilBertForTokenClassification,
+    TFDistilBertForQuestionAnswering,
+)

@@ -1,25 +1,25 @@
-"""What a model returns: one set of output types for the three frameworks, with the field names users know.
+"""The outputs of models: one set of types for all frameworks, with the field names of Transformers.
 
 An output is a dict of the fields that are not None, in a fixed order. It can be read as an object (`out.logits`), a
 dict (`out["logits"]`) and, by index or slice, a tuple (`out[0]`, `out[:2]`, `out.to_tuple()`). Each backend registers
-the types with its own tree library, by `tree_flatten` and `tree_unflatten`.
+the types with the tree library of its framework, by `tree_flatten` and `tree_unflatten`.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-# Keywords of a call that returns only what the head predicts, by name, whatever the configuration says.
+# Keywords of a call that returns only the predictions of the head, by name, for every configuration.
 PLAIN_OUTPUTS = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
 
 
 class ModelOutput(dict[str, Any]):
-    """Base of all outputs; a field that is None is left out of the dict and reads as None.
+    """Base of all outputs. A field that is None is not in the dict and reads as None.
 
-    Further entries may be set by key, as in any dict: they follow the fields.
+    Further entries can be set by key, as in any dict; they follow the fields.
 
     Raises:
-        TypeError: A keyword is no field of this output.
+        TypeError: A keyword is not a field of this output.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
@@ -44,7 +44,7 @@ class ModelOutput(dict[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         values = {**self, name: value}
         further = {name: values.pop(name) for name in list(values) if name not in self.fields}
-        fields = type(self)(values)  # which puts a new field into its place
+        fields = type(self)(values)  # puts a new field in its position
         self.clear()
         self.update(fields | further)
 
@@ -65,15 +65,12 @@ class ModelOutput(dict[str, Any]):
         return tuple(self.values())
 
     def tree_flatten(self) -> tuple[tuple, tuple[str, ...]]:
-        """Return the values and the names that go with them, as tree libraries ask for them."""
+        """Return the values and their names, in the form that tree libraries expect."""
         return self.to_tuple(), tuple(self)
 
     @classmethod
     def tree_unflatten(cls, names: tuple[str, ...], values: Any) -> Self:
-        """Put values back under their names.
-
-        Values are not looked at: a tree library may carry anything in them, None included.
-        """
+        """Return an output with values under their names. A tree library may pass values of any type, None included."""
         output = cls()
         output.update(zip(names, values, strict=True))
         return output
@@ -84,7 +81,7 @@ def _rebuild(cls: type[ModelOutput], values: dict[str, Any]) -> ModelOutput:
 
 
 class BaseModelOutput(ModelOutput):
-    """Output of the bare model.
+    """Output of the base model.
 
     Fields:
         last_hidden_state: [B, T, D].
@@ -110,7 +107,7 @@ class SequenceClassifierOutput(_LossAndLogits):
 class MultipleChoiceModelOutput(_LossAndLogits):
     """Output of the multiple-choice model: `loss` [] and `logits` [B, C], `hidden_states`, `attentions`.
 
-    The hidden states and attentions are those of the B * C flattened sequences.
+    The hidden states and attentions belong to the B * C flattened texts.
     """
 
 
@@ -125,13 +122,3 @@ class QuestionAnsweringModelOutput(ModelOutput):
     """
 
     fields = ("loss", "start_logits", "end_logits", "hidden_states", "attentions")
-
-
-OUTPUT_TYPES: tuple[type[ModelOutput], ...] = (
-    BaseModelOutput,
-    MaskedLMOutput,
-    SequenceClassifierOutput,
-    MultipleChoiceModelOutput,
-    TokenClassifierOutput,
-    QuestionAnsweringModelOutput,
-)
