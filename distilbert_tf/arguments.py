@@ -1,4 +1,4 @@
-"""What models are given, as tensors: Python's lists become arrays, and ragged tensors are padded."""
+"""Inputs of models as tensors: Python lists become arrays, and ragged tensors are padded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from distilbert_core.tokenization.columns import as_array
 
 
 def depth(value: Any) -> int | None:
-    """Return how many lists of Python's numbers are inside one another; None for lists of anything else.
+    """Return the nesting depth of lists of Python numbers; None for lists of anything else.
 
     Example:
         >>> from distilbert_tf.arguments import depth
@@ -31,7 +31,7 @@ def depth(value: Any) -> int | None:
 
 
 def as_tensor(name: str, value: Any) -> Any:
-    """Return a list of numbers as an array, and anything else as it is.
+    """Return a list of numbers as an array; return any other value unchanged.
 
     Raises:
         InputError: The rows of the list have different lengths: the texts must be padded.
@@ -40,7 +40,7 @@ def as_tensor(name: str, value: Any) -> Any:
 
 
 def refuse_texts(value: Any) -> None:
-    """Raise InputError if texts are given where a model takes ids: they must be tokenized."""
+    """Raise InputError if a value holds texts: models take the ids of tokens."""
     first = value[0] if isinstance(value, list | tuple) and value else value
     kind = getattr(getattr(value, "dtype", None), "kind", "")  # of NumPy and pandas
     if kind == "O":
@@ -52,15 +52,15 @@ def refuse_texts(value: Any) -> None:
 
 
 def as_inputs(x: Any, pad_token_id: int | None, axes: int) -> Any:
-    """Return inputs as Keras wants to have them: a dict of arrays and tensors where they are a dict or hold lists.
+    """Return inputs in the form that Keras takes: a dict of arrays and tensors if they are a dict or contain lists.
 
     Args:
-        x: Inputs by name, such as what a tokenizer returns, a list of those in order, or ids alone.
-        pad_token_id: See `dense`.
+        x: Inputs by name, such as the output of a tokenizer, a list of inputs in order, or ids alone.
+        pad_token_id: Id of the padding token, which pads ragged ids; 0 if the model has none.
         axes: Number of axes of ids.
 
     Raises:
-        InputError: The rows of a list have different lengths, or there are texts in place of ids.
+        InputError: The rows of a list have different lengths, or the inputs are texts.
     """
     refuse_texts(x)
     if isinstance(x, tf.RaggedTensor) or depth(x) == axes:
@@ -71,11 +71,11 @@ def as_inputs(x: Any, pad_token_id: int | None, axes: int) -> Any:
 
 
 def dense(arguments: Mapping[str, Any], pad_token_id: int | None) -> dict[str, Any]:
-    """Return arguments of a model without lists and ragged tensors, which are padded at the end and masked.
+    """Return arguments of a model with arrays in place of lists, and padded tensors in place of ragged ones.
 
     Args:
-        arguments: Inputs and labels, by name. They are not changed.
-        pad_token_id: What fills up `input_ids`; 0 if the model has none.
+        arguments: Inputs and labels, by name. The dict is not changed.
+        pad_token_id: Id of the padding token, which pads `input_ids`; 0 if the model has none.
 
     Raises:
         InputError: The rows of a list have different lengths.
@@ -91,8 +91,8 @@ def dense(arguments: Mapping[str, Any], pad_token_id: int | None) -> dict[str, A
     ids = arguments.get("input_ids")
     if isinstance(ids, tf.RaggedTensor) and arguments.get("attention_mask") is None:
         arguments["attention_mask"] = tf.ones_like(ids)
-    fillings = {"input_ids": pad_token_id or 0, "labels": IGNORE_INDEX}
+    padding = {"input_ids": pad_token_id or 0, "labels": IGNORE_INDEX}
     return {
-        name: value.to_tensor(fillings.get(name, 0)) if isinstance(value, tf.RaggedTensor) else value
+        name: value.to_tensor(padding.get(name, 0)) if isinstance(value, tf.RaggedTensor) else value
         for name, value in arguments.items()
     }

@@ -1,4 +1,4 @@
-"""What Keras' `fit`, `evaluate` and `predict` ask of a model beside its call: labels, weights, losses and metrics."""
+"""Labels, weights, losses and metrics for `fit`, `evaluate` and `predict` of Keras."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from distilbert_tf.attention import blocks_at_any_length
 from distilbert_tf.losses import check_labels, labels_mean
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
 
-WEIGHT = "sample_weight"  # an argument of a call too, so that it may be among the inputs
+WEIGHT = "sample_weight"  # also an argument of a call, so the inputs may contain it
 
 
 class Takes(NamedTuple):
-    """What a model takes: the names of its labels and of the outputs that they judge, and what its ids are."""
+    """The names of the labels and outputs of a model, and the form of its ids."""
 
     labels: tuple[str, ...]
     outputs: tuple[str, ...]
     pad_token_id: int | None
     axes: int  # of input_ids
-    others: bool  # whether labels and outputs may have other names: those of a class of a user's own
+    others: bool  # whether labels and outputs may have other names, as in a user's own class
 
 
 def labels_apart(takes: Takes, x: Any, y: Any = None, weights: Any = None) -> tuple[Any, Any, Any]:
-    """Return inputs without labels, the labels, and their weights, as Keras wants to have them.
+    """Return inputs without labels, the labels, and their weights, in the form that Keras takes.
 
     Args:
-        takes: What the model takes.
-        x: Inputs. If they are a dict, labels and `sample_weight` may be among them. Lists and ragged tensors in it
-            become arrays and tensors.
-        y: Labels: alone, several in a tuple, or in a dict by their names or those of the outputs; None if they are
-            among the inputs or there are none.
-        weights: Weights of the labels, likewise.
+        takes: Names and form of the inputs of the model.
+        x: Inputs. A dict may contain labels and `sample_weight`. Lists and ragged tensors in it become arrays and
+            tensors.
+        y: Labels: one array, a tuple, or a dict by their names or the names of the outputs; None if the inputs contain
+            them or none are given.
+        weights: Weights of the labels, in the same form.
 
     Raises:
         InputError: Labels or weights are given twice, or have other names, or rows of a list have different lengths, or
@@ -57,7 +57,7 @@ def labels_apart(takes: Takes, x: Any, y: Any = None, weights: Any = None) -> tu
 
 
 def _in_order(argument: str, values: Any, takes: Takes) -> Any:
-    """Return the values of a dict: the one of the only name, or a tuple of those of several; others as they are."""
+    """Return the values of a dict: one value, or a tuple in the order of the names; return other values unchanged."""
     if isinstance(values, Mapping):
         given = next((of for of in (takes.labels, takes.outputs) if set(of) == set(values)), None)
         if given is None and takes.others:
@@ -76,11 +76,11 @@ def _in_order(argument: str, values: Any, takes: Takes) -> Any:
 
 
 class LabelsApart(keras.utils.PyDataset):
-    """The batches of a data set, with labels as y wherever they were.
+    """The batches of a data set, with labels as y even if the inputs contain them.
 
     Args:
         data: The data set.
-        takes: What the model takes.
+        takes: Names and form of the inputs of the model.
     """
 
     def __init__(self, data: keras.utils.PyDataset, takes: Takes):
@@ -88,20 +88,20 @@ class LabelsApart(keras.utils.PyDataset):
         self.data, self.takes = data, takes
 
     def __getitem__(self, index: int) -> tuple:
-        """Return a batch: inputs, labels, and weights if there are any."""
+        """Return a batch: inputs, labels, and weights if given."""
         return keras.utils.pack_x_y_sample_weight(*_batch_apart(self.takes, self.data[index]))
 
     @property
     def num_batches(self) -> int | None:
-        """Number of batches; None if they do not end."""
+        """Number of batches; None if the data set is infinite."""
         return self.data.num_batches
 
     def on_epoch_begin(self) -> None:
-        """Tell the data set."""
+        """Call the hook of the data set."""
         self.data.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        """Tell the data set."""
+        """Call the hook of the data set."""
         self.data.on_epoch_end()
 
 
@@ -109,17 +109,17 @@ def _batch_apart(takes: Takes, batch: Any) -> tuple[Any, Any, Any]:
     return labels_apart(takes, *keras.utils.unpack_x_y_sample_weight(batch))
 
 
-OWN_LOSS = ("auto", "auto_with_warning", "passthrough")  # what the task's own loss is called in Transformers
+OWN_LOSS = ("auto", "auto_with_warning", "passthrough")  # names of the task's own loss in Transformers
 _COMPILE = inspect.signature(keras.Model.compile)
 _OF_OUTPUTS = {"loss", "loss_weights", "metrics", "weighted_metrics"}  # arguments of `compile`
 
 
 def _refuse_probabilities(losses: Any) -> None:
-    """Raise InputError if a loss given to `compile` takes probabilities: of logits it is another number."""
+    """Raise InputError if a loss given to `compile` takes probabilities: the outputs are logits."""
     for loss in keras.tree.flatten(losses):
         resolved = loss
         if isinstance(loss, str):
-            ambiguous = loss.lower() in ("crossentropy", "ce")  # Keras looks at the labels which it is
+            ambiguous = loss.lower() in ("crossentropy", "ce")  # Keras chooses by the labels
             resolved = keras.losses.categorical_crossentropy if ambiguous else keras.losses.get(loss)
         of_logits = getattr(resolved, "from_logits", None)
         if inspect.isfunction(resolved) and "from_logits" in inspect.signature(resolved).parameters:
@@ -133,7 +133,7 @@ def _refuse_probabilities(losses: Any) -> None:
 
 
 class FittedModel(TFDistilBertPreTrainedModel):
-    """A model with labels that Keras trains, on its task's own loss or on one given to `compile`."""
+    """A model with labels that Keras can train, with the task's own loss or a loss given to `compile`."""
 
     head: ClassVar[Head]
 
@@ -152,17 +152,17 @@ class FittedModel(TFDistilBertPreTrainedModel):
             self.label_names, self.logit_names, self.config.pad_token_id, self._depth, others=self._is_derived()
         )
 
-    _by_name = False  # whether Keras gets the outputs by name, as the losses or metrics of two are given
+    _by_name = False  # whether Keras gets the outputs by name, because losses or metrics are given by name
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Configure training, as `keras.Model.compile` does; the arguments are the same.
 
         `loss=None`, Transformers' 'auto' and 'passthrough', and the model's own `compute_loss` or `hf_compute_loss`
-        mean the task's own loss. Losses, metrics and weights of losses may be given by the names of the outputs. A
-        metric that is given alone for question answering is for both outputs.
+        mean the task's own loss. Losses, metrics and loss weights may be dicts by the names of the outputs. A single
+        metric of question answering applies to both outputs.
 
         Raises:
-            InputError: There is no such output, or a loss is one of probabilities, while the outputs are logits.
+            InputError: An output is unknown, or a loss takes probabilities, while the outputs are logits.
 
         Example:
             >>> import keras
@@ -176,7 +176,7 @@ class FittedModel(TFDistilBertPreTrainedModel):
         loss = given.get("loss")
         if (isinstance(loss, str) and loss in OWN_LOSS) or loss in (self.compute_loss, self.hf_compute_loss):
             given["loss"] = None
-        if not self._is_derived():  # which may return probabilities
+        if not self._is_derived():  # a user's class may return probabilities
             _refuse_probabilities(given.get("loss"))
         for name in _OF_OUTPUTS & given.keys():
             given[name] = self._of_outputs(name, given[name])
@@ -190,13 +190,13 @@ class FittedModel(TFDistilBertPreTrainedModel):
     compile.__signature__ = _COMPILE  # type: ignore[attr-defined]
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile a model that was loaded, as it was when it was saved."""
+        """Compile a loaded model with the settings that it was saved with."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
     def _of_outputs(self, argument: str, value: Any) -> Any:
-        """Return an argument of `compile`: of the only output alone, of several by name or in order."""
+        """Return an argument of `compile`: a value for a single output, a dict or a list for several."""
         names = self.logit_names
         if isinstance(value, Mapping):
             if set(value) <= set(names):
@@ -204,20 +204,20 @@ class FittedModel(TFDistilBertPreTrainedModel):
                     return dict(value)
                 alone = value.get(names[0])
                 one_metric = "metrics" in argument and alone is not None and not isinstance(alone, list | tuple)
-                return [alone] if one_metric else alone  # Keras takes a metric in a list only
+                return [alone] if one_metric else alone  # Keras takes metrics in a list
             if not self._is_derived():
                 raise InputError(f"{argument} must be for {' and '.join(names)}, got {', '.join(value)}.")
         elif "metrics" in argument and len(names) > 1 and isinstance(value, list | tuple) and len(value) == 1:
             [metric] = value
-            if isinstance(metric, keras.metrics.Metric):  # each output's counts alone
+            if isinstance(metric, keras.metrics.Metric):  # a metric for each output
                 return {name: [type(metric).from_config(metric.get_config())] for name in names}
             return {name: [metric] for name in names}
         return value
 
     def _prepare_data(self, given: dict[str, Any], has_labels: bool) -> None:
-        """Move labels and their weights to where Keras looks for them among the arguments of one of its methods.
+        """Move labels and their weights to the arguments in which Keras expects them.
 
-        Where it finds no labels it drops `sample_weight`, and `class_weight` is dropped too or ends in an IndexError.
+        Without labels there Keras drops `sample_weight`, and drops `class_weight` or raises IndexError.
         """
         takes = self._takes()
         if not has_labels:
@@ -226,7 +226,7 @@ class FittedModel(TFDistilBertPreTrainedModel):
         x, y, weights = labels_apart(takes, given.get("x"), given.get("y"), given.get(WEIGHT))
         if given.get("class_weight") is not None:
             x, given["class_weight"] = self._for_class_weight(x, y, given["class_weight"])
-        if self.loss is None:  # in a graph their values will not be known
+        if self.loss is None:  # a graph does not know their values
             y = self._own_labels(y)
             for array in map(np.asarray, [] if weights is None else keras.tree.flatten(weights)):
                 check_interval(WEIGHT, array.min(initial=0), array.max(initial=0))
@@ -235,7 +235,7 @@ class FittedModel(TFDistilBertPreTrainedModel):
             given["validation_data"] = _batch_apart(takes, given["validation_data"])
 
     def _own_labels(self, y: Any) -> Any:
-        """Return labels for the task's own loss: [B, 1] as [B]. Those of a sequence classifier are checked."""
+        """Return labels for the task's own loss: [B, 1] as [B]. Labels of a sequence classifier are checked."""
         of_tokens = self.head.reads_tokens and len(self.head.labels) == 1
         if not hasattr(y, "dtype") or of_tokens or self._is_derived():
             return y
@@ -245,7 +245,7 @@ class FittedModel(TFDistilBertPreTrainedModel):
         return y[:, 0] if y.shape[1:] == (1,) else y
 
     def _for_class_weight(self, x: Any, y: Any, class_weight: Mapping[int, float]) -> tuple[Any, dict[int, float]]:
-        """Return inputs in which Keras finds the labels, and the weights of all classes; see `_check_classes`."""
+        """Return inputs with labels as Keras expects them, and the weights of all classes."""
         if isinstance(x, tf.data.Dataset):
             _, y, _ = _batch_apart(self._takes(), x.element_spec)
             x = x.map(
@@ -257,7 +257,7 @@ class FittedModel(TFDistilBertPreTrainedModel):
             x = LabelsApart(x, self._takes())
             _, y, _ = keras.utils.unpack_x_y_sample_weight(x[0])
         elif not isinstance(x, Mapping | list | tuple | np.ndarray | tf.Tensor):
-            return x, dict(class_weight)  # generators and the like, for which Keras refuses weights of classes
+            return x, dict(class_weight)  # such as generators, for which Keras refuses class_weight
         self._check_classes(y)
         classes = max(self.config.num_labels, 2) if self.head is Head.SEQUENCE_CLASSIFICATION else None
         known = range(classes or np.iinfo(np.int32).max)
@@ -267,19 +267,19 @@ class FittedModel(TFDistilBertPreTrainedModel):
                 f"class_weight must have numbers of classes as keys, below {len(known)}; got {class_weight!r}."
             )
         check_interval("class_weight", *(function([*class_weight.values()]) for function in (np.min, np.max)))
-        # Of a class that is not named Keras makes 1 in arrays, but an error or 0 in other data.
+        # For a missing class Keras uses 1 in arrays, but 0 or an error in other data.
         return x, {**dict.fromkeys(range(classes or 0), 1.0), **class_weight}
 
     def _check_classes(self, y: Any) -> None:
-        """Raise InputError if labels, given as arrays or their specs, are not what `class_weight` means: a class a row.
+        """Raise InputError if labels, arrays or their specs, are not one class per row, which `class_weight` needs.
 
-        Of labels [B, T] Keras would take the argmax, as if they were the classes of rows written as vectors.
+        Keras would take the argmax of labels [B, T], as if each row were the one-hot vector of a class.
         """
         if y is None:
             raise self._no_labels()
         of_rows = not self.head.reads_tokens
         shape = tuple(y.shape) if of_rows and hasattr(y, "shape") else ()
-        if self.loss is not None:  # which may take classes as vectors
+        if self.loss is not None:  # a given loss may take one-hot vectors
             fits = 1 <= len(shape) <= 2 and self.config.problem_type != "multi_label_classification"
         else:
             fits = len(shape) == 1 or shape[1:] == (1,)
@@ -295,17 +295,17 @@ class FittedModel(TFDistilBertPreTrainedModel):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> tf.Tensor:
-        """Return the loss that the model was compiled with, of the logits; the task's own if it had none.
+        """Return the loss that the model was compiled with, or the task's own loss if there was none.
 
         Args:
-            x: Inputs, which may hold the labels.
-            y: Labels: alone, in a tuple where a task has two, or in a dict by name. Those in `x` if None.
-            y_pred: What `call` returned for `x`.
-            sample_weight: What each row, or each label, counts, as in a call.
-            training: For a loss given to `compile`; the task's own is the same in both modes.
+            x: Inputs, which may contain the labels.
+            y: Labels: one array, a tuple if a task has two, or a dict by name. The labels in `x` if None.
+            y_pred: Output of `call` for `x`.
+            sample_weight: Weight of each row, or of each label, as in a call.
+            training: Mode of a loss given to `compile`; the task's own loss is the same in both modes.
 
         Raises:
-            InputError: There are no labels, or weights do not fit them.
+            InputError: Labels are missing, or weights do not match them.
         """
         if y_pred is None:
             raise InputError(
@@ -318,23 +318,23 @@ class FittedModel(TFDistilBertPreTrainedModel):
             raise self._no_labels()
         if self.loss is not None:
             return super().compute_loss(x, *map(self._named_outputs, (labels, logits, weights)), training)
-        # `train_on_batch` leaves arrays as they are; Keras gives a list of weights where labels are a list.
+        # `train_on_batch` does not convert arrays; Keras gives a list of weights if labels are a list.
         labels = keras.tree.map_structure(tf.convert_to_tensor, labels)
         if weights is not None:
             weights = keras.tree.lists_to_tuples(keras.tree.map_structure(tf.convert_to_tensor, weights))
-        if tf.is_tensor(labels) and labels.shape.rank is None:  # [B] and [B, 1] were given to one graph
+        if tf.is_tensor(labels) and labels.shape.rank is None:  # one graph got both [B] and [B, 1]
             labels = tf.reshape(labels, tf.shape(logits)[:-1])
         own = self.task_loss(logits, labels, weights) / tf.distribute.get_strategy().num_replicas_in_sync
-        # Keras' loss is then only that of `add_loss` and of regularizers.
+        # The loss of Keras is then the sum of `add_loss` and the regularizers.
         return own + super().compute_loss(x, labels, logits) if self.losses else own
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Return the loss so far and the metrics that the model was compiled with, of the logits."""
+        """Return the mean loss so far and the metrics that the model was compiled with."""
         _, labels, weights = labels_apart(self._takes(), x, y, sample_weight)
         return super().compute_metrics(x, *map(self._named_outputs, (labels, self._logits(y_pred), weights)))
 
     def hf_compute_loss(self, labels: Any, logits: Any) -> tf.Tensor:
-        """Return the task's own loss [] of labels and logits; for question answering, of a pair or dict of each.
+        """Return the task's own loss [] of labels and logits; for question answering each is a pair or a dict.
 
         Example:
             >>> import tensorflow as tf
@@ -344,35 +344,35 @@ class FittedModel(TFDistilBertPreTrainedModel):
             >>> print(f"{model.hf_compute_loss(tf.constant([1]), tf.zeros((1, 2))):.4f}")
             0.6931
         """
-        if isinstance(labels, Mapping):  # Transformers calls them start_position and end_position
+        if isinstance(labels, Mapping):  # Transformers names them start_position and end_position
             labels = {name if name in self.label_names else f"{name}s": value for name, value in labels.items()}
         labels = keras.tree.map_structure(tf.convert_to_tensor, _in_order("labels", labels, self._takes()))
         logits = self._logits(logits) if isinstance(logits, Mapping) else logits
         return self.task_loss(logits, labels)
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Take a step on a batch, which is given as to `fit`."""
+        """Take a step on a batch in a form that `fit` takes."""
         return super().train_step(_batch_apart(self._takes(), data))
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """Return the loss and metrics of a batch, which is given as to `evaluate`."""
+        """Return the loss and metrics of a batch in a form that `evaluate` takes."""
         with blocks_at_any_length():
             return super().test_step(_batch_apart(self._takes(), data))
 
     def predict_step(self, data: Any) -> Any:
-        """Return the outputs for a batch, of which labels are left out: losses of batches cannot be put in a row."""
+        """Return the outputs for a batch without its labels: Keras cannot concatenate the losses of batches."""
         x, _, _ = _batch_apart(self._takes(), data)
         with blocks_at_any_length():
             return super().predict_step((x,))
 
     def _named_outputs(self, values: Any) -> Any:
-        """Return labels, logits or weights as Keras wants them: by name if losses or metrics are."""
+        """Return labels, logits or weights by name if losses or metrics are given by name."""
         if self._by_name and isinstance(values, list | tuple):
             return dict(zip(self.logit_names, values, strict=True))
         return values
 
     def _logits(self, y_pred: Any) -> Any:
-        """Return the logits among outputs; the outputs themselves of a class that has others."""
+        """Return the logits of an output, or the output itself if a user's class has other outputs."""
         if isinstance(y_pred, Mapping) and y_pred.keys() >= set(self.logit_names):
             values = tuple(y_pred[name] for name in self.logit_names)
             return values if len(values) > 1 else values[0]
