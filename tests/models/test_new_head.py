@@ -101,10 +101,10 @@ def keras_class(row: Head) -> type:
         __module__ = "distilbert_tf.heads"
         head = row
 
-        def make_head(self, config, make):
-            self.scorer_hidden = make.dense("scorer_hidden", config.dim, config.dim)
-            self.scorer = make.dense("scorer", config.dim, 1)
-            self.dropout = make.dropout(self.head.dropout_rate(config))
+        def make_head(self, config, factory):
+            self.scorer_hidden = factory.dense("scorer_hidden", config.dim, config.dim)
+            self.scorer = factory.dense("scorer", config.dim, 1)
+            self.dropout = factory.dropout(self.head.dropout_rate(config))
 
         def head_logits(self, hidden, training):
             return self.scorer(self.dropout(ops.relu(self.scorer_hidden(hidden)), training=training))
@@ -126,9 +126,9 @@ def flax_class(row: Head) -> type:
         __module__ = "distilbert_flax.heads"
         head = row
 
-        def make_head(self, config, make):
-            self.scorer_hidden = make.dense(config.dim, config.dim)
-            self.scorer = make.dense(config.dim, 1)
+        def make_head(self, config, factory):
+            self.scorer_hidden = factory.dense(config.dim, config.dim)
+            self.scorer = factory.dense(config.dim, 1)
             self.dropout = nnx.Dropout(self.head.dropout_rate(config))
 
         def head_logits(self, hidden, mode):
