@@ -22,7 +22,7 @@ from distilbert_core.checks import positive_integer
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.files.atomic import replace_files
 
-INDEX_FILE = "index.json"
+CACHE_INDEX_FILE = "index.json"
 SHARD_FILE = "steps-from-{:08d}.safetensors"
 STORED_DTYPES = ("float16", "float32", "float64")
 
@@ -105,11 +105,11 @@ class TeacherCache:
             requested = {"settings": json.loads(json.dumps(dict(settings))), "storage": storage}
         except (TypeError, ValueError) as error:
             raise InputError(f"settings must be JSON values: {error}.") from error
-        if not (folder / INDEX_FILE).exists():
-            replace_files(folder, {INDEX_FILE: _json({**requested, "shards": []})})
+        if not (folder / CACHE_INDEX_FILE).exists():
+            replace_files(folder, {CACHE_INDEX_FILE: _json({**requested, "shards": []})})
         for unfinished in folder.glob(".saving-*"):  # by a process that was killed
             shutil.rmtree(unfinished, ignore_errors=True)
-        index = _read_index(folder / INDEX_FILE)
+        index = _read_index(folder / CACHE_INDEX_FILE)
         differing = [
             f"{name} (stored {reprlib.repr(stored.get(name))}, given {reprlib.repr(given.get(name))})"
             for stored, given in ((index[part], requested[part]) for part in requested)
@@ -192,7 +192,7 @@ class TeacherCache:
         file = SHARD_FILE.format(min(self._filling))  # no step is in two shards, so no other has this name
         shard = {"file": file, "steps": list(self._filling), "sha256": hashlib.sha256(content).hexdigest()}
         index = {**self._index, "shards": [*self._index["shards"], shard]}
-        replace_files(self.folder, {file: content, INDEX_FILE: _json(index)})
+        replace_files(self.folder, {file: content, CACHE_INDEX_FILE: _json(index)})
         self._index = index
         self._shards |= dict.fromkeys(self._filling, shard)
         self._filling = {}
