@@ -200,7 +200,7 @@ class BatchEncoding(dict[str, Any]):
     ) -> TokenSpan | None:
         """Return the tokens of a word; None if the word has none."""
         encoding, word = self._locate(batch_or_word_index, word_index)
-        tokens = [token for token, of in _tokens_of(encoding, sequence_index, encoding.word_ids) if of == word]
+        tokens = [token for token, index in _tokens_of(encoding, sequence_index, encoding.word_ids) if index == word]
         return TokenSpan(tokens[0], tokens[-1] + 1) if tokens else None
 
     def word_to_chars(
@@ -243,7 +243,7 @@ class BatchEncoding(dict[str, Any]):
 
 def _tokens_of(encoding: Encoding, sequence: int, values: Sequence[Any]) -> list[tuple[int, Any]]:
     """Return the indices of the tokens of one text of a pair, each with its value."""
-    return [(token, values[token]) for token, of in enumerate(encoding.sequence_ids) if of == sequence]
+    return [(token, values[token]) for token, index in enumerate(encoding.sequence_ids) if index == sequence]
 
 
 def _as_list(encoding: Encoding | Iterable[Encoding] | None) -> list[Encoding]:

@@ -94,8 +94,12 @@ class DataCollatorWithPadding:
         return _renamed(self._padded(features, return_tensors or self.return_tensors))
 
     def _padded(self, rows: Sequence[Row], kind: str) -> Batch:
-        how = {"padding": self.padding, "max_length": self.max_length, "pad_to_multiple_of": self.pad_to_multiple_of}
-        return self.tokenizer.pad(list(rows), **how, return_tensors=kind)
+        options = {
+            "padding": self.padding,
+            "max_length": self.max_length,
+            "pad_to_multiple_of": self.pad_to_multiple_of,
+        }
+        return self.tokenizer.pad(list(rows), **options, return_tensors=kind)
 
 
 @dataclass

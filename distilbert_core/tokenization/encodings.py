@@ -38,8 +38,8 @@ class Encoding:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, part: slice) -> Encoding:
-        return Encoding(*(getattr(self, name)[part] for name in _PER_TOKEN))
+    def __getitem__(self, tokens: slice) -> Encoding:
+        return Encoding(*(getattr(self, name)[tokens] for name in _PER_TOKEN))
 
     def __add__(self, other: Encoding) -> Encoding:
         return Encoding(*(getattr(self, name) + getattr(other, name) for name in _PER_TOKEN))

@@ -103,7 +103,7 @@ def _clean(run: str) -> Rewritten:
 
 def _set_apart(run: str) -> Rewritten:
     """Put each character between spaces."""
-    return ((part, index) for index, character in enumerate(run) for part in f" {character} ")
+    return ((new, index) for index, character in enumerate(run) for new in f" {character} ")
 
 
 def _strip_accents(run: str) -> Rewritten:
@@ -114,28 +114,28 @@ def _strip_accents(run: str) -> Rewritten:
     ordering moves marks.
     """
     used = -1
-    decomposed = ((part, i > 0) for c in run for i, part in enumerate(unicodedata.normalize("NFD", c)))
-    for part, added in _in_canonical_order(decomposed):
+    decomposed = ((new, i > 0) for c in run for i, new in enumerate(unicodedata.normalize("NFD", c)))
+    for new, added in _in_canonical_order(decomposed):
         used += not added
-        if not _MARK.match(part):
-            yield part, max(used, 0)
+        if not _MARK.match(new):
+            yield new, max(used, 0)
 
 
-def _in_canonical_order(parts: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+def _in_canonical_order(characters: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
     """Sort each run of marks by combining class, keeping the order of those in one class."""
     marks: list[tuple[str, bool]] = []
-    for part in parts:
-        if unicodedata.combining(part[0]):
-            marks.append(part)
+    for character in characters:
+        if unicodedata.combining(character[0]):
+            marks.append(character)
         else:
             yield from sorted(marks, key=_combining_class)
             marks.clear()
-            yield part
+            yield character
     yield from sorted(marks, key=_combining_class)
 
 
-def _combining_class(part: tuple[str, bool]) -> int:
-    return unicodedata.combining(part[0])
+def _combining_class(character: tuple[str, bool]) -> int:
+    return unicodedata.combining(character[0])
 
 
 def _lower(run: str) -> Rewritten:

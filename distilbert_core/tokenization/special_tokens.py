@@ -116,9 +116,9 @@ def no_token(name: str) -> str:
 
 def not_in_vocabulary(name: str, tokens: Iterable[str]) -> str:
     """Return the error message for special tokens that are not in the vocabulary."""
-    given = list(tokens) if name == ADDITIONAL else next(iter(tokens))
+    value = list(tokens) if name == ADDITIONAL else next(iter(tokens))
     return (
-        f"{name} must be in the vocabulary, got {given!r}; tokenizer.add_special_tokens({{{name!r}: ...}}) adds tokens."
+        f"{name} must be in the vocabulary, got {value!r}; tokenizer.add_special_tokens({{{name!r}: ...}}) adds tokens."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Literal
 
@@ -107,7 +107,9 @@ class TextEncoding(Preparation):
             "special_tokens_mask": return_special_tokens_mask,
             "offset_mapping": return_offsets_mapping,
         }
-        columns = {name: list(map(_READ[name], encodings)) for name, wanted in returned.items() if wanted}
+        columns: dict[str, Any] = {
+            name: list(map(_READ[name], encodings)) for name, wanted in returned.items() if wanted
+        }
         lengths = list(map(len, columns["input_ids"]))
         self._note_lengths(lengths, truncation, padding, max_length, verbose)
         padded = self._padding(padding, max_length, pad_to_multiple_of, padding_side, lengths)
@@ -202,7 +204,7 @@ class TextEncoding(Preparation):
         return self(batch_text_or_text_pairs, add_special_tokens=add_special_tokens, **kwargs)
 
 
-_READ: dict[str, Any] = {  # column -> its values in an encoding
+_READ: dict[str, Callable[[Encoding], Sequence[Any]]] = {  # column -> its values in an encoding
     "input_ids": lambda encoding: encoding.ids,
     "token_type_ids": lambda encoding: encoding.type_ids,
     "attention_mask": lambda encoding: [1] * len(encoding),  # padding comes later
