@@ -23,7 +23,6 @@ from safetensors.numpy import save_file
 from distilbert_core import CheckpointError, Head
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.checkpoint import INDEX_FILE, WEIGHTS_FILE, Checkpoint, Entry, save_checkpoint
-from distilbert_core.files.shards import parse_size
 from support.checkpoints import random_arrays, small_config
 
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
@@ -383,36 +382,3 @@ def test_no_checkpoint_there(source: str, message: str, tmp_path: Path) -> None:
     for path in (tmp_path / source, str(tmp_path / source)):
         with pytest.raises(CheckpointError, match=message):
             Checkpoint(path)
-
-
-# -- sizes -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        (1, 1),
-        (5_000_000_000, 5_000_000_000),
-        (5e9, 5_000_000_000),
-        ("123", 123),
-        ("7B", 7),
-        ("10KB", 10_000),
-        ("300MB", 300_000_000),
-        ("5GB", 5_000_000_000),
-        ("1KiB", 1024),
-        ("2MiB", 2 * 2**20),
-        ("1.5GiB", 3 * 2**29),
-        ("5 gb", 5_000_000_000),
-        (" 5gb", 5_000_000_000),
-    ],
-)
-def test_sizes(text: int | str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize(
-    "text", ["", "GB", "B", "5TB", "5GG", "1BB", "five", "-5GB", "0", "0.5B", "inf", "nan", 0, -1, None, True]
-)
-def test_impossible_sizes(text: Any) -> None:
-    with pytest.raises(ValueError, match=f"^A size must be a number of bytes or a text such as '5GB', got {text!r}"):
-        parse_size(text)
