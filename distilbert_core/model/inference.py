@@ -301,7 +301,7 @@ def warn_of_unused(model: Any, source: str | Path, unused: Sequence[str], stackl
         warnings.warn(message, CheckpointWarning, stacklevel=stacklevel)
 
 
-def framework_of(model: Any) -> str | None:
+def backend_of(model: Any) -> str | None:
     """Return the name of a model's backend, or None for other objects."""
     if not isinstance(model, PretrainedModel):
         return None
@@ -324,7 +324,7 @@ def unwrapped(model: Any) -> PretrainedModel:
             layers.
     """
     inner = model
-    while framework_of(inner) is None:
+    while backend_of(inner) is None:
         name = next((name for name in WRAPPERS if getattr(inner, name, None) is not None), None)
         if name is None:
             raise InputError(

@@ -9,7 +9,7 @@ from distilbert_core.errors import InputError
 from distilbert_core.model.backends import BACKENDS, EXPORTED, get_backend
 from distilbert_core.model.exported import ExportedInference
 from distilbert_core.model.heads import Head
-from distilbert_core.model.inference import Inference, framework_of, unwrapped
+from distilbert_core.model.inference import Inference, backend_of, unwrapped
 
 
 def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) -> Inference:
@@ -60,7 +60,7 @@ def inference_of(model: Any, head: Head, task: str) -> Inference:
     if isinstance(model, Inference):
         return model
     model = unwrapped(model)
-    backend = BACKENDS[framework_of(model) or ""]
+    backend = BACKENDS[backend_of(model) or ""]
     if head is Head.BASE:
         model = model.base_model
     elif getattr(model, "head", None) is not head:
