@@ -258,9 +258,9 @@ class PackedInference(Inference):
         if not self._is_ours:
             return super().run_ragged(texts, selected)
         self._check_length(texts)
-        packing = self.pack(texts.lengths)
         if not self.head.reads_tokens:
             selected = texts.first_tokens
+        packing = self.pack(texts.lengths)
         if selected is None:
             return self.head.named(packing.unpack(self.run_packed(packing.rows(texts))))
         output_tokens, indices = packing.select(selected)

@@ -78,6 +78,7 @@ def test_rows_of_ids_are_the_same_as_padded(framework, head, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
+        ([[], []], r"attention_mask must have a nonzero entry in every row; row \[0\] has none"),
         ([[5, 6], []], r"attention_mask must have a nonzero entry in every row; row \[1\] has none"),
         ([[5, 10**6]], r"input_ids must lie in .*got 1000000"),
         ([[5, -1]], r"input_ids must lie in .*got -1"),
