@@ -147,6 +147,16 @@ class Losses(Protocol):
     ) -> Tensor:
         """Return the loss that `config.problem_type` names."""
 
+    def question_answering_loss(
+        self,
+        start_logits: Tensor,
+        end_logits: Tensor,
+        start_positions: Tensor | None,
+        end_positions: Tensor | None,
+        weights: Any = None,
+    ) -> Any:
+        """Return the mean of the cross-entropies of start and end, or None if neither position is given."""
+
     def distillation_loss(
         self, student_logits: Tensor, teacher_logits: Tensor, temperature: float = 2.0, mask: Tensor | None = None
     ) -> Tensor:
@@ -154,6 +164,9 @@ class Losses(Protocol):
 
     def cosine_loss(self, student_hidden: Tensor, teacher_hidden: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return 1 minus the mean cosine of hidden states."""
+
+    def cosine_similarities(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the cosine similarity [M, N] of each row of a matrix [M, D] with each row of another one [N, D]."""
 
     def logits_squared_error(
         self, student_logits: Tensor, teacher_logits: Tensor, mask: Tensor | None = None

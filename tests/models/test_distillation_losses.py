@@ -307,3 +307,17 @@ def test_the_formulas_equal_pytorch(pytestconfig):
     }
     for name in LOSSES:
         assert_close(expected(name, student, teacher).value, wanted[name].numpy(), 1e-13)
+
+
+def test_cosine_similarities(framework):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(5, 11)), rng.normal(size=(7, 11))
+    a[3] = 0  # similar to nothing
+    similarities = framework.module("losses").cosine_similarities
+    to_tensor = framework.package.BACKEND.to_tensor
+    got = np.asarray(similarities(to_tensor(a), to_tensor(b)))
+    norms = [np.sqrt((x**2).sum(-1) + EPSILON) for x in (a, b)]
+    assert_close(got, a @ b.T / np.outer(*norms), 1e-14)  # measured: 2e-16
+    half = np.asarray(similarities(to_tensor(a.astype(np.float16)), to_tensor(b.astype(np.float16))))
+    assert half.dtype == np.float32
+    assert_close(half, got, 1e-3)  # measured: 4e-4

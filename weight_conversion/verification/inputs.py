@@ -57,7 +57,7 @@ def make_inputs(folders: Iterable[Path], config: DistilBertConfig, head: Head) -
         kind = f"{len(TEXTS)} texts"
     lengths = arrays["attention_mask"].sum(axis=1)
     kind += f" of {lengths.min()} to {lengths.max()} tokens"
-    if head is Head.MULTIPLE_CHOICE:
+    if head.has_choices:
         arrays = {name: array.reshape(-1, CHOICES, array.shape[1]) for name, array in arrays.items()}
     return arrays, kind
 
