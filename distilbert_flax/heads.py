@@ -202,7 +202,7 @@ def _flatten_choices(x: ArrayLike | None) -> Array | None:
 
 
 class VocabProjector(nnx.Module):
-    """Logits of every token of the vocabulary: a bias, and a kernel of its own only if it is not tied."""
+    """Logits of all tokens of the vocabulary: a bias, and a kernel only if it is not tied to the word embeddings."""
 
     def __init__(self, config: DistilBertConfig, make: Numerics):
         self.dtype = make.dtype
@@ -213,7 +213,7 @@ class VocabProjector(nnx.Module):
     def __call__(self, x: Array, word_embeddings: Array) -> Array:
         """[B, T, D] and the table [V, D] -> [B, T, V]."""
         kernel = self.kernel[...] if hasattr(self, "kernel") else word_embeddings.T
-        bias = self.bias[...].reshape(*[1] * (x.ndim - 1), -1)  # of as many axes: JAX can be told to insist on it
+        bias = self.bias[...].reshape(*[1] * (x.ndim - 1), -1)  # as many axes as x: JAX can be configured to require it
         return x @ kernel.astype(self.dtype) + bias.astype(self.dtype)
 
 
@@ -252,6 +252,8 @@ class FlaxDistilBertForMaskedLM(_ModelWithHead):
 
 
 class _TextClassifier(_ModelWithHead):
+    """The layers of a head that reads the first token of each text."""
+
     def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
         """Make the layers of the head."""
         self.pre_classifier = make.dense(config.dim, config.dim)
@@ -264,10 +266,10 @@ class _TextClassifier(_ModelWithHead):
 
 
 class FlaxDistilBertForSequenceClassification(_TextClassifier):
-    """Classifies or scores a whole text, from the first token.
+    """Classifies or scores a text by its first token.
 
-    Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label), as
-    `config.problem_type` says or, where that is None, `num_labels` and the labels' dtype. Logits are [B, L].
+    Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label). The field
+    `config.problem_type` decides; if it is None, `num_labels` and the dtype of the labels do. Logits are [B, L].
 
     Example:
         >>> import jax.numpy as jnp
@@ -287,7 +289,7 @@ class FlaxDistilBertForSequenceClassification(_TextClassifier):
 
 
 class FlaxDistilBertForMultipleChoice(_TextClassifier):
-    """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C].
+    """Chooses one of C texts. Inputs are [B, C, T], labels are [B] indices of the right choice, logits are [B, C].
 
     Example:
         >>> import jax.numpy as jnp
@@ -303,7 +305,7 @@ class FlaxDistilBertForMultipleChoice(_TextClassifier):
 
 
 class FlaxDistilBertForTokenClassification(_ModelWithHead):
-    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits [B, T, L].
+    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits are [B, T, L].
 
     Example:
         >>> import jax.numpy as jnp
@@ -328,7 +330,7 @@ class FlaxDistilBertForTokenClassification(_ModelWithHead):
 
 
 class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
-    """Finds the span of a text that answers a question: a score for each token to be its start, and its end.
+    """Finds the answer to a question in a text: scores each token as the start, and as the end, of the answer.
 
     Example:
         >>> import jax.numpy as jnp

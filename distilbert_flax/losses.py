@@ -34,7 +34,7 @@ def _upcast(logits: Array) -> Array:
 
 
 def _with_targets(logits: Array, targets: Array) -> tuple[Array, Array]:
-    """Return logits, in at least float32, and targets of their shape, both in the more precise of their dtypes."""
+    """Return logits and targets in the shape of the logits and in the wider of their dtypes, at least float32."""
     logits, targets = _upcast(logits), targets.reshape(logits.shape)
     fractions = jnp.issubdtype(targets.dtype, jnp.floating)
     dtype = np.promote_types(logits.dtype, targets.dtype) if fractions else logits.dtype
@@ -42,7 +42,7 @@ def _with_targets(logits: Array, targets: Array) -> tuple[Array, Array]:
 
 
 def _as_classes(labels: ArrayLike, name: str) -> Array:
-    """Return classes as integers; a fraction is an error, or -1 where values are not known: no class either."""
+    """Return classes as integers. A fraction is an error; under jit it becomes -1, which is not a class."""
     labels = jnp.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.floating):
         return labels.astype(int) if labels.dtype == bool else labels
@@ -53,7 +53,7 @@ def _as_classes(labels: ArrayLike, name: str) -> Array:
 
 
 def _weighted(losses: Array, weights: ArrayLike | None) -> Array:
-    """Return losses times weights, which have the losses' first axes."""
+    """Return losses times weights, whose axes are the first axes of the losses."""
     if weights is None:
         return losses
     axes = weight_axes("sample_weight", jnp.shape(weights), losses.shape)
@@ -82,14 +82,14 @@ def cross_entropy(logits: Array, labels: ArrayLike, name: str = "labels", weight
     labels = _as_classes(labels, name).reshape(logits.shape[:-1])
     counted = labels != IGNORE_INDEX
     if values_known(labels):
-        known = np.asarray(labels)  # looked at by NumPy: under jit, what JAX computes of known values is not known
+        known = np.asarray(labels)  # NumPy: under jit, results of jnp are tracers even for known values
         known = known[known != IGNORE_INDEX]
         if known.size:
             check_range(name, int(known.min()), int(known.max()), classes, "number of classes")
     log_probabilities = jax.nn.log_softmax(_upcast(logits))  # [..., C]
     chosen = jnp.where(counted, labels, 0)[..., None]
     losses = -jnp.take_along_axis(log_probabilities, chosen, axis=-1, mode="fill")[..., 0]
-    losses = jnp.where(counted & (labels < 0), jnp.nan, losses)  # indexing would count these from the end
+    losses = jnp.where(counted & (labels < 0), jnp.nan, losses)  # a negative index would count from the end
     return _weighted(jnp.where(counted, losses, 0), weights).sum() / _at_least_one(counted, losses.dtype)
 
 
@@ -271,5 +271,5 @@ def _mean(losses: Array, mask: ArrayLike | None) -> Array:
 
 
 def _at_least_one(counted: Array, dtype: Any) -> Array:
-    """Return how many positions count, 1 where none does, as a divisor of numbers of a dtype."""
+    """Return the number of positions that count, at least 1, in a dtype."""
     return jnp.maximum(counted.sum(), 1).astype(dtype)

@@ -140,7 +140,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         if self.head.has_choices:
             given = choose(inputs["input_ids"], inputs["inputs_embeds"])
             choices = choice_count(*(shape_of(inputs[name]) for name in ("input_ids", "inputs_embeds")))
-            # Both sizes are the input's: computing one (-1) would bind an exported program to batches of two or more.
+            # The sizes of the input: a computed size (-1) would restrict an exported program to batches of two or more.
             shape = given.shape[0], choices
             inputs = {name: None if x is None else x.flatten(0, 1) for name, x in inputs.items()}  # [B * C, ...]
         base = self.distilbert(**inputs, **options, return_dict=True)
@@ -189,10 +189,10 @@ class DistilBertForMaskedLM(_ModelWithHead):
 
     @renames(new_embeddings="embeddings")
     def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Use another projector to the vocabulary; if it is tied, it gets the weight of the word embeddings.
+        """Replace the projector to the vocabulary; a tied projector gets the weight of the word embeddings.
 
         Raises:
-            InputError: Its weight is not [vocab_size, dim].
+            InputError: The weight of the new projector is not [vocab_size, dim].
         """
         shape = (self.config.vocab_size, self.config.dim)
         if shape_of(embeddings.weight) != shape:
@@ -202,6 +202,8 @@ class DistilBertForMaskedLM(_ModelWithHead):
 
 
 class _TextClassifier(_ModelWithHead):
+    """The layers of a head that reads the first token of each text."""
+
     def make_head(self, config: DistilBertConfig) -> None:
         """Make the layers of the head."""
         self.pre_classifier = nn.Linear(config.dim, config.dim)
@@ -214,10 +216,10 @@ class _TextClassifier(_ModelWithHead):
 
 
 class DistilBertForSequenceClassification(_TextClassifier):
-    """Classifies or scores a whole text, from the first token.
+    """Classifies or scores a text by its first token.
 
-    Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label), as
-    `config.problem_type` says or, where that is None, `num_labels` and the labels' dtype. Logits are [B, L].
+    Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label). The field
+    `config.problem_type` decides; if it is None, `num_labels` and the dtype of the labels do. Logits are [B, L].
 
     Example:
         >>> import torch
@@ -237,7 +239,7 @@ class DistilBertForSequenceClassification(_TextClassifier):
 
 
 class DistilBertForMultipleChoice(_TextClassifier):
-    """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C].
+    """Chooses one of C texts. Inputs are [B, C, T], labels are [B] indices of the right choice, logits are [B, C].
 
     Example:
         >>> import torch
@@ -253,7 +255,7 @@ class DistilBertForMultipleChoice(_TextClassifier):
 
 
 class DistilBertForTokenClassification(_ModelWithHead):
-    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits [B, T, L].
+    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits are [B, T, L].
 
     Example:
         >>> import torch
@@ -278,7 +280,7 @@ class DistilBertForTokenClassification(_ModelWithHead):
 
 
 class DistilBertForQuestionAnswering(_ModelWithHead):
-    """Finds the span of a text that answers a question: a score for each token to be its start, and its end.
+    """Finds the answer to a question in a text: scores each token as the start, and as the end, of the answer.
 
     Example:
         >>> import torch

@@ -28,7 +28,7 @@ def _upcast(logits: Tensor) -> Tensor:
 
 
 def _as_classes(labels: Tensor, name: str) -> Tensor:
-    """Return classes as int64; a fraction is an error, or -1 where values are not known: no class either."""
+    """Return classes as int64. A fraction is an error; in a graph it becomes -1, which is not a class."""
     if not labels.is_floating_point():
         return labels.long()
     whole = labels == labels.round()
@@ -38,7 +38,7 @@ def _as_classes(labels: Tensor, name: str) -> Tensor:
 
 
 def _spread(weights: Tensor, losses: Tensor, shape: torch.Size) -> Tensor:
-    """Return the weights of losses [M] or of `shape`, which is that of the losses before they were flattened."""
+    """Return weights for losses [M] or [...], given the shape of the losses before they were flattened."""
     axes = weight_axes("sample_weight", weights.shape, shape)
     weights = weights.to(losses.dtype)
     if values_known(weights) and weights.numel():

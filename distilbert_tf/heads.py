@@ -166,7 +166,7 @@ class _ModelWithHead(FittedModel):
 
 
 def _choices(input_ids: tf.Tensor | None, inputs_embeds: tf.Tensor | None) -> int | tf.Tensor:
-    """Return the number of choices; a tensor where it is not known while tracing."""
+    """Return the number of choices; a tensor if it is not known while a graph is traced."""
     x = choose(inputs_embeds, input_ids)
     shape = shape_of(x)
     if shape is not None and len(shape) > 2 and shape[1] is None:
@@ -180,7 +180,7 @@ def _flatten_choices(x: tf.Tensor | None) -> tf.Tensor | None:
 
 
 class VocabProjector(keras.layers.Layer):
-    """Logits of every token of the vocabulary: a bias, and a kernel of its own only if it is not tied."""
+    """Logits of all tokens of the vocabulary: a bias, and a kernel only if it is not tied to the word embeddings."""
 
     def __init__(self, config: DistilBertConfig, layers: LayerFactory):
         super().__init__(name="vocab_projector", dtype=layers.policy)
@@ -191,7 +191,7 @@ class VocabProjector(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor, word_embeddings: tf.Tensor) -> tf.Tensor:
-        """[B, T, D] -> [B, T, V], with the table [V, D] to use if there is no kernel."""
+        """[B, T, D] -> [B, T, V]. Without a kernel, the table of the word embeddings [V, D] is used."""
         kernel = getattr(self, "kernel", None)
         if kernel is None:
             kernel = ops.transpose(word_embeddings)
@@ -225,7 +225,7 @@ class TFDistilBertForMaskedLM(_ModelWithHead):
 
     @property
     def act(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """The activation, as Transformers calls it."""
+        """The activation, by its name in Transformers."""
         return self.activation
 
     def head_logits(self, hidden: tf.Tensor, training: bool | None) -> tf.Tensor:
@@ -235,6 +235,8 @@ class TFDistilBertForMaskedLM(_ModelWithHead):
 
 
 class _TextClassifier(_ModelWithHead):
+    """The layers of a head that reads the first token of each text."""
+
     def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers of the head."""
         self.pre_classifier = layers.dense("pre_classifier", config.dim, config.dim)
@@ -248,10 +250,10 @@ class _TextClassifier(_ModelWithHead):
 
 @keras.saving.register_keras_serializable("distilbert")
 class TFDistilBertForSequenceClassification(_TextClassifier):
-    """Classifies or scores a whole text, from the first token.
+    """Classifies or scores a text by its first token.
 
-    Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label), as
-    `config.problem_type` says or, where that is None, `num_labels` and the labels' dtype. Logits are [B, L].
+    Labels are [B] classes, [B] or [B, L] numbers (regression), or [B, L] of 0 and 1 (multi-label). The field
+    `config.problem_type` decides; if it is None, `num_labels` and the dtype of the labels do. Logits are [B, L].
 
     Example:
         >>> import tensorflow as tf
@@ -272,7 +274,7 @@ class TFDistilBertForSequenceClassification(_TextClassifier):
 
 @keras.saving.register_keras_serializable("distilbert")
 class TFDistilBertForMultipleChoice(_TextClassifier):
-    """Chooses one of C texts. Inputs are [B, C, T], labels [B] indices of the right choice, logits [B, C].
+    """Chooses one of C texts. Inputs are [B, C, T], labels are [B] indices of the right choice, logits are [B, C].
 
     Example:
         >>> import tensorflow as tf
@@ -289,7 +291,7 @@ class TFDistilBertForMultipleChoice(_TextClassifier):
 
 @keras.saving.register_keras_serializable("distilbert")
 class TFDistilBertForTokenClassification(_ModelWithHead):
-    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits [B, T, L].
+    """Classifies every token. Labels are [B, T] classes, -100 for tokens that do not count; logits are [B, T, L].
 
     Example:
         >>> import tensorflow as tf
@@ -315,7 +317,7 @@ class TFDistilBertForTokenClassification(_ModelWithHead):
 
 @keras.saving.register_keras_serializable("distilbert")
 class TFDistilBertForQuestionAnswering(_ModelWithHead):
-    """Finds the span of a text that answers a question: a score for each token to be its start, and its end.
+    """Finds the answer to a question in a text: scores each token as the start, and as the end, of the answer.
 
     Example:
         >>> import tensorflow as tf

@@ -27,7 +27,7 @@ from distilbert_tf.tensors import shape_of, upcast, values_known
 
 
 def _as_classes(labels: tf.Tensor, name: str) -> tf.Tensor:
-    """Return classes as int64; a fraction is an error, or -1 where values are not known: no class either."""
+    """Return classes as int64. A fraction is an error; in a graph it becomes -1, which is not a class."""
     if tf.as_dtype(labels.dtype).is_floating:
         whole = ops.equal(labels, ops.round(labels))
         if values_known(labels):
@@ -37,7 +37,7 @@ def _as_classes(labels: tf.Tensor, name: str) -> tf.Tensor:
 
 
 def _weighted(losses: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
-    """Return losses times weights, which have the losses' first axes."""
+    """Return losses times weights, whose axes are the first axes of the losses."""
     if weights is None:
         return losses
     axes = weight_axes("sample_weight", tuple(weights.shape), tuple(losses.shape))
@@ -64,7 +64,7 @@ def cross_entropy(
         InputError: The shape of labels or weights does not match the logits, or labels lie outside the classes.
     """
     check_label_shape(tuple(labels.shape), tuple(logits.shape)[:-1], name)
-    classes = ops.shape(logits)[-1]  # not known while tracing for all lengths: the tokens of an answer
+    classes = ops.shape(logits)[-1]  # the number of tokens is not known while a graph for all lengths is traced
     labels = ops.reshape(_as_classes(labels, name), (-1,))
     counted = ops.not_equal(labels, IGNORE_INDEX)
     if values_known(labels) and tf.reduce_any(counted):
@@ -72,7 +72,7 @@ def cross_entropy(
         check_range(name, int(ops.min(chosen)), int(ops.max(chosen)), classes, "number of classes")
     targets = ops.where(counted, labels, 0)
     losses = ops.sparse_categorical_crossentropy(targets, upcast(ops.reshape(logits, (-1, classes))), from_logits=True)
-    losses = ops.where(counted, losses, 0)  # not times 0, which makes NaN of a class with a logit of -inf
+    losses = ops.where(counted, losses, 0)  # not times 0: a class with a logit of -inf would become NaN
     if weights is not None:
         losses = _weighted(ops.reshape(losses, ops.shape(logits)[:-1]), weights)
     return ops.sum(losses) / ops.maximum(ops.sum(ops.cast(counted, losses.dtype)), 1)
@@ -110,16 +110,19 @@ def binary_cross_entropy(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tens
 
 
 def kind_of(dtype: tf.DType) -> str | None:
-    """Return the kind of a dtype of labels; None for texts and the like."""
+    """Return the kind of a dtype of labels; None for other dtypes, such as texts."""
     if dtype.is_bool:
         return "boolean"
     return "integer" if dtype.is_integer else "floating" if dtype.is_floating else None
 
 
 def labels_mean(config: DistilBertConfig, labels: tf.Tensor, logits: tuple[int | None, ...]) -> str:
-    """Return the problem type of labels, given as a tensor or its spec, for logits of the shape [B, L].
+    """Return the problem type of labels by their dtype and their shape.
 
-    See `distilbert_core.model.losses.problem_type_by_shape`.
+    Args:
+        config: The configuration of the model.
+        labels: The labels, a tensor or its spec.
+        logits: Shape [B, L] of the logits.
 
     Raises:
         InputError: The labels are not numbers, or integers of the shape [B, L].
@@ -182,7 +185,7 @@ def question_answering_loss(
         end_logits: [B, T].
         start_positions: [B] or [B, 1] integers. A negative one counts as 0; one of T or more does not count.
         end_positions: [B] or [B, 1] integers with the same rules.
-        weights: [B], for both positions, or a pair of them for start and end; see `cross_entropy`.
+        weights: [B], for both positions, or a pair for start and end; see `cross_entropy`.
 
     Raises:
         InputError: Only one of the positions is given, one has the wrong shape, or weights are given without them.
@@ -285,7 +288,7 @@ def _counted(
     """Return both in the student's dtype, at least float32, with zeros where the mask is false: NaN * 0 is NaN."""
     student = upcast(student)
     teacher = ops.cast(ops.stop_gradient(teacher), student.dtype)
-    teacher = ops.reshape(teacher, ops.shape(student))  # sizes not known while tracing must not broadcast
+    teacher = ops.reshape(teacher, ops.shape(student))  # sizes that are unknown while tracing must not broadcast
     if mask is None:
         return student, teacher, None
     mask = ops.reshape(ops.cast(mask, "bool"), ops.shape(student)[:-1])

@@ -110,9 +110,7 @@ def test_whole_classes() -> None:
 
 def test_weight_axes() -> None:
     assert [weight_axes("w", shape, (5, 7)) for shape in [(5,), (5, 1), (5, 7)]] == [1, 1, 2]
-    with pytest.raises(
-        InputError, match=r"w must have shape .* = \(5, 7\), got \(5, 3\)"
-    ):
+    with pytest.raises(InputError, match=r"w must have shape .* = \(5, 7\), got \(5, 3\)"):
         weight_axes("w", (5, 3), (5, 7))
 
 
