@@ -1,6 +1,6 @@
-"""Adapters of peft: what LoRA learned, added to the weights of its base as these are read.
+"""Adapters of peft: LoRA updates, added to the weights of the base when they are read.
 
-The formulas are those of Hu et al. 2021 (W + alpha / r * B A) and of Kalajdzievski 2023 (alpha / sqrt(r)).
+Formulas: W + alpha / r * B A (Hu et al. 2021), with alpha / sqrt(r) for rsLoRA (Kalajdzievski 2023).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from distilbert_core.errors import CheckpointError, listed
 from distilbert_core.files.hub import ADAPTER_CONFIG, find_file
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.parameters import BASE_MODEL
+from distilbert_core.model.report import entry_names
 from weight_conversion.formats import safetensors, torch_bin
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
@@ -28,21 +28,21 @@ MERGE = (
     "Merge it with peft, where it can: AutoPeftModelForSequenceClassification.from_pretrained(FOLDER)"
     ".merge_and_unload().save_pretrained(OUTPUT)."
 )
-# Settings under which an adapter is more than the formula, and the values with which it is not.
+# Settings that add something to the formula, and their values that do not.
 PLAIN: dict[str, Sequence[Any]] = {
     **dict.fromkeys(("use_dora", "use_qalora", "use_bdlora", "fan_in_fan_out"), (False, None)),
     **dict.fromkeys(("layer_replication", "trainable_token_indices", "alora_invocation_tokens"), (None,)),
     "kasa_config": (None,),
     "target_parameters": (None, []),
-    # The other ways to begin change the base before training, which a saved adapter does not hold.
+    # Other initialisations change the base before training. The saved adapter does not hold that change.
     "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),
 }
 PREFIX = "base_model.model."
 PEFT_WRAPPER = re.compile(r"\b(?:modules_to_save|base_layer)\.")
-ORIGINAL = ".original_module."  # of a layer that was trained whole: what it was before
+ORIGINAL = ".original_module."  # values before training, of a layer that was trained as a whole
 LOW_RANK = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
 BIAS = re.compile(r"(.+)\.lora_B\.bias")
-LABELLED = ("SEQ_CLS", "TOKEN_CLS")  # tasks whose classifier has a row for each label
+LABELLED = ("SEQ_CLS", "TOKEN_CLS")  # tasks whose classifier has one row per label
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Adapter:
 
     Attributes:
         path: Its adapter_config.json.
-        weights: The file of its arrays.
-        settings: What the former holds.
-        tensors: Its arrays by their names below the base.
+        weights: Its weight file.
+        settings: Content of adapter_config.json.
+        tensors: Its arrays by their names in the base.
     """
 
     path: Path
@@ -62,22 +62,22 @@ class Adapter:
     tensors: Mapping[str, LazyTensor]
 
     @classmethod
-    def open(cls, path: Path, source: str | Path, where: Mapping[str, Any]) -> Adapter:
+    def open(cls, path: Path, source: str | Path, hub_kwargs: Mapping[str, Any]) -> Adapter:
         """Open an adapter.
 
         Args:
             path: Its adapter_config.json.
-            source: The folder or the Hub id that has it.
-            where: Where to look.
+            source: Folder or Hub id of the adapter.
+            hub_kwargs: Options for the Hub.
 
         Raises:
-            CheckpointError: It is damaged, is not one of LoRA, or does more than LoRA's formula.
+            CheckpointError: The adapter is damaged, does not use LoRA, or does more than the formula.
         """
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
             kind, base = settings["peft_type"], settings["base_model_name_or_path"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise CheckpointError(f"{path} is no valid configuration of an adapter ({error!r}).") from error
+            raise CheckpointError(f"{path} is not a valid configuration of an adapter ({error!r}).") from error
         if kind != "LORA":
             raise CheckpointError(f"{path} must be of peft_type 'LORA', got {kind!r}. {MERGE}")
         more = [f"{name}={settings[name]!r}" for name, plain in PLAIN.items() if settings.get(name) not in plain]
@@ -86,7 +86,7 @@ class Adapter:
         if not isinstance(base, str) or not base:
             raise CheckpointError(f"{path} must name its base, a folder or a Hub id, in base_model_name_or_path.")
         for name, opener in OPENERS.items():
-            weights = find_file(source, name, **where)
+            weights = find_file(source, name, **hub_kwargs)
             if weights is not None:
                 stored = {
                     PEFT_WRAPPER.sub("", key.removeprefix(PREFIX)): value
@@ -98,25 +98,25 @@ class Adapter:
 
     @property
     def base(self) -> str:
-        """Name of the checkpoint that it was trained on."""
+        """Name of the checkpoint that the adapter was trained on."""
         return str(self.settings["base_model_name_or_path"])
 
     def fields(self, config: DistilBertConfig) -> dict[str, Any]:
-        """Return the fields of the base's configuration that are other ones for the layers that were trained whole."""
+        """Return the fields of the configuration that differ from the base, because whole layers were trained."""
         rows = {name: x.shape[0] for name, x in self.tensors.items() if len(x.shape) == 2 and "lora_" not in name}
-        found: dict[str, Any] = {"architectures": None} if rows else {}  # it may have another head than the base
+        fields: dict[str, Any] = {"architectures": None} if rows else {}  # its head may differ from that of the base
         for name, count in rows.items():
             if name == "classifier.weight" and self.settings.get("task_type") in LABELLED:
-                found["num_labels"] = count
+                fields["num_labels"] = count
             elif name.endswith("embeddings.word_embeddings.weight"):
-                found["vocab_size"] = count
-        return {name: value for name, value in found.items() if value != getattr(config, name)}
+                fields["vocab_size"] = count
+        return {name: value for name, value in fields.items() if value != getattr(config, name)}
 
     def merge(self, base: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
-        """Return the tensors of the base, by canonical name, with the adapter's in or added to them.
+        """Return the tensors of the base by canonical name, with the updates of the adapter added.
 
         Raises:
-            CheckpointError: The adapter does not fit the base, or has an entry whose meaning is not known.
+            CheckpointError: The adapter does not fit the base, or has an unknown entry.
         """
         merged = dict(base)
         updates: dict[str, dict[str, LazyTensor]] = {}
@@ -129,9 +129,9 @@ class Adapter:
             elif "lora_" in name or "." not in name:
                 raise CheckpointError(f"{self.weights} holds {name}, which is not of a low-rank update. {MERGE}")
             else:
-                merged[_place(name, base) or name] = tensor
+                merged[_entry(name, base) or name] = tensor
         for module, update in updates.items():
-            kernel, shift = (_place(f"{module}.{leaf}", merged) for leaf in ("weight", "bias"))
+            kernel, shift = (_entry(f"{module}.{leaf}", merged) for leaf in ("weight", "bias"))
             if kernel is None or not {"A", "B"} <= update.keys() or ("bias" in update and shift is None):
                 raise CheckpointError(f"{self.weights} does not fit {self.base}: nothing to update at {module}.")
             scale = self._scale(module, update["A"].shape[0])
@@ -142,11 +142,11 @@ class Adapter:
         return merged
 
     def _scale(self, module: str, rank: int) -> float:
-        """Return the factor of a low-rank update."""
+        """Return the scale of a low-rank update."""
         alphas = {"": self.settings.get("lora_alpha"), **(self.settings.get("alpha_pattern") or {})}
         try:
-            found = [alpha for key, alpha in alphas.items() if key and re.match(rf"(.*\.)?({key})$", module)]
-            alpha = float(found[0] if found else alphas[""])
+            matching = [alpha for key, alpha in alphas.items() if key and re.match(rf"(.*\.)?({key})$", module)]
+            alpha = float(matching[0] if matching else alphas[""])
         except (re.error, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.path} has an invalid lora_alpha or alpha_pattern ({error!r}).") from error
         return alpha / (math.sqrt(rank) if self.settings.get("use_rslora") else rank)
@@ -179,11 +179,10 @@ def _sum(base: LazyTensor, change: LazyTensor, scale: float) -> LazyTensor:
 
 
 def _wide(array: np.ndarray) -> np.ndarray:
-    """Return an array in float32, or in float64 if it is that."""
+    """Return an array in float32, or in float64 if it has this dtype."""
     return array.astype(np.result_type(array.dtype, NUMPY_DTYPES["float32"]))
 
 
-def _place(name: str, tensors: Mapping[str, LazyTensor]) -> str | None:
-    """Return the name that a parameter has in a checkpoint, with or without the prefix of the body; None if none."""
-    names = (name, name.removeprefix(f"{BASE_MODEL}."), f"{BASE_MODEL}.{name}")
-    return next((name for name in names if name in tensors), None)
+def _entry(name: str, tensors: Mapping[str, LazyTensor]) -> str | None:
+    """Return the name of a parameter in a checkpoint, with or without the prefix of the base model, or None."""
+    return next((entry for entry in entry_names(name) if entry in tensors), None)

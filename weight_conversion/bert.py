@@ -1,9 +1,9 @@
-"""BERT's tensors under DistilBERT's names.
+"""BERT checkpoints as DistilBERT checkpoints.
 
-DistilBERT is BERT without token types and without a pooler: the embedding of token type 0, which BERT adds to every
-token of a text that is not the second of a pair, moves into the position embeddings, and the pooler is dropped. The
-heads for masked tokens, token classification and question answering are the same in both. The heads that read BERT's
-pooler are not: it has a tanh where DistilBERT's `pre_classifier` has a ReLU.
+DistilBERT is BERT without token types and without a pooler. BERT adds the embedding of token type 0 to every token,
+except in the second text of a pair: here it is added to the position embeddings. The pooler is dropped. The heads for
+masked LM, token classification and question answering are the same in both. The heads that read the pooler of BERT
+differ: it has a tanh where DistilBERT's `pre_classifier` has a ReLU.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from distilbert_core.errors import CheckpointError, ConfigError, InputError
 from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.parameters import BASE_MODEL
+from distilbert_core.model.report import OLD_NORM_NAMES
 from weight_conversion.weights import check_sizes
 
-PREFIX = "bert."  # of the body inside a BERT with a head
+PREFIX = "bert."  # of the base model inside a BERT with a head
 POSITIONS = "embeddings.position_embeddings.weight"
 TOKEN_TYPES = "embeddings.token_type_embeddings.weight"
 WORDS = "embeddings.word_embeddings.weight"  # the same in both
 POOLER = "pooler."
 CLASSIFIER = "classifier."
-BODY_MODULES = ("embeddings.", "encoder.")  # beginnings of names in BERT's body: an unknown one is always an error
+BASE_MODULES = ("embeddings.", "encoder.")  # an unknown name that starts with one of them is always an error
 
-MODULES = {  # DistilBERT's name -> BERT's; {} is the layer
+MODULES = {  # name in DistilBERT -> name in BERT; {} is the layer
     "embeddings.word_embeddings": "embeddings.word_embeddings",
     "embeddings.position_embeddings": "embeddings.position_embeddings",
     "embeddings.LayerNorm": "embeddings.LayerNorm",
@@ -40,7 +41,7 @@ MODULES = {  # DistilBERT's name -> BERT's; {} is the layer
     "transformer.layer.{}.ffn.lin2": "encoder.layer.{}.output.dense",
     "transformer.layer.{}.output_layer_norm": "encoder.layer.{}.output.LayerNorm",
 }
-HEADS = {  # the same for the parameters of each head that both have
+HEADS = {  # the same for the parameters of the heads that both have
     Head.BASE: {},
     Head.MASKED_LM: {
         "vocab_transform.weight": "cls.predictions.transform.dense.weight",
@@ -53,18 +54,17 @@ HEADS = {  # the same for the parameters of each head that both have
     Head.TOKEN_CLASSIFICATION: {"classifier.weight": "classifier.weight", "classifier.bias": "classifier.bias"},
     Head.QUESTION_ANSWERING: {"qa_outputs.weight": "qa_outputs.weight", "qa_outputs.bias": "qa_outputs.bias"},
 }
-# Classes whose classifier has one name: the first reads the tokens, as DistilBERT's does, the others BERT's pooler.
+# The classifiers of these classes have the same name. The first reads the tokens, the others read the pooler.
 TOKEN_CLASSIFIER = "BertForTokenClassification"
 POOLED_CLASSIFIERS = {"BertForSequenceClassification", "BertForMultipleChoice"}
-SECOND_BIAS = "cls.predictions.decoder.bias"  # the same array as cls.predictions.bias; a file may have either or both
-SHARED = {  # what BERT may store once more -> the array that it is
+SECOND_BIAS = "cls.predictions.decoder.bias"  # the same array as cls.predictions.bias; a file has one or both
+SHARED = {  # second copies that BERT may store -> the original
     "cls.predictions.decoder.weight": WORDS,
     SECOND_BIAS: "cls.predictions.bias",
 }
-OLD_LEAVES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # of TensorFlow's BERT
-DROPPED = (POOLER, "embeddings.position_ids", "cls.")  # beginnings of names without a place in DistilBERT's body
+DROPPED = (POOLER, "embeddings.position_ids", "cls.")  # tensors that start with these are dropped
 
-FIELDS = {  # BERT's field of config.json -> DistilBERT's; fields that are not named here go along as they are
+FIELDS = {  # field of BERT -> field of DistilBERT; all other fields are kept
     "vocab_size": "vocab_size",
     "max_position_embeddings": "max_position_embeddings",
     "num_hidden_layers": "n_layers",
@@ -76,41 +76,40 @@ FIELDS = {  # BERT's field of config.json -> DistilBERT's; fields that are not n
     "attention_probs_dropout_prob": "attention_dropout",
     "classifier_dropout": "seq_classif_dropout",
 }
-FIXED = {  # what DistilBERT cannot have otherwise; BERT's own defaults
+FIXED = {  # fields of BERT that must have their default value
     "model_type": "bert",
     "layer_norm_eps": NORM_EPSILON,
     "position_embedding_type": "absolute",
     "is_decoder": False,
     "add_cross_attention": False,
 }
-# Fields about the class, the pooler and the second token type, none of which there is afterwards.
+# Prefixes of fields on the class, the pooler and the token types, which are dropped.
 MEANINGLESS = ("architectures", "type_vocab_size", "pooler_")
 
 
 def bert_to_distilbert(
     config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], head: Head | None = None
 ) -> tuple[DistilBertConfig, dict[str, np.ndarray], list[str]]:
-    """Return a BERT checkpoint as a DistilBERT that computes the same: the body, and its head if DistilBERT has it.
+    """Return a BERT checkpoint as a DistilBERT with the same outputs: the base model, and the head if both have it.
 
-    The same, that is, where every token has type 0: a second text of a pair is token type 1 in BERT, and DistilBERT
-    knows no such thing.
+    The outputs are the same if every token has type 0. The second text of a pair has token type 1 in BERT, which
+    DistilBERT lacks.
 
     Args:
         config: The fields of BERT's config.json.
         tensors: BERT's arrays by name, with or without the prefix 'bert.'.
-        head: The head that is asked for. The body alone is returned if the BERT has another one. None: the BERT's own,
-            which must be none or one that DistilBERT has.
+        head: Head of the result. Only the base model is returned if the BERT has another head. None: the head of the
+            BERT, which must be one that DistilBERT has.
 
     Returns:
-        The configuration, with the labels of BERT's; the arrays by the names of `DistilBertModel`, or of the class with
-        BERT's head if every tensor of that is there, those of `tensors` themselves but for the position embeddings,
-        which are summed in float64 and rounded to their own dtype; a sentence for each thing that was dropped or
-        changed.
+        The configuration, with the labels of BERT. The arrays by canonical name: the same objects as in `tensors`,
+        except the position embeddings, which are summed in float64 and rounded to their dtype. Notes on everything that
+        was dropped or changed.
 
     Raises:
-        ConfigError: A field is impossible, or DistilBERT has nothing like it.
-        CheckpointError: A tensor is missing, unknown, there twice, or has another shape than the configuration says; or
-            no `head` is asked for, and the BERT's is one that DistilBERT does not have.
+        ConfigError: A field has an impossible value, or one that DistilBERT does not support.
+        CheckpointError: A tensor is missing, unknown, stored twice, or does not have the shape that follows from the
+            configuration; or no `head` is given and DistilBERT does not have the head of the BERT.
 
     Example:
         >>> import numpy as np
@@ -133,45 +132,44 @@ def bert_to_distilbert(
     check_sizes(new_config, {name: array.shape for name, array in tensors.items()}, "The BERT checkpoint")
     stored = _plain_names(tensors)
     architectures = set(config.get("architectures") or ())
-    found = _common_head(new_config, architectures, stored.keys(), head)
-    names = bert_names(new_config, found)
+    common = _common_head(new_config, architectures, stored.keys(), head)
+    names = bert_names(new_config, common)
     expected = {*names.values(), TOKEN_TYPES}
     dropped = {name for name in stored.keys() - expected if _is_droppable(name, head)}
     _check_names(expected, stored.keys() - dropped, architectures)
 
     arrays = {ours: tensors[stored[theirs]] for ours, theirs in names.items()}
     token_types = tensors[stored[TOKEN_TYPES]]
-    _check_shapes(new_config, found, arrays, token_types)
-    table = POSITIONS if found is Head.BASE else f"{BASE_MODEL}.{POSITIONS}"
+    _check_shapes(new_config, common, arrays, token_types)
+    table = POSITIONS if common is Head.BASE else f"{BASE_MODEL}.{POSITIONS}"
     positions = arrays[table]
     arrays[table] = (positions.astype(np.float64) + token_types[0].astype(np.float64)).astype(positions.dtype)
 
-    notes = [_token_types_note(len(token_types)), *_dropout_notes(config, new_config, found)]
-    if found is Head.QUESTION_ANSWERING:
-        new_config.qa_dropout = 0.0  # BERT has none there
-    if found is Head.MASKED_LM:
+    notes = [_token_types_note(len(token_types)), *_dropout_notes(config, new_config, common)]
+    if common is Head.QUESTION_ANSWERING:
+        new_config.qa_dropout = 0.0  # BERT has no dropout there
+    if common is Head.MASKED_LM:
         for copy in sorted(dropped & SHARED.keys()):
             if not np.array_equal(tensors[stored[copy]], tensors[stored[SHARED[copy]]]):
                 notes.append(f"Dropped, as BERT has {SHARED[copy]} in its place: {stored[copy]}, which differs.")
         dropped -= SHARED.keys()
     if dropped:
         listed = ", ".join(sorted({stored[name] for name in dropped}))
-        notes.append(f"Dropped, as {found.architecture} has no such parameters: {listed}.")
+        notes.append(f"Dropped, as {common.architecture} has no such parameters: {listed}.")
     return new_config, arrays, notes
 
 
 def bert_names(config: DistilBertConfig, head: Head = Head.BASE) -> dict[str, str]:
-    """Return BERT's name, without prefix, of each parameter of a DistilBERT model.
+    """Return the name in BERT, without prefix, of each parameter of a DistilBERT model.
 
-    The matrix of the masked-LM head has no entry where it is the table of word embeddings.
+    The kernel of the masked-LM head has no entry if it is tied to the word embeddings.
 
     Args:
         config: The configuration.
-        head: What stands on the body: nothing, or one of the heads that BERT has too: masked LM, token classification,
-            question answering.
+        head: One of the heads that BERT has too: none, masked LM, token classification, question answering.
 
     Raises:
-        InputError: BERT has no such head.
+        InputError: BERT does not have this head.
     """
     if head not in HEADS:
         known = ", ".join(str(known) for known in HEADS)
@@ -191,8 +189,8 @@ def _convert_config(fields: Mapping[str, Any]) -> DistilBertConfig:
     for name, value in FIXED.items():
         if fields.get(name, value) != value:
             raise ConfigError(f"{name} must be {value!r} in a BERT that becomes a DistilBERT, got {fields[name]!r}.")
-    fields = {"num_hidden_layers": 12, **fields}  # the one default of BERT's that is not DistilBERT's
-    if fields.get("classifier_dropout") is None:  # then BERT has the dropout of its layers there
+    fields = {"num_hidden_layers": 12, **fields}  # the only default that differs between BERT and DistilBERT
+    if fields.get("classifier_dropout") is None:  # then BERT uses the dropout of its layers
         fields.pop("classifier_dropout", None)
     gone = FIELDS.keys() | FIXED.keys()
     kept = {name: value for name, value in fields.items() if name not in gone and not name.startswith(MEANINGLESS)}
@@ -201,11 +199,11 @@ def _convert_config(fields: Mapping[str, Any]) -> DistilBertConfig:
 
 
 def _plain_names(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Return the stored name of each tensor by its name in today's BertModel."""
+    """Return the stored name of each tensor by its name in the current BertModel."""
     stored: dict[str, str] = {}
     for name in tensors:
         plain = name.removeprefix(PREFIX)
-        for old, new in OLD_LEAVES.items():
+        for new, old in OLD_NORM_NAMES.items():
             plain = plain.removesuffix(old) + new if plain.endswith(old) else plain
         if plain in stored:
             raise CheckpointError(f"The BERT checkpoint holds {plain} twice, as {stored[plain]} and as {name}.")
@@ -216,7 +214,7 @@ def _plain_names(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
 
 
 def _common_head(config: DistilBertConfig, architectures: Set[str], names: Set[str], asked: Head | None) -> Head:
-    """Return the head of a BERT if DistilBERT has it too, and it is the one that is asked for; else `Head.BASE`."""
+    """Return the head of a BERT if DistilBERT has it too, and if it is the one asked for; else `Head.BASE`."""
     there = []
     for head, parameters in HEADS.items():
         tied = {parameter.name for parameter in parameter_table(config, head) if parameter.tied_to is not None}
@@ -232,18 +230,18 @@ def _common_head(config: DistilBertConfig, architectures: Set[str], names: Set[s
 
 
 def _is_droppable(name: str, asked: Head | None) -> bool:
-    """Return whether a tensor that is no parameter of the result may be there: any of a head, if one is asked for."""
-    return name.startswith(DROPPED) or (asked is not None and not name.startswith(BODY_MODULES))
+    """Return whether a tensor may be dropped: if a head is asked for, any tensor outside the base model may."""
+    return name.startswith(DROPPED) or (asked is not None and not name.startswith(BASE_MODULES))
 
 
-def _check_names(expected: set[str], found: set[str], architectures: Set[str]) -> None:
-    unknown = found - expected
-    problems = {"lacks": expected - found, "holds unknown entries": unknown}
+def _check_names(expected: set[str], stored: set[str], architectures: Set[str]) -> None:
+    unknown = stored - expected
+    problems = {"lacks": expected - stored, "holds unknown entries": unknown}
     text = "; ".join(f"{what}: {', '.join(sorted(names))}" for what, names in problems.items() if names)
     if not text:
         return
     advice = "Expected the tensors of a BertModel, or of one for masked LM, token classification or question answering."
-    if all(name.startswith(BODY_MODULES) for name in unknown):
+    if all(name.startswith(BASE_MODULES) for name in unknown):
         raise CheckpointError(f"The BERT checkpoint {text}. {advice}")
     if any(name.startswith(CLASSIFIER) for name in unknown):
         advice = (
@@ -253,8 +251,8 @@ def _check_names(expected: set[str], found: set[str], architectures: Set[str]) -
         if not architectures & POOLED_CLASSIFIERS:
             advice += " If it classifies tokens, give head=Head.TOKEN_CLASSIFICATION."
     raise CheckpointError(
-        f"The BERT checkpoint {text}. {advice} Give head=Head.BASE (--head DistilBertModel) for the body alone, or "
-        "another head for the body with that head, new and to be trained."
+        f"The BERT checkpoint {text}. {advice} Give head=Head.BASE (--head DistilBertModel) for the base model "
+        "alone, or another head for the base model with a new head, which must be trained."
     )
 
 

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
+from distilbert_core.model.layouts import LAYOUTS
 from distilbert_core.model.parameters import BASE_MODEL, Kind, Parameter
 
-# Names of the scale and shift of a LayerNorm in old files.
-_OLD_LEAVES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+# Old files name the scale and bias of a LayerNorm as TensorFlow does.
+OLD_NORM_NAMES = {
+    "LayerNorm.weight": f"LayerNorm.{LAYOUTS['keras'].leaf[Kind.NORM_SCALE]}",
+    "LayerNorm.bias": f"LayerNorm.{LAYOUTS['keras'].leaf[Kind.NORM_BIAS]}",
+}
 
 # Entries of some files that hold no parameters.
 _IGNORED_ENTRIES = ("embeddings.position_ids",)
@@ -40,7 +44,7 @@ class LoadingReport:
         report = cls()
         used = set()
         for parameter in table:
-            names = [parameter.name] if parameter.kind is Kind.OTHER else _entry_names(parameter.name)
+            names = [parameter.name] if parameter.kind is Kind.OTHER else entry_names(parameter.name)
             entry = next((name for name in names if name in shapes), None)
             if entry is not None:
                 used.add(entry)
@@ -89,10 +93,10 @@ def find_head(config: DistilBertConfig, shapes: Mapping[str, tuple[int, ...]]) -
     return min(Head, key=misfit)
 
 
-def _entry_names(name: str) -> Iterable[str]:
+def entry_names(name: str) -> Iterable[str]:
     """Yield the names a parameter may have in a checkpoint: with or without a prefix, old or new."""
     for prefixed in (name, name.removeprefix(f"{BASE_MODEL}."), f"{BASE_MODEL}.{name}"):
         yield prefixed
-        for new, old in _OLD_LEAVES.items():
+        for new, old in OLD_NORM_NAMES.items():
             if prefixed.endswith(new):
                 yield prefixed.removesuffix(new) + old

@@ -305,8 +305,8 @@ def test_a_classifier_on_the_pooler_is_refused(architecture, hint):
         bert_to_distilbert(FIELDS | LABELS | ({"architectures": [architecture]} if architecture else {}), tensors)
     assert str(caught.value) == (
         f"The BERT checkpoint holds unknown entries: classifier.bias, classifier.weight. {POOLED}become DistilBERT's. "
-        f"{hint}Give head=Head.BASE (--head DistilBertModel) for the body alone, or another head for the body with "
-        "that head, new and to be trained."
+        f"{hint}Give head=Head.BASE (--head DistilBertModel) for the base model alone, or another head for the "
+        "base model with a new head, which must be trained."
     )
 
 

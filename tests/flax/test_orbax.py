@@ -77,7 +77,7 @@ def test_states(tmp_path, state):
     arrays = save_random(tmp_path, small_config(), Head.MASKED_LM)
     model = FRAMEWORK.cls(Head.MASKED_LM).from_pretrained(tmp_path, dtype="float64")
     save(STATES[state](model), tmp_path / "saved")  # config.json is beside it
-    random = [] if state == "parameters" else ["The random state (rngs) was dropped: it is no parameter."]
+    random = [] if state == "parameters" else ["The random state (rngs) was dropped: it is not a parameter."]
     assert open_weights(tmp_path / "saved").notes == random
     assert_same_arrays(arrays_of(tmp_path / "saved"), arrays)
 

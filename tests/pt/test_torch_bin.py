@@ -158,7 +158,7 @@ ATTACKS = {  # content of pytorch_model.bin, from the state dict and the path of
         lambda state, path: saved(torch.nn.Linear(2, 2)),
         r"it would call torch.nn.*save the weights alone",
     ),
-    "numbers as names": (lambda state, path: saved(dict(enumerate(state.values()))), "0 is no tensor that has a name"),
+    "numbers as names": (lambda state, path: saved(dict(enumerate(state.values()))), "0 is not a tensor with a name"),
     "missing": (lambda state, path: saved({name: state[name] for name in state if name != NAME}), f"lacks 1 .*{NAME}"),
     "other shape": (lambda state, path: saved({**state, NAME: torch.ones(3, 4)}), r"\(3, 4\) stored, \(12,\) expected"),
     "huge view": (

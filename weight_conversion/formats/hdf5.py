@@ -1,6 +1,6 @@
-"""What the formats in HDF5 files share, above all those of Keras 3: a group per layer, variables as vars/0, vars/1, ...
+"""HDF5 files, above all of Keras 3: a group per layer, with its variables as vars/0, vars/1, ...
 
-A file may come from anywhere: what it links to outside itself, or holds compressed, is not read.
+Files are not trusted: links to other files and compressed datasets are refused.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from weight_conversion.formats.base import damaged, require
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
 BFLOAT16 = np.dtype("V2")
-VARIABLES = "vars"  # the group inside a layer's that holds its variables
-DEEPEST = 32  # levels of groups; DistilBERT has 9
+VARIABLES = "vars"  # the group with the variables of a layer
+MOST_LEVELS = 32  # of groups; DistilBERT has 9
 
 
 def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[str, LazyTensor], dict[str, str]]:
     """Open a file.
 
     Args:
-        path: The file, for messages; what is read unless `file` is given.
-        file: What to read in its place.
+        path: The file; only for messages if `file` is given.
+        file: An open file to read instead.
 
     Returns:
-        Each array by where it is ('classifier/vars/0'), and the name of each layer that has one, by its group.
+        The arrays by path ('classifier/vars/0'), and the names of the layers by the path of their group.
 
     Raises:
-        CheckpointError: It is no such file or damaged, or there is no h5py.
+        CheckpointError: The file is damaged or not an HDF5 file, or h5py is not installed.
     """
     h5py = require("h5py", "convert", path.name)
     try:
         root = h5py.File(file or path, "r")
-        found = dict(_datasets(root, "", h5py))
+        members = dict(_datasets(root, "", h5py))
         names = {
             where.rpartition("/")[0]: str(group.attrs["name"])
-            for where, group in found.items()
+            for where, group in members.items()
             if isinstance(group, h5py.Group) and "name" in group.attrs
         }
-        datasets = {where: dataset for where, dataset in found.items() if isinstance(dataset, h5py.Dataset)}
+        datasets = {where: dataset for where, dataset in members.items() if isinstance(dataset, h5py.Dataset)}
         return {where: tensor_of(dataset, path) for where, dataset in datasets.items()}, names
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError ... on damaged files
         raise damaged(path, "an HDF5 weight file", error) from error
 
 
 def _datasets(group: Any, where: str, h5py: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the groups of variables below a group, and what is in them, by path."""
-    if where.count("/") > DEEPEST:
-        raise ValueError(f"its groups are more than {DEEPEST} levels deep")
+    """Yield all datasets and groups of variables below a group, by path."""
+    if where.count("/") > MOST_LEVELS:
+        raise ValueError(f"its groups are more than {MOST_LEVELS} levels deep")
     for name in group:
         inner = f"{where}/{name}" if where else name
         member = member_of(group, name)
@@ -66,7 +66,7 @@ def _datasets(group: Any, where: str, h5py: Any) -> Iterator[tuple[str, Any]]:
 
 
 def member_of(group: Any, path: str) -> Any:
-    """Return what is at a path below a group, by links that cannot leave the file or go in a circle."""
+    """Return the member at a path below a group. Only hard links are followed, which stay inside the file."""
     h5py = require("h5py", "convert", path)
     for part in path.split("/"):
         if not isinstance(group.get(part, getlink=True), h5py.HardLink):
@@ -76,21 +76,21 @@ def member_of(group: Any, path: str) -> Any:
 
 
 def tensor_of(dataset: Any, path: Path) -> LazyTensor:
-    """Return a dataset as a tensor, read when it is asked for.
+    """Return a dataset as a tensor that is read on demand.
 
     Raises:
-        ValueError: The file does not hold all of its values as they are (then a small file would need much memory),
-            or they are no numbers of IEEE: a type is stored as the positions of its bits, which may be damaged.
+        ValueError: The file does not hold all values uncompressed, so that a small file could need much memory; or the
+            values are not IEEE numbers. HDF5 stores a type as the positions of its bits, which may be damaged.
     """
     h5py = require("h5py", "convert", path.name)
     types = (h5py.h5t.IEEE_F16LE, h5py.h5t.IEEE_F32LE, h5py.h5t.IEEE_F64LE)
     if dataset.dtype.kind == "f" and not any(dataset.id.get_type().equal(known) for known in types):
-        raise ValueError(f"{dataset.name} is of an unknown type of numbers")
+        raise ValueError(f"{dataset.name} has an unknown number type")
     if dataset.shape is None or dataset.external or dataset.is_virtual:
         raise ValueError(f"{dataset.name} is not stored in the file itself")
     if dataset.id.get_storage_size() < dataset.nbytes:
-        raise ValueError(f"{dataset.name} is compressed, or not all of it is there")
-    # HDF5 has no bfloat16: Keras stores two bytes of no kind, and says what they are.
+        raise ValueError(f"{dataset.name} is compressed or incomplete")
+    # HDF5 has no bfloat16: Keras stores two opaque bytes and an attribute.
     is_bfloat16 = dataset.dtype == BFLOAT16 and dataset.attrs.get("dtype") == "bfloat16"
     dtype = "bfloat16" if is_bfloat16 else dataset.dtype.name
     return LazyTensor(dataset.shape, dtype, partial(_read, dataset, path), f"{path}: {dataset.name}")
@@ -109,8 +109,8 @@ def write_datasets(path: Path, tensors: Mapping[str, LazyTensor], names: Mapping
 
     Args:
         path: The file.
-        tensors: Each array by where it is to be; read when its turn comes.
-        names: Name of each layer by its group; '' is the model's.
+        tensors: The arrays by path; one is read after the other.
+        names: Names of the layers by the path of their group; '' stands for the model.
     """
     with new_file(path) as file:
         for group, name in names.items():
@@ -126,7 +126,7 @@ def write_datasets(path: Path, tensors: Mapping[str, LazyTensor], names: Mapping
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Any]:
-    """Open a new file; an error of writing to it is raised at the end."""
+    """Create a file. A write error is raised when the file is closed."""
     h5py = require("h5py", "convert", path.name)
     sink = _Sink(path, "w+")
     with sink, h5py.File(sink, "w") as file:
@@ -136,12 +136,12 @@ def new_file(path: Path) -> Iterator[Any]:
 
 
 class _Sink(io.FileIO):
-    """A file that keeps the error of a write instead of raising it, as the HDF5 library crashes on a full disk."""
+    """A file that stores a write error instead of raising it: the HDF5 library crashes when the disk is full."""
 
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all of the data, if nothing has failed so far."""
+        """Write all data, unless a write has failed."""
         rest = memoryview(data).cast("B")
         try:
             while rest and self.error is None:
@@ -151,7 +151,7 @@ class _Sink(io.FileIO):
         return memoryview(data).nbytes
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the length of the file, if nothing has failed so far."""
+        """Set the size of the file, unless a write has failed."""
         try:
             if self.error is None:
                 super().truncate(size)

@@ -1,7 +1,8 @@
-"""Files of this project's Keras models, as `model.save_weights('x.weights.h5')` and `model.save('x.keras')` make them.
+"""Files of this project's Keras models: `model.save_weights('x.weights.h5')` and `model.save('x.keras')`.
 
-Read and written without Keras. It stores a layer's variables in a group whose path follows from the order in which it
-walks through a model, and beside them the layer's name: reading goes by the names, writing by the paths.
+They are read and written without Keras. Keras stores the variables of a layer in a group together with the name of the
+layer. The path of the group follows from the order in which Keras walks through a model. Reading uses the names,
+writing the paths.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from weight_conversion.names import is_top_module
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights
 
 WEIGHTS = "model.weights.h5"  # also inside a .keras file
-MODEL_CONFIG = "config.json"  # inside a .keras file: what Keras makes the model from
+MODEL_CONFIG = "config.json"  # inside a .keras file: the description of the model
 METADATA = "metadata.json"
 LARGEST_CONFIG = 1 << 24  # bytes
-KERAS_VERSION = "3.10.0"  # the first that this project runs on
+KERAS_VERSION = "3.10.0"  # the first version that this project supports
 
-HEADER = struct.Struct("<26xHH")  # of an archive's entry: the lengths of its name and of what follows that
+HEADER = struct.Struct("<26xHH")  # header of an entry in an archive: lengths of its name and of its extra field
 
 # Keras walks through the attributes of a model in alphabetical order. One of them is `layers`, the list of all layers:
 # it is the group of a layer whose attribute comes later, which there has the name of its class.
@@ -42,11 +43,11 @@ LAYERS = "layers"
 BASE_GROUPS = {"transformer": "layers/transformer", "layer_0": "layer/transformer_block"}
 CLASSES = {Kind.KERNEL: "dense", Kind.NORM_SCALE: "layer_norm"}
 PROJECTOR = "vocab_projector"
-BLOCK_NAME = re.compile(r"\blayer[/_](\d+)\b")  # one of a list of blocks, in a stored name, and its layer's name
+BLOCK_NAME = re.compile(r"\blayer[/_](\d+)\b")  # a layer of the Transformer, in a stored name and in its own name
 
 
 def keras_name(parameter: Parameter, head: Head) -> str:
-    """Return the names of a parameter's layers and its own, joined by '/'."""
+    """Return the names of the layers down to a parameter and of the parameter itself, joined by '/'."""
     modules, leaf = LAYOUTS["keras"].path(parameter)
     return "/".join([*modules, leaf])
 
@@ -66,7 +67,7 @@ def open_model(path: Path) -> dict[str, LazyTensor]:
             entry = archive.getinfo(WEIGHTS)
             if entry.compress_type != zipfile.ZIP_STORED:
                 raise ValueError(f"its {WEIGHTS} is compressed, which Keras does not do")
-            with archive.open(entry) as content:  # an archive knows the checksums of what is in it
+            with archive.open(entry) as content:  # reading an entry checks its checksum
                 while content.read(1 << 20):
                     pass
             content_start = _content_start(path, entry)
@@ -79,7 +80,7 @@ def read_config(path: Path) -> DistilBertConfig:
     """Return the configuration inside a .keras file.
 
     Raises:
-        CheckpointError: The file is damaged, or is no model of this project.
+        CheckpointError: The file is damaged, or holds another model than those of this project.
     """
     model = _read_model_config(path)
     architecture = model["registered_name"].removeprefix("distilbert>TF")
@@ -87,23 +88,23 @@ def read_config(path: Path) -> DistilBertConfig:
 
 
 def unread(path: Path) -> list[str]:
-    """Return what of a .keras file has no place here, a sentence each."""
+    """Return notes on the settings of a .keras file that are dropped."""
     model, notes = _read_model_config(path), []
     compiled = [name for name, value in (model.get("compile_config") or {}).items() if value is not None]
     if compiled:
-        notes.append(f"What the model was compiled with was dropped: {', '.join(compiled)}.")
+        notes.append(f"The compile settings of the model were dropped: {', '.join(compiled)}.")
     others = {name: value for name, value in model["config"].items() if value and name not in ("config", "name")}
     policy = policy_name(others.pop("dtype", None))
     if policy is not None and policy not in NUMPY_DTYPES:
         others["dtype"] = policy
     if others:
         settings = ", ".join(f"{name}={reprlib.repr(value)}" for name, value in others.items())
-        notes.append(f"Settings of the Keras model that have no place here: {settings}.")
+        notes.append(f"Settings of the Keras model that were dropped: {settings}.")
     return notes
 
 
 def policy_name(stored: Any) -> str | None:
-    """Return the name of a dtype policy, such as 'mixed_float16', from what Keras writes of it."""
+    """Return the name of a dtype policy, such as 'mixed_float16', from its description by Keras."""
     if isinstance(stored, dict):
         config = stored.get("config")
         stored = config.get("name") if isinstance(config, dict) and "name" in config else stored.get("class_name")
@@ -111,7 +112,7 @@ def policy_name(stored: Any) -> str | None:
 
 
 def _read_model_config(path: Path) -> dict[str, Any]:
-    """Return what Keras makes the model of a .keras file from."""
+    """Return the description of the model in a .keras file."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(MODEL_CONFIG).file_size > LARGEST_CONFIG:
@@ -127,7 +128,7 @@ def _read_model_config(path: Path) -> dict[str, Any]:
 
 
 def is_weights(path: Path) -> bool:
-    """Whether an HDF5 file is one of Keras 3, which insists on this end of its name."""
+    """Return whether an HDF5 file is a weight file of Keras 3, which requires this suffix."""
     return path.name.endswith(".weights.h5")
 
 
@@ -140,7 +141,7 @@ def _by_layer(datasets: dict[str, LazyTensor], names: dict[str, str]) -> dict[st
 
 
 def _name_in_model(where: str, names: dict[str, str], axes: int) -> str | None:
-    """Return the names of the layers down to a variable and its own, or None if it is none of a model's."""
+    """Return the names of the layers down to a variable and of the variable, or None if it is not of a model."""
     group, _, variable = where.rpartition(f"/{VARIABLES}/")
     parts = group.split("/")
     groups = ["/".join(parts[: count + 1]) for count in range(len(parts))]
@@ -152,13 +153,13 @@ def _name_in_model(where: str, names: dict[str, str], axes: int) -> str | None:
         leaf = "embeddings"
     elif module.lower().endswith("norm") or module.endswith("layer_norm"):
         leaf = "gamma" if variable == "0" else "beta"
-    else:  # after its vocabulary was resized, the kernel of the projector comes after its bias
+    else:  # after a change of the vocabulary, the kernel of the projector comes after its bias
         leaf = "kernel" if axes == 2 else "bias"
     return "/".join([*layers, leaf])
 
 
 class _Part(io.RawIOBase):
-    """A run of bytes of a file, as a file."""
+    """A part of a file, as a file."""
 
     def __init__(self, path: Path, start: int, size: int):
         self.file, self.start, self.size, self.position = path.open("rb", buffering=0), start, size, 0
@@ -190,7 +191,7 @@ class _Part(io.RawIOBase):
 
 
 def _content_start(path: Path, entry: zipfile.ZipInfo) -> int:
-    """Return where the content of an archive's entry begins: after its header, its name and what else is there."""
+    """Return the offset of the content of an entry: after its header, its name and its extra field."""
     with path.open("rb") as file:
         file.seek(entry.header_offset)
         name_length, extra_length = HEADER.unpack(file.read(HEADER.size))
@@ -201,7 +202,7 @@ def _content_start(path: Path, entry: zipfile.ZipInfo) -> int:
 
 
 def write_weights(path: Path, tensors: Tensors, head: Head) -> None:
-    """Write a file that `load_weights` of this project's models takes."""
+    """Write a file for `load_weights` of this project's models."""
     names = {"": head.keras_name}
     groups = _groups(head)
     places: dict[str, LazyTensor] = {}
@@ -229,13 +230,13 @@ def _groups(head: Head) -> dict[str, str]:
 
 
 def _group(layer: str, groups: Mapping[str, str]) -> str:
-    if BLOCK_NAME.fullmatch(layer) and layer != "layer_0":  # the first has no number
+    if BLOCK_NAME.fullmatch(layer) and layer != "layer_0":  # the first has no index
         return layer.replace("layer", groups["layer_0"])
     return groups.get(layer, layer)
 
 
 def layout_files(files: Files, weights: Weights, tensors: Tensors) -> Files:
-    """Return the files of a checkpoint with a .keras file, which `keras.saving.load_model` takes."""
+    """Return the files of a checkpoint with a .keras file for `keras.saving.load_model`."""
     return files | {MODEL.file: lambda path: _write_model(path, weights, tensors)}
 
 
@@ -252,7 +253,7 @@ def _write_model(path: Path, weights: Weights, tensors: Tensors) -> None:
 
 
 def _model_config(weights: Weights, tensors: Tensors) -> dict[str, Any]:
-    """Return what Keras makes a model from."""
+    """Return the description of a model for Keras."""
     name = f"TF{weights.head.architecture}"
     dtype = next(iter(tensors.values())).dtype
     return {

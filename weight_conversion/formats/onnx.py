@@ -1,4 +1,4 @@
-"""model.onnx: a whole model for ONNX Runtime and its like, in float32 or int8. Written only, by PyTorch's exporter."""
+"""model.onnx: a model for ONNX Runtime and similar runtimes, in float32 or int8. It is written, but not read."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ INPUTS = ("input_ids", "attention_mask")
 
 
 def layout_files(files: Files, weights: Weights, tensors: Tensors) -> Files:
-    """Return the files with the model, whose inputs `input_ids` and `attention_mask` are int64 [B, T] of any size."""
+    """Return the files with the model. Its inputs `input_ids` and `attention_mask` are int64 [B, T] of any size."""
     return {**files, FILE: _writer(weights, tensors, "auto")}
 
 
 def _writer(weights: Weights, tensors: Tensors, dtype: str) -> Callable[[Path], None]:
-    """Return what writes the model, computing in a dtype, or in that of its weights: 'auto'."""
+    """Return a function that writes the model. It computes in `dtype`; 'auto' is the dtype of the weights."""
 
     def write(path: Path) -> None:
         torch = require("torch", "pt", FILE)
@@ -47,7 +47,7 @@ def _writer(weights: Weights, tensors: Tensors, dtype: str) -> Callable[[Path], 
 
 def _export(torch: Any, model: Any, head: Head, path: Path) -> None:
     class Outputs(torch.nn.Module):
-        """The model with its outputs as a tuple, which is what a graph has."""
+        """The model with its outputs as a tuple, as a graph needs them."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -63,11 +63,11 @@ def _export(torch: Any, model: Any, head: Head, path: Path) -> None:
         shape, sizes = (2, 3, 5), {0: "batch", 1: "choices", 2: "tokens"}
     longest = model.config.max_position_embeddings
     dims = {axis: torch.export.Dim(name, max=longest if name == "tokens" else None) for axis, name in sizes.items()}
-    # Two tensors: one for both inputs would make them one input of the graph.
+    # Two tensors: one tensor for both inputs would become one input of the graph.
     examples = tuple(torch.ones(shape, dtype=torch.int64) for _ in INPUTS)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names every library that is not installed
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it logs every library that is not installed
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's, about itself
+        warnings.simplefilter("ignore")  # warnings of the exporter about itself
         torch.onnx.export(
             Outputs().eval(),
             examples,
@@ -88,9 +88,9 @@ def _not_read(path: Path) -> dict[str, LazyTensor]:
 
 
 def layout_files_int8(files: Files, weights: Weights, tensors: Tensors) -> Files:
-    """Return the files with the model, its dense kernels in int8.
+    """Return the files with the model, with dense kernels in int8.
 
-    ONNX Runtime quantizes them, each column by itself; activations are quantized while it runs. The rest is float32.
+    ONNX Runtime quantizes each column of a kernel separately, and activations at run time. The rest is float32.
     """
     write_whole = _writer(weights, tensors, "float32")
 
@@ -99,8 +99,8 @@ def layout_files_int8(files: Files, weights: Weights, tensors: Tensors) -> Files
         with tempfile.TemporaryDirectory() as folder:
             write_whole(Path(folder) / FILE)
             whole = require("onnx", "onnx", FILE).load(Path(folder) / FILE)
-            del whole.graph.value_info[:]  # shapes as noted by the exporter: the quantizer takes some for others
-            # Seven bits: on processors without VNNI the sum of two products of eight would not fit into 16 bits.
+            del whole.graph.value_info[:]  # shapes from the exporter, some of which the quantizer misreads
+            # Seven bits: without VNNI, the sum of two products of eight bits can overflow 16 bits.
             quantization.quantize_dynamic(
                 whole, path, weight_type=quantization.QuantType.QInt8, per_channel=True, reduce_range=True
             )
@@ -109,7 +109,7 @@ def layout_files_int8(files: Files, weights: Weights, tensors: Tensors) -> Files
 
 
 def unwritten(files: Mapping[str, bytes], weights: Weights, dtype: str | None = None) -> list[str]:
-    """Return which tensors lose precision, as a graph computes in one dtype: that of the first if None."""
+    """Return a note on tensors that lose precision: a graph has one dtype, by default that of the first tensor."""
     dtype = dtype or next(iter(weights.tensors.values())).dtype
     wider = [name for name in weights.dtypes if not np.can_cast(NUMPY_DTYPES[name], NUMPY_DTYPES[dtype])]
     return [f"The graph is {dtype}: tensors of {', '.join(wider)} were rounded to it."] if wider else []

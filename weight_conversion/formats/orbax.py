@@ -1,7 +1,7 @@
-"""Orbax checkpoints of the state of this project's NNX models: what Orbax saves of `nnx.state(model)`.
+"""Orbax checkpoints of `nnx.state(model)` for the NNX models of this project.
 
-Reading goes by TensorStore, which Orbax itself is built on, and needs no JAX. What is written holds the parameters and
-no random state: restore it into `nnx.state(model, nnx.Not(nnx.RngState))`.
+Reading uses TensorStore, on which Orbax is built, and needs no JAX. A written checkpoint holds the parameters, but no
+random state: restore it into `nnx.state(model, nnx.Not(nnx.RngState))`.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from weight_conversion.names import flax_name, is_of_optimizer
 from weight_conversion.weights import LazyTensor
 
 FOLDER = "orbax"  # beside config.json
-METADATA = "_METADATA"  # the tree
-MANIFEST = "manifest.ocdbt"  # where TensorStore begins to read
-VALUE = "value"  # what an NNX variable calls its array
-STEP = re.compile(r"(?:.*[_-])?(\d+)")  # name of a step's folder: a number, perhaps after a prefix
-LEVELS = 3  # folders that may hold config.json: of an item, of its step, of the manager
-WORDS = "word_embeddings"  # in the names of every model
-RANDOM = "rngs"  # the random state, which is no parameter
+METADATA = "_METADATA"  # the description of the tree
+MANIFEST = "manifest.ocdbt"  # the file that TensorStore opens
+VALUE = "value"  # the name of the array in an NNX variable
+STEP = re.compile(r"(?:.*[_-])?(\d+)")  # name of the folder of a step: a number, with or without a prefix
+LEVELS = 3  # folders that may hold config.json: the item, its step, the manager
+WORDS = "word_embeddings"  # a module of every model
+RANDOM = "rngs"  # the random state
 
 
 def open_checkpoint(path: Path) -> dict[str, LazyTensor]:
-    """Return the arrays of the checkpoint whose tree is at `path`, by their places joined with '/'.
+    """Return the arrays of the checkpoint whose tree is described at `path`, by their paths joined by '/'.
 
     Raises:
-        CheckpointError: It is damaged or incomplete, or there is no TensorStore.
+        CheckpointError: The checkpoint is damaged or incomplete, or TensorStore is not installed.
     """
     tensorstore = require("tensorstore", "flax", "an Orbax checkpoint")
     found = {}
@@ -58,7 +58,7 @@ def open_checkpoint(path: Path) -> dict[str, LazyTensor]:
 
 
 def _spec(folder: Path, keys: list[str], metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return what TensorStore opens an array by."""
+    """Return the specification with which TensorStore opens an array."""
     place = ".".join(keys)
     base = {"driver": "file", "path": f"{folder.resolve()}/"}
     if metadata.get("use_ocdbt", False):
@@ -66,7 +66,7 @@ def _spec(folder: Path, keys: list[str], metadata: dict[str, Any]) -> dict[str, 
     else:
         store = {"driver": "file", "path": f"{folder.resolve()}/{place}/"}
     driver = "zarr3" if metadata.get("use_zarr3") else "zarr"
-    # Where Orbax stores zeros too, what is not there is lost, and no zero.
+    # If Orbax has stored zeros too, a missing chunk is an error, not zeros.
     complete = metadata.get("store_array_data_equal_to_fill_value", False)
     return {"driver": driver, "kvstore": store, "fill_missing_data_reads": not complete}
 
@@ -79,10 +79,10 @@ def _read(array: Any, path: Path) -> np.ndarray:
 
 
 def read_config(path: Path) -> DistilBertConfig:
-    """Return the configuration in the folder of a checkpoint, or beside it, or in the folder of its manager.
+    """Return the configuration from the folder of a checkpoint, of its step, or of its manager.
 
     Raises:
-        CheckpointError: There is none, or it is damaged.
+        CheckpointError: There is no configuration, or it is damaged.
     """
     # A CheckpointManager writes FOLDER/STEP/ITEM.
     places = [folder / CONFIG_FILE for folder in (path.parent, *list(path.parents)[1:LEVELS])]
@@ -95,10 +95,10 @@ def read_config(path: Path) -> DistilBertConfig:
 
 
 def find(folder: Path) -> Path | None:
-    """Return the tree of a model below a folder: of one step, or of the newest step that a CheckpointManager wrote.
+    """Return the tree of a model below a folder: of a step, or of the newest step that a CheckpointManager wrote.
 
     Raises:
-        CheckpointError: A step has several trees, and none of them or several are of a model.
+        CheckpointError: A step has several trees, and not exactly one of them is a model.
     """
     items = sorted(folder.glob(f"*/{METADATA}"))
     steps = {item.parent for item in items} or {item.parent.parent for item in folder.glob(f"*/*/{METADATA}")}
@@ -114,7 +114,7 @@ def find(folder: Path) -> Path | None:
 
 
 def _has_model(path: Path) -> bool:
-    """Return whether a tree has a model's embeddings; those of an optimizer's moments do not count."""
+    """Return whether a tree has the word embeddings of a model; moments of an optimizer do not count."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["tree_metadata"].values()
         names = ["/".join(str(key["key"]) for key in entry["key_metadata"]) for entry in entries]
@@ -124,15 +124,15 @@ def _has_model(path: Path) -> bool:
 
 
 def unread(path: Path) -> list[str]:
-    """Return what of a checkpoint has no place here, a sentence each."""
+    """Return a note if the checkpoint has a random state, which is dropped."""
     entries = json.loads(path.read_text(encoding="utf-8"))["tree_metadata"].values()
     if any(str(key["key"]) == RANDOM for entry in entries for key in entry["key_metadata"]):
-        return [f"The random state ({RANDOM}) was dropped: it is no parameter."]
+        return [f"The random state ({RANDOM}) was dropped: it is not a parameter."]
     return []
 
 
 def write_checkpoint(path: Path, tensors: Tensors, head: Head) -> None:
-    """Write a checkpoint as a folder. Orbax takes all arrays at once, and copies them."""
+    """Write a checkpoint as a folder. Orbax needs all arrays at once, and copies them."""
     orbax = require("orbax.checkpoint", "flax", "an Orbax checkpoint")
     tree: dict[str, Any] = {}
     for name, tensor in tensors.items():
@@ -141,7 +141,7 @@ def write_checkpoint(path: Path, tensors: Tensors, head: Head) -> None:
         for module in modules:
             node = node.setdefault(module, {})
         node[leaf] = {VALUE: np.ascontiguousarray(tensor.read())}
-    with orbax.Checkpointer(orbax.StandardCheckpointHandler()) as checkpointer:  # at once: nothing else is to be done
+    with orbax.Checkpointer(orbax.StandardCheckpointHandler()) as checkpointer:  # synchronous
         checkpointer.save(path.absolute(), tree)
 
 

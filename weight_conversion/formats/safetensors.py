@@ -1,7 +1,7 @@
-"""safetensors, with the names of PyTorch, TensorFlow or Flax.
+"""safetensors files with the names of PyTorch, TensorFlow or Flax.
 
-The library checks a file; reading and writing are done here, one tensor after the other. It maps the file into memory
-to read, and takes all tensors at once to write.
+The library checks files. Reading and writing are done here, one tensor after the other: the library maps a file into
+memory to read it, and needs all tensors at once to write them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from weight_conversion.formats.base import Format, Tensors, damaged, read_array
 from weight_conversion.names import canonical_name, flax_name, tensorflow_name
 from weight_conversion.weights import LazyTensor
 
-ALIGNMENT = 8  # of the header's end
-LONGEST_HEADER = 10_000_000  # bytes; that of DistilBERT base has 11 thousand
+ALIGNMENT = 8  # bytes, of the end of the header
+LONGEST_HEADER = 10_000_000  # bytes; the header of DistilBERT base has 11 thousand
 
 
 def open_file(path: Path) -> dict[str, LazyTensor]:
@@ -38,19 +38,19 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
 
 
 def file_kind(path: Path) -> str:
-    """Return which framework's names a file has: what its metadata say, 'pt' if nothing."""
+    """Return the format that the metadata of a file name, or 'pt' without metadata."""
     _, metadata, _ = _header(path)
     return metadata.get("format", "pt")
 
 
 def unread(path: Path) -> list[str]:
-    """Return what of a file has no place here, a sentence each."""
+    """Return a note on the metadata of a file that are dropped."""
     others = sorted(_header(path)[1].keys() - {"format"})
     return [f"Metadata of {path.name} were dropped: {', '.join(others)}."] if others else []
 
 
 def _header(path: Path) -> tuple[dict[str, Any], dict[str, str], int]:
-    """Return the entries of the header, its metadata, and where the data begin."""
+    """Return the entries of the header, its metadata, and the offset of the data."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -58,7 +58,7 @@ def _header(path: Path) -> tuple[dict[str, Any], dict[str, str], int]:
             size = int.from_bytes(file.read(8), "little")
             if size > LONGEST_HEADER:
                 raise ValueError(f"its header has {size} bytes, more than {LONGEST_HEADER}")
-            with safe_open(path, framework="np"):  # checks that all entries fit, and fill the file
+            with safe_open(path, framework="np"):  # checks that the entries fit and fill the file
                 header = json.loads(file.read(size))
     except (SafetensorError, ValueError, OSError) as error:
         raise damaged(path, "a safetensors file", error) from error
@@ -67,7 +67,7 @@ def _header(path: Path) -> tuple[dict[str, Any], dict[str, str], int]:
 
 
 def write_file(path: Path, tensors: Tensors, head: Head, kind: str) -> None:
-    """Write a file whose metadata say which framework's names it has."""
+    """Write a file. Its metadata name the framework whose names it has."""
     header: dict[str, object] = {"__metadata__": {"format": kind}}
     start = 0
     for name, tensor in tensors.items():

@@ -1,6 +1,6 @@
-"""tf_model.h5: what Transformers' TensorFlow models saved, a group for each layer with the names that are in it.
+"""tf_model.h5 of Transformers' TensorFlow models: a group per layer, with a list of the names in it.
 
-`model.save('x.h5')` of Keras writes the same, and the model's settings.
+`model.save('x.h5')` of Keras writes the same groups and the settings of the model.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ from weight_conversion.formats.hdf5 import member_of, new_file, tensor_of
 from weight_conversion.names import tensorflow_name
 from weight_conversion.weights import LazyTensor
 
-WHOLE_MODEL, MODEL_CONFIG = "model_weights", "model_config"  # where Keras puts weights and settings of a whole model
+WHOLE_MODEL, MODEL_CONFIG = (
+    "model_weights",
+    "model_config",
+)  # parts of a model that Keras saved as a whole
 CLASS_PREFIX = "TFDistilBert"
-PROJECTOR = "vocab_projector"  # where it is tied, its group holds the embeddings once more
-ROWS = 1024  # compared at a time
+PROJECTOR = "vocab_projector"  # if it is tied, its group holds the embeddings a second time
+ROWS_AT_ONCE = 1024  # rows that are compared at a time
 
 
 def open_file(path: Path) -> dict[str, LazyTensor]:
-    """Return the tensors of a file, by the names that Keras gave them."""
+    """Return the tensors of a file by the names that Keras gave them."""
     h5py = require("h5py", "convert", path.name)
 
     found: dict[str, LazyTensor] = {}
@@ -48,7 +51,7 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
 
 
 def read_config(path: Path) -> DistilBertConfig | None:
-    """Return the configuration in a file that `model.save('x.h5')` of this project wrote; None in other files."""
+    """Return the configuration in a file of `model.save('x.h5')` of this project; None for other files."""
     h5py = require("h5py", "convert", path.name)
     try:
         with h5py.File(path, "r") as file:
@@ -62,7 +65,7 @@ def read_config(path: Path) -> DistilBertConfig | None:
 
 
 def _datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the datasets that the lists of a file name, then by their paths those that none names."""
+    """Yield the datasets that the lists of a file name, then all other datasets by their paths."""
     listed = set()
     for name, dataset in _listed_datasets(file, h5py):
         listed.add(dataset.id)
@@ -74,7 +77,7 @@ def _datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
 
 def _listed_datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
     if "layer_names" not in file.attrs:
-        raise ValueError("it has no layer_names, so it is none of Keras' weight files")
+        raise ValueError("it has no layer_names, so it is not a weight file of Keras")
     for layer in _texts(file.attrs["layer_names"]):
         group = member_of(file, layer)
         if isinstance(group, h5py.Dataset):  # a shard has no groups
@@ -83,18 +86,18 @@ def _listed_datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
         for name in _texts(group.attrs["weight_names"]):
             dataset = member_of(group, name)
             if not isinstance(dataset, h5py.Dataset):
-                raise TypeError(f"{name} is no dataset")
+                raise TypeError(f"{name} is not a dataset")
             yield name, dataset
 
 
 def _equal(first: Any, second: Any) -> bool:
-    """Return whether two datasets have the same bits, without holding both in memory."""
+    """Return whether two datasets have the same bits, reading a few rows at a time."""
     if first == second:  # one dataset under two names
         return True
     if not first.shape or (first.shape, first.dtype) != (second.shape, second.dtype):
         return False
-    rows = range(0, first.shape[0], ROWS)
-    return all(first[row : row + ROWS].tobytes() == second[row : row + ROWS].tobytes() for row in rows)
+    rows = range(0, first.shape[0], ROWS_AT_ONCE)
+    return all(first[row : row + ROWS_AT_ONCE].tobytes() == second[row : row + ROWS_AT_ONCE].tobytes() for row in rows)
 
 
 def _texts(names: Any) -> list[str]:
@@ -102,10 +105,10 @@ def _texts(names: Any) -> list[str]:
 
 
 def write_file(path: Path, tensors: Tensors, head: Head) -> None:
-    """Write a file that Transformers' TensorFlow models load.
+    """Write a file for Transformers' TensorFlow models.
 
     Raises:
-        CheckpointError: A tensor is of bfloat16, which HDF5 does not know.
+        CheckpointError: A tensor has the dtype bfloat16, which HDF5 lacks.
     """
     _check_dtypes(path, tensors)
     model = head.keras_name
@@ -135,7 +138,7 @@ def _check_dtypes(path: Path, tensors: Tensors) -> None:
 
 
 def write_shard(path: Path, tensors: Tensors, head: Head) -> None:
-    """Write a shard, whose names lack that of the model and stand in one list; see `write_file`."""
+    """Write a shard. Its names lack the name of the model and form one list."""
     _check_dtypes(path, tensors)
     names = [name.partition("/")[2] for name in tensors]
     with new_file(path) as file:
@@ -145,7 +148,7 @@ def write_shard(path: Path, tensors: Tensors, head: Head) -> None:
 
 
 def stored_name(parameter: Parameter, head: Head) -> str:
-    """Return the name of a parameter in the file, below that of its model."""
+    """Return the name of a parameter below the name of its model."""
     return f"{head.keras_name}/{tensorflow_name(parameter, head)}"
 
 

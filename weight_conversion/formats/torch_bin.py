@@ -1,6 +1,6 @@
-"""What torch.save makes of a state dict, or of a dict that has one: pytorch_model.bin, .pth, .pt and .ckpt.
+"""Files of torch.save with a state dict, or a dict that holds one: pytorch_model.bin, .pth, .pt and .ckpt.
 
-Read with weights_only, so that no code in it is run.
+They are read with weights_only, so that no code in them is run.
 """
 
 from __future__ import annotations
@@ -21,23 +21,28 @@ from weight_conversion.formats.base import Format, Tensors, damaged, require
 from weight_conversion.names import canonical_name
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
-# What the pickle of a state dict calls. PyTorch's weights_only allows more, such as a bytearray of any length.
+# The calls in the pickle of a state dict. PyTorch's weights_only allows more, such as a bytearray of any length.
 GLOBALS = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter")
-# Further ones of states of training, as Lightning saves them. They hold settings, and are left out without being run.
+# Further calls in training states, as Lightning saves them. The objects hold settings; they are dropped, not run.
 HOLDERS = re.compile(
     r"argparse Namespace|pathlib \w*Path|(?:lightning|lightning_fabric|pytorch_lightning)(?:\.\w+)* AttributeDict"
 )
-NESTED = ("state_dict", "model_state_dict", "model", "module")  # where a training state has it, if the names do not say
-EMBEDDING_SUFFIX = "word_embeddings.weight"  # ends a name that every state dict of a DistilBERT has
+NESTED = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "module",
+)  # keys of the state dict in a training state
+EMBEDDING_SUFFIX = "word_embeddings.weight"  # end of a name in every state dict of a DistilBERT
 STORAGE = re.compile(r"torch \w+Storage")
-FORBIDDEN = ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4")  # other ways to call; torch.save uses none
+FORBIDDEN = ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4")  # other ways to call, which torch.save never uses
 PROTOCOL = 2
 TRUSTED = (
     "If you trust it, load it with the program that wrote it, and save only the weights: "
     "torch.save(model.state_dict(), 'pytorch_model.bin')"
 )
-LONGEST_PICKLE = 10_000_000  # operations and characters; that of DistilBERT base has 12 thousand
-LEGACY_PICKLES = 5  # of files before PyTorch 1.6: magic number, version, system, state dict, keys
+LONGEST_PICKLE = 10_000_000  # operations and characters; DistilBERT base has 12 thousand
+LEGACY_PICKLES = 5  # pickles before PyTorch 1.6: magic number, version, system, state dict, keys
 CHUNK = 2**20  # bytes read at a time
 
 
@@ -46,7 +51,7 @@ def _torch(file: str = "pytorch_model.bin") -> Any:
 
 
 def open_file(path: Path) -> dict[str, LazyTensor]:
-    """Return the tensors of a file, mapped into memory where it was written since PyTorch 1.6."""
+    """Return the tensors of a file. Files since PyTorch 1.6 are memory-mapped."""
     torch = _torch(path.name)
     try:
         zipped = zipfile.is_zipfile(path)
@@ -54,13 +59,13 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
         size = path.stat().st_size
         for name, value in state.items():
             if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-                raise ValueError(f"{name!r} is no tensor that has a name")
+                raise ValueError(f"{name!r} is not a tensor with a name")
             if value.numel() * value.element_size() > size:
                 raise ValueError(f"{name} has the shape {tuple(value.shape)}, more than the file can hold")
-    except pickle.UnpicklingError:  # its text recommends to run what the file contains
+    except pickle.UnpicklingError:  # its message recommends to run the content of the file
         reason = ValueError("PyTorch does not read it with weights_only=True")
         raise damaged(path, "a PyTorch weight file", reason) from None
-    except Exception as error:  # unpickling raises whatever the bytes lead to
+    except Exception as error:  # unpickling damaged bytes can raise any error
         raise damaged(path, "a PyTorch weight file", error) from error
     found = {}
     for name, value in state.items():
@@ -70,24 +75,24 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
 
 
 def unread(path: Path) -> list[str]:
-    """Return what of a file has no place here, a sentence each."""
+    """Return a note on the content of a file beside the weights, which is dropped."""
     zipped = zipfile.is_zipfile(path)
     _, others = _state_dict(_load(path, _holders(path) if zipped else set(), zipped))
     return [f"Of {path.name} only the weights were read, and not: {listed(others)}."] if others else []
 
 
 def _load(path: Path, holders: set[str], zipped: bool) -> Any:
-    """Return the object in a file that was checked; what holds settings becomes empty."""
+    """Return the object in a checked file; objects with settings become empty."""
     torch = _torch(path.name)
-    empty = [(type("Left", (_Left,), {}), name.replace(" ", ".")) for name in sorted(holders)]
+    empty = [(type("Empty", (_Empty,), {}), name.replace(" ", ".")) for name in sorted(holders)]
     with torch.serialization.safe_globals(empty):
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
 
 
-class _Left(dict):
-    """What stands for an object of settings: it takes whatever the object is made with, and keeps nothing."""
+class _Empty(dict):
+    """Replaces an object with settings: it accepts all arguments and keeps nothing."""
 
-    def __new__(cls, *args: Any) -> _Left:
+    def __new__(cls, *args: Any) -> _Empty:
         return super().__new__(cls)
 
     def __init__(self, *args: Any):
@@ -98,10 +103,10 @@ class _Left(dict):
 
 
 def _state_dict(loaded: Any) -> tuple[dict[str, Any], list[str]]:
-    """Return the state dict in an object, and the names of what is beside it."""
+    """Return the state dict in an object, and the names of the other entries."""
     torch = _torch()
     if not isinstance(loaded, dict):
-        raise ValueError(f"it holds a {type(loaded).__name__}, no tensors by name")
+        raise ValueError(f"it holds a {type(loaded).__name__}, not tensors by name")
     inner = {name: value for name, value in loaded.items() if isinstance(value, dict)}
     found = [name for name, value in inner.items() if any(str(key).endswith(EMBEDDING_SUFFIX) for key in value)]
     if len(found) > 1:
@@ -115,27 +120,27 @@ def _state_dict(loaded: Any) -> tuple[dict[str, Any], list[str]]:
 
 
 def _check_zip(path: Path) -> set[str]:
-    """Raise an error unless all is stored as it is and undamaged, and the pickle is that of a state dict.
+    """Check that an archive is uncompressed and undamaged, and that its pickle holds a state dict.
 
-    Return the names of the objects of settings in it.
+    Return the names of the objects with settings in it.
     """
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if len({entry.filename for entry in entries}) != len(entries):
-            raise ValueError("it holds two files of one name")
+            raise ValueError("it holds two files with the same name")
         for entry in entries:
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
                 raise ValueError(f"{entry.filename} is compressed")
         holders = _holders(path)
         for entry in entries:
             with archive.open(entry) as file:
-                while file.read(CHUNK):  # raises an error where the checksum is wrong
+                while file.read(CHUNK):  # raises an error if the checksum is wrong
                     pass
     return holders
 
 
 def _holders(path: Path) -> set[str]:
-    """Return the names of the objects of settings in the pickles of an archive, which are checked."""
+    """Check the pickles of an archive, and return the names of the objects with settings in them."""
     with zipfile.ZipFile(path) as archive:
         found = set()
         for entry in archive.infolist():
@@ -151,9 +156,9 @@ def _check_legacy(path: Path) -> set[str]:
 
 
 def _check_pickle(file: IO[bytes]) -> set[str]:
-    """Raise an error if a pickle, which is looked at and not run, holds anything that a state dict does not need.
+    """Check, without running it, that a pickle holds nothing that a state dict does not need.
 
-    Return the names of the objects of settings in it.
+    Return the names of the objects with settings in it.
     """
     size, holders = 0, set()
     for operation, value, _ in pickletools.genops(file):
@@ -166,20 +171,20 @@ def _check_pickle(file: IO[bytes]) -> set[str]:
         elif operation.name == "GLOBAL" and not (argument in GLOBALS or STORAGE.fullmatch(argument)):
             raise ValueError(f"it would call {argument.replace(' ', '.')}. {TRUSTED}")
         if operation.name in FORBIDDEN or (operation.name == "PROTO" and value != PROTOCOL):
-            raise ValueError(f"its pickle has {operation.name} {argument}, which no state dict has. {TRUSTED}")
+            raise ValueError(f"its pickle has {operation.name} {argument}, which a state dict never has. {TRUSTED}")
     return holders
 
 
 def _array(value: Any) -> np.ndarray:
     torch = _torch()
     value = value.detach()
-    if value.dtype is torch.bfloat16:  # NumPy has it from another library, which PyTorch does not know
+    if value.dtype is torch.bfloat16:  # PyTorch does not know the bfloat16 of ml_dtypes
         return value.contiguous().view(torch.uint8).numpy().view(NUMPY_DTYPES["bfloat16"]).reshape(value.shape)
     return value.numpy()
 
 
 def write_file(path: Path, tensors: Tensors, head: Head) -> None:
-    """Write a state dict, whose memory has to be whole for torch.save."""
+    """Write a state dict. torch.save needs all tensors at once."""
     torch = _torch()
     state = {}
     for name, tensor in tensors.items():

@@ -165,7 +165,7 @@ DAMAGE = {
         "keras-weights",
         "model.weights.h5",
         lambda path: edit_h5(path, compress),
-        "is compressed, or not all of it is there",
+        "is compressed or incomplete",
     ),
     "weights-circle": (
         "keras-weights",

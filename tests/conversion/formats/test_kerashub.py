@@ -254,7 +254,7 @@ UNREAD = {
     ),
     "frozen": (
         change_settings("config.json", trainable=False),
-        ["Settings of config.json that have no place here: trainable=False."],
+        ["Settings of config.json that were dropped: trainable=False."],
     ),
     "labels": (
         keep_labels_of_three_classes,
@@ -263,13 +263,13 @@ UNREAD = {
     "tokenizer": (
         change_settings("tokenizer.json", split=False, special_tokens=["[E1]"], sequence_length=8, new=1),
         [
-            "Settings of tokenizer.json that have no place here: sequence_length=8, split=False, "
+            "Settings of tokenizer.json that were dropped: sequence_length=8, split=False, "
             "special_tokens=['[E1]'], new=1."
         ],
     ),
     "preprocessor": (
         change_settings("preprocessor.json", truncate="waterfall", sequence_length=8),
-        ["Settings of preprocessor.json that have no place here: truncate='waterfall'."],
+        ["Settings of preprocessor.json that were dropped: truncate='waterfall'."],
     ),
     "vocabulary": (
         lambda preset: (preset / "assets" / "tokenizer" / "vocabulary.txt").unlink(),
@@ -299,19 +299,19 @@ def test_settings_of_a_keras_file_are_reported(tmp_path):
 
     rewrite_zip(tmp_path / "keras" / "model.keras", change)
     assert open_weights(tmp_path / "keras").notes == [
-        "What the model was compiled with was dropped: optimizer, loss.",
-        "Settings of the Keras model that have no place here: frozen=['embeddings'], dtype='mixed_float16'.",
+        "The compile settings of the model were dropped: optimizer, loss.",
+        "Settings of the Keras model that were dropped: frozen=['embeddings'], dtype='mixed_float16'.",
     ]
 
 
 @pytest.mark.parametrize(
     ("head", "changes", "message"),
     [
-        (Head.QUESTION_ANSWERING, {}, "no DistilBertForQuestionAnswering, only the bare body, a sequence classifier"),
+        (Head.QUESTION_ANSWERING, {}, "no DistilBertForQuestionAnswering, only the base model, a sequence classifier"),
         (Head.MASKED_LM, {"tie_word_embeddings": False}, "no projector that is not tied to the word embeddings"),
         (Head.BASE, {"sinusoidal_pos_embds": True}, "no sinusoidal positions"),
         (Head.BASE, {"activation": "relu"}, "no activation 'relu', only 'gelu'"),
-        (Head.BASE, {"pruned_heads": {0: [1]}}, "no layers that lack heads"),
+        (Head.BASE, {"pruned_heads": {0: [1]}}, "no layers with pruned heads"),
     ],
 )
 def test_what_kerashub_does_not_have(tmp_path, head, changes, message):
@@ -335,7 +335,7 @@ def test_body_of_another_head_goes_into_a_preset(tmp_path):
 def test_classifier_without_its_weights(tmp_path):
     preset = shutil.copytree(FIXTURES / "checkpoints" / "kerashub_text_classifier", tmp_path / "preset")
     (preset / "task.weights.h5").unlink()
-    with pytest.raises(CheckpointError, match=r"task.weights.h5 is not there; remove task.json too"):
+    with pytest.raises(CheckpointError, match=r"task.weights.h5 does not exist; remove task.json too"):
         open_weights(preset)
     (preset / "task.json").unlink()
     assert open_weights(preset).head is Head.BASE

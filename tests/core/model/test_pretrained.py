@@ -133,7 +133,7 @@ def test_an_adapter_without_weights_and_one_on_itself(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"is an adapter of an adapter, and so on"):
         Checkpoint(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"is no valid configuration of an adapter"):
+    with pytest.raises(CheckpointError, match=r"is not a valid configuration of an adapter"):
         Checkpoint(tmp_path)
 
 

@@ -10,7 +10,7 @@ from distilbert_core.model.parameters import BASE_MODEL, Kind, Parameter
 from weight_conversion.formats.hdf5 import VARIABLES
 from weight_conversion.weights import LazyTensor
 
-MODULES = {  # canonical module -> group of its layer, and KerasHub's name of it
+MODULES = {  # canonical module -> group of its layer, and name of the layer in KerasHub
     "embeddings.word_embeddings": ("token_and_position_embedding/token_embedding", "token_embedding"),
     "embeddings.position_embeddings": ("token_and_position_embedding/position_embedding", "position_embedding"),
     "embeddings.LayerNorm": ("layer_normalization", "embeddings_layer_norm"),
@@ -23,18 +23,18 @@ MODULES = {  # canonical module -> group of its layer, and KerasHub's name of it
     "transformer.layer.{}.ffn.lin2": ("{}/_feedforward_output_dense", "feedforward_output_dense"),
     "transformer.layer.{}.output_layer_norm": ("{}/_feedforward_layer_norm", "feedforward_layer_norm"),
 }
-TASK_MODULES = {  # the same of the layers in the task's file
+TASK_MODULES = {  # the same for the layers in the file of the task
     "pre_classifier": ("dense", "pooled_dense"),
     "classifier": ("dense_1", "logits"),
     "vocab_transform": ("masked_lm_head/_intermediate_dense", "intermediate_dense"),
     "vocab_layer_norm": ("masked_lm_head/_intermediate_layer_norm", "intermediate_layer_norm"),
     "vocab_projector": ("masked_lm_head", "mlm_head"),
 }
-FIRST = "vocab_projector.bias"  # the first variable of its layer, whose kernel is the word embeddings
+PROJECTOR_BIAS = "vocab_projector.bias"  # the first variable of its layer: the kernel is tied to the word embeddings
 
 
 def layer_of(parameter: Parameter) -> tuple[str, str]:
-    """Return the group of a parameter's layer below 'layers', and the layer's name."""
+    """Return the group of the layer of a parameter, below 'layers', and the name of the layer."""
     module = module_of(parameter)
     if module in TASK_MODULES:
         return TASK_MODULES[module]
@@ -51,18 +51,18 @@ def module_of(parameter: Parameter) -> str:
 
 
 def place(parameter: Parameter) -> str:
-    """Return where a parameter is in its file; a layer's bias comes after its kernel or scale."""
-    index = int(parameter.kind in (Kind.BIAS, Kind.NORM_BIAS) and parameter.name != FIRST)
+    """Return the path of a parameter in its file. The bias of a layer comes after its kernel or scale."""
+    index = int(parameter.kind in (Kind.BIAS, Kind.NORM_BIAS) and parameter.name != PROJECTOR_BIAS)
     return f"layers/{layer_of(parameter)[0]}/{VARIABLES}/{index}"
 
 
 def dense_shape(parameter: Parameter) -> tuple[int, ...]:
-    """Return the shape that a parameter has in Keras' dense layers, whose kernels are [in, out]."""
+    """Return the shape of a parameter in Keras, where dense kernels are [in, out]."""
     return parameter.shape[::-1] if parameter.kind is Kind.KERNEL else parameter.shape
 
 
 def stored_shape(parameter: Parameter, heads: int) -> tuple[int, ...]:
-    """Return the shape that a parameter has in a preset, which splits the projections of the attention into heads."""
+    """Return the shape of a parameter in a preset, where the projections of the attention are split into heads."""
     shape = dense_shape(parameter)
     if parameter.name.split(".")[-2] in ("q_lin", "k_lin", "v_lin"):
         return (*shape[:-1], heads, shape[-1] // heads)

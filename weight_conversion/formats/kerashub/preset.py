@@ -1,4 +1,4 @@
-"""The files of a preset and their fields."""
+"""The files of a preset and their fields; reading and writing the JSON files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TASK, TASK_WEIGHTS = "task.json", "task.weights.h5"
 TOKENIZER, VOCABULARY = "tokenizer.json", "assets/tokenizer/vocabulary.txt"
 PREPROCESSOR = "preprocessor.json"
 METADATA = "metadata.json"
-OURS = "distilbert_config"  # the entry of metadata.json that holds what KerasHub has no place for
-ACTIVATION = "gelu"  # the only one it has
-FIELDS = {  # of the backbone -> of DistilBERT
+OURS = "distilbert_config"  # the entry of metadata.json with our configuration, as KerasHub lacks some fields
+ACTIVATION = "gelu"  # the only activation of KerasHub's DistilBERT
+FIELDS = {  # field of the backbone -> field of DistilBERT
     "vocabulary_size": "vocab_size",
     "max_sequence_length": "max_position_embeddings",
     "num_layers": "n_layers",
@@ -30,12 +30,12 @@ FIELDS = {  # of the backbone -> of DistilBERT
 
 @dataclass(frozen=True)
 class TaskModel:
-    """What KerasHub calls a model with a head.
+    """A model with a head in KerasHub.
 
     Attributes:
-        name: Name of its class and module.
-        fields: Fields of the task -> of DistilBERT.
-        masking: Settings of its preprocessor that others do not have, at their usual values.
+        name: Name of its module.
+        fields: Field of the task -> field of DistilBERT.
+        masking: Further settings of its preprocessor, with their usual values.
     """
 
     name: str
@@ -74,13 +74,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def settings_of(path: Path) -> dict[str, Any]:
-    """Return the settings of an object that Keras wrote into a file; none if there is no such file."""
+    """Return the settings of an object that Keras described in a file; empty if the file does not exist."""
     config = read_json(path).get("config") if path.is_file() else None
     return config if isinstance(config, dict) else {}
 
 
 def keras_object(name: str, dtype: str | None, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what Keras makes an object of KerasHub from, whose class and module have the same name."""
+    """Return the description of an object of KerasHub for Keras.
+
+    Args:
+        name: Name of its module, from which the name of its class follows.
+        dtype: Name of its dtype policy, if it has one.
+        config: Its settings.
+    """
     kind = class_name(name)
     policy = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": dtype}, "registered_name": None}
     return {
@@ -92,7 +98,7 @@ def keras_object(name: str, dtype: str | None, config: Mapping[str, Any]) -> dic
 
 
 def class_name(name: str) -> str:
-    """Return the name of a class of KerasHub by that of its module."""
+    """Return the name of a class of KerasHub from the name of its module."""
     return name.title().replace("_", "").replace("Lm", "LM")
 
 

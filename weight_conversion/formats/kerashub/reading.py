@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
@@ -38,10 +38,7 @@ from weight_conversion.formats.kerashub.preset import (
 )
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
-if TYPE_CHECKING:
-    pass
-
-# File -> settings in it that have no place here, with the value that says nothing. All others must be in `READ`.
+# File -> settings without a counterpart here, with their usual value. All other settings must be in `READ`.
 SETTINGS: dict[str, dict[str, Any]] = {
     CONFIG_FILE: {"trainable": True},
     TASK: {"trainable": True},
@@ -61,16 +58,16 @@ READ |= {"oov_token"}
 
 
 def is_preset(path: Path) -> bool:
-    """Whether a file of weights belongs to a preset of KerasHub."""
+    """Return whether a weight file belongs to a preset of KerasHub."""
     config = path.with_name(CONFIG_FILE)
     return config.is_file() and str(read_json(config).get("module")).startswith(("keras_hub.", "keras_nlp."))
 
 
 def read_config(path: Path) -> DistilBertConfig:
-    """Return the configuration of the preset that a file of weights belongs to.
+    """Return the configuration of the preset to which a weight file belongs.
 
     Raises:
-        CheckpointError: A file of the preset is damaged, or it is no DistilBERT.
+        CheckpointError: A file of the preset is damaged, or the preset is not a DistilBERT.
         ConfigError: A field has an impossible value.
     """
     fields = _fields(path.with_name(CONFIG_FILE), "DistilBertBackbone", FIELDS)
@@ -86,7 +83,7 @@ def read_config(path: Path) -> DistilBertConfig:
 
 
 def _has_stale_labels(fields: Mapping[str, Any]) -> bool:
-    """Return whether the label names that were kept are not those of as many classes as the classifier has."""
+    """Return whether the number of label names in metadata.json is not the number of classes of the classifier."""
     labels = fields.get("id2label")
     return isinstance(labels, dict) and len(labels) != fields["num_labels"]
 
@@ -98,14 +95,14 @@ def kept_fields(path: Path) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def _fields(path: Path, wanted: str, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return fields of an object that Keras wrote into a file, by their names here."""
+def _fields(path: Path, expected: str, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return fields of an object that Keras described in a file, by their names in DistilBERT."""
     content = read_json(path)
-    if content.get("class_name") != wanted:
-        raise CheckpointError(f"{path} must describe a {wanted}, got {content.get('class_name')!r}.")
+    if content.get("class_name") != expected:
+        raise CheckpointError(f"{path} must describe a {expected}, got {content.get('class_name')!r}.")
     config = content.get("config")
     if not isinstance(config, dict) or not names.keys() <= config.keys():
-        raise CheckpointError(f"{path} lacks some of the fields {', '.join(names)} of a {wanted}.")
+        raise CheckpointError(f"{path} lacks some of the fields {', '.join(names)} of a {expected}.")
     return {ours: config[theirs] for theirs, ours in names.items()}
 
 
@@ -122,16 +119,16 @@ def open_preset(path: Path) -> dict[str, LazyTensor]:
     backbone = _arrays(path)
     task_weights = path.with_name(TASK_WEIGHTS)
     if head is not Head.BASE and not task_weights.is_file():
-        raise CheckpointError(f"{task_weights} is not there; remove {TASK} too if it is the backbone that you want.")
+        raise CheckpointError(f"{task_weights} does not exist; remove {TASK} too if you want the backbone only.")
     task = _arrays(task_weights) if task_weights.is_file() else {}
-    found = {}
+    tensors = {}
     for parameter in stored_parameters(config, head):
         tensor = (backbone if is_of_backbone(parameter) else task).pop(place(parameter), None)
         if tensor is not None:
             if tensor.shape == stored_shape(parameter, config.n_heads):
                 tensor = reshaped(tensor, dense_shape(parameter))
-            found[keras_name(parameter, head)] = tensor
-    return found | backbone | task  # the rest is what this project has nothing like
+            tensors[keras_name(parameter, head)] = tensor
+    return tensors | backbone | task  # the remaining arrays have no counterpart here
 
 
 def _arrays(path: Path) -> dict[str, LazyTensor]:
@@ -140,7 +137,7 @@ def _arrays(path: Path) -> dict[str, LazyTensor]:
 
 
 def unread(path: Path) -> list[str]:
-    """Return what of a preset has no place here, a sentence each."""
+    """Return notes on the settings of a preset that are dropped."""
     notes = []
     backbone, task = settings_of(path.with_name(CONFIG_FILE)), settings_of(path.with_name(TASK))
     policy = policy_name(backbone.get("dtype"))
@@ -166,5 +163,5 @@ def unread(path: Path) -> list[str]:
             if (value not in (usual[name], None) if name in usual else name not in READ)
         ]
         if unusual:
-            notes.append(f"Settings of {file} that have no place here: {', '.join(unusual)}.")
+            notes.append(f"Settings of {file} that were dropped: {', '.join(unusual)}.")
     return notes

@@ -1,4 +1,4 @@
-"""The tokenizer of a preset."""
+"""The tokenizer and the preprocessor of a preset."""
 
 from __future__ import annotations
 
@@ -25,12 +25,17 @@ if TYPE_CHECKING:
     from distilbert_core.tokenization import DistilBertTokenizer
 
 VOCABULARY_FILE, TOKENIZER_CONFIG = "vocab.txt", "tokenizer_config.json"  # the Hub's
-TOKENIZER_CLASSES = ("DistilBert", "Bert", "PreTrained", "Tokenizers")  # beginnings of the names of classes like ours
-SPECIAL_TOKENS = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]"}  # of all
+TOKENIZER_CLASSES = ("DistilBert", "Bert", "PreTrained", "Tokenizers")  # prefixes of the names of equivalent classes
+SPECIAL_TOKENS = {
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "mask_token": "[MASK]",
+}
 
 
 def sidecars(path: Path) -> dict[str, bytes]:
-    """Return the vocabulary and the settings of a preset's tokenizer in the Hub's form."""
+    """Return the vocabulary and the settings of the tokenizer of a preset as files of the Hub."""
     vocabulary, config = path.parent / VOCABULARY, settings_of(path.with_name(TOKENIZER))
     if not vocabulary.is_file() or not config:
         return {}
@@ -46,7 +51,7 @@ def sidecars(path: Path) -> dict[str, bytes]:
 
 
 def preset_tokenizer(files: Mapping[str, bytes]) -> tuple[DistilBertTokenizer | None, list[str]]:
-    """Return the tokenizer of a preset, None if there can be none, and what of the files is lost, a sentence each."""
+    """Return the tokenizer for a preset, None if KerasHub cannot have it, and notes on the parts that are lost."""
     from distilbert_core.tokenization import DistilBertTokenizer
 
     present = {name: files[name] for name in TOKENIZER_FILES if name in files}
@@ -68,7 +73,7 @@ def preset_tokenizer(files: Mapping[str, bytes]) -> tuple[DistilBertTokenizer | 
 
 
 def _lost(tokenizer: DistilBertTokenizer, files: Mapping[str, bytes]) -> list[str]:
-    """Return what a preset cannot hold of a tokenizer, a sentence each."""
+    """Return notes on the parts of a tokenizer that a preset cannot hold."""
     ordinary = {*SPECIAL_TOKENS.values(), tokenizer.unk_token}
     added = [
         f"{token.content} ({index})"
@@ -89,13 +94,13 @@ def _lost(tokenizer: DistilBertTokenizer, files: Mapping[str, bytes]) -> list[st
     if added:
         notes.append(f"Dropped, as KerasHub's tokenizer has no added tokens: {', '.join(added)}.")
     if any(settings.values()):
-        unusual = ", ".join(name for name, there in settings.items() if there)
+        unusual = ", ".join(name for name, differs in settings.items() if differs)
         notes.append(f"Settings of the tokenizer that KerasHub's does not have: {unusual}.")
     return notes
 
 
 def _normalizer(tokenizer: DistilBertTokenizer) -> dict[str, bool | None]:
-    """Return the options of its normalizer, named as in tokenizer.json."""
+    """Return the options of the normalizer of a tokenizer, with the names of tokenizer.json."""
     from distilbert_core.tokenization.files import NORMALIZER_DEFAULTS
 
     return NORMALIZER_DEFAULTS | dict(tokenizer.specification().normalizer)
@@ -108,13 +113,13 @@ def tokens_in_order(tokenizer: DistilBertTokenizer) -> list[str]:
 
 
 def preset_preprocessor(tokenizer: DistilBertTokenizer, config: DistilBertConfig, head: Head) -> dict[str, Any]:
-    """Return what makes texts into inputs; that of a text classifier serves the bare body too."""
+    """Return the description of a preprocessor; the base model has that of a text classifier."""
     task = TASK_MODELS.get(head, TASK_MODELS[Head.SEQUENCE_CLASSIFICATION])
     specification, normalizer = tokenizer.specification(), _normalizer(tokenizer)
     lowercase, strip_accents = (specification.basic and normalizer[name] for name in ("lowercase", "strip_accents"))
     settings = {
         "config_file": TOKENIZER,
-        "vocabulary": None,  # it is in a file of its own
+        "vocabulary": None,  # it has its own file
         "sequence_length": None,
         "lowercase": lowercase,
         "strip_accents": lowercase if strip_accents is None else strip_accents,
@@ -125,7 +130,7 @@ def preset_preprocessor(tokenizer: DistilBertTokenizer, config: DistilBertConfig
         "special_tokens_in_strings": False,
     }
     if not (specification.basic and normalizer["handle_chinese_chars"]):
-        settings["split_on_cjk"] = False  # KerasHub takes it, though it does not write it
+        settings["split_on_cjk"] = False  # KerasHub reads it, but does not write it
     fields = {
         "tokenizer": keras_object("distil_bert_tokenizer", "int32", settings),
         "config_file": PREPROCESSOR,

@@ -1,10 +1,4 @@
-"""Presets of KerasHub's DistilBERT, a folder: the backbone, the text classifier, or the masked LM.
-
-The classifier's head is computed as here; the layer norm of the masked LM's has another epsilon, which is said.
-Fields of the configuration that KerasHub has no place for (label names, the kind of problem, ...) are kept in
-metadata.json, which KerasHub does not mind. Parts of a tokenizer that it has no place for are lost, and so are settings
-of a preset that have no place here; both are said.
-"""
+"""Writing a preset."""
 
 from __future__ import annotations
 
@@ -46,33 +40,30 @@ from weight_conversion.formats.kerashub.preset import (
 from weight_conversion.formats.kerashub.tokenizer import preset_preprocessor, preset_tokenizer, tokens_in_order
 from weight_conversion.weights import Weights
 
-KERASHUB_VERSION = "0.32.0"  # whose presets these are like
-
-
-# -- writing ----------------------------------------------------------------------------------------------------
+KERASHUB_VERSION = "0.32.0"  # the version whose presets are imitated
 
 
 def layout_files(files: Files, weights: Weights, tensors: Tensors) -> Files:
     """Return the files of a preset.
 
     Raises:
-        CheckpointError: KerasHub has no such head or architecture.
+        CheckpointError: KerasHub does not have the head, or an option of the architecture.
     """
     config, head = weights.config, weights.head
     _check(config, head)
     dtype = next(iter(tensors.values())).dtype
     table = stored_parameters(config, head)
-    body = [parameter for parameter in table if is_of_backbone(parameter)]
+    base = [parameter for parameter in table if is_of_backbone(parameter)]
     sizes = {theirs: getattr(config, ours) for theirs, ours in FIELDS.items()}
     backbone = keras_object("distil_bert_backbone", dtype, sizes)
     tokenizer, _ = preset_tokenizer({name: content for name, content in files.items() if isinstance(content, bytes)})
     preprocessor = None if tokenizer is None else preset_preprocessor(tokenizer, config, head)
-    count = sum(math.prod(parameter.shape) for parameter in body)
+    count = sum(math.prod(parameter.shape) for parameter in base)
     preset: Files = {name: content for name, content in files.items() if name in ("README.md", "LICENSE")}
     preset |= {
         CONFIG_FILE: json_bytes(backbone),
         METADATA: json_bytes(_metadata(config, count)),
-        WEIGHTS: _writer("distil_bert_backbone", body, config, head, tensors),
+        WEIGHTS: _writer("distil_bert_backbone", base, config, head, tensors),
     }
     if head in TASK_MODELS:
         task = {theirs: getattr(config, ours) for theirs, ours in TASK_MODELS[head].fields.items()}
@@ -90,9 +81,10 @@ def layout_files(files: Files, weights: Weights, tensors: Tensors) -> Files:
 
 
 def _check(config: DistilBertConfig, head: Head) -> None:
+    """Raise CheckpointError if KerasHub lacks a head or an option."""
     activation = config.activation if callable(config.activation) else ACTIVATIONS[config.activation]
     problems = {
-        f"no {head.architecture}, only the bare body, a sequence classifier and a masked LM; say which with head": (
+        f"no {head.architecture}, only the base model, a sequence classifier and a masked LM; select one with head": (
             head not in (Head.BASE, *TASK_MODELS)
         ),
         "no projector that is not tied to the word embeddings (tie_word_embeddings=False)": (
@@ -100,15 +92,15 @@ def _check(config: DistilBertConfig, head: Head) -> None:
         ),
         "no sinusoidal positions (sinusoidal_pos_embds)": config.sinusoidal_pos_embds,
         f"no activation {activation!r}, only {ACTIVATION!r}": activation != ACTIVATION,
-        "no layers that lack heads (pruned_heads)": any(config.pruned_heads.values()),
+        "no layers with pruned heads (pruned_heads)": any(config.pruned_heads.values()),
     }
-    found = [problem for problem, there in problems.items() if there]
-    if found:
-        raise CheckpointError(f"KerasHub's DistilBERT has {'; '.join(found)}.")
+    lacking = [problem for problem, occurs in problems.items() if occurs]
+    if lacking:
+        raise CheckpointError(f"KerasHub's DistilBERT has {'; '.join(lacking)}.")
 
 
 def _writer(name: str, table: list[Parameter], config: DistilBertConfig, head: Head, tensors: Tensors) -> Any:
-    """Return what writes the arrays of some parameters to a path."""
+    """Return a function that writes the arrays of some parameters to a path."""
     names = {"": name} | {f"layers/{group}": layer for group, layer in map(layer_of, table)}
     arrays = {
         place(parameter): reshaped(tensors[keras_name(parameter, head)], stored_shape(parameter, config.n_heads))
@@ -118,6 +110,7 @@ def _writer(name: str, table: list[Parameter], config: DistilBertConfig, head: H
 
 
 def _metadata(config: DistilBertConfig, count: int) -> dict[str, Any]:
+    """Return the content of metadata.json; `count` is the number of parameters of the backbone."""
     return {
         "keras_version": KERAS_VERSION,
         "keras_hub_version": KERASHUB_VERSION,
@@ -129,7 +122,7 @@ def _metadata(config: DistilBertConfig, count: int) -> dict[str, Any]:
 
 
 def unwritten(files: Mapping[str, bytes], weights: Weights) -> list[str]:
-    """Return what of a checkpoint a preset has no place for, a sentence each."""
+    """Return notes on the parts of a checkpoint that a preset cannot hold."""
     notes = preset_tokenizer(files)[1]
     config = weights.config
     if weights.head is Head.MASKED_LM:
