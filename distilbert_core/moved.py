@@ -49,6 +49,7 @@ MOVED_NAMES = {  # former module -> names that have moved to another module than
         "inference_of": "distilbert_core.model.loading",
         "load_inference": "distilbert_core.model.loading",
     },
+    "distilbert_core.inputs": {"weight_axes": "distilbert_core.model.losses"},
     "distilbert_core.pretrained": {"dtype_name": "distilbert_core.model.dtypes"},
 }
 
