@@ -41,6 +41,9 @@ class _Failure(click.ClickException):
 class _Group(click.Group):
     """Commands that print errors in one line, and end quietly after Ctrl-C or when their output is closed."""
 
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of the table, not of the alphabet
+
     def invoke(self, context: click.Context) -> None:
         try:
             super().invoke(context)
