@@ -13,7 +13,8 @@ from distilbert_flax.heads import (
 )
 from distilbert_flax.layers import FixedTable
 from distilbert_flax.model import FlaxDistilBertModel
-from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, to_tensor
+from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel
+from distilbert_flax.tensors import to_tensor
 from distilbert_flax.trees import register
 
 for _type in (*{head.output_type for head in Head}, BatchEncoding):

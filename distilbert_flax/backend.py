@@ -9,7 +9,7 @@ from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.heads import Head
 from distilbert_flax.heads import MODELS
 from distilbert_flax.model import FlaxDistilBertModel
-from distilbert_flax.pretrained import to_tensor
+from distilbert_flax.tensors import to_tensor
 
 _MODELS: dict[Head, type[contract.Model]] = {model.head: model for model in (FlaxDistilBertModel, *MODELS)}
 

@@ -19,10 +19,11 @@ from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import choice_count, choose
 from distilbert_core.model.losses import labels_given, single
 from distilbert_core.model.outputs import ModelOutput
-from distilbert_flax.layers import Numerics
+from distilbert_flax.layers import LayerFactory, activation_function
 from distilbert_flax.losses import cross_entropy, question_answering_loss, sequence_classification_loss
-from distilbert_flax.model import FlaxDistilBertModel, activation_function
-from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, as_input, shape_of
+from distilbert_flax.model import FlaxDistilBertModel
+from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel
+from distilbert_flax.tensors import as_input, shape_of
 
 
 class _ModelWithHead(FlaxDistilBertPreTrainedModel):
@@ -43,15 +44,15 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         scan_layers: bool = False,
         gradient_checkpointing: bool = False,
     ):
-        make = Numerics.of(config, rngs, seed, dtype, param_dtype, _do_init)
-        super().__init__(config, make, input_shape)
+        layers = LayerFactory.from_config(config, rngs, seed, dtype, param_dtype, _do_init)
+        super().__init__(config, layers, input_shape)
         encoder: Any = {"scan_layers": scan_layers, "gradient_checkpointing": gradient_checkpointing}
-        self.distilbert = FlaxDistilBertModel(config, rngs=make.rngs, _do_init=_do_init, **make.dtypes, **encoder)
+        self.distilbert = FlaxDistilBertModel(config, rngs=layers.rngs, _do_init=_do_init, **layers.dtypes, **encoder)
         self._adopt(self.distilbert)
-        self.make_head(config, make)
-        self._finish()
+        self.make_head(config, layers)
+        self._finish_init()
 
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers of the head."""
         raise NotImplementedError
 
@@ -204,11 +205,11 @@ def _flatten_choices(x: ArrayLike | None) -> Array | None:
 class VocabProjector(nnx.Module):
     """Logits of all tokens of the vocabulary: a bias, and a kernel only if it is not tied to the word embeddings."""
 
-    def __init__(self, config: DistilBertConfig, make: Numerics):
-        self.dtype = make.dtype
+    def __init__(self, config: DistilBertConfig, layers: LayerFactory):
+        self.dtype = layers.dtype
         if not config.tie_word_embeddings:
-            self.kernel = make.dense(config.dim, config.vocab_size).kernel  # [D, V]
-        self.bias = make.bias(config.vocab_size)
+            self.kernel = layers.dense(config.dim, config.vocab_size).kernel  # [D, V]
+        self.bias = layers.bias(config.vocab_size)
 
     def __call__(self, x: Array, word_embeddings: Array) -> Array:
         """[B, T, D] and the table [V, D] -> [B, T, V]."""
@@ -234,12 +235,12 @@ class FlaxDistilBertForMaskedLM(_ModelWithHead):
 
     head = Head.MASKED_LM
 
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers of the head."""
         self.activation = activation_function(config)
-        self.vocab_transform = make.dense(config.dim, config.dim)
-        self.vocab_layer_norm = make.layer_norm(config.dim)
-        self.vocab_projector = VocabProjector(config, make)
+        self.vocab_transform = layers.dense(config.dim, config.dim)
+        self.vocab_layer_norm = layers.layer_norm(config.dim)
+        self.vocab_projector = VocabProjector(config, layers)
 
     def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
         """[B, T, D] -> [B, T, V]."""
@@ -254,10 +255,10 @@ class FlaxDistilBertForMaskedLM(_ModelWithHead):
 class _TextClassifier(_ModelWithHead):
     """The layers of a head that reads the first token of each text."""
 
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers of the head."""
-        self.pre_classifier = make.dense(config.dim, config.dim)
-        self.classifier = make.dense(config.dim, self.head.label_count(config))
+        self.pre_classifier = layers.dense(config.dim, config.dim)
+        self.classifier = layers.dense(config.dim, self.head.label_count(config))
         self.dropout = nnx.Dropout(self.head.dropout_rate(config))
 
     def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
@@ -319,10 +320,10 @@ class FlaxDistilBertForTokenClassification(_ModelWithHead):
 
     head = Head.TOKEN_CLASSIFICATION
 
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers of the head."""
         self.dropout = nnx.Dropout(self.head.dropout_rate(config))
-        self.classifier = make.dense(config.dim, config.num_labels)
+        self.classifier = layers.dense(config.dim, config.num_labels)
 
     def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
         """[B, T, D] -> [B, T, L]."""
@@ -345,10 +346,10 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
 
     head = Head.QUESTION_ANSWERING
 
-    def make_head(self, config: DistilBertConfig, make: Numerics) -> None:
+    def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers of the head."""
         self.dropout = nnx.Dropout(self.head.dropout_rate(config))
-        self.qa_outputs = make.dense(config.dim, 2)
+        self.qa_outputs = layers.dense(config.dim, 2)
 
     def head_logits(self, hidden: Array, mode: dict[str, Any]) -> Array:
         """[B, T, D] -> [B, T, 2]."""

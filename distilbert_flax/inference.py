@@ -10,8 +10,8 @@ import numpy as np
 
 from distilbert_core.model.inference import CHUNK_TOKENS, PackedInference
 from distilbert_core.model.packing import Packing, cheapest_length
-from distilbert_flax.model import check_values
 from distilbert_flax.pretrained import find_device
+from distilbert_flax.tensors import check_values
 
 SHORT, LONG = (16, 32, 64), (128, 256, 512)  # lengths of packed rows; a longer text gets the next power of two
 FEW = 256  # tokens of a batch, at most, to choose from the short rows too

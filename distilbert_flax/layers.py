@@ -1,7 +1,8 @@
-"""The layers that a model is made of, all with the same numbers: initial values, dtypes, epsilon."""
+"""The layers of a model: activations, layers, and the factory that makes them with one dtype and one initialisation."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,29 +10,49 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
 from jax.nn.initializers import normal
 from jax.typing import ArrayLike
 
 from distilbert_core.errors import InputError
-from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
+from distilbert_core.model.config import ACTIVATIONS, LAPLACE, NORM_EPSILON, DistilBertConfig
+from distilbert_flax.tensors import at_least_float32
 
 Made = TypeVar("Made")
 
 
-def at_least_float32(dtype: Any) -> np.dtype:
-    """Return float32, or a dtype of numbers with a fraction that is more precise: float64."""
-    return np.promote_types(jnp.dtype(dtype), np.float32)  # jnp's own promotes nothing in its strict mode
+ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_new": partial(jax.nn.gelu, approximate=True),
+    "gelu_10": lambda x: jnp.clip(jax.nn.gelu(x, approximate=False), -10, 10),
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    "laplace": lambda x: 0.5 * (1 + jax.lax.erf((x - LAPLACE[0]) / (LAPLACE[1] * math.sqrt(2)))),
+    "leaky_relu": jax.nn.leaky_relu,
+    "linear": lambda x: x,
+    "mish": jax.nn.mish,
+    "relu": jax.nn.relu,
+    "relu2": lambda x: jnp.square(jax.nn.relu(x)),
+    "relu6": jax.nn.relu6,
+    "sigmoid": jax.nn.sigmoid,
+    "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
+}
+
+
+def activation_function(config: DistilBertConfig) -> Callable[[Array], Array]:
+    """Return the function that `config.activation` names or is."""
+    if callable(config.activation):
+        return config.activation
+    return ACTIVATION_FUNCTIONS[ACTIVATIONS[config.activation]]
 
 
 class FixedTable(nnx.Variable):
-    """A table that is stored and used but not trained: it is not an `nnx.Param`."""
+    """A table that is stored and used but not trained, because it is not an `nnx.Param`."""
 
 
 class Embedding(nnx.Embed):
-    """A table of rows; an id outside it gives NaN, never another row."""
+    """A table of rows; an id outside it gives a row of NaN."""
 
     def __call__(self, inputs: ArrayLike | None) -> Array:
         """Ids [...] -> rows [..., D]."""
@@ -40,10 +61,15 @@ class Embedding(nnx.Embed):
 
 
 @dataclass(frozen=True)
-class Numerics:
-    """Makes the layers of a model, all with the same numbers: initial values, dtypes, epsilon.
+class LayerFactory:
+    """Makes the layers of a model, all with the same dtypes, initial values and epsilon.
 
-    Where `initialize` is False they get shapes in place of values.
+    Attributes:
+        config: Gives the standard deviation of initial matrices.
+        rngs: Generators of the initial values.
+        dtype: Dtype of the computation.
+        param_dtype: Dtype of the parameters.
+        initialize: False for layers that have shapes in place of values.
     """
 
     config: DistilBertConfig
@@ -53,7 +79,7 @@ class Numerics:
     initialize: bool
 
     @classmethod
-    def of(
+    def from_config(
         cls,
         config: DistilBertConfig,
         rngs: nnx.Rngs | Array | int | None = None,
@@ -61,8 +87,8 @@ class Numerics:
         dtype: Any = None,
         param_dtype: Any = None,
         initialize: bool = True,
-    ) -> Numerics:
-        """Settle what was left out; see the model's class for the defaults."""
+    ) -> LayerFactory:
+        """Return the factory for the arguments of a model's constructor."""
         if rngs is not None and seed is not None:
             raise InputError("Give rngs or seed, not both: seed=0 is rngs=nnx.Rngs(0).")
         param_dtype = jnp.dtype(param_dtype or at_least_float32(dtype or jnp.float32))
@@ -73,7 +99,7 @@ class Numerics:
 
     @property
     def dtypes(self) -> dict[str, Any]:
-        """Computation and parameter dtype, as NNX layers take them."""
+        """The dtypes, as arguments of NNX layers."""
         return {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
     def dense(self, in_size: int, out_size: int) -> nnx.Linear:
@@ -102,13 +128,13 @@ class Numerics:
         return layer
 
     def stored_rngs(self) -> nnx.Rngs:
-        """Return generators for a model to keep, apart from the caller's."""
+        """Return generators for a model to keep, independent of the caller's."""
         dropout = self.rngs.dropout if has_stream(self.rngs, "dropout") else self.rngs.params
         return nnx.Rngs(params=self.rngs.params(), dropout=dropout())
 
 
 def has_stream(rngs: nnx.Rngs, name: str) -> bool:
-    """Whether generators can draw for a purpose, by a stream of its name or by the default one."""
+    """Return whether generators have a stream of this name, or a default stream."""
     return name in rngs or "default" in rngs
 
 
@@ -116,7 +142,7 @@ def initial_rngs(rngs: nnx.Rngs | Array | int | None) -> nnx.Rngs:
     """Return generators for a constructor; a key or a seed stands for all of them, None for `nnx.Rngs(0)`.
 
     Raises:
-        InputError: There is no stream for parameters.
+        InputError: The generators have no stream for parameters.
     """
     found = rngs if isinstance(rngs, nnx.Rngs) else nnx.Rngs(0 if rngs is None else rngs)
     if not has_stream(found, "params"):
@@ -127,16 +153,16 @@ def initial_rngs(rngs: nnx.Rngs | Array | int | None) -> nnx.Rngs:
 
 
 def dropout_rngs(rngs: nnx.Rngs | nnx.RngStream | Mapping[str, Any] | Array | int) -> nnx.Rngs:
-    """Return generators for the dropout of a call, from what NNX users and Linen users give.
+    """Return generators for the dropout of a call, from the arguments that NNX users and Linen users give.
 
     Raises:
-        InputError: There is no stream for dropout.
+        InputError: The generators have no stream for dropout.
     """
     if isinstance(rngs, nnx.RngStream):
         rngs = rngs()
     if isinstance(rngs, Mapping):
         rngs = nnx.Rngs(**rngs)
-    if not isinstance(rngs, nnx.Rngs):  # one key for all would drop the same places everywhere
+    if not isinstance(rngs, nnx.Rngs):  # a key for all layers would drop the same places in each
         return nnx.Rngs(dropout=rngs)
     if not has_stream(rngs, "dropout"):
         raise InputError(

@@ -25,8 +25,7 @@ from distilbert_core.model.losses import (
     sequence_problem_type,
     weight_axes,
 )
-from distilbert_flax.layers import at_least_float32
-from distilbert_flax.pretrained import shape_of, values_known
+from distilbert_flax.tensors import at_least_float32, shape_of, values_known
 
 
 def _upcast(logits: Array) -> Array:

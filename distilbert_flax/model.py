@@ -1,68 +1,42 @@
-"""DistilBERT in Flax NNX, in the order in which data flows: embeddings, attention, feed-forward, block, encoder, body.
+"""DistilBERT in Flax NNX, in the order of the data flow: embeddings, attention, feed-forward, block, encoder, model.
 
-Shapes: B batch, T tokens, Q tokens that attend, N heads, H head size, D model size, F feed-forward size.
+Shapes: B batch, T tokens, Q query tokens, N heads, H head size, D model size, F feed-forward size.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
 from distilbert_core.errors import InputError
-from distilbert_core.model.config import ACTIVATIONS, LAPLACE, DistilBertConfig
+from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.inputs import check_range, check_shapes, choose
+from distilbert_core.model.inputs import check_shapes, choose
 from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
 from distilbert_core.model.parameters import sinusoidal_table
-from distilbert_flax.attention import Segments, attention, blockwise_attention
-from distilbert_flax.layers import FixedTable, Numerics
-from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel, as_input, shape_of, values_known
-
-ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
-    "gelu": partial(jax.nn.gelu, approximate=False),
-    "gelu_new": partial(jax.nn.gelu, approximate=True),
-    "gelu_10": lambda x: jnp.clip(jax.nn.gelu(x, approximate=False), -10, 10),
-    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
-    "laplace": lambda x: 0.5 * (1 + jax.lax.erf((x - LAPLACE[0]) / (LAPLACE[1] * math.sqrt(2)))),
-    "leaky_relu": jax.nn.leaky_relu,
-    "linear": lambda x: x,
-    "mish": jax.nn.mish,
-    "relu": jax.nn.relu,
-    "relu2": lambda x: jnp.square(jax.nn.relu(x)),
-    "relu6": jax.nn.relu6,
-    "sigmoid": jax.nn.sigmoid,
-    "silu": jax.nn.silu,
-    "tanh": jnp.tanh,
-}
-
-
-def activation_function(config: DistilBertConfig) -> Callable[[Array], Array]:
-    """Return the function that `config.activation` names or is."""
-    if callable(config.activation):
-        return config.activation
-    return ACTIVATION_FUNCTIONS[ACTIVATIONS[config.activation]]
+from distilbert_flax.attention import Segments, blockwise_attention, eager_attention
+from distilbert_flax.layers import FixedTable, LayerFactory, activation_function
+from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel
+from distilbert_flax.tensors import as_input, check_values, shape_of
 
 
 class Embeddings(nnx.Module):
     """Word plus position embeddings, normalised."""
 
-    def __init__(self, config: DistilBertConfig, make: Numerics):
+    def __init__(self, config: DistilBertConfig, layers: LayerFactory):
         self.pad_token_id = config.pad_token_id
-        self.word_embeddings = make.embedding(config.vocab_size, config.dim, pad_row=config.pad_token_id)
-        self.position_embeddings = make.embedding(config.max_position_embeddings, config.dim)
+        self.word_embeddings = layers.embedding(config.vocab_size, config.dim, pad_row=config.pad_token_id)
+        self.position_embeddings = layers.embedding(config.max_position_embeddings, config.dim)
         if config.sinusoidal_pos_embds:
             table = sinusoidal_table(config.max_position_embeddings, config.dim)
-            self.position_embeddings.embedding = FixedTable(jnp.asarray(table, make.param_dtype))
-        self.LayerNorm = make.layer_norm(config.dim)
+            self.position_embeddings.embedding = FixedTable(jnp.asarray(table, layers.param_dtype))
+        self.LayerNorm = layers.layer_norm(config.dim)
         self.dropout = nnx.Dropout(config.dropout)
 
     def __call__(
@@ -87,13 +61,13 @@ class Embeddings(nnx.Module):
 class MultiHeadSelfAttention(nnx.Module):
     """Self-attention with four plain dense layers."""
 
-    def __init__(self, config: DistilBertConfig, layer: int, make: Numerics):
+    def __init__(self, config: DistilBertConfig, layer: int, layers: LayerFactory):
         self.head_size = config.head_size
         size = len(config.kept_heads(layer)) * config.head_size
-        self.q_lin = make.dense(config.dim, size)
-        self.k_lin = make.dense(config.dim, size)
-        self.v_lin = make.dense(config.dim, size)
-        self.out_lin = make.dense(size, config.dim)
+        self.q_lin = layers.dense(config.dim, size)
+        self.k_lin = layers.dense(config.dim, size)
+        self.v_lin = layers.dense(config.dim, size)
+        self.out_lin = layers.dense(size, config.dim)
         self.dropout = nnx.Dropout(config.attention_dropout)
 
     def __call__(
@@ -102,16 +76,27 @@ class MultiHeadSelfAttention(nnx.Module):
         queries: Array,
         segments: Segments | None,
         head_mask: Array | None,
+        attend: Callable,
         mode: dict[str, Any],
-        output_attentions: bool,
     ) -> tuple[Array, Array | None]:
-        """[B, T, D] and those tokens of it that attend [B, Q, D] -> [B, Q, D], and the weights [B, N, Q, T] or None."""
-        rng = mode["rngs"] if draws(self.dropout, mode) else None
+        """Attend from the queries [B, Q, D] to x [B, T, D].
+
+        Args:
+            x: [B, T, D].
+            queries: [B, Q, D].
+            segments: Numbers of the queries and of the keys; None allows all keys.
+            head_mask: [N] factors of the heads, or None.
+            attend: A function of `distilbert_flax.attention`; only `eager_attention` returns weights.
+            mode: Arguments of dropout.
+
+        Returns:
+            Context [B, Q, D], and the weights [B, N, Q, T] or None.
+        """
+        seed = mode["rngs"] if draws(self.dropout, mode) else None
         query = self._split_heads(self.q_lin(queries))  # [B, Q, N, H]
         key, value = self._split_heads(self.k_lin(x)), self._split_heads(self.v_lin(x))  # [B, T, N, H]
-        attend = attention if output_attentions else blockwise_attention
         # [B, Q, N, H], [B, N, Q, T]
-        context, weights = attend(query, key, value, segments, head_mask, self.dropout.rate, rng)
+        context, weights = attend(query, key, value, segments, head_mask, self.dropout.rate, seed)
         return self.out_lin(context.reshape(*queries.shape[:2], -1)), weights  # [B, Q, D]
 
     def _split_heads(self, x: Array) -> Array:
@@ -122,9 +107,9 @@ class MultiHeadSelfAttention(nnx.Module):
 class FeedForward(nnx.Module):
     """Two dense layers with the activation between them."""
 
-    def __init__(self, config: DistilBertConfig, make: Numerics):
-        self.lin1 = make.dense(config.dim, config.hidden_dim)
-        self.lin2 = make.dense(config.hidden_dim, config.dim)
+    def __init__(self, config: DistilBertConfig, layers: LayerFactory):
+        self.lin1 = layers.dense(config.dim, config.hidden_dim)
+        self.lin2 = layers.dense(config.hidden_dim, config.dim)
         self.activation = activation_function(config)
         self.dropout = nnx.Dropout(config.dropout)
 
@@ -137,11 +122,11 @@ class FeedForward(nnx.Module):
 class TransformerBlock(nnx.Module):
     """Attention and feed-forward, each added to its input and then normalised."""
 
-    def __init__(self, config: DistilBertConfig, layer: int, make: Numerics):
-        self.attention = MultiHeadSelfAttention(config, layer, make)
-        self.sa_layer_norm = make.layer_norm(config.dim)
-        self.ffn = FeedForward(config, make)
-        self.output_layer_norm = make.layer_norm(config.dim)
+    def __init__(self, config: DistilBertConfig, layer: int, layers: LayerFactory):
+        self.attention = MultiHeadSelfAttention(config, layer, layers)
+        self.sa_layer_norm = layers.layer_norm(config.dim)
+        self.ffn = FeedForward(config, layers)
+        self.output_layer_norm = layers.layer_norm(config.dim)
 
     def __call__(
         self,
@@ -149,28 +134,36 @@ class TransformerBlock(nnx.Module):
         output_tokens: Array | None,
         segments: Segments | None,
         head_mask: Array | None,
+        attend: Callable,
         mode: dict[str, Any],
-        output_attentions: bool,
     ) -> tuple[Array, Array | None]:
-        """[B, T, D] -> [B, T, D], or [B, Q, D] of the output tokens [B, Q], and the weights [B, N, Q, T] or None."""
-        queries = x
-        if output_tokens is not None:
-            queries = jnp.take_along_axis(x, output_tokens[..., None], axis=1)  # [B, Q, D]
-            if segments is not None:
-                segments = jnp.take_along_axis(segments[0], output_tokens, axis=1), segments[1]
+        """Compute the block for all tokens, or for some of them.
+
+        Args:
+            x: [B, T, D].
+            output_tokens: [B, Q] indices of the tokens to compute, or None for all.
+            segments: Numbers of the queries and of the keys; None allows all keys.
+            head_mask: [N] factors of the heads, or None.
+            attend: A function of `distilbert_flax.attention`; only `eager_attention` returns weights.
+            mode: Arguments of dropout, with a key in place of generators.
+
+        Returns:
+            [B, T, D], or [B, Q, D] of the output tokens, and the attention weights [B, N, Q, T] or None.
+        """
+        queries = x if output_tokens is None else jnp.take_along_axis(x, output_tokens[..., None], axis=1)  # [B, Q, D]
         key = mode["rngs"]
         in_attention, in_ffn = (mode if key is None else {**mode, "rngs": jax.random.fold_in(key, i)} for i in (0, 1))
-        attended, weights = self.attention(x, queries, segments, head_mask, in_attention, output_attentions)
+        attended, weights = self.attention(x, queries, segments, head_mask, attend, in_attention)
         x = self.sa_layer_norm(attended + queries)
         return self.output_layer_norm(self.ffn(x, in_ffn) + x), weights
 
     def _drops(self, mode: dict[str, Any]) -> bool:
-        """Whether a call in this mode draws random numbers."""
+        """Return whether a call in this mode draws random numbers."""
         return any(draws(site, mode) for site in (self.attention.dropout, self.ffn.dropout))
 
 
 def draws(dropout: nnx.Dropout, mode: dict[str, Any]) -> bool:
-    """Whether a dropout draws random numbers in this mode."""
+    """Return whether a dropout draws random numbers in this mode."""
     return dropout.rate > 0 and not choose(mode["deterministic"], dropout.deterministic)
 
 
@@ -178,12 +171,12 @@ class Transformer(nnx.Module):
     """The stack of blocks.
 
     Attributes:
-        scan_layers: Run the blocks by `jax.lax.scan`: one block is compiled, for however many there are.
-        gradient_checkpointing: Keep only each block's input for the backward pass, and compute the rest again there.
+        scan_layers: Run the blocks by `jax.lax.scan`, which compiles one block only.
+        gradient_checkpointing: Keep only the input of each block, and compute the rest again in the backward pass.
     """
 
-    def __init__(self, config: DistilBertConfig, make: Numerics, scan_layers: bool, gradient_checkpointing: bool):
-        self.layer = nnx.List([TransformerBlock(config, i, make) for i in range(config.n_layers)])
+    def __init__(self, config: DistilBertConfig, layers: LayerFactory, scan_layers: bool, gradient_checkpointing: bool):
+        self.layer = nnx.List([TransformerBlock(config, i, layers) for i in range(config.n_layers)])
         self.scan_layers = scan_layers
         self.gradient_checkpointing = gradient_checkpointing
 
@@ -191,17 +184,27 @@ class Transformer(nnx.Module):
         self,
         x: Array,
         output_tokens: Array | None,
-        segments: Segments | None,
+        segments: tuple[Segments | None, Segments | None],
         head_masks: list[Array | None],
-        mode: dict[str, Any],
+        attend: Callable,
         output_hidden_states: bool,
         output_attentions: bool,
-    ) -> tuple[Array, tuple[Array, ...] | None, tuple[Array, ...] | None]:
-        """[B, T, D] -> [B, T, D], or [B, Q, D] of the output tokens.
+        mode: dict[str, Any],
+    ) -> BaseModelOutput:
+        """Compute all blocks.
 
-        Also, if asked for, the hidden states (the input is the first) and attention weights.
+        Args:
+            x: [B, T, D] embeddings.
+            output_tokens: [B, Q] indices: the last block computes only these tokens. None for all.
+            segments: Numbers of the queries and of the keys, of all blocks except the last, and of the last; None
+                allows all keys.
+            head_masks: [N] factors of the heads of each block, or None.
+            attend: A function of `distilbert_flax.attention`; only `eager_attention` returns weights.
+            output_hidden_states: Also return the input and each block's output.
+            output_attentions: Also return each block's attention weights.
+            mode: Arguments of dropout.
         """
-        # One key for each block, drawn here: blocks drop the same whether they are scanned, or computed again.
+        # One key for each block, drawn here: a block drops the same if it is scanned, or computed again.
         keys = [mode["rngs"].dropout() if block._drops(mode) else None for block in self.layer]
 
         def run(
@@ -211,13 +214,14 @@ class Transformer(nnx.Module):
             key: Array | None,
             output_tokens: Array | None = None,
         ) -> tuple[Array, Kept]:
-            x, weights = block(x, output_tokens, segments, head_mask, {**mode, "rngs": key}, output_attentions)
+            of_block = segments[0] if output_tokens is None else segments[1]
+            x, weights = block(x, output_tokens, of_block, head_mask, attend, {**mode, "rngs": key})
             return x, (x if output_hidden_states else None, weights)
 
         run_last = run
         if self.gradient_checkpointing:
             run_last = nnx.remat(run)
-            run = nnx.remat(run, prevent_cse=not self.scan_layers)  # a scan keeps the two computations apart by itself
+            run = nnx.remat(run, prevent_cse=not self.scan_layers)  # a scan itself separates the two computations
         layers = list(zip(self.layer, head_masks, keys, strict=True))
         run_all = scan_blocks if self.scan_layers else loop_blocks
         if output_tokens is None:
@@ -227,14 +231,14 @@ class Transformer(nnx.Module):
             block, head_mask, key = layers[-1]
             last, of_last = run_last(block, below, head_mask, key, output_tokens)
             kept.append(of_last)
-        return (
-            last,
-            (x, *(hidden for hidden, _ in kept)) if output_hidden_states else None,
-            tuple(weights for _, weights in kept) if output_attentions else None,
+        return BaseModelOutput(
+            last_hidden_state=last,
+            hidden_states=(x, *(hidden for hidden, _ in kept)) if output_hidden_states else None,
+            attentions=tuple(weights for _, weights in kept) if output_attentions else None,
         )
 
 
-Kept = tuple[Any, Any]  # a block's output and its attention weights, each None unless asked for
+Kept = tuple[Any, Any]  # a block's output and its attention weights, each None if they are not returned
 RunBlock = Callable[..., tuple[Array, Kept]]
 Layer = tuple[TransformerBlock, Array | None, Array | None]  # a block, the factors of its heads, its key of dropout
 
@@ -249,14 +253,14 @@ def loop_blocks(run: RunBlock, x: Array, layers: list[Layer]) -> tuple[Array, li
 
 
 def scan_blocks(run: RunBlock, x: Array, layers: list[Layer]) -> tuple[Array, list[Kept]]:
-    """Run blocks one after another by `jax.lax.scan`, their parameters stacked for the time of the call."""
+    """Run blocks one after another by `jax.lax.scan`, which stacks their parameters during the call."""
     if not layers:
         return x, []
     graphs, states = zip(*(nnx.split(block) for block, _, _ in layers), strict=True)
     for layer, graph in enumerate(graphs):
         if graph != graphs[0]:
             raise InputError(
-                f"scan_layers=True needs layers that are alike; layer {layer} differs from layer 0 in its number of "
+                f"scan_layers=True needs equal layers; layer {layer} differs from layer 0 in its number of "
                 "heads, its dtype or its mode. Use scan_layers=False."
             )
     per_layer = [(state, *others) for state, (_, *others) in zip(states, layers, strict=True)]
@@ -271,25 +275,25 @@ def scan_blocks(run: RunBlock, x: Array, layers: list[Layer]) -> tuple[Array, li
 
 
 class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
-    """The body: hidden states of every token.
+    """The base model: hidden states of every token.
 
-    A new model does inference until `train=True` is given to a call, or `model.train()` is called.
+    A new model is in inference mode until `model.train()` is called; a call may be given `train=True`.
 
     Args:
         config: The architecture.
-        input_shape: Not used, as no parameter depends on the input; accepted for compatibility with Transformers.
-        seed: Another way to say `rngs=nnx.Rngs(seed)`.
-        dtype: Dtype of the computation, as in Flax: `jnp.bfloat16` leaves the parameters in float32. That of the
+        input_shape: Ignored, because no parameter depends on the input; accepted for compatibility with Transformers.
+        seed: The same as `rngs=nnx.Rngs(seed)`.
+        dtype: Dtype of the computation, as in Flax: `jnp.bfloat16` leaves the parameters in float32. The dtype of the
             parameters if left out.
         _do_init: False makes a model whose trained parameters have shapes in place of values: calls take `params`.
-        rngs: Where initial parameters and dropout come from: generators with the streams 'params' and 'dropout' (of
-            'params' alone, both), a key, or a seed; `nnx.Rngs(0)` if left out.
-        param_dtype: Dtype of the parameters. If left out float32, or `dtype` where that is more precise: float64.
+        rngs: Generators of initial parameters and dropout, with the streams 'params' and 'dropout' (without 'dropout',
+            'params' serves both), a key, or a seed; `nnx.Rngs(0)` if left out.
+        param_dtype: Dtype of the parameters; float32 if left out, or float64 if that is `dtype`.
         scan_layers: Compile one block and run it for every layer, by `jax.lax.scan`: the same numbers, and compiling
-            takes as long for many layers as for one. Call such a model under jit. Layers must have the same number of
+            many layers takes as long as compiling one. Call such a model under jit. Layers must have the same number of
             heads.
-        gradient_checkpointing: Keep only each block's input for the backward pass and compute the rest again there:
-            less memory for more time.
+        gradient_checkpointing: Keep only the input of each block and compute the rest again in the backward pass: less
+            memory for more time.
 
     Example:
         >>> import jax.numpy as jnp
@@ -316,12 +320,12 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         scan_layers: bool = False,
         gradient_checkpointing: bool = False,
     ):
-        make = Numerics.of(config, rngs, seed, dtype, param_dtype, _do_init)
-        super().__init__(config, make, input_shape)
-        self.embeddings = Embeddings(config, make)
-        self.transformer = Transformer(config, make, scan_layers, gradient_checkpointing)
-        self.rngs = make.stored_rngs()
-        self._finish()
+        layers = LayerFactory.from_config(config, rngs, seed, dtype, param_dtype, _do_init)
+        super().__init__(config, layers, input_shape)
+        self.embeddings = Embeddings(config, layers)
+        self.transformer = Transformer(config, layers, scan_layers, gradient_checkpointing)
+        self.rngs = layers.stored_rngs()
+        self._finish_init()
 
     def __call__(
         self,
@@ -353,19 +357,20 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
             output_hidden_states: Also return all hidden states; the configuration's default if left out.
             return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
-            train: Apply dropout; what `model.train()` or `model.eval()` said last if left out.
-            deterministic: The opposite of `train`, for those who think that way round.
-            rngs: Where dropout comes from, an `nnx.Rngs` or a key; the model's own if left out.
-            params: Parameters to use in place of the model's, a nested dict like `model.params`. Such a call changes no
-                state and depends on none: dropout is off unless `train=True` and `dropout_rng` are given.
-            dropout_rng: Another name for `rngs`, as a key.
-            segment_ids: [B, T] integers, for rows that hold several texts: a token attends to the tokens that have its
-                number. With it, give `position_ids`, and no `attention_mask`: padding is a segment of its own. See
-                `distilbert_core.model.packing`.
-            output_tokens: [B, Q] places of tokens, ascending: the last block computes only these.
+            train: Apply dropout; the mode of the last `model.train()` or `model.eval()` if left out.
+            deterministic: The opposite of `train`.
+            rngs: Generators of dropout, an `nnx.Rngs` or a key; the model's own if left out.
+            params: Parameters to use in place of the model's, a nested dict like `model.params`. Such a call neither
+                reads nor changes the state of the model: dropout is off unless `train=True` and `dropout_rng` are
+                given.
+            dropout_rng: Another name of `rngs`, for a key.
+            segment_ids: [B, T] integers, for rows that hold several texts (`distilbert_core.model.packing`): the number
+                of the text that each token is from. The tokens of a text attend to each other. Give `position_ids`
+                too, and no `attention_mask`: padding is a segment.
+            output_tokens: [B, Q] ascending indices of tokens: the last block computes only these.
 
         Returns:
-            `last_hidden_state` [B, T, D], or [B, Q, D], and if asked for `hidden_states` and `attentions`.
+            `last_hidden_state` [B, T, D], or [B, Q, D], and on request `hidden_states` and `attentions`.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it. Values are checked when
@@ -392,16 +397,17 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
 
         x = model.embeddings(input_ids, inputs_embeds, position_ids, mode)  # [B, T, D]
         check_values("output_tokens", output_tokens, x.shape[1], "tokens")
-        x, hidden_states, attentions = model.transformer(
+        output_attentions = choose(output_attentions, config.output_attentions)
+        output = model.transformer(
             x,
             output_tokens,
-            attention_segments(attention_mask, segment_ids),
+            attention_segments(attention_mask, segment_ids, output_tokens),
             self._head_masks(head_mask),
-            mode,
+            eager_attention if output_attentions else blockwise_attention,
             choose(output_hidden_states, config.output_hidden_states),
-            choose(output_attentions, config.output_attentions),
+            output_attentions,
+            mode,
         )
-        output = BaseModelOutput(last_hidden_state=x, hidden_states=hidden_states, attentions=attentions)
         return output if choose(return_dict, config.return_dict) else output.to_tuple()
 
     def packed_outputs(
@@ -412,9 +418,14 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         output_tokens: ArrayLike | None = None,
         **mode: Any,
     ) -> Array:
-        """Return the hidden states [B, Q, D] of the output tokens of packed rows, all tokens if left out.
+        """Return the hidden states [B, Q, D] of the output tokens of packed rows, of all tokens if left out.
 
-        `train` and `rngs` are those of a call.
+        Args:
+            input_ids: [B, T] integers.
+            position_ids: [B, T] integers.
+            segment_ids: [B, T] integers.
+            output_tokens: [B, Q] ascending indices of tokens.
+            **mode: `train` and `rngs` of a call.
         """
         rows: Any = {"position_ids": position_ids, "segment_ids": segment_ids, "output_tokens": output_tokens}
         output: Any = self(input_ids, **{**PLAIN_OUTPUTS, **rows, **mode})
@@ -422,7 +433,7 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         return hidden
 
     def _head_masks(self, head_mask: Array | None) -> list[Array | None]:
-        """Split [N] or [L, N] into each block's factors [N], of the heads that it still has."""
+        """Split [N] or [L, N] into the factors [N] of each block, for the heads that were not pruned."""
         layers = range(self.config.n_layers)
         if head_mask is None:
             return [None for _ in layers]
@@ -430,19 +441,15 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         return [head_mask[layer, jnp.array(self.config.kept_heads(layer))] for layer in layers]
 
 
-def attention_segments(attention_mask: Array | None, segment_ids: Array | None) -> Segments | None:
-    """Return the segments of queries and keys, both [B, T]; a mask is of one segment, in which all queries are."""
+def attention_segments(
+    attention_mask: Array | None, segment_ids: Array | None, output_tokens: Array | None
+) -> tuple[Segments | None, Segments | None]:
+    """Return the segments of queries and keys of all blocks except the last, and the segments of the last."""
     if segment_ids is not None:
-        return segment_ids, segment_ids
-    if attention_mask is None:
-        return None
-    return jnp.ones(attention_mask.shape, bool), attention_mask != 0
-
-
-def check_values(name: str, ids: ArrayLike | None, size: int, meaning: str) -> None:
-    """Raise InputError if ids do not lie in [0, size); does nothing while values are not known."""
-    if ids is None or not values_known(ids):
-        return
-    values = np.asarray(ids)  # looked at by NumPy: under jit, what JAX computes of known values is not known
-    if values.size:
-        check_range(name, int(values.min()), int(values.max()), size, meaning)
+        of_queries, of_keys = segment_ids, segment_ids
+    elif attention_mask is not None:
+        of_queries, of_keys = jnp.ones(attention_mask.shape, bool), attention_mask != 0
+    else:
+        return None, None
+    of_outputs = of_queries if output_tokens is None else jnp.take_along_axis(of_queries, output_tokens, axis=1)
+    return (of_queries, of_keys), (of_outputs, of_keys)

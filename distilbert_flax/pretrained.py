@@ -1,4 +1,4 @@
-"""How NNX models are made from arrays and give them out: what `PretrainedModel` needs, and the usual accessors."""
+"""The base of the Flax models: the hooks of `PretrainedModel`, and the usual accessors."""
 
 from __future__ import annotations
 
@@ -14,102 +14,42 @@ import numpy as np
 from flax import nnx
 from jax import Array
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
-from jax.typing import ArrayLike
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.parameters import Kind, Parameter
 from distilbert_core.model.pretrained import PretrainedModel
-from distilbert_core.tokenization.columns import as_array
 from distilbert_flax.compatibility import TransformersMembers
-from distilbert_flax.layers import FixedTable, Numerics, at_least_float32, dropout_rngs, known_value
+from distilbert_flax.layers import FixedTable, LayerFactory, dropout_rngs, known_value
 from distilbert_flax.sharding import Rules, logical_axes, name_axes, place, shard
+from distilbert_flax.tensors import at_least_float32
 
 LAYOUT = BACKENDS["flax"].layout
 
-INTEGERS = ("input_ids", "position_ids", "segment_ids", "output_tokens")  # what is looked up, or counted
-TRANSIENT = (nnx.RngState, nnx.Intermediate, nnx.Perturbation)  # variables that no checkpoint holds
-
-
-def to_tensor(array: np.ndarray) -> Array:
-    """Return a JAX array of a NumPy array, of at most 32 bits unless JAX runs with 64-bit numbers.
-
-    Raises:
-        InputError: An integer needs more than 32 bits, and would become another one.
-    """
-    dtype = jax.dtypes.canonicalize_dtype(array.dtype)
-    if dtype != array.dtype and array.dtype.kind in "iu" and (array != array.astype(dtype)).any():
-        raise InputError(
-            f"An integer does not fit {dtype}, the largest that JAX has now; "
-            "allow larger ones with jax.config.update('jax_enable_x64', True)."
-        )
-    return jnp.asarray(array)
-
-
-def shape_of(array: ArrayLike | None) -> tuple[int | None, ...] | None:
-    """Return the shape of an array, None for a size that is a symbol (`jax.export`); None if there is no array."""
-    return None if array is None else tuple(size if isinstance(size, int) else None for size in jnp.shape(array))
-
-
-def as_input(name: str, value: Any) -> Array | None:
-    """Return what a model is given as a JAX array, None for None.
-
-    Raises:
-        InputError: It cannot be an array of numbers, ids are not integers, or it is divided over Explicit axes of a
-            mesh; the message names the argument.
-
-    Example:
-        >>> from distilbert_flax.pretrained import as_input
-        >>> as_input("input_ids", [[101, 102]]).shape
-        (1, 2)
-    """
-    if value is None:
-        return None
-    if isinstance(value, Mapping):
-        kind = type(value).__name__
-        raise InputError(f"{name} must be an array, got a {kind}: give its items by name, model(**inputs).")
-    try:
-        array = jnp.asarray(value)
-    except (TypeError, ValueError):
-        if isinstance(value, list | tuple | str | np.ndarray):
-            as_array(value, name)  # says why it cannot be one
-        raise
-    if name in INTEGERS and not jnp.issubdtype(array.dtype, jnp.integer):
-        raise InputError(f"{name} must be integers, got {array.dtype}: give {name}.astype(int).")
-    divided_over = jax.typeof(array).sharding.spec  # of Explicit axes alone; Auto ones are not in the type
-    if any(divided_over):
-        raise InputError(
-            f"{name} is divided over a mesh with Explicit axes, {divided_over}. Put inputs on it with "
-            "distilbert_flax.sharding.shard_batch, or make it with jax.make_mesh(sizes, names, "
-            "axis_types=(jax.sharding.AxisType.Auto,) * len(names))."
-        )
-    return array
-
-
-def values_known(array: Any) -> bool:
-    """Whether an array's values can be looked at: not under jit, grad of them, or vmap."""
-    return not isinstance(array, jax.core.Tracer)
+TRANSIENT = (nnx.RngState, nnx.Intermediate, nnx.Perturbation)  # variables that are not in checkpoints
 
 
 class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Module):
-    """Base of the six models; attribute paths are the canonical names, with NNX's own leaf names."""
+    """Base of the six models; paths of attributes are the canonical names, with NNX's names for the last part."""
 
     _reader = "map"
-    _options = frozenset(  # of the constructor; and where the parameters are put
+    _options = frozenset(  # arguments of the constructor, and where to put the parameters
         {"rngs", "seed", "input_shape", "_do_init", "param_dtype", "scan_layers", "gradient_checkpointing"}
         | {"mesh", "rules"}
     )
     _framework = "flax"
     _adapter_advice = "Where nnx.LoRA wrapped it, or it is an nnx.LoRALinear, call merge_lora() first."
 
-    def __init__(self, config: DistilBertConfig, make: Numerics | None = None, input_shape: tuple[int, ...] = (1, 1)):
+    def __init__(
+        self, config: DistilBertConfig, layers: LayerFactory | None = None, input_shape: tuple[int, ...] = (1, 1)
+    ):
         config.validate()
-        make = make or Numerics.of(config)
+        layers = layers or LayerFactory.from_config(config)
         self.config = copy.deepcopy(config)
         self.input_shape = tuple(input_shape)
-        self.dtype = make.dtype
-        self.param_dtype = make.param_dtype
+        self.dtype = layers.dtype
+        self.param_dtype = layers.param_dtype
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """Return the number of parameters."""
@@ -124,7 +64,7 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
         rngs: nnx.Rngs | Array | None,
         dropout_rng: Array | None,
     ) -> tuple[Self, dict[str, Any]]:
-        """Return the model that a call runs, over `params` if they are given, and what each dropout is called with."""
+        """Return the model that a call runs, with `params` if they are given, and the arguments of each dropout."""
         if train is not None and deterministic is not None and train == deterministic:
             raise InputError(f"train and deterministic contradict each other: both are {train}.")
         if train is not None:
@@ -139,8 +79,8 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
             raise InputError("train=True with params needs dropout_rng: such a call changes no state of the model.")
         return self.with_params(params), {"deterministic": deterministic is not False, "rngs": rngs}
 
-    def _finish(self) -> None:
-        """End a constructor: name the axes of all parameters, and begin in inference mode."""
+    def _finish_init(self) -> None:
+        # The axes of parameters get names, and the model begins in inference mode.
         for parameter in self.parameter_table:
             if parameter.tied_to is None:
                 layer, leaf = LAYOUT.find(self, parameter)
@@ -150,10 +90,10 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
     def merge_lora(self) -> None:
         """Add the low-rank updates of `nnx.LoRA` and `nnx.LoRALinear` layers to the kernels, in place.
 
-        Afterwards plain `nnx.Linear` layers stand where the updated ones stood, and compute the same.
+        Plain `nnx.Linear` layers replace the updated ones, and compute the same.
 
         Raises:
-            InputError: An `nnx.LoRA` wraps something else than an `nnx.Linear`, or shares something with another layer.
+            InputError: An `nnx.LoRA` does not wrap an `nnx.Linear`, or shares a parameter with another layer.
 
         Example:
             >>> from flax import nnx
@@ -168,11 +108,11 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
         updated = [path for path, x in nnx.iter_modules(self) if isinstance(x, nnx.LoRA | nnx.LoRALinear)]
         for shared in nnx.find_duplicates(self):
             if any(path[: len(start)] == start for path in shared for start in updated):
-                raise InputError(f"{' and '.join(map(_name, shared))} are one, and cannot be updated in two ways.")
-        for path, module in list(nnx.iter_modules(self)):  # inner ones come first
+                raise InputError(f"{' and '.join(map(_name, shared))} are one layer, which cannot have two updates.")
+        for path, module in list(nnx.iter_modules(self)):  # inner layers first
             if isinstance(module, nnx.LoRALinear):
                 layer, update = _plain(module), module.lora
-            elif isinstance(module, nnx.LoRA) and path[-1] != "lora":  # not a part of the former
+            elif isinstance(module, nnx.LoRA) and path[-1] != "lora":  # not the update of an nnx.LoRALinear
                 layer, update = module.base_module, module
                 if not isinstance(layer, nnx.Linear):
                     raise InputError(f"{_name(path)} wraps a {type(layer).__name__}; only nnx.Linear can be merged.")
@@ -195,7 +135,7 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
         **options: Any,
     ) -> Self:
         if (mesh is None) != (rules is None) or (mesh is not None and device is not None):
-            raise InputError("Give mesh and rules, both and without device, or none of them.")
+            raise InputError("Give both mesh and rules, and no device; or neither of them.")
         found = find_device(device)
         with jax.default_device(found) if isinstance(found, jax.Device) else nullcontext():
             model = cls._made(config, dtype, **options)
@@ -205,12 +145,12 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
 
     @classmethod
     def _made(cls, config: DistilBertConfig, dtype: str | None, **options: Any) -> Self:
-        """Make a model: of this package without values, of a user's with those that its constructor gives it."""
+        """Make a model: without values if its class is of this package, else as its constructor does."""
         if cls._is_derived():
-            if "rngs" in inspect.signature(cls.__init__).parameters:  # which NNX's own constructors insist on
+            if "rngs" in inspect.signature(cls.__init__).parameters:  # NNX's own constructors require it
                 options.setdefault("rngs", nnx.Rngs(options.pop("seed", 0)))
             model = cls(config, **({} if dtype is None else {"dtype": dtype}), **options)  # type: ignore[arg-type]
-            model.eval()  # with the layers that came after ours
+            model.eval()  # the user's layers too
             return model
         return cls(config, dtype=dtype, _do_init=False, **options)  # type: ignore[call-arg]
 
@@ -242,7 +182,7 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
             old = self._variables()[parameter.name]
             new = _in_place_of(old, parameter.name, array, device)
             if isinstance(old, nnx.Variable):
-                old.set_value(new)  # others may hold this very variable
+                old.set_value(new)  # other layers may share the variable
             else:
                 _put(self, parameter.name.split("."), new)
             return
@@ -255,7 +195,7 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
             layer.num_embeddings = layer.embedding.shape[0]
 
     def _change_config(self, **fields: Any) -> None:
-        if self._inside is None:  # NNX's clones share what is not an array: they keep the present configuration
+        if self._inside is None:  # NNX's clones share all that is not an array: they keep the present one
             self.config = copy.deepcopy(self.config)
         super()._change_config(**fields)
 
@@ -268,7 +208,7 @@ def _name(path: Iterable[Any]) -> str:
 
 
 def _put(model: nnx.Module, path: Iterable[Any], value: Any) -> None:
-    """Set what is at a path of attributes, of indices in lists, and of keys in dicts."""
+    """Set the value at a path of attributes, of indices in lists, and of keys in dicts."""
     *way, last = path
     node: Any = model
     for step in way:
@@ -288,7 +228,7 @@ def _child(node: Any, step: Any) -> Any:
 
 
 def _plain(module: nnx.LoRALinear) -> nnx.Linear:
-    """Return a dense layer over the kernel and the bias of one with low-rank updates."""
+    """Return a dense layer with the kernel and the bias of a layer with low-rank updates."""
     layer: nnx.Linear = nnx.eval_shape(
         lambda: nnx.Linear(
             module.in_features,
@@ -305,11 +245,11 @@ def _plain(module: nnx.LoRALinear) -> nnx.Linear:
 
 
 def _in_place_of(old: Any, name: str, array: np.ndarray, device: Any) -> Array:
-    """Return an array of an older one's dtype, on its mesh, or raise InputError if that does not divide it."""
+    """Return an array with the dtype and the mesh of an old one, or raise InputError if the mesh does not divide it."""
     sharding = getattr(old.get_value() if isinstance(old, nnx.Variable) else old, "sharding", None)
-    # Shapes that are made under jax.set_mesh know an abstract mesh, which has no devices.
+    # Shapes made under jax.set_mesh have an abstract mesh, without devices.
     if device is not None or not isinstance(sharding, NamedSharding) or isinstance(sharding.mesh, AbstractMesh):
-        # A copy: the array may be the pages of a file.
+        # A copy: the array may be memory-mapped.
         return jnp.array(np.asarray(array, old.dtype), device=find_device(device))
     try:
         sharding.shard_shape(array.shape)
@@ -322,7 +262,7 @@ def _in_place_of(old: Any, name: str, array: np.ndarray, device: Any) -> Array:
 
 
 def find_device(device: Any) -> Any:
-    """Return a JAX device given as 'cpu', 'gpu' or 'gpu:1'; a device, a sharding and None stay what they are."""
+    """Return the JAX device that 'cpu', 'gpu' or 'gpu:1' names; return a device, a sharding or None unchanged."""
     if not isinstance(device, str):
         return device
     platform, _, index = device.partition(":")

@@ -35,7 +35,7 @@ class _ModelWithHead(FittedModel):
         self.distilbert = TFDistilBertModel(config, dtype=layers.policy, name="distilbert")
         self._adopt(self.distilbert)
         self.make_head(config, layers)
-        self.built = True
+        self._finish_init()
 
     def make_head(self, config: DistilBertConfig, layers: LayerFactory) -> None:
         """Make the layers of the head."""

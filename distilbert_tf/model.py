@@ -188,7 +188,7 @@ class Transformer(keras.layers.Layer):
         self,
         x: tf.Tensor,
         output_tokens: tf.Tensor | None,
-        segments: list[Segments | None],
+        segments: tuple[Segments | None, Segments | None],
         head_masks: list[tf.Tensor | None],
         attend: Callable,
         output_hidden_states: bool = False,
@@ -200,7 +200,8 @@ class Transformer(keras.layers.Layer):
         Args:
             x: [B, T, D] embeddings.
             output_tokens: [B, Q] indices: the last block computes only these tokens. None for all.
-            segments: Numbers of the queries and of the keys of each block; None allows all keys.
+            segments: Numbers of the queries and of the keys, of all blocks except the last, and of the last; None
+                allows all keys.
             head_masks: [N] factors of the heads of each block, or None.
             attend: A function of `distilbert_tf.attention`; only `eager_attention` returns weights.
             output_hidden_states: Also return the input and each block's output.
@@ -208,9 +209,9 @@ class Transformer(keras.layers.Layer):
             training: Apply dropout.
         """
         hidden_states, attentions = [x], []
-        for block, *arguments in zip(self.layer, segments, head_masks, strict=True):
-            tokens = output_tokens if block is self.layer[-1] else None
-            x, weights = block(x, tokens, *arguments, attend=attend, training=training)
+        for block, head_mask in zip(self.layer, head_masks, strict=True):
+            tokens, of_block = (output_tokens, segments[1]) if block is self.layer[-1] else (None, segments[0])
+            x, weights = block(x, tokens, of_block, head_mask, attend=attend, training=training)
             hidden_states.append(x)
             attentions.append(weights)
         return BaseModelOutput(
@@ -245,7 +246,7 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
         with keras.name_scope(self.name):
             self.embeddings = Embeddings(config, layers)
             self.transformer = Transformer(config, layers)
-        self.built = True
+        self._finish_init()
 
     def call(
         self,
@@ -309,12 +310,10 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
         # Positions are given with packed rows, never in a graph for a converter.
         in_blocks = not at_any_length or training or position_ids is not None or may_branch()
         attend = blockwise_attention if in_blocks and not output_attentions else eager_attention
-        all_blocks, last = attention_segments(attention_mask, segment_ids, output_tokens)
-
         output = self.transformer(
             self.embeddings(input_ids, inputs_embeds, position_ids, training=training),  # [B, T, D]
             output_tokens,
-            [all_blocks] * (config.n_layers - 1) + [last],
+            attention_segments(attention_mask, segment_ids, output_tokens),
             self.head_masks(head_mask),
             attend=attend,
             output_hidden_states=choose(output_hidden_states, config.output_hidden_states),

@@ -83,6 +83,9 @@ class TFDistilBertPreTrainedModel(TransformersMembers, KerasCalls, KerasFiles, B
         for layer in layers:
             layer.enable_lora(rank, lora_alpha=alpha)
 
+    def _finish_init(self) -> None:
+        self.built = True  # the constructor has built all layers
+
     @classmethod
     def _blank(cls, config: DistilBertConfig, dtype: str | None, device: Any, **options: Any) -> Self:
         if dtype is not None:

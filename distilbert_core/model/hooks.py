@@ -48,6 +48,10 @@ class ModelHooks:
         """
         raise NotImplementedError
 
+    def _finish_init(self) -> None:
+        """End the constructor of a model of this package."""
+        raise NotImplementedError
+
     def _variables(self) -> dict[str, Any]:
         """Return everything that the model stores, each once, by its path of attributes. The values have a shape."""
         raise NotImplementedError

@@ -10,7 +10,7 @@ import pytest
 
 import distilbert_flax.attention
 from distilbert_core import Head
-from distilbert_flax.attention import attention, blockwise_attention
+from distilbert_flax.attention import blockwise_attention, eager_attention
 from support.checkpoints import save_random, small_config
 from support.comparison import assert_close
 from support.frameworks import FRAMEWORKS
@@ -60,7 +60,7 @@ def test_blocks_are_the_whole(block, options, monkeypatch):
         (_, context), gradients = jax.value_and_grad(product, argnums=(0, 1, 2), has_aux=True)(*arrays().values())
         return tuple(np.asarray(array) for array in (context, *gradients))
 
-    assert_close(results(blockwise_attention), results(attention), 1e-14)
+    assert_close(results(blockwise_attention), results(eager_attention), 1e-14)
 
 
 def test_against_the_formula():
@@ -71,7 +71,7 @@ def test_against_the_formula():
     exps = np.where(mask, np.exp(query @ key.swapaxes(-1, -2) / np.sqrt(SIZE)), 0.0)
     exps = np.where(mask.any(-1, keepdims=True), exps, 1.0)
     weights = exps / exps.sum(-1, keepdims=True)
-    got = attention(*list(arrays().values())[:3], segments(), None, 0.0, None)
+    got = eager_attention(*list(arrays().values())[:3], segments(), None, 0.0, None)
     expected = ((weights @ value).swapaxes(1, 2), weights)
     assert_close(tuple(map(np.asarray, got)), expected, 1e-14)  # measured: 4e-16
 

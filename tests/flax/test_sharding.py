@@ -229,7 +229,7 @@ def test_wrong_rules(wrong):
 
 def test_what_cannot_be_divided(on_four_devices):
     assert on_four_devices["errors"] == [
-        *["Give mesh and rules, both and without device, or none of them."] * 2,
+        *["Give both mesh and rules, and no device; or neither of them."] * 2,
         "embeddings.position_embeddings.embedding must be divisible along 'position' by 4, the mesh's size of "
         "('data', 'model'); got 23. Take 'position' out of the rules, or change the size.",
         "batch['input_ids'] must be divisible along 'batch' by 2, the mesh's size of 'data'; got 3. Take 'batch' out "
