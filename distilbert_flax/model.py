@@ -14,7 +14,6 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
-from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import check_shapes, choose
@@ -23,6 +22,7 @@ from distilbert_core.model.parameters import sinusoidal_table
 from distilbert_flax.attention import Segments, blockwise_attention, eager_attention
 from distilbert_flax.layers import FixedTable, LayerFactory, activation_function
 from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel
+from distilbert_flax.scanning import Kept, loop_blocks, scan_blocks
 from distilbert_flax.tensors import as_input, check_values, shape_of
 
 
@@ -236,42 +236,6 @@ class Transformer(nnx.Module):
             hidden_states=(x, *(hidden for hidden, _ in kept)) if output_hidden_states else None,
             attentions=tuple(weights for _, weights in kept) if output_attentions else None,
         )
-
-
-Kept = tuple[Any, Any]  # a block's output and its attention weights, each None if they are not returned
-RunBlock = Callable[..., tuple[Array, Kept]]
-Layer = tuple[TransformerBlock, Array | None, Array | None]  # a block, the factors of its heads, its key of dropout
-
-
-def loop_blocks(run: RunBlock, x: Array, layers: list[Layer]) -> tuple[Array, list[Kept]]:
-    """Run blocks one after another."""
-    kept = []
-    for block, head_mask, key in layers:
-        x, of_block = run(block, x, head_mask, key)
-        kept.append(of_block)
-    return x, kept
-
-
-def scan_blocks(run: RunBlock, x: Array, layers: list[Layer]) -> tuple[Array, list[Kept]]:
-    """Run blocks one after another by `jax.lax.scan`, which stacks their parameters during the call."""
-    if not layers:
-        return x, []
-    graphs, states = zip(*(nnx.split(block) for block, _, _ in layers), strict=True)
-    for layer, graph in enumerate(graphs):
-        if graph != graphs[0]:
-            raise InputError(
-                f"scan_layers=True needs equal layers; layer {layer} differs from layer 0 in its number of "
-                "heads, its dtype or its mode. Use scan_layers=False."
-            )
-    per_layer = [(state, *others) for state, (_, *others) in zip(states, layers, strict=True)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *per_layer)
-
-    def step(x: Array, layer: Any) -> tuple[Array, Kept]:
-        state, head_mask, key = layer
-        return run(nnx.merge(graphs[0], state), x, head_mask, key)
-
-    x, kept = jax.lax.scan(step, x, stacked)
-    return x, [jax.tree.map(lambda stacked, layer=layer: stacked[layer], kept) for layer in range(len(layers))]
 
 
 class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
