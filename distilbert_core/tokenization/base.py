@@ -157,32 +157,30 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
             "lowercase": do_lower_case,
         }
         normalizer = {name: value for name, value in options.items() if value is not None}
-        self._check_sources(vocab_file, tokenizer_file, tokenizer_object)
-        if vocab_file is None:
-            name = tokenizer_file or "tokenizer_object"
-            text = files.read_text(tokenizer_file) if tokenizer_file else tokenizer_object.to_str()
-            content = files.parse_tokenizer_json(name, text)
-            self.backend_tokenizer = self._read_engine(name, text, content, normalizer)
-            self._add_stored(files.added_tokens_of(content))
-        else:
-            basic = do_basic_tokenize is not False
-            prefix = files.PREFIX if wordpieces_prefix is None else wordpieces_prefix
-            self.backend_tokenizer = self._make_engine(
-                files.Specification(files.read_vocabulary(vocab_file), self.unk_token, prefix, basic, normalizer)
-            )
+        self.backend_tokenizer, stored = self._open_engine(
+            vocab_file, tokenizer_file, tokenizer_object, do_basic_tokenize, wordpieces_prefix, normalizer
+        )
+        self._add_stored(stored)
         self._add_described(added_tokens_decoder or {}, set(map(str, tokens)))
         specification = self.specification()
         self._check_special_tokens(specification.vocabulary)
         fixed = {"do_basic_tokenize": do_basic_tokenize, "wordpieces_prefix": wordpieces_prefix}
         self._check_options(specification, fixed, normalizer)
-        stored = self._added()  # these keep their stored options
-        self.add_tokens([token for token in tokens if isinstance(token, AddedToken) or token not in stored], True)
+        added = self._added()  # these keep their stored options
+        self.add_tokens([token for token in tokens if isinstance(token, AddedToken) or token not in added], True)
         self._update_special_tokens()
         self._lock = threading.Lock()
 
-    @staticmethod
-    def _check_sources(vocab_file: object, tokenizer_file: object, tokenizer_object: object) -> None:
-        """Raise InputError unless there is one source of the vocabulary."""
+    def _open_engine(
+        self,
+        vocab_file: str | Path | None,
+        tokenizer_file: str | Path | None,
+        tokenizer_object: Any,
+        do_basic_tokenize: bool | None,
+        wordpieces_prefix: str | None,
+        normalizer: Mapping[str, bool],
+    ) -> tuple[Engine, list[tuple[int, AddedToken]]]:
+        """Return the engine of the only source, and the added tokens that are stored with it, by id."""
         count = sum(source is not None for source in (vocab_file, tokenizer_file, tokenizer_object))
         if count != 1:
             raise InputError(
@@ -190,6 +188,15 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
                 if tokenizer_object is None
                 else "Give tokenizer_object without vocab_file and tokenizer_file."
             )
+        if vocab_file is not None:
+            prefix = files.PREFIX if wordpieces_prefix is None else wordpieces_prefix
+            vocabulary, basic = files.read_vocabulary(vocab_file), do_basic_tokenize is not False
+            specification = files.Specification(vocabulary, self.unk_token, prefix, basic, normalizer)
+            return self._make_engine(specification), []
+        name = tokenizer_file or "tokenizer_object"
+        text = files.read_text(tokenizer_file) if tokenizer_file else tokenizer_object.to_str()
+        content = files.parse_tokenizer_json(name, text)
+        return self._read_engine(name, text, content, normalizer), files.added_tokens_of(content)
 
     def _add_described(self, added: Mapping[int, Token], special: set[str]) -> None:
         """Add stored tokens by id. A text has the options in tokenizer.json, or the default ones."""
