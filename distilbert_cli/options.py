@@ -164,9 +164,7 @@ def model_options(backends: tuple[str, ...] = RUNNABLE, **model: Any) -> Decorat
             help="float32, float64, bfloat16 or float16; auto keeps the dtype of the checkpoint.",
             show_default="float32",
         ),
-        click.option(
-            "--device", metavar="NAME", help="Device to run on, as the framework names it.", show_default="automatic"
-        ),
+        click.option("--device", metavar="NAME", help="Device to run on, as the framework names it: cuda:1, gpu:1."),
         click.option(
             "--batch-tokens", type=POSITIVE, metavar="N", help="Maximum number of tokens in a batch, with padding."
         ),
