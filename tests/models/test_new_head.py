@@ -234,6 +234,21 @@ def test_packed_inference_is_the_padded_model_on_real_tokens(framework, head, tm
     assert_close(outputs["logits"], logits, TOLERANCE)
 
 
+def test_keras_loads_its_own_file(row, tmp_path, request):
+    """Both dense layers are in the list of all layers, where their names are those of the class and a number."""
+    if "tf" not in request.config.tested_backends:
+        pytest.skip("needs Keras")
+    import keras
+
+    keras_class(row)
+    config = small_config(architectures=[row.architecture])
+    arrays = save_random(tmp_path / "source", config, row, dtype="float32")
+    convert(tmp_path / "source", tmp_path / "there", to="keras")
+    model = keras.saving.load_model(tmp_path / "there" / "model.keras")
+    for parameter in model.parameter_table:
+        np.testing.assert_array_equal(model._get_array(parameter), arrays[parameter.name])
+
+
 # Formats that hold models of any head; KerasHub has tasks of its own, and ONNX is only written.
 ANY_HEAD = [name for name, format in FORMATS.items() if not name.startswith(("kerashub", "onnx"))]
 

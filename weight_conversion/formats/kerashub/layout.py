@@ -64,9 +64,9 @@ def dense_shape(parameter: Parameter) -> tuple[int, ...]:
 def stored_shape(parameter: Parameter, heads: int) -> tuple[int, ...]:
     """Return the shape of a parameter in a preset, where the projections of the attention are split into heads."""
     shape = dense_shape(parameter)
-    if parameter.name.split(".")[-2] in ("q_lin", "k_lin", "v_lin"):
+    if parameter.axes[0] == "heads":
         return (*shape[:-1], heads, shape[-1] // heads)
-    if parameter.name.endswith("out_lin.weight"):
+    if parameter.axes[-1] == "heads":
         return (heads, shape[0] // heads, shape[1])
     return shape
 
