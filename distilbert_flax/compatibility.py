@@ -1,7 +1,7 @@
-"""What scripts for Transformers read of a Flax model, and what they call, beside what this package needs.
+"""Members of Flax models that scripts for Transformers use.
 
-`TransformersMembers` is a base of all models. There parameters are apart from the model, as a nested dict; here the
-model has them, and `params` is the same dict. Members that have no meaning here are in the table `REFUSED`: calling one
+`TransformersMembers` is a base of all models. In Transformers, parameters are a nested dict outside the model; here the
+model holds them, and `params` is the same dict. The table `REFUSED` has the members without a meaning here: calling one
 is an error that says what to do instead.
 """
 
@@ -22,7 +22,7 @@ from distilbert_core.model.config import DistilBertConfig
 
 _READ = "from_pretrained reads flax_model.msgpack, and every other format."
 
-# Methods of Transformers 4.53's Flax models that are not here, and what to do instead.
+# Methods of Transformers 4.53's Flax models that are missing here, and what to do instead.
 REFUSED: dict[str, str] = {
     "load_flax_weights": _READ,
     "load_flax_sharded_weights": _READ,
@@ -46,10 +46,10 @@ class TransformersMembers:
 
     @property
     def params(self) -> dict[str, Any]:
-        """The trained parameters as a nested dict, with the names that Transformers' Flax models gave them.
+        """The trained parameters as a nested dict, with the names of Transformers' Flax models.
 
-        Setting it replaces the values; they must have the same names and shapes. Of a model without values
-        (`_do_init=False`) it has shapes in their place.
+        Setting it replaces the values, which must have the same names and shapes. A model without values
+        (`_do_init=False`) has shapes in their place.
 
         Example:
             >>> from distilbert_flax import DistilBertConfig, FlaxDistilBertModel
@@ -61,16 +61,16 @@ class TransformersMembers:
         return unflatten_dict({tuple(map(str, path)): param.get_value() for path, param in own})
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "params":  # NNX does not let a property be set
+        if name == "params":  # NNX does not allow setting a property
             nnx.update(self, self._params_state(value))
         else:
             super().__setattr__(name, value)
 
     def with_params(self, params: Mapping[str, Any]) -> Self:
-        """Return a model like this one over other parameters; this one stays as it is.
+        """Return a model like this one with other parameters; this one does not change.
 
         Args:
-            params: A nested dict like `params`, of arrays or of what JAX traces.
+            params: A nested dict like `params`, of arrays or JAX tracers.
 
         Raises:
             InputError: A parameter is missing, unknown, or has another shape.
@@ -79,7 +79,7 @@ class TransformersMembers:
         return nnx.merge(graph, self._params_state(params), rest)
 
     def _params_state(self, params: Mapping[str, Any]) -> nnx.State:
-        """Return the values of a nested dict in the place of this model's own."""
+        """Return the values of a nested dict as the state of this model."""
         own = {"/".join(map(str, path)): (path, param) for path, param in nnx.to_flat_state(nnx.state(self, nnx.Param))}
         if isinstance(params, nnx.State):
             params = nnx.to_pure_dict(params)
@@ -112,12 +112,12 @@ class TransformersMembers:
     def init_weights(
         self, rng: Array, input_shape: tuple[int, ...] = (1, 1), params: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Return new initial values of `params`; the model stays as it is.
+        """Return new initial values of `params`; the model does not change.
 
         Args:
-            rng: The key that they are drawn with.
-            input_shape: Not used: no parameter depends on the input.
-            params: Values to keep; the rest is drawn.
+            rng: The key of the initial values.
+            input_shape: Ignored, because no parameter depends on the input.
+            params: Values to keep; all others are drawn.
 
         Example:
             >>> import jax
@@ -133,7 +133,7 @@ class TransformersMembers:
         return unflatten_dict({**flatten_dict(model.params), **flatten_dict(params or {})})
 
     def without_values(self) -> tuple[Self, dict[str, Any]]:
-        """Take the values out of the trained parameters, and return (model, params).
+        """Remove the values of the trained parameters, and return (model, params).
 
         `from_pretrained(..., _do_init=False)` returns the same.
         """
@@ -143,24 +143,24 @@ class TransformersMembers:
         return self, params
 
     def to_bf16(self, params: Mapping[str, Any], mask: Any = None) -> Any:
-        """Return `params` with all numbers with a fraction in bfloat16, or those where a tree of booleans is true."""
+        """Return `params` with floating arrays in bfloat16, all or those where a tree of booleans is true."""
         return _cast(params, jnp.bfloat16, mask)
 
     def to_fp16(self, params: Mapping[str, Any], mask: Any = None) -> Any:
-        """As `to_bf16`, in float16."""
+        """Return `params` with floating arrays in float16, all or those where a tree of booleans is true."""
         return _cast(params, jnp.float16, mask)
 
     def to_fp32(self, params: Mapping[str, Any], mask: Any = None) -> Any:
-        """As `to_bf16`, in float32."""
+        """Return `params` with floating arrays in float32, all or those where a tree of booleans is true."""
         return _cast(params, jnp.float32, mask)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Let the backward pass compute each block again from its input."""
+        """Make the backward pass compute each block again from its input, to save memory."""
         self.base_model.transformer.gradient_checkpointing = True
 
     @property
     def module(self) -> NoReturn:
-        """Not here: the model is the module."""
+        """Raise AttributeError: the model is the module."""
         raise AttributeError(
             f"{type(self).__name__} has no Linen module: the model is an nnx.Module itself. In place of "
             "model.module.apply({'params': params}, ...) write model(..., params=params)."

@@ -1,4 +1,4 @@
-"""What JAX knows about the types of the core: they are trees, by name, and exported functions can have them."""
+"""What JAX knows about the types of the core: they are trees with names, in exported functions too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jax import export, tree_util
 def register(cls: Any) -> None:
     """Let a dict type with `tree_flatten` and `tree_unflatten` be an argument or a result under all transformations.
 
-    Two values of it have the same structure if they have the same names, in the same order.
+    Two values have the same structure if they have the same names in the same order.
     """
     tree_util.register_pytree_with_keys(
         cls,

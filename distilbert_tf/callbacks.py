@@ -15,7 +15,7 @@ from distilbert_core.model.inputs import IGNORE_INDEX
 
 
 class ResumeDropout(keras.callbacks.Callback):
-    """Lets dropout go on where an interrupted run stopped; goes after `BackupAndRestore`, which forgets it.
+    """Restores the state of dropout in a resumed run, which `BackupAndRestore` does not; put it after that callback.
 
     Each dropout draws from its seed and the number of its draws, one per step of the optimizer. So the model must be
     made after the same `keras.utils.set_random_seed` in both runs, and the data must come in the same order.
@@ -37,21 +37,21 @@ class ResumeDropout(keras.callbacks.Callback):
 
 
 class KerasMetricCallback(keras.callbacks.Callback):
-    """Measures a model after every epoch with a function of all its predictions, and logs the numbers.
+    """Evaluates a model after every epoch with a function of all predictions, and logs the results.
 
     Args:
         metric_fn: From (predictions, labels), arrays of all rows, to a dict of numbers. For question answering both are
             dicts by name. Batches of different lengths are filled up with -100.
         eval_dataset: Batches of a `tf.data.Dataset`; or arrays, as `fit` takes them, with `batch_size`.
         output_cols: Names of the outputs to give; the logits if left out.
-        label_cols: Names of the labels among the inputs, where they are not the task's own.
-        batch_size: Of arrays.
-        predict_with_generate: Must be False: DistilBERT does not generate; so must `use_xla_generation`.
-        use_xla_generation: See `predict_with_generate`.
-        generate_kwargs: Ignored, as nothing is generated.
+        label_cols: Names of the labels among the inputs; the labels of the task if left out.
+        batch_size: Rows in a batch of arrays.
+        predict_with_generate: Must be False, because DistilBERT does not generate.
+        use_xla_generation: Must be False.
+        generate_kwargs: Ignored.
 
     Raises:
-        InputError: `eval_dataset` is not in batches, or something is to be generated.
+        InputError: `eval_dataset` is not in batches, or generation is requested.
         TypeError: `metric_fn` does not return a dict.
 
     Example:
@@ -107,7 +107,7 @@ class KerasMetricCallback(keras.callbacks.Callback):
 
 
 def _joined(batches: list[dict[str, np.ndarray]]) -> Any:
-    """Return arrays of all batches by name, or the only one; filled up where they differ in length."""
+    """Return arrays of all batches by name, or the only array; rows of different lengths are padded."""
     joined = {}
     for name in batches[0]:
         arrays = [batch[name] for batch in batches]
@@ -133,9 +133,9 @@ class PushToHubCallback(keras.callbacks.Callback):
         save_strategy: 'epoch', 'steps', or 'no' for the end of training only.
         save_steps: Number of steps between two uploads.
         tokenizer: Saved beside the model.
-        hub_model_id: Repository; what the folder is called if left out.
-        hub_token: To log in by; that of `hf auth login` if left out.
-        checkpoint: Must be False: `keras.callbacks.BackupAndRestore` keeps what a run goes on from.
+        hub_model_id: Repository; the name of the folder if left out.
+        hub_token: Token of the Hub; the token of `hf auth login` if left out.
+        checkpoint: Must be False: `keras.callbacks.BackupAndRestore` saves the state of a run.
 
     Raises:
         InputError: `save_strategy`, `save_steps` or `checkpoint` has another value.
@@ -157,7 +157,7 @@ class PushToHubCallback(keras.callbacks.Callback):
         if save_strategy == "steps" and (not isinstance(save_steps, int) or save_steps < 1):
             raise InputError(f"save_steps must be a positive integer with save_strategy='steps', got {save_steps!r}.")
         if checkpoint:
-            raise InputError("checkpoint must be False: use keras.callbacks.BackupAndRestore to go on with a run.")
+            raise InputError("checkpoint must be False: use keras.callbacks.BackupAndRestore to resume a run.")
         self.output_dir, self.tokenizer = Path(output_dir), tokenizer
         self.save_strategy, self.save_steps = save_strategy, save_steps or 1
         self.hub_model_id = hub_model_id or self.output_dir.absolute().name
@@ -165,7 +165,7 @@ class PushToHubCallback(keras.callbacks.Callback):
         self.step = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Count steps from here; an epoch may have fewer than `save_steps`."""
+        """Start counting steps; an epoch may have fewer than `save_steps`."""
         self.step = 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:

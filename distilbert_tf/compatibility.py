@@ -1,6 +1,6 @@
-"""What scripts for Transformers and Keras 2 read of a Keras model, and what they call, beside what this package needs.
+"""Members of Keras models that scripts for Transformers and Keras 2 use.
 
-`TransformersMembers` is a base of all models. Members that have no meaning here are in the table `REFUSED`: calling one
+`TransformersMembers` is a base of all models. The table `REFUSED` has the members without a meaning here: calling one
 is an error that says what to do instead. `KERAS_2` has the arguments of Keras' methods that Keras 3 dropped.
 """
 
@@ -21,7 +21,7 @@ from distilbert_core.model.heads import Head
 from distilbert_core.model.outputs import ModelOutput
 from distilbert_tf.datasets import batched
 
-# Methods of Transformers 4.53's Keras models that are not here, and what to do instead.
+# Methods of Transformers 4.53's Keras models that are missing here, and what to do instead.
 REFUSED: dict[str, str] = {
     "register_for_auto_class": "TFAutoModel of Transformers loads what save_pretrained writes with its own classes.",
     "create_model_card": "Write README.md into the folder, by hand or with huggingface_hub.ModelCard.",
@@ -31,7 +31,7 @@ REFUSED: dict[str, str] = {
 
 _WORKERS = "Keras 3 reads data by workers in a keras.utils.PyDataset(workers=...)."
 
-# Of `fit`, `evaluate` and `predict`, and of methods for a batch.
+# Arguments of `fit`, `evaluate`, `predict`, and of methods for a batch.
 KERAS_2: dict[str, Accepted] = {
     "max_queue_size": Accepted((None, 10), _WORKERS),
     "workers": Accepted((None, 0, 1), _WORKERS),
@@ -39,12 +39,12 @@ KERAS_2: dict[str, Accepted] = {
     "reset_metrics": Accepted((False,), "Keras 3 adds up until model.reset_metrics() is called."),
 }
 
-# Classes of Transformers that have another name here.
+# Other names of classes in Transformers.
 ALIASES: dict[str, type] = {f"TF{output.__name__}": output for output in {head.output_type for head in Head}}
 
 
 def warn_of_keras_2() -> None:
-    """Warn where TF_USE_LEGACY_KERAS, which Transformers 4 asked for, makes `tf.keras` another Keras."""
+    """Warn if TF_USE_LEGACY_KERAS, which Transformers 4 required, makes `tf.keras` another Keras."""
     if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
         warnings.warn(
             "TF_USE_LEGACY_KERAS is set, so that tf.keras is Keras 2. These models are of Keras 3 and do not take its "
@@ -66,7 +66,7 @@ class TransformersMembers:
 
     @property
     def name_or_path(self) -> str:
-        """Where the model was loaded from; '' for a new one."""
+        """The source of the model; '' for a new model."""
         return self.config.name_or_path
 
     @property
@@ -86,7 +86,7 @@ class TransformersMembers:
         return self._open_signature(tf.int32)  # type: ignore[attr-defined]
 
     def build_in_name_scope(self) -> None:
-        """Do nothing: the layers are built when they are made."""
+        """Do nothing: layers are built in the constructor."""
 
     @classmethod
     def can_generate(cls) -> bool:
@@ -101,7 +101,7 @@ class TransformersMembers:
         """Return factors of heads, [N] or [L, N], as [L, 1, N, 1, 1]; L times None for None.
 
         Raises:
-            InputError: `head_mask` has another number of axes.
+            InputError: `head_mask` does not have one or two axes.
         """
         if head_mask is None:
             return [None] * num_hidden_layers
@@ -111,15 +111,15 @@ class TransformersMembers:
         return tf.broadcast_to(factors, (num_hidden_layers, factors.shape[-1]))[:, None, :, None, None]
 
     def get_label_to_output_name_mapping(self) -> dict[str, str]:
-        """Return the output that each label judges, where there are several."""
+        """Return the output of each label, if there are several."""
         names = getattr(self, "label_names", ()), getattr(self, "logit_names", ())
         return dict(zip(*names, strict=True)) if len(names[0]) > 1 else {}
 
     def set_input_embeddings(self, value: Any) -> None:
-        """Put a table [V, D] in place of the word embeddings', an array or a layer; V becomes the vocabulary.
+        """Replace the word embeddings by a table [V, D], an array or a layer; V becomes the size of the vocabulary.
 
         Raises:
-            InputError: It has another number of columns.
+            InputError: The table has another number of columns.
         """
         rows = keras.ops.convert_to_numpy(getattr(value, "embeddings", getattr(value, "weight", value)))
         if rows.ndim != 2 or rows.shape[1] != self.config.dim:
@@ -129,18 +129,18 @@ class TransformersMembers:
         self.get_input_embeddings().embeddings.assign(rows)  # type: ignore[attr-defined]
 
     def get_output_embeddings(self) -> keras.layers.Layer | None:
-        """Return the projector to the vocabulary; None where there is none."""
+        """Return the projector to the vocabulary, or None."""
         return getattr(self, "vocab_projector", None)
 
     get_lm_head = get_output_layer_with_bias = get_output_embeddings
 
     def get_prefix_bias_name(self) -> str | None:
-        """Return the path of the projector to the vocabulary; None where there is none."""
+        """Return the path of the projector to the vocabulary, or None."""
         projector = self.get_output_embeddings()
         return None if projector is None else f"{self.name}/{projector.name}"  # type: ignore[attr-defined]
 
     def get_bias(self) -> dict[str, Any] | None:
-        """Return the bias of the projector to the vocabulary by the name 'bias'; None where there is none."""
+        """Return {'bias': bias of the projector to the vocabulary}, or None."""
         projector = self.get_output_embeddings()
         return None if projector is None else {"bias": projector.bias}
 
@@ -148,7 +148,7 @@ class TransformersMembers:
         """Set the bias that `get_bias` returns.
 
         Raises:
-            InputError: The model has none, or `value` has other names.
+            InputError: The model has no bias, or `value` has other names.
         """
         projector = self.get_output_embeddings()
         if projector is None or set(value) != {"bias"}:
@@ -157,7 +157,7 @@ class TransformersMembers:
         projector.bias.assign(value["bias"])
 
     def serving(self, inputs: Mapping[str, Any]) -> ModelOutput:
-        """Return what a served model returns; see `serving_output`."""
+        """Return the output of a served model."""
         return self.serving_output(self(inputs, training=False))  # type: ignore[operator]
 
     def serving_output(self, output: ModelOutput) -> ModelOutput:
@@ -176,20 +176,20 @@ class TransformersMembers:
         drop_remainder: bool | None = None,
         prefetch: bool = True,
     ) -> tf.data.Dataset:
-        """Return batches for `fit`: (inputs by name, labels), of what the model takes among the columns of rows.
+        """Return batches for `fit`: (inputs by name, labels), from the columns of rows that the model takes.
 
         Args:
-            dataset: Rows of tokens: a `datasets.Dataset`, or a list of dicts. `label` is taken for `labels`.
+            dataset: Rows of tokens: a `datasets.Dataset`, or a list of dicts. A column `label` is used as `labels`.
             batch_size: Rows in a batch.
-            shuffle: In another order every epoch, which follows `keras.utils.set_random_seed`.
-            tokenizer: Fills the rows of a batch up to one length. Without one they must have one length.
-            collate_fn: Makes a batch of rows in place of that, such as one of `distilbert_core.tokenization.collators`.
-            collate_fn_args: Further arguments of it.
+            shuffle: Use another order in every epoch, seeded by `keras.utils.set_random_seed`.
+            tokenizer: Pads the rows of a batch to one length. Without it, all rows must have one length.
+            collate_fn: Makes a batch of rows, such as a collator of `distilbert_core.tokenization.collators`.
+            collate_fn_args: Arguments of `collate_fn`.
             drop_remainder: Leave out the last batch if it is smaller. False if left out, also with `shuffle`.
             prefetch: Make batches ahead.
 
         Raises:
-            InputError: There are no rows, or they have no column of an input.
+            InputError: There are no rows, or their columns have no input.
 
         Example:
             >>> from distilbert_tf import DistilBertConfig, TFDistilBertForSequenceClassification

@@ -1,4 +1,4 @@
-"""`tf.data` out of rows of tokens: lists of dicts, or `datasets.Dataset`."""
+"""`tf.data` pipelines from rows of tokens: lists of dicts, or `datasets.Dataset`."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def batched(
         inputs: Names of inputs to keep, labels left out.
         labels: Names of labels.
         batch_size: Rows in a batch.
-        shuffle: In another order every epoch.
-        tokenizer: Fills the rows of a batch up to one length.
-        collate_fn: Makes a batch of rows in place of the tokenizer.
+        shuffle: Use another order in every epoch.
+        tokenizer: Pads the rows of a batch to one length.
+        collate_fn: Makes a batch of rows; used in place of the tokenizer.
         collate_fn_args: Further arguments of `collate_fn`.
         drop_remainder: Leave out the last batch if it is smaller.
         prefetch: Make batches ahead.
 
     Raises:
-        InputError: There are no rows, or no input is among their columns.
+        InputError: There are no rows, or their columns have no input.
     """
     if not len(dataset) or not isinstance(dataset[0], Mapping):
         raise InputError(
@@ -55,7 +55,7 @@ def batched(
 
     def batch_of(indices: Iterable[int]) -> dict[str, np.ndarray]:
         rows = [dict(dataset[int(index)]) for index in indices]
-        if ours:  # texts cannot be in a batch, and the model does not take them
+        if ours:  # a batch cannot hold texts
             rows = [{name: value for name, value in row.items() if not isinstance(value, str)} for row in rows]
         batch = collate_fn(rows, **options)
         return {name: np.asarray(value) for name, value in batch.items() if name in (*inputs, *labels)}

@@ -15,10 +15,10 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate that rises from 0, and then follows another schedule.
 
     Args:
-        initial_learning_rate: The rate that the rise ends with.
-        decay_schedule_fn: Schedule of the steps after it, counted from 0.
+        initial_learning_rate: The rate at the end of the rise.
+        decay_schedule_fn: Schedule of the steps after the rise, which are counted from 0.
         warmup_steps: Number of steps of the rise.
-        power: 1 for a straight line; the share of the rate is the share of the steps to this power.
+        power: 1 for a straight line; the fraction of the rate is the fraction of the steps to this power.
         name: A name.
 
     Example:
@@ -62,26 +62,26 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> WarmUp:
-        """Make a schedule from what `get_config` returned."""
+        """Make a schedule from the result of `get_config`."""
         decay = keras.saving.deserialize_keras_object(config["decay_schedule_fn"])
         return cls(**{**config, "decay_schedule_fn": decay})
 
 
 @keras.saving.register_keras_serializable("distilbert")
 class AdamWeightDecay(keras.optimizers.AdamW):
-    """Keras' AdamW that chooses by the paths of variables which of them decay.
+    """Keras' AdamW, with weight decay for the variables whose paths match.
 
     Args:
         learning_rate: A number or a schedule.
-        beta_1: Of the mean of gradients.
-        beta_2: Of the mean of their squares.
-        epsilon: Added to the root of these.
+        beta_1: Decay of the mean of gradients.
+        beta_2: Decay of the mean of their squares.
+        epsilon: Added to the root of that mean.
         amsgrad: Use the largest mean so far.
-        weight_decay_rate: A step shrinks a variable by this times the learning rate.
-        include_in_weight_decay: Parts of paths that decay in any case.
-        exclude_from_weight_decay: Parts of paths that do not decay.
+        weight_decay_rate: A step shrinks a variable by this rate times the learning rate.
+        include_in_weight_decay: Parts of paths of variables that always decay.
+        exclude_from_weight_decay: Parts of paths of variables that do not decay.
         name: A name.
-        **kwargs: See `keras.optimizers.AdamW`.
+        **kwargs: Other arguments of `keras.optimizers.AdamW`.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class AdamWeightDecay(keras.optimizers.AdamW):
         name: str = "AdamWeightDecay",
         **kwargs: Any,
     ):
-        kwargs.pop("weight_decay", None)  # in a configuration of Keras', which has it under this name too
+        kwargs.pop("weight_decay", None)  # Keras' configurations have the rate under this name too
         super().__init__(
             learning_rate, weight_decay_rate, beta_1, beta_2, epsilon, amsgrad=amsgrad, name=name, **kwargs
         )
@@ -105,7 +105,7 @@ class AdamWeightDecay(keras.optimizers.AdamW):
         self._excluded = list(exclude_from_weight_decay or ())
 
     def build(self, variables: Any) -> None:
-        """Make the optimizer's variables for those that it trains."""
+        """Make the variables of the optimizer for the trained variables."""
 
         def has(parts: list[str], variable: Any) -> bool:
             return any(part in variable.path for part in parts)
@@ -150,7 +150,7 @@ def create_optimizer(
         min_lr_ratio: The last rate is this times `init_lr`.
         adam_beta1: Of the mean of gradients.
         adam_beta2: Of the mean of their squares.
-        adam_epsilon: Added to the root of these.
+        adam_epsilon: Added to the root of that mean.
         adam_clipnorm: Largest norm of the gradient of a variable.
         adam_global_clipnorm: Largest norm of all gradients together.
         weight_decay_rate: A step shrinks a parameter by this times the learning rate.

@@ -11,7 +11,7 @@ from distilbert_core.errors import InputError, listed
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
-from distilbert_core.model.parameters import BASE_MODEL, Kind, Parameter
+from distilbert_core.model.parameters import BASE_MODEL, Kind, Parameter, initial_values
 
 _PACKAGES = frozenset(registration.package for registration in BACKENDS.values())
 
@@ -89,17 +89,8 @@ class ModelHooks:
         return device.replace("cuda", "gpu") if isinstance(device, str) else device
 
     def _fresh_array(self, parameter: Parameter) -> np.ndarray:
-        """Return initial values: matrices from N(0, initializer_range), scales one, the rest and the pad row zero."""
-        match parameter.kind:
-            case Kind.KERNEL | Kind.EMBEDDING:
-                array = self.config.initializer_range * self._draw_normal(parameter.shape)
-                if parameter.pad_row is not None:
-                    array[parameter.pad_row] = 0
-                return array
-            case Kind.NORM_SCALE:
-                return np.ones(parameter.shape, np.float32)
-            case _:
-                return np.zeros(parameter.shape, np.float32)
+        """Return initial values, float32, drawn by the framework's generator."""
+        return initial_values(parameter, self.config, self._draw_normal).astype(np.float32)
 
     def _adopt(self, base: ModelHooks) -> None:
         """Make a model the base of this one. They share a configuration, so that resizing either changes both."""

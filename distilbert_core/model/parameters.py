@@ -7,7 +7,7 @@ older files all follow from this table. Shapes are those of the checkpoint: a de
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -149,10 +149,23 @@ def initial_array(parameter: Parameter, config: DistilBertConfig, seed: int = 0)
         config: Gives `initializer_range`.
         seed: Seed of the generators.
     """
+    rng = np.random.default_rng([zlib.crc32(parameter.name.encode()), seed])
+    return initial_values(parameter, config, rng.standard_normal)
+
+
+def initial_values(
+    parameter: Parameter, config: DistilBertConfig, draw: Callable[[tuple[int, ...]], np.ndarray]
+) -> np.ndarray:
+    """Return initial values: kernels and embeddings from N(0, initializer_range), scales one, the rest zero.
+
+    Args:
+        parameter: The parameter. Its padding row is zero.
+        config: Gives `initializer_range`.
+        draw: Returns numbers of a shape from the standard normal distribution.
+    """
     match parameter.kind:
         case Kind.KERNEL | Kind.EMBEDDING:
-            rng = np.random.default_rng([zlib.crc32(parameter.name.encode()), seed])
-            array = config.initializer_range * rng.standard_normal(parameter.shape)
+            array = config.initializer_range * draw(parameter.shape)
             if parameter.pad_row is not None:
                 array[parameter.pad_row] = 0
             return array
