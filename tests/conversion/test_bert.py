@@ -219,8 +219,8 @@ def test_masked_lm_head(tied, bias, decoder):
         if ours in arrays:
             assert np.array_equal(arrays[ours], originals[theirs]), ours
     assert ("vocab_projector.weight" in arrays) is not tied
-    _, body, _ = bert_to_distilbert(FIELDS, bert_tensors())
-    for name, array in body.items():
+    _, base, _ = bert_to_distilbert(FIELDS, bert_tensors())
+    for name, array in base.items():
         assert np.array_equal(arrays[f"distilbert.{name}"], array), name
 
 
@@ -250,8 +250,8 @@ def tensors_with(layer, pooler=True):
     """A BERT with a dense layer on it, and the arrays of that by their names, which are the same in DistilBERT."""
     rng = np.random.default_rng(7)
     top = {f"{layer}.weight": rng.normal(size=(ROWS[layer], 12)), f"{layer}.bias": rng.normal(size=ROWS[layer])}
-    body = {f"bert.{name}": array for name, array in bert_tensors().items() if pooler or name not in POOLER}
-    return body | top, top
+    base = {f"bert.{name}": array for name, array in bert_tensors().items() if pooler or name not in POOLER}
+    return base | top, top
 
 
 @pytest.mark.parametrize(
@@ -274,8 +274,8 @@ def test_heads_of_tokens(layer, architecture, pooler, asked, head):
     assert list(arrays) == [parameter.name for parameter in parameter_table(config, head)]
     for name, array in top.items():
         assert np.array_equal(arrays[name], array), name
-    _, body, _ = bert_to_distilbert(FIELDS, bert_tensors())
-    for name, array in body.items():
+    _, base, _ = bert_to_distilbert(FIELDS, bert_tensors())
+    for name, array in base.items():
         assert np.array_equal(arrays[f"distilbert.{name}"], array), name
     assert config.id2label[4] == "label 4"
     assert config.qa_dropout == (0.0 if layer == "qa_outputs" else 0.1)
@@ -316,14 +316,14 @@ def test_the_base_model_of_a_bert_with_a_classifier_on_its_pooler(tmp_path, aske
     tensors, top = tensors_with("classifier")
     fields = FIELDS | LABELS | {"architectures": ["BertForSequenceClassification"]}
     _, arrays, notes = bert_to_distilbert(fields, tensors, asked)
-    _, body, _ = bert_to_distilbert(FIELDS, bert_tensors())
-    assert list(arrays) == list(body)
+    _, base, _ = bert_to_distilbert(FIELDS, bert_tensors())
+    assert list(arrays) == list(base)
     assert notes == notes_of(Head.BASE, [*(f"bert.{name}" for name in POOLER), *sorted(top)])
 
     save_checkpoint(tmp_path, tensors, {"config.json": json.dumps(fields).encode()})
     weights = open_weights(tmp_path, asked)
     new = [p.name for p in parameter_table(weights.config, asked) if p.tied_to is None and "distilbert." not in p.name]
-    new = [name for name in new if name not in body]
+    new = [name for name in new if name not in base]
     assert weights.notes == ([f"New, and to be trained before use: {', '.join(new)}."] if new else []) + notes
     if "classifier.weight" in weights.tensors:
         assert not np.array_equal(weights.tensors["classifier.weight"].read(), top["classifier.weight"])

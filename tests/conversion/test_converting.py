@@ -404,8 +404,8 @@ print(sorted({{"torch", "tensorflow", "keras", "jax", "flax"}} & sys.modules.key
 
 
 def test_a_base_model_gets_the_requested_head(tmp_path: Path) -> None:
-    arrays = save_random(tmp_path / "body", small_config(), Head.BASE, dtype="float32")
-    weights = convert(tmp_path / "body", tmp_path / "head", head=Head.MASKED_LM)
+    arrays = save_random(tmp_path / "base", small_config(), Head.BASE, dtype="float32")
+    weights = convert(tmp_path / "base", tmp_path / "head", head=Head.MASKED_LM)
     new = (
         "vocab_transform.weight, vocab_transform.bias, vocab_layer_norm.weight, vocab_layer_norm.bias, vocab_projector"
     )
@@ -417,25 +417,25 @@ def test_a_base_model_gets_the_requested_head(tmp_path: Path) -> None:
     assert not np.any(found["vocab_projector.bias"])
     kernel, spread = found["vocab_transform.weight"], weights.config.initializer_range
     assert spread / 2 < kernel.std() < 2 * spread
-    again = convert(tmp_path / "body", tmp_path / "again", head=Head.MASKED_LM)
+    again = convert(tmp_path / "base", tmp_path / "again", head=Head.MASKED_LM)
     np.testing.assert_array_equal(again.tensors["vocab_transform.weight"].read(), kernel)
 
 
 def test_a_model_with_a_head_becomes_a_base_model(source: Path, tmp_path: Path) -> None:
-    weights = convert(source, tmp_path / "body", head=Head.BASE)
+    weights = convert(source, tmp_path / "base", head=Head.BASE)
     dropped = "classifier.bias, classifier.weight, pre_classifier.bias, pre_classifier.weight"
     assert weights.notes == [f"Dropped, as DistilBertModel has no such parameters: {dropped}."]
-    body = arrays_of(tmp_path / "body")
+    base = arrays_of(tmp_path / "base")
     for name, array in arrays_of(source).items():
         if name.startswith("distilbert."):
-            np.testing.assert_array_equal(body[name.removeprefix("distilbert.")], array)
+            np.testing.assert_array_equal(base[name.removeprefix("distilbert.")], array)
 
 
 def test_a_base_model_without_a_layer_is_refused_with_any_head(tmp_path: Path) -> None:
-    arrays = save_random(tmp_path / "body", small_config(), Head.BASE, dtype="float32")
+    arrays = save_random(tmp_path / "base", small_config(), Head.BASE, dtype="float32")
     del arrays["transformer.layer.0.ffn.lin1.bias"]
-    save_checkpoint(tmp_path / "body", arrays, {"config.json": (tmp_path / "body" / "config.json").read_bytes()})
+    save_checkpoint(tmp_path / "base", arrays, {"config.json": (tmp_path / "base" / "config.json").read_bytes()})
     for head in (None, Head.BASE, Head.MASKED_LM):
         with pytest.raises(CheckpointError, match=r"lacks .*transformer\.layer\.0\.ffn\.lin1\.bias"):
-            convert(tmp_path / "body", tmp_path / "new", head=head)
+            convert(tmp_path / "base", tmp_path / "new", head=head)
     assert not (tmp_path / "new").exists()

@@ -185,8 +185,8 @@ def test_a_trimmed_student_computes_the_same_as_its_teacher(tmp_path, files, tie
     assert ("vocab_projector.weight" in written) is not tied
     rows = {name: arrays[name][ids] if len(arrays[name]) == config.vocab_size else arrays[name] for name in arrays}
     same(written, rows)
-    found = reference.body(student.config, written, **after)["last_hidden_state"]
-    assert np.array_equal(found, reference.body(config, arrays, **before)["last_hidden_state"])
+    found = reference.base_model(student.config, written, **after)["last_hidden_state"]
+    assert np.array_equal(found, reference.base_model(config, arrays, **before)["last_hidden_state"])
     logits = reference.forward(config, Head.MASKED_LM, arrays, **before)["logits"][..., ids]
     # Measured: 4.4e-16.
     np.testing.assert_allclose(
@@ -361,7 +361,7 @@ def test_a_projected_student_begins_nearer_to_its_teacher_than_a_random_one(tmp_
     inputs = {"input_ids": np.array(ids[: 50 * 16]).reshape(50, 16)}
 
     def last(config, arrays):
-        return reference.body(config, arrays, **inputs)["last_hidden_state"].reshape(-1, config.dim)
+        return reference.base_model(config, arrays, **inputs)["last_hidden_state"].reshape(-1, config.dim)
 
     wanted = last(teacher.config, arrays_of(tmp_path / "teacher"))
     projected = last(student.config, arrays_of(tmp_path / "student"))

@@ -238,5 +238,5 @@ def test_a_train_state_of_flax(encode):
         losses.append(float(loss))
     assert losses[-1] < losses[0]
     assert_close(numbers(model.params), before, 0)
-    body, trained = model.params["distilbert"], state.params["distilbert"]
-    assert_close(numbers(trained["embeddings"]["word_embeddings"]), numbers(body["embeddings"]["word_embeddings"]), 0)
+    base, trained = model.params["distilbert"], state.params["distilbert"]
+    assert_close(numbers(trained["embeddings"]["word_embeddings"]), numbers(base["embeddings"]["word_embeddings"]), 0)

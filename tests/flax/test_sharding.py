@@ -73,9 +73,9 @@ def step(model, optimizer, batch):
     optimizer.update(model, gradients)
     return loss, gradients
 
-def parts(body):
-    block = body["transformer"]["layer"][0]
-    leaves = (body["embeddings"]["word_embeddings"]["embedding"], block["attention"]["q_lin"]["kernel"],
+def parts(base):
+    block = base["transformer"]["layer"][0]
+    leaves = (base["embeddings"]["word_embeddings"]["embedding"], block["attention"]["q_lin"]["kernel"],
               block["attention"]["q_lin"]["bias"], block["ffn"]["lin2"]["kernel"], block["sa_layer_norm"]["scale"])
     return [list(leaf.addressable_shards[0].data.shape) for leaf in leaves]
 

@@ -21,9 +21,9 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def body(tmp_path_factory):
+def base(tmp_path_factory):
     """A checkpoint with dropout, a tokenizer, and no head."""
-    folder = tmp_path_factory.mktemp("body")
+    folder = tmp_path_factory.mktemp("base")
     tokenizer = DistilBertTokenizerFast.from_pretrained("sst2-tiny")
     config = small_config(vocab_size=len(tokenizer), max_position_embeddings=32, dropout=0.1)
     save_random(folder, config, Head.BASE)
@@ -32,13 +32,13 @@ def body(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(data, body, tmp_path_factory):
+def whole(data, base, tmp_path_factory):
     """A function that returns the folder of a backend's run that nothing disturbed."""
 
     @cache
     def folder_of(framework):
         folder = tmp_path_factory.mktemp("whole") / framework.name
-        run(framework, data, body, folder)
+        run(framework, data, base, folder)
         return folder
 
     return folder_of

@@ -39,9 +39,9 @@ def test_embeddings_of_the_embedded_base_model(framework):
     tokens = DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL)("A fine film.", return_tensors="np")
     classifier = framework.load(Head.SEQUENCE_CLASSIFICATION, DEFAULT_MODEL)
     with pytest.warns(UserWarning, match="not used: classifier.bias"):
-        body = framework.load(Head.BASE, DEFAULT_MODEL)
+        base = framework.load(Head.BASE, DEFAULT_MODEL)
     hidden = framework.call(classifier, **tokens, output_hidden_states=True).hidden_states[-1]
-    np.testing.assert_array_equal(framework.call(body, **tokens).last_hidden_state, hidden)
+    np.testing.assert_array_equal(framework.call(base, **tokens).last_hidden_state, hidden)
 
 
 def test_tensors_of_the_tokenizer(framework):

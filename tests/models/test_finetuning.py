@@ -129,9 +129,9 @@ def test_computation_in_bfloat16(framework, tmp_path):
     assert abs(losses["bfloat16"] - losses["float32"]).min() > 1e-6  # float32 would not differ
 
 
-def test_a_run_learns_and_its_folder_is_a_model(framework, data, body, tmp_path):
+def test_a_run_learns_and_its_folder_is_a_model(framework, data, base, tmp_path):
     recipe = Recipe(max_steps=20, batch_size=6, eval_every=10, learning_rate=1e-2, dropout=0.0)
-    done = run(framework, data, body, tmp_path / "new", recipe)
+    done = run(framework, data, base, tmp_path / "new", recipe)
     assert done.metrics["accuracy"] == 1.0
     classify = pipeline("text-classification", model=tmp_path / "new", framework=framework.name)
     assert [answer["label"] for answer in classify(list(TEXTS))] == ["good", "bad"] * 3
@@ -142,17 +142,17 @@ def test_a_run_learns_and_its_folder_is_a_model(framework, data, body, tmp_path)
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_weights_of_rows_and_classes(framework, body, tmp_path):
+def test_weights_of_rows_and_classes(framework, base, tmp_path):
     """The steps of a run equal those of a loop over batches with the weights, calculated by hand."""
     lines = [f"{text}\t{('good', 'bad')[number % 2]}\t{number / 2}" for number, text in enumerate(TEXTS)]
     file = tmp_path / "data.tsv"
     file.write_text("\n".join(["text\tlabel\timportance", *lines]) + "\n")
     recipe = Recipe(max_steps=2, batch_size=6, learning_rate=1e-3, dropout=0.0, class_weights={"good": 0.5, "bad": 3})
     columns = {"weight": "importance"}
-    run(framework, file, body, tmp_path / "new", recipe, eval=None, columns=columns)
+    run(framework, file, base, tmp_path / "new", recipe, eval=None, columns=columns)
 
-    trainer = load_trainer(framework.name, HEAD, body, recipe, recipe.learning_rates(2), num_labels=2)
-    ids = DistilBertTokenizerFast.from_pretrained(body)(list(TEXTS), padding=True, return_tensors="np")
+    trainer = load_trainer(framework.name, HEAD, base, recipe, recipe.learning_rates(2), num_labels=2)
+    ids = DistilBertTokenizerFast.from_pretrained(base)(list(TEXTS), padding=True, return_tensors="np")
     batch = {name: ids[name] for name in ("input_ids", "attention_mask")}
     batch |= {"labels": np.array([1, 0] * 3), "sample_weight": np.array([0.0, 1.5, 0.5, 4.5, 1.0, 7.5])}
     order = training_order(ids["attention_mask"].sum(1).tolist(), 6, recipe.seed)
@@ -199,36 +199,36 @@ def test_options_that_say_nothing(capsys, options, message):
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-def test_rows_in_memory_train_like_rows_of_a_file(framework, data, body, whole, tmp_path):
+def test_rows_in_memory_train_like_rows_of_a_file(framework, data, base, whole, tmp_path):
     lines = data.read_text().splitlines()[1:]
     columns = dict(
         zip(("text", "label"), map(list, zip(*(line.split("\t") for line in lines), strict=True)), strict=True)
     )
     rows = [{"label": label, "n": np.int64(7), "text": text} for text, label in zip(*columns.values(), strict=True)]
-    run(framework, rows, body, tmp_path / "new", eval=columns)
+    run(framework, rows, base, tmp_path / "new", eval=columns)
     assert weights(tmp_path / "new") == weights(whole(framework))
     assert records(tmp_path / "new") == records(whole(framework))
 
     metrics = evaluate(HEAD_TASK, columns, model=tmp_path / "new", backend=framework.name)
     assert metrics == evaluate(HEAD_TASK, data, model=tmp_path / "new", backend=framework.name)
-    done = run(framework, columns, body, tmp_path / "new", eval=rows, resume=True)  # the same content
+    done = run(framework, columns, base, tmp_path / "new", eval=rows, resume=True)  # the same content
     assert done.step == RECIPE.max_steps
     with pytest.raises(InputError, match="new was begun with another train; give the same to continue"):
-        run(framework, rows[1:], body, tmp_path / "new", eval=rows, resume=True)
+        run(framework, rows[1:], base, tmp_path / "new", eval=rows, resume=True)
 
 
-def test_patience(framework, data, body, tmp_path):
+def test_patience(framework, data, base, tmp_path):
     """A model that does not change is never better than at first."""
     recipe = Recipe(max_steps=9, eval_every=1, patience=3, learning_rate=0.0)
-    done = run(framework, data, body, tmp_path / "new", recipe)
+    done = run(framework, data, base, tmp_path / "new", recipe)
     assert (done.step, done.best_step, done.worse) == (4, 1, 3)
 
 
-def test_a_new_head_is_the_same_in_all_backends(framework, data, body, tmp_path):
+def test_a_new_head_is_the_same_in_all_backends(framework, data, base, tmp_path):
     """Drawn from the seed alone; the sums were made by initial_array."""
     from distilbert_core.model.parameters import initial_array
 
-    trainer = load_trainer(framework.name, HEAD, body, Recipe(seed=3), np.zeros(1), num_labels=2)
+    trainer = load_trainer(framework.name, HEAD, base, Recipe(seed=3), np.zeros(1), num_labels=2)
     arrays = framework.parameters(trainer.model)
     heads = [p for p in trainer.model.parameter_table if not p.name.startswith("distilbert.")]
     for parameter in heads:

@@ -166,7 +166,7 @@ def head(row: Head, framework: Any, monkeypatch: pytest.MonkeyPatch) -> Head:
 
 
 def forward(config: DistilBertConfig, arrays: dict[str, np.ndarray], labels: np.ndarray, **inputs: np.ndarray) -> Any:
-    hidden = reference.body(config, arrays, **inputs)["last_hidden_state"]
+    hidden = reference.base_model(config, arrays, **inputs)["last_hidden_state"]
     arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
     hidden = np.maximum(reference.dense(hidden, arrays, "scorer_hidden"), 0)
     logits = reference.dense(hidden, arrays, "scorer")

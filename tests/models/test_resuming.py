@@ -19,20 +19,20 @@ from support.processes import fresh_python
 from support.runs import RECIPE, records, run, weights
 
 
-def test_a_run_with_other_weights_is_another(framework, data, body, whole, tmp_path):
+def test_a_run_with_other_weights_is_another(framework, data, base, whole, tmp_path):
     shutil.copytree(whole(framework), tmp_path / "new")
     settings = tmp_path / "new/training/settings.json"
     assert '"class_weights": null' in settings.read_text()
     with pytest.raises(InputError, match=r"new was begun with another recipe \(class_weights\); give"):
-        run(framework, data, body, tmp_path / "new", replace(RECIPE, class_weights="balanced"), resume=True)
+        run(framework, data, base, tmp_path / "new", replace(RECIPE, class_weights="balanced"), resume=True)
     before = json.loads(settings.read_text())
     del before["recipe"]["class_weights"]  # as runs were begun before there were such
     settings.write_text(json.dumps(before))
-    assert run(framework, data, body, tmp_path / "new", resume=True).step == RECIPE.max_steps
+    assert run(framework, data, base, tmp_path / "new", resume=True).step == RECIPE.max_steps
     assert weights(tmp_path / "new") == weights(whole(framework))
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, whole, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, base, whole, tmp_path, monkeypatch):
     """Killed before anything was saved, and in the middle."""
     engine = framework.module("training").BackendEngine
     step = engine.step
@@ -46,8 +46,8 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, body, w
         with monkeypatch.context() as patch:
             patch.setattr(engine, "step", killed)
             with pytest.raises(KeyboardInterrupt):
-                run(framework, data, body, tmp_path / "killed", resume=killed_at > 1)
-    done = run(framework, data, body, tmp_path / "killed", resume=True)
+                run(framework, data, base, tmp_path / "killed", resume=killed_at > 1)
+    done = run(framework, data, base, tmp_path / "killed", resume=True)
     assert done.step == RECIPE.max_steps
     assert weights(tmp_path / "killed") == weights(whole(framework))
     assert records(tmp_path / "killed") == records(whole(framework))
@@ -68,43 +68,43 @@ def killed(self, batch, number):
 
 engine.step = killed
 finetune(
-    "sequence-classification", {data!r}, eval={data!r}, model={body!r}, output={output!r}, backend={backend!r},
+    "sequence-classification", {data!r}, eval={data!r}, model={base!r}, output={output!r}, backend={backend!r},
     recipe=Recipe(**{recipe!r}),
 )
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
-def test_a_process_that_was_killed_goes_on_to_the_same_bits(framework, data, body, whole, tmp_path, monkeypatch):
+def test_a_process_that_was_killed_goes_on_to_the_same_bits(framework, data, base, whole, tmp_path, monkeypatch):
     """A signal that nobody can answer, after the state of step 2 was written."""
     monkeypatch.setenv("JAX_ENABLE_X64", "true")  # as in this process: XLA rounds differently without it
     code = KILLED.format(
         package=framework.package.__name__,
         backend=framework.name,
         data=str(data),
-        body=str(body),
+        base=str(base),
         output=str(tmp_path / "killed"),
         recipe=RECIPE.to_dict(),
     )
     with pytest.raises(subprocess.CalledProcessError) as error:
         fresh_python(code)
     assert error.value.returncode == -signal.SIGKILL, error.value.stderr
-    assert run(framework, data, body, tmp_path / "killed", resume=True).step == RECIPE.max_steps
+    assert run(framework, data, base, tmp_path / "killed", resume=True).step == RECIPE.max_steps
     assert weights(tmp_path / "killed") == weights(whole(framework))
     assert records(tmp_path / "killed") == records(whole(framework))
 
 
-def test_what_is_resumed_must_be_the_same_run(framework, data, body, whole, tmp_path):
+def test_what_is_resumed_must_be_the_same_run(framework, data, base, whole, tmp_path):
     shutil.copytree(whole(framework), tmp_path / "new")
     with pytest.raises(InputError, match=r"new was begun with another eval; give the same"):
-        run(framework, data, body, tmp_path / "new", resume=True, eval=None)
+        run(framework, data, base, tmp_path / "new", resume=True, eval=None)
     state = tmp_path / "new/training/state.safetensors"
     state.write_bytes(state.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"state.safetensors is damaged"):
-        run(framework, data, body, tmp_path / "new", resume=True)
+        run(framework, data, base, tmp_path / "new", resume=True)
 
 
-def test_a_loss_that_is_nan(framework, data, body, tmp_path, monkeypatch):
+def test_a_loss_that_is_nan(framework, data, base, tmp_path, monkeypatch):
     engine = framework.module("training").BackendEngine
     step = engine.step
     monkeypatch.setattr(
@@ -115,19 +115,19 @@ def test_a_loss_that_is_nan(framework, data, body, tmp_path, monkeypatch):
     with pytest.raises(
         TrainingError, match=r"The loss of step 4 is nan; .*new keeps the model of step 2\. Try a lower"
     ):
-        run(framework, data, body, tmp_path / "new")
+        run(framework, data, base, tmp_path / "new")
     evaluate("sequence-classification", data, model=tmp_path / "new", backend=framework.name)  # it loads
     monkeypatch.undo()
-    assert run(framework, data, body, tmp_path / "new", resume=True).step == RECIPE.max_steps
+    assert run(framework, data, base, tmp_path / "new", resume=True).step == RECIPE.max_steps
 
 
-def test_nan_weights_are_not_saved(framework, data, body, tmp_path):
+def test_nan_weights_are_not_saved(framework, data, base, tmp_path):
     recipe = Recipe(max_steps=2, eval_every=1, learning_rate=1e30, warmup=0)
     with pytest.raises(TrainingError, match=r"(After step [12] .* is not finite|The loss of step 2 is (nan|inf))"):
-        run(framework, data, body, tmp_path / "new", recipe, eval=None)
+        run(framework, data, base, tmp_path / "new", recipe, eval=None)
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, whole, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_checkpoint(framework, data, base, whole, tmp_path, monkeypatch):
     import distilbert_core.files.atomic
 
     flushed = []
@@ -142,7 +142,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(framework, data, body, whole, tmp
     with monkeypatch.context() as patch:
         patch.setattr(distilbert_core.files.atomic, "_flush_to_disk", full)
         with pytest.raises(OSError, match="No space left on device"):
-            run(framework, data, body, tmp_path / "new")
+            run(framework, data, base, tmp_path / "new")
     assert not list(tmp_path.glob("**/.saving-*"))
-    run(framework, data, body, tmp_path / "new", resume=True)  # from the state that was there before
+    run(framework, data, base, tmp_path / "new", resume=True)  # from the state that was there before
     assert weights(tmp_path / "new") == weights(whole(framework))

@@ -86,8 +86,8 @@ def test_float32_whatever_the_default_dtype(tmp_path):
 def test_what_is_tied_or_computed_is_so_on_the_meta_device():
     with torch.device("meta"):
         model = distilbert_pt.DistilBertForMaskedLM(small_config(sinusoidal_pos_embds=True))
-    body = model.distilbert.embeddings
-    assert model.vocab_projector.weight is body.word_embeddings.weight
+    base = model.distilbert.embeddings
+    assert model.vocab_projector.weight is base.word_embeddings.weight
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     assert frozen == ["distilbert.embeddings.position_embeddings.weight"]
 

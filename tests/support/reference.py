@@ -72,7 +72,7 @@ def attention_weights(query: np.ndarray, key: np.ndarray, mask: np.ndarray) -> n
     return softmax(hidden)
 
 
-def body(
+def base_model(
     config: DistilBertConfig,
     arrays: Arrays,
     input_ids: np.ndarray | None = None,
@@ -135,7 +135,7 @@ def forward(config: DistilBertConfig, head: Head, arrays: Arrays, **inputs: np.n
     if head is Head.MULTIPLE_CHOICE:
         leading = next(inputs[name] for name in ("input_ids", "inputs_embeds") if name in inputs).shape[:2]
         inputs = {n: x if n == "head_mask" else x.reshape(-1, *x.shape[2:]) for n, x in inputs.items()}
-    outputs = body(config, arrays, **inputs)
+    outputs = base_model(config, arrays, **inputs)
     if head is Head.BASE:
         return outputs
     x = outputs.pop("last_hidden_state")

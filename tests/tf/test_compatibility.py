@@ -163,13 +163,13 @@ def test_accessors():
     assert model.config.vocab_size == 50
     factors = model.get_head_mask(np.array([1.0, 0.0, 1.0]), 2)
     assert factors.shape == (2, 1, 3, 1, 1)
-    body = distilbert_tf.TFDistilBertMainLayer(small_config(n_layers=1))
-    assert body.distilbert is body.base_model is body
-    assert body.get_bias() is body.get_prefix_bias_name() is None
+    base = distilbert_tf.TFDistilBertMainLayer(small_config(n_layers=1))
+    assert base.distilbert is base.base_model is base
+    assert base.get_bias() is base.get_prefix_bias_name() is None
     with pytest.raises(InputError, match="TFDistilBertModel has no bias to set"):
-        body.set_bias({"bias": bias})
+        base.set_bias({"bias": bias})
     with pytest.raises(NotImplementedError, match=r"has no create_model_card. Write README.md"):
-        body.create_model_card("out")
+        base.create_model_card("out")
 
 
 def test_keras_2_is_warned_of(monkeypatch):

@@ -69,11 +69,11 @@ def test_data_sets_of_forms():
         data = tf.data.Dataset.from_tensor_slices(inputs).batch(3)
         assert_close(model.fit(data, shuffle=False, verbose=0).history["loss"], [expected], 1e-7)
     arguments = {name: keras.Input((None,), dtype="int32", name=name) for name in INPUTS}
-    body = TFDistilBertModel(small_config(n_layers=1), dtype="float64")
-    whole = keras.Model(arguments, body(arguments).last_hidden_state)
+    base = TFDistilBertModel(small_config(n_layers=1), dtype="float64")
+    whole = keras.Model(arguments, base(arguments).last_hidden_state)
     with pytest.warns(UserWarning, match="structure of `inputs`"):  # Keras' own: an encoding is not quite a dict
         got = whole.predict(BatchEncoding(INPUTS), verbose=0)
-    assert_close(got, FRAMEWORK.call(body, **INPUTS).last_hidden_state, 1e-13)
+    assert_close(got, FRAMEWORK.call(base, **INPUTS).last_hidden_state, 1e-13)
 
 
 TEXTS = ["a film", "a dull film"]

@@ -94,12 +94,12 @@ def test_a_saved_model_trains_on(tmp_path):
 
 def test_functional_model(tmp_path):
     """A base model inside a functional model trains, saves and loads as a part of it."""
-    body, inputs = model_and_inputs(tmp_path, Head.BASE, **NO_DROPOUT)
+    base, inputs = model_and_inputs(tmp_path, Head.BASE, **NO_DROPOUT)
     arguments = {name: keras.Input((None,), dtype="int64", name=name) for name in inputs}
     top = keras.layers.Dense(3, dtype="float64")
-    whole = keras.Model(arguments, top(body(arguments).last_hidden_state[:, 0]))
+    whole = keras.Model(arguments, top(base(arguments).last_hidden_state[:, 0]))
     compiled(whole).fit(inputs, np.array([0, 1, 2, 0, 1]), epochs=2, verbose=0)
-    expected = top(FRAMEWORK.call(body, **inputs).last_hidden_state[:, 0]).numpy()
+    expected = top(FRAMEWORK.call(base, **inputs).last_hidden_state[:, 0]).numpy()
     assert_close(whole.predict(inputs, verbose=0), expected, 1e-12)
     whole.save(tmp_path / "whole.keras")
     assert_close(keras.saving.load_model(tmp_path / "whole.keras").predict(inputs, verbose=0), expected, 1e-12)

@@ -34,9 +34,9 @@ def test_variables_have_unique_paths(head):
     model = FRAMEWORK.new(head, small_config(tie_word_embeddings=False))
     paths = [variable.path for variable in model.variables]
     assert len(set(paths)) == len(paths)
-    body = "distilbert" if head is not Head.BASE else model.name
-    assert f"{body}/transformer/layer_1/attention/q_lin/kernel" in paths
-    assert f"{body}/embeddings/word_embeddings/embeddings" in paths
+    base = "distilbert" if head is not Head.BASE else model.name
+    assert f"{base}/transformer/layer_1/attention/q_lin/kernel" in paths
+    assert f"{base}/embeddings/word_embeddings/embeddings" in paths
 
 
 def test_two_base_models_in_one_model_have_their_own_paths():
@@ -68,11 +68,11 @@ class OwnModel(keras.Model):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.body = TFDistilBertModel(CONFIG)
+        self.base = TFDistilBertModel(CONFIG)
         self.top = keras.layers.Dense(3)
 
     def call(self, inputs, training=None):
-        return self.top(self.body(inputs, training=training).last_hidden_state[:, 0])
+        return self.top(self.base(inputs, training=training).last_hidden_state[:, 0])
 
 
 def test_a_users_own_model_loads_with_all_its_weights(tmp_path):
@@ -98,9 +98,9 @@ def test_ids_may_be_whole_numbers_with_a_point_but_not_fractions():
 FREEZING = {
     "nothing": lambda model: None,
     "all": lambda model: setattr(model, "trainable", False),
-    "the body": lambda model: setattr(model.distilbert, "trainable", False),
+    "the base model": lambda model: setattr(model.distilbert, "trainable", False),
     "a block": lambda model: setattr(model.distilbert.transformer.layer[0], "trainable", False),
-    "all of the body but a block": lambda model: (
+    "all of the base model but a block": lambda model: (
         setattr(model.distilbert, "trainable", False),
         setattr(model.distilbert.transformer.layer[1], "trainable", True),
     ),
@@ -135,10 +135,10 @@ def test_training_continues_with_a_frozen_base_model(tmp_path):
 
 
 def test_a_frozen_base_model_in_a_functional_model_stays_frozen(tmp_path):
-    body = FRAMEWORK.new(Head.BASE, CONFIG)
-    body.trainable = False
+    base = FRAMEWORK.new(Head.BASE, CONFIG)
+    base.trainable = False
     ids = keras.Input((None,), dtype="int32")
-    whole = keras.Model(ids, keras.layers.Dense(2)(body(ids).last_hidden_state[:, 0]))
+    whole = keras.Model(ids, keras.layers.Dense(2)(base(ids).last_hidden_state[:, 0]))
     assert len(round_trip(whole, tmp_path).trainable_variables) == len(whole.trainable_variables) == 2
 
 
@@ -297,9 +297,9 @@ def test_old_h5_files(tmp_path):
     model.save(tmp_path / "model.h5")
     loaded = keras.saving.load_model(tmp_path / "model.h5")
     assert_close(FRAMEWORK.call(loaded, **inputs).logits, FRAMEWORK.call(model, **inputs).logits, 0.0)
-    body = FRAMEWORK.new(Head.BASE, CONFIG)
+    base = FRAMEWORK.new(Head.BASE, CONFIG)
     ids = keras.Input((None,), dtype="int32")
-    whole = keras.Model(ids, keras.layers.Dense(2)(body(ids).last_hidden_state[:, 0]))
+    whole = keras.Model(ids, keras.layers.Dense(2)(base(ids).last_hidden_state[:, 0]))
     whole.save(tmp_path / "whole.h5")
     got, expected = (m(inputs["input_ids"]).numpy() for m in (keras.saving.load_model(tmp_path / "whole.h5"), whole))
     assert_close(got, expected, 0.0)

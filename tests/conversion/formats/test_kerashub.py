@@ -325,8 +325,8 @@ def test_body_of_another_head_goes_into_a_preset(tmp_path):
     arrays = save_random(tmp_path / "source", small_config(), Head.MASKED_LM)
     weights = convert(tmp_path / "source", tmp_path / "preset", "kerashub", head=Head.BASE)
     assert "vocab_transform.weight" in weights.notes[0]
-    body = {name.removeprefix("distilbert."): arrays[name] for name in arrays if name.startswith("distilbert.")}
-    assert_same_weights(tmp_path / "preset", body)
+    base = {name.removeprefix("distilbert."): arrays[name] for name in arrays if name.startswith("distilbert.")}
+    assert_same_weights(tmp_path / "preset", base)
 
 
 # -- damaged and foreign files -------------------------------------------------------------------------------

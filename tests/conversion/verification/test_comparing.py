@@ -80,9 +80,9 @@ def test_shapes_that_differ(checkpoint, tmp_path):
 def test_heads_that_differ(checkpoint, tmp_path):
     arrays = {name.removeprefix("distilbert."): array for name, array in ORIGINAL.items() if "classifier" not in name}
     save_checkpoint(tmp_path / "b", arrays, {"config.json": small_config().to_json_string().encode()})
-    model, body = open_weights(checkpoint), open_weights(tmp_path / "b")
-    assert body.head is Head.BASE
-    for pair, kind in (((model, body), "only in A"), ((body, model), "only in B")):
+    model, base = open_weights(checkpoint), open_weights(tmp_path / "b")
+    assert base.head is Head.BASE
+    for pair, kind in (((model, base), "only in A"), ((base, model), "only in B")):
         kinds = {difference.name: difference.kind for difference in diff(*pair)}
         assert {name for name, found in kinds.items() if found == kind} == {"classifier.weight", "classifier.bias"}
         assert set(kinds.values()) == {"equal", kind}

@@ -110,10 +110,10 @@ def test_every_head_and_option_is_among_the_files_of_transformers() -> None:
 @pytest.mark.parametrize("head", Head)
 def test_order_shapes_and_kinds(head: Head) -> None:
     prefix = "" if head is Head.BASE else "distilbert."
-    body = tuple((prefix + name, shape, kind) for name, shape, kind in ONE_BLOCK)
+    base = tuple((prefix + name, shape, kind) for name, shape, kind in ONE_BLOCK)
     table = parameter_table(small_config(n_layers=1), head)
-    assert tuple((p.name, p.shape, p.kind) for p in table) == body + ON_TOP[head]
-    assert [p.of_head for p in table] == [False] * len(body) + [True] * len(ON_TOP[head])
+    assert tuple((p.name, p.shape, p.kind) for p in table) == base + ON_TOP[head]
+    assert [p.of_head for p in table] == [False] * len(base) + [True] * len(ON_TOP[head])
     assert [p.layer for p in table] == [0 if "layer.0" in p.name else None for p in table]
 
 
