@@ -19,8 +19,9 @@ def positive_integer(name: str, value: object) -> int:
     return int(value)
 
 
-def one_of(name: str, value: Value, allowed: Iterable[Any]) -> Value:
-    """Return an argument's value, or raise InputError if it is not one of the allowed names."""
+def check_choice(name: str, value: Value, allowed: Iterable[Any]) -> Value:
+    """Return an argument's value, or raise InputError if it is not one of the allowed values."""
+    allowed = tuple(allowed)
     if value not in allowed:
-        raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+        raise InputError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}.")
     return value

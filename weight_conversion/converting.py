@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointWarning, InputError, listed
+from distilbert_core.checks import check_choice
+from distilbert_core.errors import CheckpointWarning, listed
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.files.selection import Selection
@@ -83,10 +84,9 @@ def convert(
         ...     open_weights(f"{folder}/flax").format
         'msgpack'
     """
-    if to not in FORMATS:
-        raise InputError(f"to must be one of {', '.join(FORMATS)}, got {to!r}.")
-    if dtype is not None and dtype not in NUMPY_DTYPES:
-        raise InputError(f"dtype must be one of {', '.join(NUMPY_DTYPES)}, got {dtype!r}.")
+    check_choice("to", to, FORMATS)
+    if dtype is not None:
+        check_choice("dtype", dtype, NUMPY_DTYPES)
     folder, format, limit = Path(destination).expanduser(), FORMATS[to], parse_size(max_shard_size)
     check_destination(folder, force)
 

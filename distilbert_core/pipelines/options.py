@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from distilbert_core.checks import positive_integer
+from distilbert_core.checks import check_choice, positive_integer
 from distilbert_core.compatibility import PIPELINES, accept
 from distilbert_core.errors import InputError, InputWarning
 
@@ -35,13 +35,6 @@ class Option:
     default: Any
     check: Check
     takes_none: bool = False
-
-
-def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
-    """Raise InputError if an option does not have one of the allowed values."""
-    allowed = tuple(allowed)
-    if value not in allowed:
-        raise InputError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}.")
 
 
 def check_flag(name: str, value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from distilbert_core.checks import one_of
+from distilbert_core.checks import check_choice
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.tokenization.special_tokens import (
     ADDITIONAL,
@@ -148,7 +148,7 @@ class AddedTokens(Vocabulary):
         """
         new = {}
         for name, value in special_tokens_dict.items():
-            one_of("special_tokens_dict", name, (*TOKEN_NAMES, ADDITIONAL))
+            check_choice("special_tokens_dict", name, (*TOKEN_NAMES, ADDITIONAL))
             if value is None:
                 raise InputError(f"{name} must be a token, or a list of them, got None.")
             new[name] = tokens_of(name, value)

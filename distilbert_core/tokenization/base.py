@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from tokenizers import AddedToken
 
-from distilbert_core.checks import one_of
+from distilbert_core.checks import check_choice
 from distilbert_core.compatibility import TOKENIZER_LOADING, accept_only
 from distilbert_core.errors import CheckpointWarning, InputError
 from distilbert_core.tokenization import files
@@ -124,10 +124,10 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
         # Transformers stores an unknown length as 1e30, which JSON may return as a float.
         length = NO_MAX_LENGTH if model_max_length is None else model_max_length
         self.model_max_length = token_count("model_max_length", int(length) if length == NO_MAX_LENGTH else length)
-        self.padding_side = one_of("padding_side", padding_side, SIDES)
-        self.truncation_side = one_of("truncation_side", truncation_side, SIDES)
+        self.padding_side = check_choice("padding_side", padding_side, SIDES)
+        self.truncation_side = check_choice("truncation_side", truncation_side, SIDES)
         self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
-        self.model_input_names = [one_of("model_input_names", name, COLUMNS) for name in model_input_names]
+        self.model_input_names = [check_choice("model_input_names", name, COLUMNS) for name in model_input_names]
         self.split_special_tokens = split_special_tokens
         self.name_or_path, self.verbose = str(name_or_path), verbose
         self.deprecation_warnings = {}  # keys of the notes that were logged

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from distilbert_core.checks import check_choice
 from distilbert_core.errors import InputError
 from distilbert_core.model.backends import load_backend
 from distilbert_core.tokenization.special_tokens import no_token
@@ -125,8 +126,7 @@ def to_tensor(values: Any, name: str, kind: str) -> Any:
         [[0.75, 1.0], [0.0, 0.5]]
     """
     kind = getattr(kind, "value", kind)  # of Transformers' TensorType
-    if kind != "np" and kind not in TENSOR_BACKENDS:
-        raise InputError(f"return_tensors must be one of {', '.join(('np', *TENSOR_BACKENDS))}, got {kind!r}.")
+    check_choice("return_tensors", kind, ("np", *TENSOR_BACKENDS))
     array = as_array(values, name, kind)
     if kind == "np":
         return array

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.checks import one_of
+from distilbert_core.checks import check_choice
 from distilbert_core.errors import InputError
 
 NO_MAX_LENGTH = int(1e30)  # Transformers stores this for an unknown length
@@ -49,7 +49,7 @@ def truncation_strategy(truncation: Any, padding: Any, max_length: int | None) -
         truncation = max_length is not None and padding_strategy(padding) is None
     if truncation in (False, "do_not_truncate"):
         return None
-    return one_of("truncation", "longest_first" if truncation is True else truncation, TRUNCATIONS)
+    return check_choice("truncation", "longest_first" if truncation is True else truncation, TRUNCATIONS)
 
 
 def padding_strategy(padding: Any) -> str | None:
@@ -57,7 +57,7 @@ def padding_strategy(padding: Any) -> str | None:
     padding = plain(padding)
     if padding in (False, "do_not_pad"):
         return None
-    return one_of("padding", "longest" if padding is True else padding, PADDINGS)
+    return check_choice("padding", "longest" if padding is True else padding, PADDINGS)
 
 
 def token_count(name: str, value: Any) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, Literal, TypedDict
 
-from distilbert_core.checks import one_of
+from distilbert_core.checks import check_choice
 from distilbert_core.errors import InputError
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_core.tokenization.columns import (
@@ -111,7 +111,7 @@ class Padding(Vocabulary):
         pad_id = self.special_id("pad_token")
         return {
             "length": -(-length // multiple) * multiple,
-            "direction": one_of("padding_side", side or self.padding_side, SIDES),
+            "direction": check_choice("padding_side", side or self.padding_side, SIDES),
             "pad_id": pad_id,
             "pad_token": self.pad_token,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from distilbert_core.checks import one_of
+from distilbert_core.checks import check_choice
 from distilbert_core.errors import InputError
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_core.tokenization.options import (
@@ -86,7 +86,7 @@ class Preparation(Padding):
         Raises:
             InputError: The texts have fewer ids.
         """
-        strategy = one_of("truncation_strategy", plain(truncation_strategy), (*TRUNCATIONS, "do_not_truncate"))
+        strategy = check_choice("truncation_strategy", plain(truncation_strategy), (*TRUNCATIONS, "do_not_truncate"))
         first, second = list(ids), None if pair_ids is None else list(pair_ids)
         count = num_tokens_to_remove
         if count <= 0 or strategy == "do_not_truncate":

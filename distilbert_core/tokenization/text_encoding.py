@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from distilbert_core.checks import one_of
+from distilbert_core.checks import check_choice
 from distilbert_core.errors import InputError
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_core.tokenization.encodings import Truncation
@@ -164,7 +164,7 @@ class TextEncoding(Preparation):
         room = length - special
         if token_count("stride", stride) >= room > 0:
             raise InputError(f"stride must be smaller than the room for the text, {room} tokens, got {stride}.")
-        side = one_of("truncation_side", self.truncation_side, SIDES)
+        side = check_choice("truncation_side", self.truncation_side, SIDES)
         return Truncation(length, stride if room else 0, strategy, side)
 
     def tokenize(

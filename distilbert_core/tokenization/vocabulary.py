@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tokenizers import AddedToken
 
-from distilbert_core.checks import one_of
+from distilbert_core.checks import check_choice
 from distilbert_core.errors import InputError
 from distilbert_core.tokenization.columns import as_array
 from distilbert_core.tokenization.engine import Engine
@@ -111,7 +111,7 @@ class Vocabulary:
         Raises:
             InputError: The token is not set.
         """
-        token = getattr(self, one_of("name", name, SPECIAL_TOKENS))
+        token = getattr(self, check_choice("name", name, SPECIAL_TOKENS))
         if token is None:
             raise InputError(no_token(name))
         return self._token_id(token)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from distilbert_core.checks import check_choice
 from distilbert_core.errors import CheckpointError, InputError, InputWarning, did_you_mean
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.hub import split_hub_options
@@ -167,8 +168,7 @@ class Experiment:
         hub_options, unknown = split_hub_options(hub_options)
         _check_arguments(recipe, eval, labels, unknown)
         backend = default_backend() if backend is None else backend
-        if backend not in BACKENDS:
-            raise InputError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}.")
+        check_choice("backend", backend, BACKENDS)
         require_plots()
         data = [Data.read(kind, source, columns) for source in train]
         eval_data = None if eval is None else Data.read(kind, open_source("eval", eval), columns, evaluation=True)

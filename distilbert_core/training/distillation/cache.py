@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from distilbert_core.checks import positive_integer
+from distilbert_core.checks import check_choice, positive_integer
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.files.atomic import replace_files
 
@@ -99,8 +99,7 @@ class TeacherCache:
         }
         if not 0 < temperature < math.inf:
             raise InputError(f"temperature must be a number above 0, got {temperature!r}.")
-        if dtype not in STORED_DTYPES:
-            raise InputError(f"dtype must be one of {', '.join(STORED_DTYPES)}, got {dtype!r}.")
+        check_choice("dtype", dtype, STORED_DTYPES)
         try:
             requested = {"settings": json.loads(json.dumps(dict(settings))), "storage": storage}
         except (TypeError, ValueError) as error:
