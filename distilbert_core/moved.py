@@ -24,6 +24,7 @@ _WINGS = {  # wing -> its modules that were in no wing before
         "inputs",
         "outputs",
         "packing",
+        "parameters",
         "pretrained",
     ),
     "tokenization": ("batching", "collators"),
@@ -32,7 +33,6 @@ _WINGS = {  # wing -> its modules that were in no wing before
 MOVED = {  # former name -> new name; the modules of a package move together with it
     **{f"distilbert_core.{module}": f"distilbert_core.{wing}.{module}" for wing in _WINGS for module in _WINGS[wing]},
     "distilbert_core.cli": "distilbert_cli",
-    "distilbert_core.parameters": "distilbert_core.model.heads",
     "weight_conversion.cli": "distilbert_cli.conversion",
     "weight_conversion.companions": "weight_conversion.sidecars",
     "weight_conversion.layouts": "distilbert_core.model.layouts",
@@ -50,6 +50,10 @@ MOVED_NAMES = {  # former module -> names that have moved to another module than
         "load_inference": "distilbert_core.model.loading",
     },
     "distilbert_core.inputs": {"weight_axes": "distilbert_core.model.losses"},
+    "distilbert_core.parameters": {
+        "Head": "distilbert_core.model.heads",
+        "parameter_table": "distilbert_core.model.heads",
+    },
     "distilbert_core.pretrained": {"dtype_name": "distilbert_core.model.dtypes"},
 }
 

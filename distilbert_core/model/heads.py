@@ -25,16 +25,11 @@ from distilbert_core.model.outputs import (
 from distilbert_core.model.parameters import (
     BASE_MODEL,
     LOGICAL_AXES,
-    Kind,
     Parameter,
     base_model_parameters,
     dense,
-    initial_array,
     layer_norm,
-    sinusoidal_table,
 )
-
-__all__ = ["BASE_MODEL", "Head", "Kind", "Parameter", "Reads", "initial_array", "parameter_table", "sinusoidal_table"]
 
 Reads = Literal["tokens", "first", "choices"]
 
