@@ -83,7 +83,7 @@ class BackendInference(PackedInference):
 
 
 def chunks(row: dict[str, np.ndarray], tokens: int) -> Iterator[dict[str, np.ndarray]]:
-    """Split a packed row between its texts into chunks of about the same size; those without outputs are left out.
+    """Split a packed row between its texts into chunks of about the same size. Chunks without outputs are left out.
 
     Args:
         row: Arguments of the model's `packed_outputs`, with R = 1.

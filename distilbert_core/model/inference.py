@@ -73,8 +73,7 @@ class Inference:
         Raises:
             InputError: The device does not exist, or the framework cannot move models.
         """
-        wanted = self.find_device(device)
-        if not self._is_on(wanted):
+        if not self._is_on(self.find_device(device)):
             raise InputError(
                 f"device must be {self.device}, as the model cannot be moved, got {device!r}; load it with device=, or "
                 "give its folder."
@@ -243,7 +242,7 @@ class PackedInference(Inference):
         return cls(model)
 
     def _are_texts(self, arrays: Mapping[str, np.ndarray]) -> bool:
-        """Return whether there are well-formed ids and perhaps a mask; the model refuses malformed arguments."""
+        """Return whether the arguments are well-formed ids and perhaps a mask; the model rejects malformed ones."""
         if not self._is_ours or not {"input_ids"} <= arrays.keys() <= {"input_ids", "attention_mask"}:
             return False
         ids = arrays["input_ids"]

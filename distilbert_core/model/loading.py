@@ -1,4 +1,4 @@
-"""A checkpoint, or a model, as an inference object."""
+"""Inference objects, from checkpoints or from models."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) 
 
     Args:
         backend: 'pt', 'tf' or 'flax'; or 'onnx' or 'openvino', for a folder with a model.onnx.
-        head: What the model predicts.
+        head: The head of the model.
         source: Folder, embedded model or Hub id.
         **kwargs: Keywords of `from_pretrained`.
 
     Raises:
         BackendNotInstalledError: The backend's framework is not installed.
-        CheckpointError: There is no such checkpoint, it is damaged, or it lacks the head: what a head of random
-            numbers predicts is noise.
+        CheckpointError: The checkpoint does not exist, is damaged, or lacks the head, as the outputs of a random head
+            would be noise.
 
     Example:
         >>> import numpy as np
@@ -43,12 +43,12 @@ def inference_of(model: Any, head: Head, task: str) -> Inference:
     """Return the inference object of a model of any backend.
 
     Args:
-        model: The model, perhaps wrapped: see `unwrapped`; or its inference object.
-        head: What it should predict; `Head.BASE`: its body is taken.
-        task: What for, for the error.
+        model: The model, perhaps in a wrapper that `unwrapped` removes; or its inference object.
+        head: The head that the model must have. With `Head.BASE` its base model is taken.
+        task: Name of the task, for the error.
 
     Raises:
-        InputError: It is not a model of this package, or it has another head.
+        InputError: The object is not a model of this package, or it has another head.
 
     Example:
         >>> from distilbert_core import Head, backend_class

@@ -30,7 +30,7 @@ STEPS = {
     "_sanitize_parameters": "Options are in option_table.",
     "preprocess": "Texts are found by read and tokenized as tokenizer_options says.",
     "_forward": "The model runs on the windows of a batch; selected_tokens says which outputs it computes.",
-    "postprocess": "Results are made by reduce, from a window of tokens, and combine, from those of an input.",
+    "postprocess": "Results are made by reduce, from a window of tokens, and combine, from all windows of an input.",
 }
 
 

@@ -1,7 +1,7 @@
 """The options of pipelines, as tables: the default of each option and a check of its values.
 
-A constructor and a call take the same options. `distilbert_core.compatibility` has those of Transformers that have no
-effect here.
+A constructor and a call take the same options. `distilbert_core.compatibility` has the options of Transformers that
+have no effect here.
 """
 
 from __future__ import annotations
