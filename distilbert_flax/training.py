@@ -15,6 +15,7 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from distilbert_core.model import contract
 from distilbert_core.model.packing import bucket_size
 from distilbert_core.training.batches import Batch, Sizes
 from distilbert_core.training.engine import Division, Engine, mean_losses, step_seed
@@ -34,7 +35,8 @@ Losses = dict[str, Array]  # by name; 'loss' is minimised
 class ModelView(View):
     """A model of this backend, as the loss of an objective sees it."""
 
-    losses: ClassVar[Any] = losses
+    losses: ClassVar[contract.Losses] = losses
+    model: Any  # its methods also take the mode of dropout
 
     def __init__(self, model: Any, extra: Mapping[str, Array], key: Array | None = None):
         super().__init__(model, extra)

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from distilbert_core.model import contract
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.engine import Division, Engine, mean_losses, step_seed
 from distilbert_core.training.objectives import Function, Objective, View
@@ -25,7 +26,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim calls them
 class ModelView(View):
     """A model of this backend, as the loss of an objective sees it."""
 
-    losses: ClassVar[Any] = losses
+    losses: ClassVar[contract.Losses] = losses
 
     def outputs(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the outputs [..., L] at the indices `order`."""

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from distilbert_core.model import contract
 from distilbert_core.model.heads import Head
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.engine import Division, Engine, mean_losses, step_seed
@@ -37,7 +38,8 @@ def current_strategy() -> tf.distribute.Strategy:
 class ModelView(View):
     """A model of this backend, as the loss of an objective sees it."""
 
-    losses: ClassVar[Any] = losses
+    losses: ClassVar[contract.Losses] = losses
+    model: Any  # its methods also take the mode of dropout
 
     def __init__(self, model: Any, extra: Mapping[str, tf.Tensor], training: bool):
         super().__init__(model, extra)

@@ -1,9 +1,9 @@
-"""The contract of a backend: everything that the core asks of a package such as `distilbert_pt`.
+"""The contract of a backend: everything that the core needs of a package such as `distilbert_pt`.
 
-A backend package has one object, `BACKEND`, in its module `backend`. The core finds it by `get_backend` and looks up
-nothing else in the package. To write a backend, derive `Backend`, and write the classes and functions that its members
-return. The protocols below name what the core calls; mypy compares the three backends with them, and
-tests/models/test_contract.py compares argument names and their order.
+A backend package has one object, `BACKEND`, in its module `backend`. The core finds it by `get_backend` and looks up no
+other name of the package. To write a backend, derive `Backend`, and write the classes and functions that its members
+return. The protocols below list the members that the core uses. mypy compares the three backends with them, and
+tests/models/test_contract.py compares the names of arguments and their order.
 
 Shapes: R packed rows, C columns of a packed row, S outputs of a row, B batch, T tokens, L labels.
 """
@@ -36,7 +36,7 @@ class Model(Protocol):
 
     @property
     def head(self) -> Head | None:
-        """The head; None: of a class of a user's own."""
+        """The head; None for a user's own class."""
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **kwargs: Any) -> Any:
@@ -74,6 +74,10 @@ class ModelWithHead(Model, Protocol):
     """A model with a head on its base model."""
 
     distilbert: Any  # the base model, a `Model`
+
+    @property
+    def head(self) -> Head:
+        """The head."""
 
     def head_logits(self, hidden: Tensor) -> Tensor:
         """Return the logits [B, T, ...] of hidden states [B, T, D]."""
@@ -119,13 +123,20 @@ class Runner(Protocol):
 
 
 class Engine(Protocol):
-    """A model in training, which takes a step at a time and gives out all that the next step depends on."""
+    """A model in training; `distilbert_core.training.engine.Engine` is the base of the three."""
+
+    @classmethod
+    def init_distributed(cls) -> dict[str, Any]:
+        """Join the other processes of the run, and return the keywords of `from_pretrained` for its device."""
+
+    def step(self, batch: dict[str, np.ndarray], step: int) -> dict[str, float]:
+        """Take a step and return the losses before it by name."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Return parameters, moments of the optimizer and random state by name."""
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a result of `state`."""
 
 
 class Losses(Protocol):
@@ -206,7 +217,7 @@ class Registration:
 
 
 class Backend(ABC):
-    """A backend. `runner`, `engine` and `losses` are imported when they are first asked for.
+    """A backend. `runner`, `engine` and `losses` are imported when they are first used.
 
     Args:
         registration: Its row of `BACKENDS`.

@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from distilbert_core.model.contract import Losses, ModelWithHead, Tensor
 from distilbert_core.model.heads import Head
 from distilbert_core.model.packing import Packing
 from distilbert_core.training.batches import WEIGHT, Batch, Sizes, pack_batch
 
-Tensor = Any  # of the backend's framework
 Packer = Callable[[np.ndarray], Packing]  # from the lengths of texts to their packing
 
 
@@ -39,11 +39,11 @@ class View(ABC):
         losses: The module `losses` of the backend.
     """
 
-    losses: ClassVar[Any]
+    losses: ClassVar[Losses]
 
-    def __init__(self, model: Any, extra: Mapping[str, Tensor]):
+    def __init__(self, model: ModelWithHead, extra: Mapping[str, Tensor]):
         self.model = model
-        self.head: Head = model.head
+        self.head = model.head
         self.extra = extra
 
     @abstractmethod
