@@ -8,7 +8,7 @@ import pytest
 
 from distilbert_core import DistilBertTokenizer, DistilBertTokenizerFast
 from distilbert_core.tokenization import BaseTokenizer
-from support.tokenizers import VOCAB, Make, write_vocabulary
+from support.vocabularies import VOCAB, Make, write_vocabulary
 
 
 @pytest.fixture(scope="module", params=[DistilBertTokenizerFast, DistilBertTokenizer], ids=["fast", "slow"])

@@ -11,7 +11,7 @@ from tokenizers import AddedToken
 
 from distilbert_core import CheckpointError, DistilBertTokenizer, DistilBertTokenizerFast, InputError
 from distilbert_core.tokenization import BaseTokenizer
-from support.tokenizers import (
+from support.vocabularies import (
     CLS,
     SEP,
     SMALL,

@@ -14,7 +14,7 @@ import pytest
 
 from distilbert_core.tokenization import BaseTokenizer
 from support.paths import FIXTURES
-from support.tokenizers import VOCAB, Make, plain, write_vocabulary
+from support.vocabularies import VOCAB, Make, plain, write_vocabulary
 
 VOCAB_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 ORACLE: list[dict[str, Any]] = json.loads((FIXTURES / "oracle" / "tokenizer.json").read_text())

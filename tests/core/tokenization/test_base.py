@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from distilbert_core import InputError
 from distilbert_core.tokenization import NO_MAX_LENGTH, BaseTokenizer, BatchEncoding, columns
-from support.tokenizers import CLS, LEFT_CUT, LEFT_PADDED, MASK, PAD, SEP, TWO, UNK, A, B, C, D, E, Make, X, Y
+from support.vocabularies import CLS, LEFT_CUT, LEFT_PADDED, MASK, PAD, SEP, TWO, UNK, A, B, C, D, E, Make, X, Y
 
 # -- calls, by literal ids -----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 
 from distilbert_core import InputError
 from distilbert_core.tokenization import BaseTokenizer
-from support.tokenizers import CLS, PAD, SEP, TWO, A, B, Make, X, Y
+from support.vocabularies import CLS, PAD, SEP, TWO, A, B, Make, X, Y
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from distilbert_core import InputError
 from distilbert_core.tokenization import BaseTokenizer, BatchEncoding, columns
 from distilbert_core.tokenization.batching import pad_rows
-from support.tokenizers import CLS, MASK, PAD, SEP, SMALL, UNK, A, B, C, Make
+from support.vocabularies import CLS, MASK, PAD, SEP, SMALL, UNK, A, B, C, Make
 
 # -- kinds of values ---------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import pytest
 
 from distilbert_core import CheckpointError, DistilBertTokenizer, DistilBertTokenizerFast, InputError
 from distilbert_core.tokenization import BaseTokenizer, read_vocabulary
-from support.tokenizers import (
+from support.vocabularies import (
     CLS,
     SEP,
     SMALL,

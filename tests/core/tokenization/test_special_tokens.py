@@ -10,7 +10,7 @@ import pytest
 from tokenizers import AddedToken
 
 from distilbert_core import InputError
-from support.tokenizers import CLS, MASK, PAD, SEP, SMALL, UNK, A, B, C, D, E, Make
+from support.vocabularies import CLS, MASK, PAD, SEP, SMALL, UNK, A, B, C, D, E, Make
 
 # -- ids to text, vocabulary ---------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import pytest
 
 from distilbert_core import InputError
 from distilbert_core.tokenization import BaseTokenizer, read_vocabulary
-from support.tokenizers import CLS, PAD, SEP, SMALL, UNK, A, B, Make, X, write_vocabulary
+from support.vocabularies import CLS, PAD, SEP, SMALL, UNK, A, B, Make, X, write_vocabulary
 
 # -- ids to text, vocabulary ---------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import pytest
 from distilbert_core import DistilBertTokenizerFast, InputError
 from distilbert_core.errors import CheckpointWarning
 from distilbert_core.tokenization import BaseTokenizer
-from support.tokenizers import CLS, SEP, UNK, A, Make, X, Y, change_json, write_vocabulary
+from support.vocabularies import CLS, SEP, UNK, A, Make, X, Y, change_json, write_vocabulary
 
 
 def test_tokens_never_split(small: Make, tokenizer_class: type[BaseTokenizer], tmp_path: Path) -> None:
