@@ -1,4 +1,4 @@
-"""Arguments that scripts for Transformers have: which values ask for nothing special here, and what to do otherwise.
+"""Arguments of Transformers that have no effect here: the accepted values, and advice for all others.
 
 One table for each public function; `accept` takes the arguments of a table out of the rest. Arguments that have
 another name here get it by `renames`. Methods that have no meaning here are errors by `refuse_methods`.
@@ -20,14 +20,14 @@ class Accepted:
 
     Attributes:
         values: The values it may have; None: any value, because whatever it asks for is done anyway.
-        instead: What to do where another value is given, as a sentence.
+        instead: Advice for another value, as a sentence.
     """
 
     values: tuple[Any, ...] | None = None
     instead: str = ""
 
     def takes(self, value: Any) -> bool:
-        """Whether a value asks for nothing special; 1 is not True here."""
+        """Return whether a value is accepted; 1 is not True here."""
         return self.values is None or any(value is allowed or _equal(value, allowed) for allowed in self.values)
 
 
@@ -36,7 +36,7 @@ def _equal(value: Any, allowed: Any) -> bool:
 
 
 def accept(arguments: Mapping[str, Any], table: Mapping[str, Accepted]) -> dict[str, Any]:
-    """Return the arguments that are not in a table; those that are must have a value that asks for nothing special.
+    """Return the arguments that are not in a table, and check that the others have accepted values.
 
     Args:
         arguments: Keyword arguments of a call. They are not changed.
@@ -65,7 +65,7 @@ def accept_only(arguments: Mapping[str, Any], table: Mapping[str, Accepted], fun
 
 
 def refuse_methods(cls: type, table: Mapping[str, str], error: type[Exception] = NotImplementedError) -> None:
-    """Give a class the methods of a table; calling one is an error that says what to do instead.
+    """Add the methods of a table to a class; calling one raises an error with advice.
 
     Args:
         cls: The class.
@@ -116,7 +116,7 @@ def renames(
 
     Args:
         order: The names of the arguments after the first, in the order in which Transformers takes them by position, by
-            the framework of a method's owner. None: by position it takes what it says.
+            the framework of a method's owner. None: the function's own order.
         **names: The name here of each name there. None under a name there is the same as no argument.
 
     Example:
@@ -162,7 +162,7 @@ def _by_name(
 
 
 def one_device(device_map: Any) -> Any:
-    """Return the one device that a `device_map` of Transformers names, 'auto' where it leaves the choice.
+    """Return the one device that a `device_map` of Transformers names, or 'auto'.
 
     Raises:
         TypeError: It spreads a model over several devices.
@@ -295,6 +295,6 @@ PIPELINES: dict[str, Accepted] = {
     "binary_output": Accepted((False, None), "Results are Python's own objects; pickle them."),
     "num_workers": Accepted(),  # the tokenizer has threads of its own
     "padding": Accepted(),  # no result depends on padding
-    "offset_mapping": Accepted((None,), "Places in a text are those of the tokenizer."),
+    "offset_mapping": Accepted((None,), "The tokenizer gives the offsets."),
     "return_token_type_ids": Accepted((False, None), "DistilBERT has no token types."),
 }

@@ -1,7 +1,6 @@
 """Models on many devices: the axes of parameters have names, and a rule table says which of them a mesh splits.
 
-A parameter carries the names as NNX's own metadata, `out_sharding`, so that `nnx.get_partition_spec` and what builds on
-it know them.
+A parameter carries the names as NNX's own metadata, `out_sharding`, which `nnx.get_partition_spec` reads.
 
 A rule table maps names of axes to axes of a `jax.sharding.Mesh`; an axis without a rule is whole on every device. The
 names are 'batch' (of inputs), 'vocab', 'position', 'embed' (the model size), 'heads' (all heads side by side), 'mlp'
@@ -55,14 +54,13 @@ def logical_axes(parameter: Parameter) -> tuple[str, ...]:
 def name_axes(variable: nnx.Variable, axes: tuple[str, ...]) -> None:
     """Give the axes of a parameter their names.
 
-    NNX then knows how to split it, but does so when it is asked, not whenever an array is put into a variable: that
-    would need a mesh.
+    NNX then splits it on request, not at each assignment, which would need a mesh.
     """
     variable.set_metadata(logical_axes=axes, out_sharding=axes, eager_sharding=False)
 
 
 def axis_rules(rules: Rules) -> tuple[tuple[str, str | tuple[str, ...] | None], ...]:
-    """Return a rule table as `nnx.logical_axis_rules` takes it: a rule for every axis, None where it is whole.
+    """Return a rule table for `nnx.logical_axis_rules`: a rule for every axis, None for an axis that is not split.
 
     Example:
         >>> import jax
@@ -80,17 +78,17 @@ def axis_rules(rules: Rules) -> tuple[tuple[str, str | tuple[str, ...] | None], 
 
 
 def create(make: Callable[[], Node], mesh: Mesh, rules: Rules) -> Node:
-    """Make a model, or a model and its optimizer, whose arrays come into being on the devices that they belong to.
+    """Make a model, or a model and its optimizer, with each array created on its own devices.
 
-    The values are, up to rounding, those of the function alone; a device holds its part, and never more.
+    The values are the same as without a mesh, up to rounding. A device never holds more than its part.
 
     Args:
-        make: Makes it, of nothing else. It is traced.
-        mesh: As for `shard`.
-        rules: As for `shard`.
+        make: Makes the model, without arguments. It is traced.
+        mesh: The devices.
+        rules: Name of an axis -> axis or axes of the mesh.
 
     Raises:
-        InputError: As for `shard`.
+        InputError: The rules do not fit the parameters or the mesh, as in `shard`.
 
     Example:
         >>> import jax
@@ -112,14 +110,14 @@ def create(make: Callable[[], Node], mesh: Mesh, rules: Rules) -> Node:
 def shard(node: Any, mesh: Mesh, rules: Rules) -> None:
     """Lay the variables of a model, an optimizer, or a tuple of them out over the devices of a mesh, in place.
 
-    Each parameter, and what an optimizer keeps for it, is split by the names of its axes; everything else is copied to
-    every device. What is computed from them under `nnx.jit` is divided among the devices by the compiler. From then on
-    NNX's own tools (`nnx.get_partition_spec`, `nnx.get_named_sharding`) say where each array is.
+    Each parameter, and the optimizer's arrays for it, are split by the names of its axes; everything else is copied to
+    every device. Under `nnx.jit` the compiler divides computations among the devices. Afterwards NNX's own functions
+    (`nnx.get_partition_spec`, `nnx.get_named_sharding`) return the placement of each array.
 
     Args:
         node: A model, an `nnx.Optimizer`, or any tree of NNX objects. Made under `nnx.eval_shape` it gets shapes that
             know their places, into which Orbax restores a checkpoint.
-        mesh: The devices. Also in many processes, where each must hold the same values beforehand.
+        mesh: The devices. They may be of many processes, which must all hold the same values before.
         rules: Name of an axis -> axis or axes of the mesh; see the ready-made tables.
 
     Raises:
@@ -141,7 +139,7 @@ def shard(node: Any, mesh: Mesh, rules: Rules) -> None:
         name = ".".join(map(str, path))
         value = variable.get_value()
         axes = variable.get_metadata().get("logical_axes", ())
-        # Some of what an optimizer keeps for a parameter is of another shape, or [1] where it keeps nothing.
+        # Some arrays of an optimizer have another shape than their parameter, or [1] as a placeholder.
         other = len(axes) != value.ndim or (isinstance(variable, nnx.OptState) and 1 in value.shape)
         spec = PartitionSpec() if other else _spec(name, value.shape, axes, mesh, rules)
         variable = variable.replace(place(value, NamedSharding(mesh, spec)))
@@ -157,13 +155,13 @@ def shard_batch(batch: Any, mesh: Mesh, rules: Rules) -> Any:
     Args:
         batch: A tree of arrays [B, ...]: in many processes, the rows of this process only.
         mesh: The devices.
-        rules: As for `shard`.
+        rules: Name of an axis -> axis or axes of the mesh.
 
     Returns:
         The same tree of JAX arrays [B of all processes, ...].
 
     Raises:
-        InputError: As for `shard`.
+        InputError: The rules do not fit the batch or the mesh, as in `shard`.
 
     Example:
         >>> import jax, numpy as np
@@ -183,7 +181,7 @@ def shard_batch(batch: Any, mesh: Mesh, rules: Rules) -> Any:
 
 
 def place(value: Any, sharding: NamedSharding, dtype: Any = None) -> Any:
-    """Lay out an array that every process has; the devices may be those of all processes.
+    """Lay out an array that every process has, on the devices of one or of all processes.
 
     Args:
         value: The array, or a `jax.ShapeDtypeStruct`, which then knows its place. Of a NumPy array that is mapped from

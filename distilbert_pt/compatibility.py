@@ -1,7 +1,7 @@
-"""What scripts and tools for Transformers read of a PyTorch model, and what they call, beside what this package needs.
+"""Members of PyTorch models that scripts and tools for Transformers use.
 
-`TransformersMembers` is a base of all models. Members that have no meaning here are in the table `REFUSED`: calling one
-is an error that says what to do instead.
+`TransformersMembers` is a base of all models. Members without a meaning here are in the table `REFUSED`: calling one is
+an error that says what to do instead.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from distilbert_core.model.pretrained import PretrainedModel
 
 _PEFT = "Use the library peft: get_peft_model(model, LoraConfig(...)), PeftModel.from_pretrained(model, folder)."
 
-# Methods of Transformers 4.53's models that are not here, and what to do instead. Without those, such as `generate`,
-# that tools ask for by `hasattr`.
+# Methods of Transformers 4.53's models that are missing here, and what to do instead. Methods that tools look for by
+# `hasattr`, such as `generate`, are not in the table.
 REFUSED: dict[str, str] = {
     "add_adapter": _PEFT,
     "load_adapter": _PEFT,
@@ -43,7 +43,7 @@ REFUSED: dict[str, str] = {
 def _seen_class(model: object) -> type:
     """Return the class of a model: to Transformers' Trainer one that is a `PreTrainedModel` of Transformers too.
 
-    Trainer saves a configuration beside the weights, and saves tied weights at all, only where `isinstance` says that
+    Trainer saves the configuration beside the weights, and saves tied weights at all, only if `isinstance` says that
     a model is a `PreTrainedModel`. All other code sees the class itself.
     """
     cls: Any = type(model)
@@ -88,7 +88,7 @@ class TransformersMembers(PretrainedModel, nn.Module):
     _keys_to_ignore_on_load_unexpected = None
 
     def _set_members(self) -> None:
-        """Set the attributes that an instance has in its `__dict__`, where peft looks."""
+        """Set the attributes that peft reads from the `__dict__` of an instance."""
         self.name_or_path = self.config.name_or_path
         self.num_labels = self.config.num_labels
         self.warnings_issued: dict[str, bool] = {}
@@ -115,7 +115,7 @@ class TransformersMembers(PretrainedModel, nn.Module):
     _keys_to_ignore_on_save = _tied_weights_keys  # for Trainer: they are missing in a checkpoint, and tied again
 
     def get_output_embeddings(self) -> nn.Linear | None:
-        """Return the projector to the vocabulary; None where there is none."""
+        """Return the projector to the vocabulary, or None."""
         return None
 
     @renames(new_embeddings="embeddings")
@@ -131,7 +131,7 @@ class TransformersMembers(PretrainedModel, nn.Module):
         """Return the number of parameters, tied ones counted once.
 
         Args:
-            only_trainable: Count those that are trained.
+            only_trainable: Count trained parameters only.
             exclude_embeddings: Do not count word and position embeddings, nor a projector that is tied to them.
         """
         tables = {id(m.weight) for m in self.modules() if isinstance(m, nn.Embedding)} if exclude_embeddings else set()
@@ -169,7 +169,7 @@ class TransformersMembers(PretrainedModel, nn.Module):
         return factors[..., None] if is_attention_chunked else factors
 
     def invert_attention_mask(self, encoder_attention_mask: Tensor) -> Tensor:
-        """Return what a mask of 0 and 1, [B, T] or [B, Q, T], adds to scores: 0, or the dtype's lowest number."""
+        """Return the numbers to add to attention scores for a mask of 0 and 1, [B, T] or [B, Q, T]."""
         return self.get_extended_attention_mask(encoder_attention_mask, encoder_attention_mask.shape)
 
     def get_extended_attention_mask(
@@ -179,12 +179,12 @@ class TransformersMembers(PretrainedModel, nn.Module):
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """Return what a mask of 0 and 1 adds to scores: 0, or the dtype's lowest number.
+        """Return the numbers to add to attention scores for a mask of 0 and 1: the lowest number for 0, and 0 for 1.
 
         Args:
             attention_mask: [B, T] or [B, Q, T].
-            input_shape: Not used.
-            device: Not used; the result is where the mask is.
+            input_shape: Ignored.
+            device: Ignored; the result is on the device of the mask.
             dtype: Of the result; the model's if left out.
 
         Returns:
@@ -248,10 +248,10 @@ class TransformersMembers(PretrainedModel, nn.Module):
 
     @torch.no_grad()
     def post_init(self) -> None:
-        """Initialise the layers that a class of your own made beside those of this package, and tie weights.
+        """Initialise the layers of your own class that are not of this package, and tie weights.
 
-        Call it at the end of a constructor. Layers of this package are initialised by their own models. The body
-        shares this model's configuration afterwards.
+        Call it at the end of a constructor. Layers of this package are initialised by their own models. The base
+        model shares this model's configuration afterwards.
         """
         if self.base_model is not self:
             self._adopt(self.base_model)
