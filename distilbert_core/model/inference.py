@@ -17,6 +17,7 @@ import numpy as np
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError, InputWarning
 from distilbert_core.model.backends import BACKENDS, backend_class
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.contract import Device
 from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.outputs import PLAIN_OUTPUTS
 from distilbert_core.model.packing import Packing, Ragged
@@ -55,7 +56,7 @@ class Inference:
         return self.model.config
 
     @property
-    def device(self) -> Any:
+    def device(self) -> Device:
         """Device of the model, as its framework names it; None if only its runtime knows."""
         return None
 
@@ -64,7 +65,7 @@ class Inference:
         """Dtype of the model, as its framework names it; None if only its runtime knows."""
         return getattr(self.model, "dtype", None)
 
-    def move(self, device: Any) -> None:
+    def move(self, device: Device) -> None:
         """Move the model to a device.
 
         Args:
@@ -79,17 +80,17 @@ class Inference:
                 "give its folder."
             )
 
-    def _is_on(self, device: Any) -> bool:
+    def _is_on(self, device: Device) -> bool:
         """Return whether the model is on a device that `find_device` returned."""
         return bool(device == self.device)
 
     @classmethod
-    def accelerators(cls) -> list[Any]:
+    def accelerators(cls) -> list[Device]:
         """Return the devices of this framework other than the CPU."""
         return []
 
     @classmethod
-    def find_device(cls, device: Any) -> Any:
+    def find_device(cls, device: Device) -> Device:
         """Return a device as the framework names it.
 
         Args:
@@ -284,7 +285,7 @@ class PackedInference(Inference):
         raise NotImplementedError
 
 
-def warn_of_unused(model: Any, source: str | Path, unused: Sequence[str], stacklevel: int) -> None:
+def warn_of_unused(model: PretrainedModel, source: str | Path, unused: Sequence[str], stacklevel: int) -> None:
     """Warn of entries of a checkpoint that a model does not use, except those of other heads.
 
     Args:
