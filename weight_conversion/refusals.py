@@ -40,10 +40,10 @@ REFUSED["*.pickle"] = REFUSED["*.joblib"] = REFUSED["*.pkl"]
 def refuse(path: Path) -> None:
     """Raise CheckpointError if a file, or a file in a folder, has a known format that cannot be read."""
     if not path.is_dir():
-        found = next((pattern for pattern in REFUSED if path.match(pattern)), None)
+        pattern = next((known for known in REFUSED if path.match(known)), None)
     else:
-        found = next((pattern for pattern in REFUSED if next(path.glob(pattern), None)), None)
-        path = path if found is None else next(path.glob(found))
-    if found is not None:
-        kind, remedy = REFUSED[found]
+        pattern = next((known for known in REFUSED if next(path.glob(known), None)), None)
+        path = path if pattern is None else next(path.glob(pattern))
+    if pattern is not None:
+        kind, remedy = REFUSED[pattern]
         raise CheckpointError(f"{path} is {kind}: it is not read. {remedy}")

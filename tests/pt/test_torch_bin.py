@@ -148,7 +148,7 @@ ATTACKS = {  # content of pytorch_model.bin, from the state dict and the path of
     "zip bomb": (lambda state, path: compressed(saved({"a": torch.zeros(2**22)})), "is compressed"),
     "a tensor": (lambda state, path: saved(state[NAME]), "it holds a Tensor"),
     "a list": (lambda state, path: saved(list(state.values())), "it holds a list"),
-    "nested twice": (lambda state, path: saved({"run": {"weights": state}}), "'run' is no tensor"),
+    "nested twice": (lambda state, path: saved({"run": {"weights": state}}), "'run' is not a tensor"),
     "two state dicts": (lambda state, path: saved({"model": state, "ema": state}), "several state dicts, model, ema"),
     "malicious, beside the state": (
         lambda state, path: saved({"state_dict": state, "hyper_parameters": Namespace(a=Harm(path))}),

@@ -133,11 +133,11 @@ def is_weights(path: Path) -> bool:
 
 
 def _by_layer(datasets: dict[str, LazyTensor], names: dict[str, str]) -> dict[str, LazyTensor]:
-    found = {}
+    tensors = {}
     for where, tensor in datasets.items():
         name = _name_in_model(where, names, len(tensor.shape))
-        found[where if name is None or name in found else name] = tensor
-    return found
+        tensors[where if name is None or name in tensors else name] = tensor
+    return tensors
 
 
 def _name_in_model(where: str, names: dict[str, str], axes: int) -> str | None:

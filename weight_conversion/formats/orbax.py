@@ -39,7 +39,7 @@ def open_checkpoint(path: Path) -> dict[str, LazyTensor]:
         CheckpointError: The checkpoint is damaged or incomplete, or TensorStore is not installed.
     """
     tensorstore = require("tensorstore", "flax", "an Orbax checkpoint")
-    found = {}
+    tensors = {}
     try:
         metadata = json.loads(path.read_text(encoding="utf-8"))
         if metadata.get("use_ocdbt", False) and not path.with_name(MANIFEST).is_file():
@@ -51,10 +51,10 @@ def open_checkpoint(path: Path) -> dict[str, LazyTensor]:
             array = tensorstore.open(_spec(path.parent, keys, metadata), open=True, read=True).result()
             name = "/".join(keys).removesuffix(f"/{VALUE}")
             read = partial(_read, array, path)
-            found[name] = LazyTensor(tuple(array.shape), array.dtype.name, read, f"{path.parent}: {name}")
+            tensors[name] = LazyTensor(tuple(array.shape), array.dtype.name, read, f"{path.parent}: {name}")
     except Exception as error:  # TensorStore raises ValueError, RuntimeError ... on damaged files
         raise damaged(path, "an Orbax file", error) from error
-    return found
+    return tensors
 
 
 def _spec(folder: Path, keys: list[str], metadata: dict[str, Any]) -> dict[str, Any]:

@@ -29,12 +29,12 @@ LONGEST_HEADER = 10_000_000  # bytes; the header of DistilBERT base has 11 thous
 def open_file(path: Path) -> dict[str, LazyTensor]:
     """Return the tensors of a file."""
     header, _, start = _header(path)
-    found = {}
+    tensors = {}
     for name, entry in header.items():
         shape, dtype = tuple(entry["shape"]), SAFETENSORS_DTYPES.get(entry["dtype"], entry["dtype"])
         read = partial(read_array, path, dtype, shape, start + entry["data_offsets"][0])
-        found[name] = LazyTensor(shape, dtype, read, f"{path}: {name}")
-    return found
+        tensors[name] = LazyTensor(shape, dtype, read, f"{path}: {name}")
+    return tensors
 
 
 def file_kind(path: Path) -> str:

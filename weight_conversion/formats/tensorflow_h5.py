@@ -35,19 +35,19 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
     """Return the tensors of a file by the names that Keras gave them."""
     h5py = require("h5py", "convert", path.name)
 
-    found: dict[str, LazyTensor] = {}
+    tensors: dict[str, LazyTensor] = {}
     datasets: dict[str, Any] = {}
     try:
         file = h5py.File(path, "r")
         whole = MODEL_CONFIG in file.attrs and WHOLE_MODEL in file
         for name, dataset in _datasets(member_of(file, WHOLE_MODEL) if whole else file, h5py):
-            if name in found and not _equal(datasets[name], dataset):
+            if name in tensors and not _equal(datasets[name], dataset):
                 raise ValueError(f"it holds {name} twice, with different values")
             datasets.setdefault(name, dataset)
-            found.setdefault(name, tensor_of(dataset, path))
+            tensors.setdefault(name, tensor_of(dataset, path))
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError ... on damaged files
         raise damaged(path, "an HDF5 weight file", error) from error
-    return found
+    return tensors
 
 
 def read_config(path: Path) -> DistilBertConfig | None:

@@ -38,7 +38,7 @@ STORAGE = re.compile(r"torch \w+Storage")
 FORBIDDEN = ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4")  # other ways to call, which torch.save never uses
 PROTOCOL = 2
 TRUSTED = (
-    "If you trust it, load it with the program that wrote it, and save only the weights: "
+    "If you trust it, load it with the program that wrote it, and save the weights alone: "
     "torch.save(model.state_dict(), 'pytorch_model.bin')"
 )
 LONGEST_PICKLE = 10_000_000  # operations and characters; DistilBERT base has 12 thousand
@@ -67,11 +67,11 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
         raise damaged(path, "a PyTorch weight file", reason) from None
     except Exception as error:  # unpickling damaged bytes can raise any error
         raise damaged(path, "a PyTorch weight file", error) from error
-    found = {}
+    tensors = {}
     for name, value in state.items():
         dtype = str(value.dtype).removeprefix("torch.")
-        found[name] = LazyTensor(tuple(value.shape), dtype, partial(_array, value), f"{path}: {name}")
-    return found
+        tensors[name] = LazyTensor(tuple(value.shape), dtype, partial(_array, value), f"{path}: {name}")
+    return tensors
 
 
 def unread(path: Path) -> list[str]:
@@ -108,14 +108,14 @@ def _state_dict(loaded: Any) -> tuple[dict[str, Any], list[str]]:
     if not isinstance(loaded, dict):
         raise ValueError(f"it holds a {type(loaded).__name__}, not tensors by name")
     inner = {name: value for name, value in loaded.items() if isinstance(value, dict)}
-    found = [name for name, value in inner.items() if any(str(key).endswith(EMBEDDING_SUFFIX) for key in value)]
-    if len(found) > 1:
+    candidates = [name for name, value in inner.items() if any(str(key).endswith(EMBEDDING_SUFFIX) for key in value)]
+    if len(candidates) > 1:
         raise ValueError(
-            f"it holds several state dicts, {listed([str(name) for name in found])}: save the one you want"
+            f"it holds several state dicts, {listed([str(name) for name in candidates])}: save the one you want"
         )
-    if not found and any(isinstance(value, torch.Tensor) for value in loaded.values()):
+    if not candidates and any(isinstance(value, torch.Tensor) for value in loaded.values()):
         return loaded, []
-    nested = next((name for name in (*found, *NESTED) if name in inner), None)
+    nested = next((name for name in (*candidates, *NESTED) if name in inner), None)
     return (loaded, []) if nested is None else (loaded[nested], [str(name) for name in loaded if name != nested])
 
 
@@ -142,12 +142,12 @@ def _check_zip(path: Path) -> set[str]:
 def _holders(path: Path) -> set[str]:
     """Check the pickles of an archive, and return the names of the objects with settings in them."""
     with zipfile.ZipFile(path) as archive:
-        found = set()
+        holders = set()
         for entry in archive.infolist():
             if entry.filename.endswith("data.pkl"):
                 with archive.open(entry) as file:
-                    found |= _check_pickle(file)
-    return found
+                    holders |= _check_pickle(file)
+    return holders
 
 
 def _check_legacy(path: Path) -> set[str]:

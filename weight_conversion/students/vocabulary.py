@@ -81,8 +81,8 @@ def kept_ids(config: DistilBertConfig, vocabulary: Iterable[int] | None) -> list
         return None
     ids = sorted({int(index) for index in vocabulary})
     if not ids or ids[0] < 0 or ids[-1] >= config.vocab_size:
-        found = f"ids from {ids[0]} to {ids[-1]}" if ids else "none"
-        raise InputError(f"vocabulary must hold ids from 0 to {config.vocab_size - 1}, got {found}.")
+        got = f"ids from {ids[0]} to {ids[-1]}" if ids else "none"
+        raise InputError(f"vocabulary must hold ids from 0 to {config.vocab_size - 1}, got {got}.")
     if config.pad_token_id is not None and config.pad_token_id not in ids:
         raise InputError(f"vocabulary must hold the padding token, id {config.pad_token_id}.")
     return ids

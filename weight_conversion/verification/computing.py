@@ -38,9 +38,9 @@ def compute(
     with ON_CPU[backend]() as to_tensor:
         model = model_class.from_pretrained(folder, dtype=dtype, device="cpu", **options)
         outputs = model(**{name: to_tensor(array) for name, array in inputs.items()})
-        found = {name: np.asarray(value, np.float64) for name, value in _in_order(outputs)}
+        arrays = {name: np.asarray(value, np.float64) for name, value in _in_order(outputs)}
     mask = inputs["attention_mask"].reshape(-1, inputs["attention_mask"].shape[-1]).astype(bool)  # [B, T] or [B*C, T]
-    return {name: _real_tokens(name, array, mask, head) for name, array in found.items()}
+    return {name: _real_tokens(name, array, mask, head) for name, array in arrays.items()}
 
 
 def _real_tokens(name: str, array: np.ndarray, mask: np.ndarray, head: Head) -> np.ndarray:

@@ -126,7 +126,7 @@ def _errors(runs: Sequence[ModelRun]) -> Iterator[str]:
     ]
     columns = zip(*(run.differences for run in runs), strict=True)
     rows = (
-        [name, *(f"{found.absolute:.1e} <small>({found.relative:.1e})</small>" for found in differences)]
+        [name, *(f"{difference.absolute:.1e} <small>({difference.relative:.1e})</small>" for difference in differences)]
         for name, differences in zip(names, columns, strict=True)
     )
     yield _table(("absolute (relative)", *heads), rows)
