@@ -29,7 +29,7 @@ from support.verifications import (
     verification,
     write_changed,
 )
-from weight_conversion import FORMATS, open_weights
+from weight_conversion import FORMATS, open_weights, reading
 
 DOCUMENTED = re.findall(
     r"^(distilbert .*)$",
@@ -177,6 +177,24 @@ def test_nan_in_json(checkpoint, tmp_path, capsys):
     assert main(["diff", str(checkpoint), str(write_changed(tmp_path / "b", put_nan)), "--json"]) == 1
     [tensor] = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["tensors"]
     assert (tensor["absolute"], tensor["relative"]) == ("nan", "nan")
+
+
+def test_convert_and_verify_opens_each_checkpoint_once(checkpoint, tmp_path, monkeypatch, capsys):
+    opened, verified = [], []
+
+    def open_checkpoint(source, *args, **kwargs):
+        opened.append(str(source))
+        return original(source, *args, **kwargs)
+
+    original = reading.open_checkpoint
+    monkeypatch.setattr(reading, "open_checkpoint", open_checkpoint)
+    monkeypatch.setattr(
+        "weight_conversion.verification.verifying.verify",
+        lambda sources, *args, **kwargs: verified.extend(sources) or verification(),
+    )
+    assert main(["convert", str(checkpoint), str(tmp_path / "b"), "--to", "h5", "--verify"]) == 0
+    assert opened == [weights.name for weights in verified] == [str(checkpoint), str(tmp_path / "b")]
+    assert "tensors equal the source's bit for bit." in capsys.readouterr().out
 
 
 # -- verify --------------------------------------------------------------------------------------------------
