@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import jax
 import numpy as np
 
 from distilbert_core.model import contract
@@ -38,6 +42,16 @@ class _Backend(contract.Backend):
 
     def to_tensor(self, array: np.ndarray) -> contract.Tensor:
         return to_tensor(array)
+
+    @contextmanager
+    def on_cpu(self) -> Iterator[Callable[[np.ndarray], contract.Tensor]]:
+        before = jax.config.read("jax_enable_x64")
+        jax.config.update("jax_enable_x64", True)  # otherwise JAX computes float64 in float32
+        try:
+            with jax.default_device(jax.devices("cpu")[0]):
+                yield jax.numpy.asarray
+        finally:
+            jax.config.update("jax_enable_x64", before)
 
 
 BACKEND: contract.Backend = _Backend(BACKENDS["flax"])

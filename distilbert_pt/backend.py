@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import numpy as np
+import torch
 
 from distilbert_core.model import contract
 from distilbert_core.model.backends import BACKENDS
@@ -38,6 +42,11 @@ class _Backend(contract.Backend):
 
     def to_tensor(self, array: np.ndarray) -> contract.Tensor:
         return to_tensor(array)
+
+    @contextmanager
+    def on_cpu(self) -> Iterator[Callable[[np.ndarray], contract.Tensor]]:
+        with torch.inference_mode():
+            yield torch.from_numpy
 
 
 BACKEND: contract.Backend = _Backend(BACKENDS["pt"])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import keras
 import numpy as np
 
 from distilbert_core.model import contract
@@ -38,6 +42,11 @@ class _Backend(contract.Backend):
 
     def to_tensor(self, array: np.ndarray) -> contract.Tensor:
         return to_tensor(array)
+
+    @contextmanager
+    def on_cpu(self) -> Iterator[Callable[[np.ndarray], contract.Tensor]]:
+        with keras.device("cpu"):
+            yield to_tensor
 
 
 BACKEND: contract.Backend = _Backend(BACKENDS["tf"])

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias
@@ -252,3 +253,7 @@ class Backend(ABC):
     @abstractmethod
     def to_tensor(self, array: np.ndarray) -> Tensor:
         """Return a tensor of the framework with the values of a NumPy array."""
+
+    @abstractmethod
+    def on_cpu(self) -> AbstractContextManager[Callable[[np.ndarray], Tensor]]:
+        """Return a context for inference on the CPU in any dtype; it yields a function from array to tensor."""

@@ -30,10 +30,10 @@ FRONT_DOOR = "distilbert_core"
 # Libraries that only one place may need.
 LIBRARIES = {
     "click": {"distilbert_cli"},
-    "torch": {"distilbert_pt", "weight_conversion"},
+    "torch": {"distilbert_pt"},
     "tensorflow": {"distilbert_tf"},
-    "keras": {"distilbert_tf", "weight_conversion"},
-    "jax": {"distilbert_flax", "weight_conversion"},
+    "keras": {"distilbert_tf"},
+    "jax": {"distilbert_flax"},
     "flax": {"distilbert_flax"},
 }
 
@@ -93,7 +93,7 @@ def test_nothing_imports_upward() -> None:
         ("distilbert_tf.pretrained", "from weight_conversion import LAYOUTS", "distilbert_tf stands below weight_con"),
         ("weight_conversion.reading", "import distilbert_core.training.run", "weight_conversion stands below training"),
         ("distilbert_core.training.run", "import click", "only distilbert_cli may"),
-        ("distilbert_core.model.inference", "import torch", "only distilbert_pt, weight_conversion may"),
+        ("distilbert_core.model.inference", "import torch", "only distilbert_pt may"),
         ("distilbert_cli.info", "import distilbert_core.hub", "which is distilbert_core.files.hub now"),
         ("distilbert_cli.info", "from distilbert_core import hub", "which is distilbert_core.files.hub now"),
         ("distilbert_core.model.packing", "from distilbert_core import training", "model stands below training"),

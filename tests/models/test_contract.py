@@ -86,6 +86,14 @@ def test_to_tensor(framework: Any) -> None:
     np.testing.assert_array_equal(np.asarray(get_backend(framework.name).to_tensor(array)), array)
 
 
+def test_on_cpu_keeps_float64(framework: Any) -> None:
+    array = np.array([1 / 3, 2**-40])
+    with get_backend(framework.name).on_cpu() as to_tensor:
+        found = np.asarray(to_tensor(array))
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, array)
+
+
 def cosine_loss(teacher_hidden: Any, student_hidden: Any, mask: Any = None) -> Any:
     """Its arguments are in another order."""
 
@@ -104,5 +112,7 @@ def test_an_incomplete_backend_cannot_be_made() -> None:
         def to_tensor(self, array: np.ndarray) -> Any:
             return array
 
-    with pytest.raises(TypeError, match=r"abstract methods '?engine'?, '?losses'?, '?model_class'?, '?runner'?"):
+    with pytest.raises(
+        TypeError, match=r"abstract methods '?engine'?, '?losses'?, '?model_class'?, '?on_cpu'?, '?runner'?"
+    ):
         Incomplete(BACKENDS["pt"])  # type: ignore[abstract]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distilbert_core.model.backends import backend_class, load_backend
+from distilbert_core.model.backends import backend_class, get_backend
 from distilbert_core.model.heads import Head
 
 
@@ -35,7 +34,7 @@ def compute(
     """
     model_class = backend_class(backend, head)
     options = {"output_hidden_states": True, "output_attentions": attentions, "return_dict": True}
-    with ON_CPU[backend]() as to_tensor:
+    with get_backend(backend).on_cpu() as to_tensor:
         model = model_class.from_pretrained(folder, dtype=dtype, device="cpu", **options)
         outputs = model(**{name: to_tensor(array) for name, array in inputs.items()})
         arrays = {name: np.asarray(value, np.float64) for name, value in _in_order(outputs)}
@@ -55,41 +54,3 @@ def _in_order(outputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, parts in layers.items():
         yield from ((f"{name}.{number}", part) for number, part in enumerate(parts))
     yield from ((name, value) for name, value in outputs.items() if name not in layers)
-
-
-@contextmanager
-def _pytorch() -> Iterator[Callable[[np.ndarray], Any]]:
-    import torch
-
-    with torch.inference_mode():
-        yield torch.from_numpy
-
-
-@contextmanager
-def _keras() -> Iterator[Callable[[np.ndarray], Any]]:
-    import keras
-
-    with keras.device("cpu"):
-        yield load_backend("tf").to_tensor
-
-
-@contextmanager
-def _jax() -> Iterator[Callable[[np.ndarray], Any]]:
-    """Enable float64 in JAX, which otherwise computes in float32."""
-    import jax
-
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", True)
-    try:
-        with jax.default_device(jax.devices("cpu")[0]):
-            yield jax.numpy.asarray
-    finally:
-        jax.config.update("jax_enable_x64", before)
-
-
-# Context managers that put models on the CPU. Each yields a function from an array to a tensor.
-ON_CPU: dict[str, Callable[[], AbstractContextManager[Callable[[np.ndarray], Any]]]] = {
-    "pt": _pytorch,
-    "tf": _keras,
-    "flax": _jax,
-}
