@@ -18,6 +18,7 @@ import numpy as np
 
 from distilbert_core.model.contract import Losses, ModelWithHead, Tensor
 from distilbert_core.model.heads import Head
+from distilbert_core.model.losses import single
 from distilbert_core.model.packing import Packing
 from distilbert_core.training.batches import WEIGHT, Batch, Sizes, pack_batch
 
@@ -66,8 +67,8 @@ class View(ABC):
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits [K, L] of the head for hidden states [K, D], each as if it were a text's first token."""
 
-    def task_loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the loss [] of the model's task: that of its `labels` argument."""
+    def task_loss(self, logits: Any, labels: Any, weights: Tensor | None = None) -> Tensor:
+        """Return the loss [] of the model's task; logits and labels are tuples if the head has several of them."""
         return self.model.task_loss(logits, labels, weights)
 
     @abstractmethod
@@ -150,12 +151,11 @@ def finetuning_loss(view: View, batch: Mapping[str, Tensor]) -> dict[str, Tensor
         view: The model.
         batch: The arrays of `pack_batch`.
     """
-    outputs = view.outputs(batch)  # [B, L], [B, C, 1], [M, L] or [B, T, 2]
-    weights = batch.get(WEIGHT)
-    if view.head.labels == ("start_positions", "end_positions"):
+    head, outputs = view.head, view.outputs(batch)  # [B, L], [B, C, 1], [M, L] or [B, T, 2]
+    if len(head.outputs) > 1:
         scores = view.where(batch["attention_mask"][..., None], outputs, -np.inf)  # padding cannot be an answer
-        answers = scores[..., 0], scores[..., 1], batch["start_positions"], batch["end_positions"]
-        return {"loss": view.losses.question_answering_loss(*answers, weights)}
-    if view.head.reads == "choices":
+        outputs = tuple(scores[..., index] for index in range(len(head.outputs)))
+    elif head.reads == "choices":
         outputs = outputs[..., 0]  # [B, C]
-    return {"loss": view.task_loss(outputs, batch["labels"], weights)}
+    labels = single([batch[name] for name in head.labels])
+    return {"loss": view.task_loss(outputs, labels, batch.get(WEIGHT))}
