@@ -134,7 +134,7 @@ def class_weights(given: str | Mapping[str, float], config: DistilBertConfig, co
     ]
     missing = [name for name, its_keys in zip(names, keys, strict=True) if not its_keys]
     if missing or any(len(its_keys) > 1 for its_keys in keys):
-        problem = f"{', '.join(missing[:8])} has none" if missing else "one is given by name and by number"
+        problem = f"{', '.join(missing[:8])} has none" if missing else "one is given by name and by index"
         raise InputError(f"class_weights must have one weight for each of {', '.join(names[:8])}; {problem}.")
     return np.array([given[its_keys[0]] for its_keys in keys])
 

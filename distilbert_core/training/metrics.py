@@ -151,9 +151,9 @@ def entities(predicted: Sequence[Sequence[str]], true: Sequence[Sequence[str]]) 
         {'precision': 1.0, 'recall': 0.5, 'f1': 0.6666666666666666, 'accuracy': 0.75}
     """
     _same_length(predicted, true, "sentences")
-    for number, (tags, truth) in enumerate(zip(predicted, true, strict=True)):
+    for index, (tags, truth) in enumerate(zip(predicted, true, strict=True)):
         if len(tags) != len(truth):
-            raise InputError(f"Sentence {number} has {len(truth)} true tags, but {len(tags)} predicted ones.")
+            raise InputError(f"Sentence {index} has {len(truth)} true tags, but {len(tags)} predicted ones.")
     unknown = sorted({tag for tags in (*predicted, *true) for tag in tags if not TAG.fullmatch(tag)})
     if unknown:
         raise InputError(f"Tags must be 'O', 'B-TYPE' or 'I-TYPE', got {', '.join(map(repr, unknown[:5]))}.")

@@ -115,10 +115,10 @@ class RowSource(Source):
         self.name = name
         self.dataset = rows
         self.rows = list(rows)
-        for number, row in enumerate(self.rows, 1):
+        for record, row in enumerate(self.rows, 1):
             if not isinstance(row, Mapping):
                 raise InputError(
-                    f"{name}: record {number} must be a dict with the columns as keys, got {reprlib.repr(row)}."
+                    f"{name}: record {record} must be a dict with the columns as keys, got {reprlib.repr(row)}."
                 )
 
     def column_names(self) -> list[str]:
@@ -127,10 +127,10 @@ class RowSource(Source):
 
     def records(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Yield the values of some columns."""
-        for number, row in enumerate(self.rows, 1):
+        for record, row in enumerate(self.rows, 1):
             missing = [column for column in columns if column not in row]
             if missing:
-                raise InputError(f"{self.name}: record {number} has no column {quoted(missing)}; it has {quoted(row)}.")
+                raise InputError(f"{self.name}: record {record} has no column {quoted(missing)}; it has {quoted(row)}.")
             yield tuple(plain(row[column]) for column in columns)
 
     def class_names(self, column: str) -> list[str] | None:

@@ -109,12 +109,12 @@ class Task:
         """
         source = open_source("rows", source)
         rows = []
-        for number, row in enumerate(cls._records(source, cls._check_columns(columns)), 1):
+        for record, row in enumerate(cls._records(source, cls._check_columns(columns)), 1):
             try:
                 weight = {name: row_weight(row.pop(name)) for name in (WEIGHT_COLUMN,) if name in row}
                 rows.append({**cls.check(row), **weight})
             except InputError as error:
-                raise InputError(f"{source.name}: record {number}: {error}") from None
+                raise InputError(f"{source.name}: record {record}: {error}") from None
         if not rows:
             raise InputError(f"{source.name} is empty: it holds no rows.")
         return rows
@@ -210,8 +210,8 @@ class Task:
         pairs = [row["text_pair"] for row in rows] if "text_pair" in rows[0] else None
         windows = self.tokenizer(texts, pairs, truncation=True, max_length=self.max_length).encodings
         return [
-            Feature(window.ids, self.target(row), number, cut=bool(window.overflowing))
-            for number, (window, row) in enumerate(zip(windows, rows, strict=True))
+            Feature(window.ids, self.target(row), index, cut=bool(window.overflowing))
+            for index, (window, row) in enumerate(zip(windows, rows, strict=True))
         ]
 
     def features(self, rows: Sequence[Row]) -> list[Feature]:

@@ -64,8 +64,8 @@ class MaskedLM(Task):
         """Return cross-entropy, perplexity and accuracy on masked tokens. Every call masks the same tokens."""
         total, correct, count = 0.0, 0, 0
         sizes = [feature.size for feature in features]
-        for number, batch in enumerate(token_batches(sizes, self.evaluation_tokens)):
-            arrays = self.batch([features[i] for i in batch], [0, number])
+        for index, batch in enumerate(token_batches(sizes, self.evaluation_tokens)):
+            arrays = self.batch([features[i] for i in batch], [0, index])
             labels = arrays.pop("labels")
             hidden = labels != IGNORE_INDEX
             logits = inference(**arrays, tokens=hidden)["logits"].astype(np.float64)  # [hidden, V]

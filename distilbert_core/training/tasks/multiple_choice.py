@@ -34,10 +34,10 @@ class MultipleChoice(Task):
         """Return the rows of a source, checked. All must have the same number of choices."""
         source = open_source("rows", source)
         rows = super().read(source, columns)
-        for number, row in enumerate(rows, 1):
+        for record, row in enumerate(rows, 1):
             if len(row["choices"]) != len(rows[0]["choices"]):
                 raise InputError(
-                    f"{source.name}: record {number}: choices must be {len(rows[0]['choices'])} as in the first, got "
+                    f"{source.name}: record {record}: choices must be {len(rows[0]['choices'])} as in the first, got "
                     f"{len(row['choices'])}."
                 )
         return rows
@@ -65,10 +65,10 @@ class MultipleChoice(Task):
             max_length=self.max_length,
         ).encodings
         features = []
-        for number, row in enumerate(rows):
-            of_row = windows[number * count : (number + 1) * count]
+        for index, row in enumerate(rows):
+            of_row = windows[index * count : (index + 1) * count]
             cut = any(window.overflowing for window in of_row)
-            features.append(Feature([window.ids for window in of_row], row["label"], number, cut=cut))
+            features.append(Feature([window.ids for window in of_row], row["label"], index, cut=cut))
         return features
 
     def inputs(self, features: Sequence[Feature]) -> Batch:

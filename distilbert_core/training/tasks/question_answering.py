@@ -109,7 +109,7 @@ class QuestionAnswering(Task):
             for source, window in zip(encoding["overflow_to_sample_mapping"], encoding.encodings, strict=True)
         ]
         learned = {feature.row for feature in features if feature.target != NO_ANSWER}
-        learned |= {number for number, row in enumerate(rows) if not row["answers"]["text"]}
+        learned |= {index for index, row in enumerate(rows) if not row["answers"]["text"]}
         return [feature if feature.row in learned else replace(feature, cut=True) for feature in features]
 
     @property
@@ -119,13 +119,13 @@ class QuestionAnswering(Task):
     def _check_room(self, rows: Sequence[Row]) -> None:
         """Raise InputError if a question leaves too little room for the windows of its context."""
         questions = self.tokenizer([row["question"] for row in rows], verbose=False)["input_ids"]
-        for number, (row, question) in enumerate(zip(rows, questions, strict=True), 1):
+        for record, (row, question) in enumerate(zip(rows, questions, strict=True), 1):
             room = self.max_length - len(question) - 1  # one more [SEP]
             if room > self._stride:
                 continue
             if len(self.tokenizer([row["context"]], add_special_tokens=False, verbose=False)["input_ids"][0]) > room:
                 raise InputError(
-                    f"record {number}: question leaves room for {max(room, 0)} tokens of its context in windows of "
+                    f"record {record}: question leaves room for {max(room, 0)} tokens of its context in windows of "
                     f"max_length={self.max_length}, which must be more than doc_stride={self._stride}; shorten it, or "
                     "give a larger max_length or a smaller doc_stride."
                 )

@@ -120,14 +120,14 @@ class MultiLabel(_TextTask):
         lists = [row["labels"] for row in rows]
         vector = next(filter(_is_vector, lists), None)
         if vector is not None:
-            for number, labels in enumerate(lists, 1):
+            for record, labels in enumerate(lists, 1):
                 if not _is_vector(labels) or len(labels) != len(vector):
                     raise InputError(
-                        f"{source.name}: record {number}: labels must be {len(vector)} booleans in every record as in "
+                        f"{source.name}: record {record}: labels must be {len(vector)} booleans in every record as in "
                         f"the first that has them, got {reprlib.repr(labels)}."
                     )
             return rows
-        repeating = next((number for number, labels in enumerate(lists, 1) if len(set(labels)) < len(labels)), None)
+        repeating = next((record for record, labels in enumerate(lists, 1) if len(set(labels)) < len(labels)), None)
         sizes = {len(labels) for labels in lists}
         if len(sizes) == 1 and min(sizes) > 1 and set().union(*lists) <= {"0", "1"}:
             if repeating is None:
@@ -161,7 +161,7 @@ class MultiLabel(_TextTask):
     def label_names(cls, rows: Sequence[Row]) -> list[str]:
         """Return the labels that occur, in order; for vectors, the indices of their entries."""
         if _is_vector(rows[0]["labels"]):
-            return [str(number) for number in range(len(rows[0]["labels"]))]
+            return [str(index) for index in range(len(rows[0]["labels"]))]
         return all_labels(label for row in rows for label in row["labels"])
 
     def target(self, row: Row) -> np.ndarray:
@@ -176,10 +176,10 @@ class MultiLabel(_TextTask):
             return np.array(labels, np.float32)
         present = np.zeros(count, np.float32)
         for label in labels:
-            number = label_id(self.config, label)
-            if present[number]:
+            index = label_id(self.config, label)
+            if present[index]:
                 raise InputError(f"labels must not repeat, got {reprlib.repr(labels)}: {label!r} is given twice.")
-            present[number] = 1
+            present[index] = 1
         return present
 
     def label_counts(self, features: Sequence[Feature]) -> np.ndarray:

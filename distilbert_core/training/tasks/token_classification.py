@@ -31,10 +31,10 @@ def read_conll(path: Path) -> Iterator[Row]:
     """
     tokens: list[str] = []
     labels: list[str] = []
-    for number, line in enumerate(decoded_lines(path), 1):
+    for line_number, line in enumerate(decoded_lines(path), 1):
         parts = line.split()
         if parts and len(parts) < 2:
-            raise InputError(f"{path} line {number} must have a word and its label, got {line.strip()!r}.")
+            raise InputError(f"{path} line {line_number} must have a word and its label, got {line.strip()!r}.")
         if parts and parts[0] != "-DOCSTART-":
             tokens.append(parts[0])
             labels.append(parts[-1])
@@ -81,8 +81,8 @@ class TokenClassification(Task):
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
         """Return the tokens of rows; the target is -100 for tokens that are not the first of a word."""
         return [
-            Feature(window.ids, _first_tokens(window, self._label_ids(row)), number, cut=bool(window.overflowing))
-            for number, (row, window) in enumerate(zip(rows, self._windows(rows), strict=True))
+            Feature(window.ids, _first_tokens(window, self._label_ids(row)), index, cut=bool(window.overflowing))
+            for index, (row, window) in enumerate(zip(rows, self._windows(rows), strict=True))
         ]
 
     def _windows(self, rows: Sequence[Row]) -> list[Encoding]:

@@ -172,7 +172,7 @@ NO_RUNS = [  # task, name and content of the file, arguments, error, message
                 CLASSES,
                 CLASSES_FILE,
                 {"NEGATIVE": 1, "1": 2, "0": 3},
-                "NEGATIVE, POSITIVE; one is given by name and by nu",
+                "NEGATIVE, POSITIVE; one is given by name and by in",
             ),
             (CLASSES, "text\tlabel\nx\t1\n", "balanced", "='balanced' needs rows of every label; no row has NEG"),
             (

@@ -117,7 +117,7 @@ def test_labels_of_a_model_whose_names_repeat_or_are_missing():
     weights = labels.class_weights({"poor": 2, "fair": 1, "3": 5}, config, np.ones(4))
     assert weights.tolist() == [2, 2, 1, 5]
     for given, problem in (
-        ({"poor": 2, "1": 3, "fair": 1, "3": 5}, "one is given by name and by number"),
+        ({"poor": 2, "1": 3, "fair": 1, "3": 5}, "one is given by name and by index"),
         ({"poor": 2, "fair": 1}, "LABEL_3 has none"),
     ):
         with pytest.raises(InputError, match=f"one weight for each of poor, poor, fair, LABEL_3; {problem}"):
