@@ -139,7 +139,8 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         shape: tuple[int, ...] | None = None
         if self.head.has_choices:
             given = choose(inputs["input_ids"], inputs["inputs_embeds"])
-            choices = choice_count(*(shape_of(inputs[name]) for name in ("input_ids", "inputs_embeds")))
+            texts = (inputs[name] for name in ("input_ids", "inputs_embeds"))
+            choices = choice_count(*(None if x is None else x.shape for x in texts))  # a tracer's sizes are tensors
             # The sizes of the input: a computed size (-1) would restrict an exported program to batches of two or more.
             shape = given.shape[0], choices
             inputs = {name: None if x is None else x.flatten(0, 1) for name, x in inputs.items()}  # [B * C, ...]
