@@ -65,7 +65,7 @@ class LazyTensor:
         return replace(self, dtype=dtype, read=lambda: cast(self.read(), dtype))
 
 
-Tensor = LazyTensor  # an earlier name
+Tensor = LazyTensor  # another name
 
 
 def cast(array: np.ndarray, dtype: str) -> np.ndarray:

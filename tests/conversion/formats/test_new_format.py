@@ -1,4 +1,4 @@
-"""A new format is one module with one row: this file follows the recipe of CONTRIBUTING.md with a toy format."""
+"""A new format is one module with one row: a toy format follows the recipe of docs/architecture.md step by step."""
 
 from __future__ import annotations
 
