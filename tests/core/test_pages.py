@@ -11,9 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("*.md")), ROOT / "tests" / "README.md"]
 # A path in backticks that begins in a folder of the repository, perhaps with * in it.
-PATH = re.compile(
-    r"`((?:distilbert_\w+|distilbert_\*|weight_conversion|tests|docs|examples|benchmarks)/[\w*./-]*)`"
-)
+PATH = re.compile(r"`((?:distilbert_\w+|distilbert_\*|weight_conversion|tests|docs|examples|benchmarks)/[\w*./-]*)`")
 
 
 def missing(text: str) -> Iterator[str]:
