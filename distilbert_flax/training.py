@@ -45,12 +45,12 @@ class ModelView(View):
         self._call = {"train": key is not None, "rngs": self._mode["rngs"]}
 
     def outputs(self, batch: Mapping[str, Array]) -> Array:
-        """Return the outputs [..., L] at the indices `order`."""
+        """Return the outputs [..., L] at `indices`."""
         outputs = self.model.packed_outputs(**{name: batch.get(name) for name in ROWS}, **self._call)  # [R, S, ...]
-        return outputs.reshape(-1, outputs.shape[-1])[batch["order"]]
+        return outputs.reshape(-1, outputs.shape[-1])[batch["indices"]]
 
     def hidden(self, batch: Mapping[str, Array]) -> Array:
-        """Return the hidden states [M, D] at the indices `tokens`."""
+        """Return the hidden states [M, D] at `tokens`."""
         rows = {name: batch[name] for name in ("input_ids", "position_ids", "segment_ids")}
         hidden = self.model.base_model.packed_outputs(**rows, **self._call)  # [R, C, D]
         return hidden.reshape(-1, hidden.shape[-1])[batch["tokens"]]
@@ -152,7 +152,7 @@ class Trained(nnx.Module):
         self.extra = nnx.Dict({name: nnx.Param(jnp.asarray(array)) for name, array in extra.items()})
 
     def view(self, key: Array) -> ModelView:
-        """Return what the loss of a micro-batch sees; the key decides its dropout."""
+        """Return the view for the loss of a micro-batch; the key decides its dropout."""
         return ModelView(self.model, {name: variable[...] for name, variable in self.extra.items()}, key)
 
 

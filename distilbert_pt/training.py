@@ -29,13 +29,13 @@ class ModelView(View):
     losses: ClassVar[contract.Losses] = losses
 
     def outputs(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the outputs [..., L] at the indices `order`."""
+        """Return the outputs [..., L] at `indices`."""
         rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
         outputs: Tensor = self.model.packed_outputs(**rows).flatten(0, 1)  # [R * S, ...]
-        return outputs[batch["order"]]
+        return outputs[batch["indices"]]
 
     def hidden(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the hidden states [M, D] at the indices `tokens`."""
+        """Return the hidden states [M, D] at `tokens`."""
         rows = {name: batch[name] for name in ("input_ids", "position_ids", "segment_ids")}
         hidden: Tensor = self.model.base_model.packed_outputs(**rows).flatten(0, 1)  # [R * C, D]
         return hidden[batch["tokens"]]

@@ -46,13 +46,13 @@ class ModelView(View):
         self._training = training
 
     def outputs(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Return the outputs [..., L] at the indices `order`."""
+        """Return the outputs [..., L] at `indices`."""
         rows = {name: batch.get(name) for name in ("input_ids", "position_ids", "segment_ids", "output_tokens")}
         outputs = self.model.packed_outputs(**rows, training=self._training)  # [R, S, ...]
-        return tf.gather(tf.reshape(outputs, (-1, outputs.shape[-1])), batch["order"])
+        return tf.gather(tf.reshape(outputs, (-1, outputs.shape[-1])), batch["indices"])
 
     def hidden(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Return the hidden states [M, D] at the indices `tokens`."""
+        """Return the hidden states [M, D] at `tokens`."""
         rows = {name: batch[name] for name in ("input_ids", "position_ids", "segment_ids")}
         hidden = self.model.base_model.packed_outputs(**rows, training=self._training)  # [R, C, D]
         return tf.gather(tf.reshape(hidden, (-1, self.model.config.dim)), batch["tokens"])

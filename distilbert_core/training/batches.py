@@ -93,19 +93,19 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
         batch: input_ids, perhaps attention_mask, [B, T], or [B, C, T] for multiple choice; labels; and perhaps
             sample_weight, [B] or in the shape of the labels. The first token of a text is its first token that is not
             padding. Labels of padding, and answers in padding, do not count.
-        head: What the model predicts.
+        head: The head of the model.
         pack: Returns the packing of texts with these lengths [B].
         sizes: How sizes are rounded up.
 
     Returns:
-        input_ids, position_ids and segment_ids [R, columns]; output_tokens [R, S]; `order`, the indices of the outputs
-        that the loss needs, into the flattened outputs [R * S]; the labels in the same order, and their weights if
-        there are any. `order` is [B] for texts and [B, C] for multiple choice. For tokens it is [M]: the tokens that
-        have a label. For question answering `order` and attention_mask are [B, T], and there are no output_tokens.
+        input_ids, position_ids and segment_ids [R, columns]; output_tokens [R, S]; `indices` of the outputs that the
+        loss needs, in the flattened outputs [R * S]; the labels in the same order, and their weights if there are any.
+        `indices` is [B] for texts and [B, C] for multiple choice. For tokens it is [M]: the tokens that have a label.
+        For question answering `indices` and attention_mask are [B, T], and there are no output_tokens.
 
     Raises:
-        InputError: A text has no token, and the head reads one of each; an array is unknown; or weights do not fit the
-            labels, are negative or not finite.
+        InputError: A text has no token, but the head needs one in each text; an array is unknown; or weights do not fit
+            the labels, are negative or not finite.
     """
     names = head.labels
     check_names(batch, (*names, WEIGHT))
@@ -125,19 +125,19 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
         mask = np.pad(mask, padding)
         slots = np.zeros(mask.shape, np.int64)
         slots[mask] = packing.slots
-        return {**rows, "order": slots, "attention_mask": mask, **positions, **weights}
+        return {**rows, "indices": slots, "attention_mask": mask, **positions, **weights}
     labels = batch["labels"]
     if first is not None:
-        output_tokens, order = packing.select(first, sizes.outputs)
-        order = order.reshape(ids.shape[:-1])
+        output_tokens, indices = packing.select(first, sizes.outputs)
+        indices = indices.reshape(ids.shape[:-1])
     else:
         selected = np.flatnonzero(labels[mask] != IGNORE_INDEX)
-        output_tokens, order = packing.select(selected, sizes.outputs)
-        padding = [(0, sizes.labels(max(len(order), 1)) - len(order))]
-        order = np.pad(order, padding)
+        output_tokens, indices = packing.select(selected, sizes.outputs)
+        padding = [(0, sizes.labels(max(len(indices), 1)) - len(indices))]
+        indices = np.pad(indices, padding)
         labels = np.pad(labels[mask][selected], padding, constant_values=IGNORE_INDEX)
         weights = {name: np.pad(array[mask][selected], padding) for name, array in weights.items()}
-    return {**rows, "output_tokens": output_tokens, "order": order, "labels": labels, **weights}
+    return {**rows, "output_tokens": output_tokens, "indices": indices, "labels": labels, **weights}
 
 
 def check_names(batch: Batch, names: Sequence[str]) -> None:
@@ -163,7 +163,7 @@ def _spread_weights(batch: Batch, shape: tuple[int, ...]) -> Batch:
 
 
 def _counted(positions: np.ndarray, mask: np.ndarray, beyond: int) -> np.ndarray:
-    """Return positions, where those of padding are replaced by one that the loss ignores."""
+    """Return positions in which `beyond`, a position that the loss ignores, replaces positions of padding."""
     inside = np.clip(positions.reshape(-1, 1), 0, mask.shape[1] - 1)
     real = (positions.ravel() < mask.shape[1]) & np.take_along_axis(mask, inside, axis=1)[:, 0]
     return np.where(real.reshape(positions.shape), positions, beyond)
@@ -225,7 +225,7 @@ def replace_hidden(
         (input_ids, labels) [B, T]. Labels are the original ids of masked tokens, and -100 elsewhere.
     """
     kind = rng.random(input_ids.shape)
-    # Drawn from all words but the last, which stands in for the original token where that is drawn.
+    # The last word is never drawn. It replaces a draw that gives the original token.
     index = rng.integers(len(words) - 1, size=input_ids.shape)
     other = np.where(words[index] == input_ids, words[-1], words[index])
     changed = np.where(kind < RANDOM, other, np.where(kind < RANDOM + KEPT, input_ids, mask_id))

@@ -1,4 +1,4 @@
-"""What a model learns in a step. Fine-tuning is here, distillation in `distilbert_core.training.distillation`.
+"""Objectives: the loss of a training step. Distillation is in `distilbert_core.training.distillation`.
 
 An objective is written once for all backends. On the host it makes NumPy arrays of each micro-batch. In the framework
 its `loss` computes tensors from these arrays and from a `View` of the model. A new objective is one class and one
@@ -36,7 +36,7 @@ class View(ABC):
         extra: The objective's arrays that are trained beside the model, as tensors.
 
     Attributes:
-        head: What the model predicts.
+        head: The head of the model.
         losses: The module `losses` of the backend.
     """
 
@@ -52,7 +52,7 @@ class View(ABC):
         """Return the outputs [..., L] of the model for packed rows.
 
         Args:
-            batch: The arrays of `pack_batch`. `order` has the indices [...] of the outputs to return.
+            batch: The arrays of `pack_batch`. `indices` [...] selects the outputs to return.
         """
 
     @abstractmethod
@@ -89,7 +89,7 @@ Compute = Callable[[Any, Function, Batch], dict[str, Tensor]]  # evaluates a fun
 
 
 class Objective(ABC):
-    """What a model learns in a step.
+    """The loss of a training step, and the arrays that it needs.
 
     Attributes:
         extra: Arrays to train beside the model, by name. They have no weight decay.
@@ -114,7 +114,7 @@ class Objective(ABC):
 
         Args:
             batch: The rows: input_ids, perhaps attention_mask, and labels; padded on any side.
-            head: What the model predicts.
+            head: The head of the model.
             packer: Returns the packing of texts with these lengths [B].
             sizes: How sizes are rounded up, for frameworks that compile each shape.
         """

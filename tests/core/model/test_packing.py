@@ -161,7 +161,7 @@ def more(count):
 def test_a_packed_batch_has_each_label_beside_its_token(head, labels, expected, sizes):
     batch = {"input_ids": IDS, "attention_mask": MASK, "labels": labels}
     packed = pack_batch(batch, head, lambda lengths: Packing.from_lengths(lengths, 5), sizes)
-    read = outputs_of(packed).ravel()[packed["order"]].tolist()
+    read = outputs_of(packed).ravel()[packed["indices"]].tolist()
     pairs = [(token, label) for token, label in zip(read, packed["labels"].tolist(), strict=True) if label != -100]
     assert pairs == expected
     assert len(packed["input_ids"]) == sizes.rows(2)
@@ -173,7 +173,7 @@ def test_a_packed_batch_of_questions_is_read_as_it_was():
     positions = {"start_positions": np.array([1, 1, -1]), "end_positions": np.array([2, 3, 4])}
     batch = {"input_ids": IDS, "attention_mask": MASK, **positions}
     packed = pack_batch(batch, Head.QUESTION_ANSWERING, Packing.from_lengths, Sizes(tokens=more))
-    read = outputs_of(packed).ravel()[packed["order"]] * packed["attention_mask"]  # [3, 4 + 3]
+    read = outputs_of(packed).ravel()[packed["indices"]] * packed["attention_mask"]  # [3, 4 + 3]
     assert read.tolist() == np.pad(IDS * MASK, [(0, 0), (0, 3)]).tolist()
     assert packed["start_positions"].tolist() == [1, 1, -1]
     assert packed["end_positions"].tolist() == [2, 7, 7]  # in padding, and beyond it: beyond it now
