@@ -80,7 +80,7 @@ def parse_pairs(values: Iterable[str], form: str) -> dict[str, str]:
     """Return names and values that are written as NAME=VALUE.
 
     Args:
-        values: What the user wrote.
+        values: The words of the user.
         form: How to write it; part of the message.
 
     Raises:
@@ -175,7 +175,7 @@ def model_options(backends: tuple[str, ...] = RUNNABLE, **model: Any) -> Decorat
 
 
 def file_option(content: str) -> Decorator:
-    """Return the option --file; `content` says what the file must hold."""
+    """Return the option --file; `content` describes the file."""
     return click.option("--file", type=PATH, metavar="FILE", help=f"Read {content}. The file may be gzipped (.gz).")
 
 

@@ -1,8 +1,8 @@
 """Scaled dot-product attention as plain functions.
 
-Shapes: B batch, Q queries, T tokens, N heads, H head size. Segments are the numbers of the queries [B, Q] and of the
-keys [B, T]: a query attends to the keys with its number. None allows all keys. A query without a key attends to all
-keys equally.
+Shapes: B batch, Q queries, T tokens, N heads, H head size. Segments are the segment ids of the queries [B, Q] and of
+the keys [B, T]: a query attends to the keys with its segment id. None allows all keys. A query without a key attends to
+all keys equally.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def eager_attention(
         query: [B, Q, N, H].
         key: [B, T, N, H].
         value: [B, T, N, H].
-        segments: Numbers of the queries and of the keys, integers or booleans, or None.
+        segments: Segment ids of the queries and of the keys, integers or booleans, or None.
         head_mask: [N] factors of the heads, or None.
         dropout: Probability with which an attention weight is dropped.
         seed: The key of dropout; None for no dropout.
@@ -82,7 +82,7 @@ def blockwise_attention(
         query: [B, Q, N, H].
         key: [B, T, N, H].
         value: [B, T, N, H].
-        segments: Numbers of the queries and of the keys, integers or booleans, or None.
+        segments: Segment ids of the queries and of the keys, integers or booleans, or None.
         head_mask: [N] factors of the heads, or None.
         dropout: Probability with which an attention weight is dropped.
         seed: The key of dropout; None for no dropout.

@@ -1,4 +1,4 @@
-"""What this package offers the core: `distilbert_core.model.contract` in JAX and Flax NNX."""
+"""`BACKEND`, which the core looks up: the contract of `distilbert_core.model.contract` in JAX and Flax NNX."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from distilbert_flax.tensors import as_input, shape_of
 
 
 class _ModelWithHead(FlaxDistilBertPreTrainedModel):
-    """A base model and a head: `make_head` makes the layers, `head_logits` calls them; the row `head` says the rest."""
+    """A base model and a head: `make_head` makes the layers, `head_logits` calls them; the row `head` has the rest."""
 
     head: ClassVar[Head]
 

@@ -162,7 +162,7 @@ def dropout_rngs(rngs: nnx.Rngs | nnx.RngStream | Mapping[str, Any] | Array | in
         rngs = rngs()
     if isinstance(rngs, Mapping):
         rngs = nnx.Rngs(**rngs)
-    if not isinstance(rngs, nnx.Rngs):  # a key for all layers would drop the same places in each
+    if not isinstance(rngs, nnx.Rngs):  # a key for all layers would drop the same positions in each
         return nnx.Rngs(dropout=rngs)
     if not has_stream(rngs, "dropout"):
         raise InputError(

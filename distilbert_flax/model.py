@@ -84,7 +84,7 @@ class MultiHeadSelfAttention(nnx.Module):
         Args:
             x: [B, T, D].
             queries: [B, Q, D].
-            segments: Numbers of the queries and of the keys; None allows all keys.
+            segments: Segment ids of the queries and of the keys; None allows all keys.
             head_mask: [N] factors of the heads, or None.
             attend: A function of `distilbert_flax.attention`; only `eager_attention` returns weights.
             mode: Arguments of dropout.
@@ -142,7 +142,7 @@ class TransformerBlock(nnx.Module):
         Args:
             x: [B, T, D].
             output_tokens: [B, Q] indices of the tokens to compute, or None for all.
-            segments: Numbers of the queries and of the keys; None allows all keys.
+            segments: Segment ids of the queries and of the keys; None allows all keys.
             head_mask: [N] factors of the heads, or None.
             attend: A function of `distilbert_flax.attention`; only `eager_attention` returns weights.
             mode: Arguments of dropout, with a key in place of generators.
@@ -196,7 +196,7 @@ class Transformer(nnx.Module):
         Args:
             x: [B, T, D] embeddings.
             output_tokens: [B, Q] indices: the last block computes only these tokens. None for all.
-            segments: Numbers of the queries and of the keys, of all blocks except the last, and of the last; None
+            segments: Segment ids of the queries and of the keys, of all blocks except the last, and of the last; None
                 allows all keys.
             head_masks: [N] factors of the heads of each block, or None.
             attend: A function of `distilbert_flax.attention`; only `eager_attention` returns weights.

@@ -116,7 +116,7 @@ def shard(node: Any, mesh: Mesh, rules: Rules) -> None:
 
     Args:
         node: A model, an `nnx.Optimizer`, or any tree of NNX objects. Made under `nnx.eval_shape` it gets shapes that
-            know their places, into which Orbax restores a checkpoint.
+            know their shardings, into which Orbax restores a checkpoint.
         mesh: The devices. They may be of many processes, which must all hold the same values before.
         rules: Name of an axis -> axis or axes of the mesh; see the ready-made tables.
 

@@ -1,4 +1,4 @@
-"""JAX and NumPy arrays, and the checks of what a call is given."""
+"""JAX and NumPy arrays, and checks of the arguments of a call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What JAX knows about the types of the core: they are trees with names, in exported functions too."""
+"""The types of the core as trees of JAX with names, in exported functions too."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class TransformersMembers(PretrainedModel, nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """Device of the parameters."""
         return next(self.parameters()).device
 
     @property

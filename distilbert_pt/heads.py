@@ -24,7 +24,7 @@ from distilbert_pt.tensors import shape_of
 
 
 class _ModelWithHead(DistilBertPreTrainedModel):
-    """A base model and a head: `make_head` makes the layers, `head_logits` calls them; the row `head` says the rest."""
+    """A base model and a head: `make_head` makes the layers, `head_logits` calls them; the row `head` has the rest."""
 
     head: ClassVar[Head]
 

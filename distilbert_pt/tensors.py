@@ -1,4 +1,4 @@
-"""Tensors and NumPy arrays, and the checks of what a call is given."""
+"""Tensors and NumPy arrays, and checks of the arguments of a call."""
 
 from __future__ import annotations
 

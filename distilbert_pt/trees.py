@@ -1,4 +1,4 @@
-"""What PyTorch knows about the types of the core: outputs are trees that functions and exported graphs can return."""
+"""The outputs of the core as trees of PyTorch, which functions and exported graphs can return."""
 
 from __future__ import annotations
 

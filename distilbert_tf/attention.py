@@ -1,8 +1,8 @@
 """Scaled dot-product attention as plain functions.
 
-Shapes: B batch, Q queries, T tokens, N heads, H head size. Segments are the numbers of the queries [B, Q], or [B, 1] if
-all have the same, and of the keys [B, T]: a query attends to the keys with its number. None allows all keys. A query
-without a key attends to all keys equally.
+Shapes: B batch, Q queries, T tokens, N heads, H head size. Segments are the segment ids of the queries, [B, Q] or, if
+all have the same, [B, 1], and of the keys [B, T]: a query attends to the keys with its segment id. None allows all
+keys. A query without a key attends to all keys equally.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def eager_attention(
         query: [B, N, Q, H].
         key: [B, N, T, H].
         value: [B, N, T, H].
-        segments: Numbers of the queries and of the keys, or None.
+        segments: Segment ids of the queries and of the keys, or None.
         head_mask: [N] factors of the heads, or None.
         dropout: Probability with which an attention weight is dropped.
         seed: [2] int32, the seed of dropout; None for no dropout.
@@ -99,7 +99,7 @@ def blockwise_attention(
         query: [B, N, Q, H].
         key: [B, N, T, H].
         value: [B, N, T, H].
-        segments: Numbers of the queries and of the keys, or None.
+        segments: Segment ids of the queries and of the keys, or None.
         head_mask: [N] factors of the heads, or None.
         dropout: Probability with which an attention weight is dropped.
         seed: [2] int32, the seed of dropout; None for no dropout.

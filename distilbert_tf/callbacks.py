@@ -27,7 +27,7 @@ class ResumeDropout(keras.callbacks.Callback):
     """
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Set the number of draws to that of the optimizer's steps."""
+        """Set the number of draws to the number of steps of the optimizer."""
         optimizer = self.model.optimizer
         steps = int(optimizer.iterations) * (optimizer.gradient_accumulation_steps or 1)
         for variable in self.model.non_trainable_variables:

@@ -127,7 +127,7 @@ def _refuse_probabilities(losses: Any) -> None:
         if of_logits is False:
             name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
             raise InputError(
-                f"loss {name} is one of probabilities, but the outputs are logits: give one with from_logits=True, "
+                f"loss {name} takes probabilities, but the outputs are logits: give one with from_logits=True, "
                 "such as keras.losses.SparseCategoricalCrossentropy(from_logits=True), or none for the task's own loss."
             )
 

@@ -25,7 +25,7 @@ from distilbert_tf.tensors import shape_of
 
 
 class _ModelWithHead(FittedModel):
-    """A base model and a head: `make_head` makes the layers, `head_logits` calls them; the row `head` says the rest."""
+    """A base model and a head: `make_head` makes the layers, `head_logits` calls them; the row `head` has the rest."""
 
     head: ClassVar[Head]
 

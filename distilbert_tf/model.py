@@ -85,7 +85,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         Args:
             x: [B, T, D].
             queries: [B, Q, D].
-            segments: Numbers of the queries and of the keys; None allows all keys.
+            segments: Segment ids of the queries and of the keys; None allows all keys.
             head_mask: [N] factors of the heads, or None.
             attend: A function of `distilbert_tf.attention`; only `eager_attention` returns weights.
             training: Apply dropout.
@@ -159,7 +159,7 @@ class TransformerBlock(keras.layers.Layer):
         Args:
             x: [B, T, D].
             output_tokens: [B, Q] indices of the tokens to compute, or None for all.
-            segments: Numbers of the queries and of the keys; None allows all keys.
+            segments: Segment ids of the queries and of the keys; None allows all keys.
             head_mask: [N] factors of the heads, or None.
             attend: A function of `distilbert_tf.attention`; only `eager_attention` returns weights.
             training: Apply dropout.
@@ -200,7 +200,7 @@ class Transformer(keras.layers.Layer):
         Args:
             x: [B, T, D] embeddings.
             output_tokens: [B, Q] indices: the last block computes only these tokens. None for all.
-            segments: Numbers of the queries and of the keys, of all blocks except the last, and of the last; None
+            segments: Segment ids of the queries and of the keys, of all blocks except the last, and of the last; None
                 allows all keys.
             head_masks: [N] factors of the heads of each block, or None.
             attend: A function of `distilbert_tf.attention`; only `eager_attention` returns weights.

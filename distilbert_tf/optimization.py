@@ -146,10 +146,10 @@ def create_optimizer(
     Args:
         init_lr: The rate after the rise.
         num_train_steps: Number of all steps.
-        num_warmup_steps: Number of those of the rise.
+        num_warmup_steps: Number of steps of the rise.
         min_lr_ratio: The last rate is this times `init_lr`.
-        adam_beta1: Of the mean of gradients.
-        adam_beta2: Of the mean of their squares.
+        adam_beta1: Decay of the mean of gradients.
+        adam_beta2: Decay of the mean of their squares.
         adam_epsilon: Added to the root of that mean.
         adam_clipnorm: Largest norm of the gradient of a variable.
         adam_global_clipnorm: Largest norm of all gradients together.

@@ -1,4 +1,4 @@
-"""What Keras knows about the types of the core, and the layers and variables in a model by their paths."""
+"""The types of the core as trees of Keras, and the layers and variables in a model by their paths."""
 
 from __future__ import annotations
 

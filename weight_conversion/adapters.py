@@ -28,7 +28,7 @@ MERGE = (
     "Merge it with peft, where it can: AutoPeftModelForSequenceClassification.from_pretrained(FOLDER)"
     ".merge_and_unload().save_pretrained(OUTPUT)."
 )
-# Settings that add something to the formula, and their values that do not.
+# Settings that can change the formula, and their values that leave it unchanged.
 PLAIN: dict[str, Sequence[Any]] = {
     **dict.fromkeys(("use_dora", "use_qalora", "use_bdlora", "fan_in_fan_out"), (False, None)),
     **dict.fromkeys(("layer_replication", "trainable_token_indices", "alora_invocation_tokens"), (None,)),

@@ -214,7 +214,7 @@ def _plain_names(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
 
 
 def _common_head(config: DistilBertConfig, architectures: Set[str], names: Set[str], asked: Head | None) -> Head:
-    """Return the head of a BERT if DistilBERT has it too, and if it is the one asked for; else `Head.BASE`."""
+    """Return the head of a BERT if DistilBERT has it too, and if it is the requested one; else `Head.BASE`."""
     there = []
     for head, parameters in HEADS.items():
         tied = {parameter.name for parameter in parameter_table(config, head) if parameter.tied_to is not None}
@@ -230,7 +230,7 @@ def _common_head(config: DistilBertConfig, architectures: Set[str], names: Set[s
 
 
 def _is_droppable(name: str, asked: Head | None) -> bool:
-    """Return whether a tensor may be dropped: if a head is asked for, any tensor outside the base model may."""
+    """Return whether a tensor may be dropped: if a head is requested, any tensor outside the base model may."""
     return name.startswith(DROPPED) or (asked is not None and not name.startswith(BASE_MODULES))
 
 

@@ -1,4 +1,4 @@
-"""The one place where the core finds a backend: by its name, and imported when it is asked for."""
+"""The one place where the core finds a backend: by its name. A backend is imported when it is first used."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def find_config(source: str | Path, **hub_kwargs: Any) -> DistilBertConfig:
     """Return the configuration of a checkpoint of any format: from its config.json, or from the file in its place.
 
     Args:
-        source: As of `from_pretrained`.
+        source: A folder, a weight file, an embedded model or a Hub id.
         **hub_kwargs: Options of the Hub, such as `revision`.
 
     Raises:
@@ -105,7 +105,7 @@ class CheckpointLoading(ModelHooks):
             CheckpointError: The checkpoint does not exist, is damaged, lacks a parameter of the base model, or has one
                 of another shape.
             ConfigError: The configuration is impossible.
-            TypeError: A keyword is unknown, or has a value that would have an effect in Transformers and has none here.
+            TypeError: A keyword is unknown, or its value has an effect in Transformers that it does not have here.
 
         Warns:
             CheckpointWarning: Names the parameters that are freshly initialised, those that overflow in float16, and

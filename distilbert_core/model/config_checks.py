@@ -1,4 +1,4 @@
-"""Which values the fields of a configuration may have."""
+"""Checks of the values of a configuration."""
 
 from __future__ import annotations
 

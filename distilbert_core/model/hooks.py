@@ -17,7 +17,7 @@ _PACKAGES = frozenset(registration.package for registration in BACKENDS.values()
 
 
 class ModelHooks:
-    """What loading, saving and resizing need to know about a model.
+    """The hooks of a model: loading, saving and resizing call them.
 
     The base class of a backend's models sets the class attributes and defines the methods that raise
     NotImplementedError.
@@ -122,13 +122,13 @@ class ModelHooks:
         for step in path.split(".")[:-1]:
             layer = layer[int(step)] if step.isdigit() else getattr(layer, step)
             if not self._is_plain(layer):
-                yield f"a {type(layer).__name__} of {type(layer).__module__}, whose way of computing would be lost"
+                yield f"a {type(layer).__name__} of {type(layer).__module__}, whose computation would be lost"
 
     def _stored_parameters(self) -> list[Parameter]:
-        """Return what a checkpoint of this model holds: the parameters of the table, then others by their own names.
+        """Return the parameters in a checkpoint of this model: the table's, then others by their own names.
 
         Raises:
-            InputError: The layers of this model are not those that its class makes: it could not be loaded again.
+            InputError: The model has other layers than its class makes, so that it could not be loaded again.
         """
         variables = self._variables()
         stored, misfits, untied = [], [], []

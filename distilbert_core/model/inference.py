@@ -201,7 +201,7 @@ def _pad(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 class PackedInference(Inference):
     """Inference on packed rows, which have no padding: the base class of the three backends.
 
-    A model whose class is the user's own and defines what it computes gets a padded batch instead.
+    A model of a user's own class that defines its own call gets a padded batch instead.
     """
 
     def __init__(self, model: Any):
@@ -310,7 +310,7 @@ def backend_of(model: Any) -> str | None:
 
 
 def has_own_call(model: Any) -> bool:
-    """Return whether the model's class is derived by a user and defines what a call computes."""
+    """Return whether the model's class is a user's own and defines its own call."""
     packages = {backend.package for backend in BACKENDS.values()}
     derived = takewhile(lambda base: base.__module__.partition(".")[0] not in packages, type(model).__mro__)
     return any(name in vars(base) for base in derived for name in CALLS)

@@ -1,6 +1,7 @@
 """Rules of the losses, for all backends: the problem type, the shapes of labels and weights, and which labels count.
 
-A backend's module `losses` has the formulas. Functions here see shapes, dtypes and numbers, never tensors.
+A backend's module `losses` has the formulas. Functions here see shapes, dtypes and numbers; only `counted_positions`
+takes a tensor.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def sequence_problem_type(
 
 
 def problem_type_by_shape(config: DistilBertConfig, labels: Shape, logits: Shape, dtype: str, kind: str | None) -> str:
-    """Return the problem type of labels whose shape counts as well as their dtype: those that Keras hands on.
+    """Return the problem type of labels by their shape and their dtype, as Keras passes them to a loss.
 
     Args:
         config: The configuration of the model. Its `problem_type` decides if it is set.
@@ -118,7 +119,7 @@ def labels_given(head: Head, labels: Sequence[Any], sample_weight: Any) -> bool:
 
 
 def single(values: Iterable[Any]) -> Any:
-    """Return the only one of some values, or a tuple of several, which is the form that `task_loss` takes."""
+    """Return a single value itself, and several values as a tuple: `task_loss` takes them in this form."""
     values = tuple(values)
     return values if len(values) > 1 else values[0]
 
@@ -145,7 +146,7 @@ def check_label_shape(labels: Shape, logits: Shape, name: str = "labels") -> Non
         name: The argument with the labels.
     """
     expected, got = ([size for size in shape if size != 1] for shape in (logits, labels))
-    check_shape(name, got, expected, "like what the model predicts")
+    check_shape(name, got, expected, "of the predictions")
 
 
 def _fit(labels: Shape, logits: Shape) -> bool:

@@ -1,7 +1,7 @@
 """Texts of different lengths without padding: ragged, and packed into a few rows of one length.
 
 A packed row holds several texts, each of which is a segment: a token attends to the tokens of its own segment and keeps
-its position. So a model computes for each token what it computes in a padded batch, and spends no work on padding.
+its position. So a model computes the same outputs as for a padded batch, and spends no work on padding.
 
 Shapes: B texts, T tokens of the longest, M tokens of all texts, R packed rows, C slots of a packed row, S tokens of a
 packed row whose outputs are computed, K selected tokens.
@@ -93,7 +93,7 @@ class Ragged:
         return {"input_ids": ids, "attention_mask": mask}
 
     def unpad(self, values: np.ndarray) -> np.ndarray:
-        """[B, T, ...], the outputs for what `padded` returns -> [M, ...]."""
+        """[B, T, ...], the outputs for the batch that `padded` returns -> [M, ...]."""
         return values[self._cells]
 
     @property
@@ -157,7 +157,7 @@ class Packing:
         sizes = lengths[order]
         ends = sizes.cumsum()
         firsts = counts.cumsum() - counts  # [R]: index into `order` of the first text of each row
-        # All tokens in their packed order: how far their slots lie behind, where rows have empty slots at the end.
+        # In packed order, the slot of a token is its index, shifted by the empty slots at the ends of the rows before.
         shifts = np.arange(len(bins)) * columns - (ends - sizes)[firsts]  # [R]
         packed = np.arange(total) + np.repeat(np.repeat(shifts, counts), sizes)
         tokens = np.arange(total) + np.repeat((lengths.cumsum() - lengths)[order] - (ends - sizes), sizes)

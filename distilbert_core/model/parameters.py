@@ -80,7 +80,14 @@ def dense(name: str, *, layer: int | None = None, of_head: bool = False, **sizes
 
 
 def layer_norm(name: str, size: int, *, layer: int | None = None, of_head: bool = False) -> Iterator[Parameter]:
-    """Yield the scale and the bias of a layer norm over the model size; the arguments are those of `dense`."""
+    """Yield the scale and the bias of a layer norm over the model size.
+
+    Args:
+        name: Canonical name of the layer.
+        size: Model size D.
+        layer: Index of the transformer layer.
+        of_head: Whether the layer belongs to the task head.
+    """
     yield Parameter(f"{name}.weight", (size,), Kind.NORM_SCALE, ("embed",), layer, of_head)
     yield Parameter(f"{name}.bias", (size,), Kind.NORM_BIAS, ("embed",), layer, of_head)
 
@@ -90,7 +97,7 @@ def base_model_parameters(config: DistilBertConfig, prefix: str = "") -> Iterato
 
     Args:
         config: Sizes of the model.
-        prefix: What each name begins with: 'distilbert.' inside a model with a head.
+        prefix: Start of each name: 'distilbert.' inside a model with a head, else ''.
     """
     dim = config.dim
     embeddings = f"{prefix}embeddings"

@@ -37,7 +37,7 @@ STEPS = {
 class Pipeline(TokenizedModel):
     """A task: a model with its tokenizer, and how their outputs become results.
 
-    A subclass defines which texts an input holds (`read`), what is kept of the model's outputs for a text (`reduce`),
+    A subclass defines which texts an input holds (`read`), which outputs of the model are kept for a text (`reduce`),
     and how the kept values become a result (`combine`). This class tokenizes texts, batches them by length within a
     budget of tokens, runs the model, and yields results in the order of the inputs. A result does not depend on the
     batch of its input, except for the rounding of floating-point numbers.
@@ -202,7 +202,7 @@ class Pipeline(TokenizedModel):
         """Return the token windows of each input.
 
         Args:
-            texts: What `read` returned for each input.
+            texts: The texts of each input, from `read`.
             options: Options of the call.
 
         Raises:
@@ -229,7 +229,7 @@ class Pipeline(TokenizedModel):
         return None
 
     def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> Any:
-        """Return what is kept of the model's outputs for one window of tokens.
+        """Return the values of the model's outputs to keep for one window of tokens.
 
         Args:
             window: The tokens.
@@ -241,7 +241,7 @@ class Pipeline(TokenizedModel):
         raise NotImplementedError
 
     def combine(self, value: Any, windows: Sequence[Encoding], kept: Sequence[Any], options: Options) -> Any:
-        """Return the result of an input, given its windows and what `reduce` returned for each of them."""
+        """Return the result of an input, given its windows and the result of `reduce` for each of them."""
         raise NotImplementedError
 
     # -- options --------------------------------------------------------------------------------------------------

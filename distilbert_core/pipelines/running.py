@@ -51,7 +51,7 @@ class Methods(Protocol):
         """Return the indices of the tokens whose outputs are computed; None: all tokens."""
 
     def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> Any:
-        """Return what is kept of the outputs for a window."""
+        """Return the values of the outputs to keep for a window."""
 
 
 def results_of(
@@ -113,7 +113,7 @@ def _portions(
 
 
 def _warn_of_cut(pipeline: Methods, texts: Iterable[Text], windows: Iterable[Encoding], length: int) -> bool:
-    """Warn of the first text or pair that is cut; return whether there is one."""
+    """Warn of the first text or pair that is cut; return whether a text is cut."""
     cut = next((text for text, window in zip(texts, windows, strict=True) if window.overflowing), None)
     if cut is not None:
         warn(

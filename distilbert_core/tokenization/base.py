@@ -251,7 +251,7 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
         return {name: getattr(self, name, None) for name in names} | self.special_tokens_map_extended
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state without what calls change, so that equal tokenizers have equal pickles and digests."""
+        """Return the state without attributes that calls change: equal tokenizers have equal pickles and digests."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "deprecation_warnings")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

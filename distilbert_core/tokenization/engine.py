@@ -58,7 +58,7 @@ class Encoding(Protocol):
 
 
 class Engine(Protocol):
-    """What the tokenizers ask of an engine.
+    """The methods that the tokenizers call of an engine.
 
     Attributes:
         encode_special_tokens: Split special tokens in a text like other words.

@@ -61,7 +61,7 @@ class Engine(ABC):
         model: A model of the backend. It is trained in place.
         recipe: The numbers of the optimizer.
         learning_rates: The learning rate of each step, float64 [steps].
-        objective: What the model learns.
+        objective: Gives the loss of a step, and the arrays that it needs.
 
     Attributes:
         inference: The model for inference, at any time with its current parameters.
@@ -104,7 +104,7 @@ class Engine(ABC):
         """Load the model of a checkpoint for training; see `load_engine`.
 
         Args:
-            head: What the model predicts.
+            head: The head of the model.
             source: Folder, embedded model or Hub id.
             recipe: Its dtype, dropout and seed decide how the model is loaded.
             new_head: Draw a new head, even if the checkpoint has one.
@@ -182,7 +182,7 @@ class Engine(ABC):
         """The parameters that are stored and not computed by a formula."""
         return [p for p in self.model.parameter_table if p.tied_to is None and not p.computed]
 
-    # -- what a backend adds ------------------------------------------------------------------------------------
+    # -- the part of a backend ----------------------------------------------------------------------------------
 
     @abstractmethod
     def _take_step(self, micro_batches: Sequence[Batch], step: int) -> dict[str, float]:
@@ -223,7 +223,7 @@ def load_engine(
 
     Args:
         backend: 'pt', 'tf' or 'flax'.
-        head: What the model predicts. A head that the checkpoint lacks is drawn, the same one in all backends.
+        head: The head of the model. If the checkpoint lacks it, it is drawn, the same one in all backends.
         source: Folder, embedded model or Hub id.
         recipe: The numbers of the optimizer.
         learning_rates: The learning rate of each step, float64 [steps].

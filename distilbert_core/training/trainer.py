@@ -67,7 +67,7 @@ class Trainer:
         return self.engine.state()
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a result of `state`."""
         self.engine.load_state(state)
 
 
@@ -84,7 +84,7 @@ def load_trainer(
 
     Args:
         backend: 'pt', 'tf' or 'flax'.
-        head: What the model predicts. A head that the checkpoint lacks is drawn, the same one in all backends.
+        head: The head of the model. If the checkpoint lacks it, it is drawn, the same one in all backends.
         source: Folder, embedded model or Hub id.
         recipe: The numbers of the optimizer.
         learning_rates: The learning rate of each step, float64 [steps].

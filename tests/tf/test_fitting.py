@@ -203,9 +203,9 @@ def test_words_for_a_loss(loss):
     [
         (
             "sparse_categorical_crossentropy",
-            "sparse_categorical_crossentropy is one of probabilities.*from_logits=True",
+            "sparse_categorical_crossentropy takes probabilities.*from_logits=True",
         ),
-        (keras.losses.BinaryCrossentropy(), "BinaryCrossentropy is one of probabilities"),
+        (keras.losses.BinaryCrossentropy(), "BinaryCrossentropy takes probabilities"),
         ({"labels": CROSS_ENTROPY}, "loss must be for logits, got labels"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a format is, and functions that several formats share."""
+"""`Format`, the row of a format, and functions that several formats share."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Format:
         find: Finds the file below a folder, where its name is not fixed.
         matches: Whether a file is of this format, where the name alone does not tell.
         read_config: Returns the configuration stored with a file; None: config.json beside it holds the configuration.
-        sidecars: Returns the tokenizer files and the like, by their usual names, where they have other names there.
+        sidecars: Returns the tokenizer files and other copied files by their usual names, if they have other names.
         unread: Returns notes on the content of a file that has no counterpart here.
         unwritten: Returns notes on the parts of a checkpoint that the format cannot hold: (sidecars, checkpoint).
         modules: Whether sentence-transformers reads such a folder, so that its modules are copied.

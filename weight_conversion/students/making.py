@@ -141,9 +141,6 @@ def _part_config(config: DistilBertConfig, layers: Sequence[int], ids: Sequence[
     return config.updated(**changes)
 
 
-# -- widths -----------------------------------------------------------------------------------------------------
-
-
 def _changes(old: DistilBertConfig, new: DistilBertConfig, layers: Sequence[int]) -> list[str]:
     """Return a note on each size, token and table that differs from the teacher."""
     notes = []

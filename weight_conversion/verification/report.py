@@ -68,7 +68,7 @@ def write_report(path: Path, verification: Verification, checkpoints: Sequence[W
 
 
 def render(verification: Verification, checkpoints: Sequence[Weights]) -> str:
-    """Return a verification as an HTML page; the arguments are those of `write_report`."""
+    """Return a verification as an HTML page."""
     title = "Verification of " + " and ".join(verification.sources)
     verdict, mark = ("Equal but for rounding.", "good") if verification.passed else ("Different.", "bad")
     notes = "".join(f"<li>{escape(note)}</li>" for note in verification.notes)

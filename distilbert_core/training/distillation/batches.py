@@ -38,8 +38,8 @@ def pack_comparison(
         `tokens` of those whose logits are compared, `compared` [K], False for padding entries, and their labels [K].
 
     Raises:
-        InputError: The head cannot be distilled, a text has no token and the head reads one of each, or an array is
-            unknown.
+        InputError: The head cannot be distilled; a text has no token, but the head needs one in each text; or an array
+            is unknown.
     """
     if head not in DISTILLABLE:
         expected = " or ".join(row.architecture for row in DISTILLABLE)

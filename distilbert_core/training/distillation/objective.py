@@ -28,7 +28,7 @@ PROJECTION = "projection"  # of the student's hidden states to the teacher's mod
 
 
 class Distillation(Objective):
-    """The outputs of a teacher, and the labels where there are any.
+    """A loss of the outputs of a teacher, and of the labels where they are present.
 
     Args:
         student: The model that is trained.

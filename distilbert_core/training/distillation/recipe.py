@@ -23,7 +23,7 @@ class DistillationRecipe(Recipe):
 
     Attributes:
         distillation_weight: Weight of the teacher's probabilities, softened by the temperature.
-        task_weight: Weight of the labels: masked tokens, or the classes of texts that have one.
+        task_weight: Weight of the labels: masked tokens, or the classes of labelled texts.
         cosine_weight: Weight of the angle between the last hidden states of student and teacher.
         squared_error_weight: Weight of the squared error of the logits.
         temperature: Divisor of the logits before their probabilities are compared.

@@ -119,7 +119,7 @@ class PackedMaskedLM(MaskedLM):
             filled = list(self._fill(pieces))
             if len(filled) > 1 and sum(len(piece.ids) for piece in filled[-1]) < FEWEST:
                 filled.pop()
-            features += [Feature(self._join(held), None, held[0].row) for held in filled]
+            features += [Feature(self._join(row), None, row[0].row) for row in filled]
         return [feature for feature in features if not special.issuperset(feature.ids)]
 
     def _pieces(self, rows: Sequence[Row]) -> Iterator[Piece]:
@@ -133,15 +133,15 @@ class PackedMaskedLM(MaskedLM):
 
     def _fill(self, pieces: Iterator[Piece]) -> Iterator[list[Piece]]:
         """Yield the pieces of each row: as many as fit."""
-        held: list[Piece] = []
+        row: list[Piece] = []
         size = 0
         for piece in pieces:
             size += len(piece.ids)
-            if held and size > self.max_length - 3:  # [CLS] and two [SEP]
-                yield held
-                held, size = [], len(piece.ids)
-            held.append(piece)
-        yield held
+            if row and size > self.max_length - 3:  # [CLS] and two [SEP]
+                yield row
+                row, size = [], len(piece.ids)
+            row.append(piece)
+        yield row
 
     def _join(self, pieces: Sequence[Piece]) -> array:
         """Return [CLS] A [SEP] B [SEP], with parts of similar length; [CLS] A [SEP] for a single line."""

@@ -126,7 +126,7 @@ class Task:
 
     @classmethod
     def _check_columns(cls, columns: Mapping[str, str] | None) -> Mapping[str, str]:
-        """Return the names of columns, or raise InputError if the task has no such columns."""
+        """Return the names of columns, or raise InputError if the task does not know one of them."""
         if columns is None:
             return {}
         own = (*cls.columns, *cls.optional)

@@ -110,7 +110,7 @@ def test_a_name_for_a_missing_class(index: int) -> None:
 
 
 # Fields of a file, or arguments, that contradict each other; the error about them as arguments; and for a file:
-# what of the three is believed, and the names of the classes.
+# which of the three is believed, and the names of the classes.
 CONTRADICTIONS: list[tuple[dict[str, Any], str, str, list[str]]] = [
     (
         {"id2label": {"0": "bad", "1": "good", "2": "mixed"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}},
