@@ -213,25 +213,25 @@ def _plain_names(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
     return stored
 
 
-def _common_head(config: DistilBertConfig, architectures: Set[str], names: Set[str], asked: Head | None) -> Head:
+def _common_head(config: DistilBertConfig, architectures: Set[str], names: Set[str], requested: Head | None) -> Head:
     """Return the head of a BERT if DistilBERT has it too, and if it is the requested one; else `Head.BASE`."""
-    there = []
+    common = []
     for head, parameters in HEADS.items():
         tied = {parameter.name for parameter in parameter_table(config, head) if parameter.tied_to is not None}
         if names >= {theirs for ours, theirs in parameters.items() if ours not in tied}:
-            there.append(head)
-    if Head.TOKEN_CLASSIFICATION in there and TOKEN_CLASSIFIER not in architectures:
-        unsaid = not architectures and not any(name.startswith(POOLER) for name in names)
-        if architectures & POOLED_CLASSIFIERS or not (unsaid or asked is Head.TOKEN_CLASSIFICATION):
-            there.remove(Head.TOKEN_CLASSIFICATION)
-    if asked is None:
-        return there[-1]
-    return asked if asked in there else Head.BASE
+            common.append(head)
+    if Head.TOKEN_CLASSIFICATION in common and TOKEN_CLASSIFIER not in architectures:
+        unnamed = not architectures and not any(name.startswith(POOLER) for name in names)
+        if architectures & POOLED_CLASSIFIERS or not (unnamed or requested is Head.TOKEN_CLASSIFICATION):
+            common.remove(Head.TOKEN_CLASSIFICATION)
+    if requested is None:
+        return common[-1]
+    return requested if requested in common else Head.BASE
 
 
-def _is_droppable(name: str, asked: Head | None) -> bool:
+def _is_droppable(name: str, requested: Head | None) -> bool:
     """Return whether a tensor may be dropped: if a head is requested, any tensor outside the base model may."""
-    return name.startswith(DROPPED) or (asked is not None and not name.startswith(BASE_MODULES))
+    return name.startswith(DROPPED) or (requested is not None and not name.startswith(BASE_MODULES))
 
 
 def _check_names(expected: set[str], stored: set[str], architectures: Set[str]) -> None:

@@ -66,7 +66,7 @@ def match(config: DistilBertConfig, tensors: Mapping[str, LazyTensor], head: Hea
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     check_sizes(config, shapes, source)
-    asked, head = head, head or find_head(config, shapes)
+    requested, head = head, head or find_head(config, shapes)
     table = parameter_table(config, head)
     report = LoadingReport.of(table, shapes)
     if report.mismatched:
@@ -76,7 +76,7 @@ def match(config: DistilBertConfig, tensors: Mapping[str, LazyTensor], head: Hea
     for name, tensor in matched.items():
         if tensor.dtype not in NUMPY_DTYPES:
             raise CheckpointError(f"{tensor.where}: {name} must be of a floating dtype, got {tensor.dtype}.")
-    notes = [] if asked is not None else _class_notes(config, head)
+    notes = [] if requested is not None else _class_notes(config, head)
     for parameter in table:
         if parameter.name in report.missing and parameter.computed:
             notes.append(f"{parameter.name} was not stored, and is made by its formula.")
@@ -85,7 +85,7 @@ def match(config: DistilBertConfig, tensors: Mapping[str, LazyTensor], head: Hea
             )
     missing = [parameter for parameter in table if parameter.name in report.missing and not parameter.computed]
     names = [parameter.name for parameter in missing]
-    if missing and (asked is None or not all(parameter.of_head for parameter in missing)):
+    if missing and (requested is None or not all(parameter.of_head for parameter in missing)):
         raise CheckpointError(
             f"{source} lacks {len(missing)} of the parameters of {head.architecture}: {listed(names)}. "
             f"It also holds: {listed(report.unexpected) or 'nothing else'}."

@@ -205,15 +205,15 @@ def write_weights(path: Path, tensors: Tensors, head: Head) -> None:
     """Write a file for `load_weights` of this project's models."""
     names = {"": head.keras_name}
     groups = _groups(head)
-    places: dict[str, LazyTensor] = {}
+    variables: dict[str, LazyTensor] = {}
     for name, tensor in tensors.items():
         group = ""
         for layer in BLOCK_NAME.sub(r"layer_\1", name.rpartition("/")[0]).split("/"):
             group = f"{group}/{_group(layer, groups)}".lstrip("/")
             names[group] = layer
-        index = Counter(place.rpartition("/")[0] for place in places)[f"{group}/{VARIABLES}"]
-        places[f"{group}/{VARIABLES}/{index}"] = tensor
-    write_datasets(path, places, names)
+        index = Counter(path.rpartition("/")[0] for path in variables)[f"{group}/{VARIABLES}"]
+        variables[f"{group}/{VARIABLES}/{index}"] = tensor
+    write_datasets(path, variables, names)
 
 
 def _groups(head: Head) -> dict[str, str]:

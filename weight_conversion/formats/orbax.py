@@ -59,12 +59,12 @@ def open_checkpoint(path: Path) -> dict[str, LazyTensor]:
 
 def _spec(folder: Path, keys: list[str], metadata: dict[str, Any]) -> dict[str, Any]:
     """Return the specification with which TensorStore opens an array."""
-    place = ".".join(keys)
+    name = ".".join(keys)
     base = {"driver": "file", "path": f"{folder.resolve()}/"}
     if metadata.get("use_ocdbt", False):
-        store = {"driver": "ocdbt", "base": base, "path": f"{place}/"}
+        store = {"driver": "ocdbt", "base": base, "path": f"{name}/"}
     else:
-        store = {"driver": "file", "path": f"{folder.resolve()}/{place}/"}
+        store = {"driver": "file", "path": f"{folder.resolve()}/{name}/"}
     driver = "zarr3" if metadata.get("use_zarr3") else "zarr"
     # If Orbax has stored zeros too, a missing chunk is an error, not zeros.
     complete = metadata.get("store_array_data_equal_to_fill_value", False)
@@ -85,8 +85,8 @@ def read_config(path: Path) -> DistilBertConfig:
         CheckpointError: There is no configuration, or it is damaged.
     """
     # A CheckpointManager writes FOLDER/STEP/ITEM.
-    places = [folder / CONFIG_FILE for folder in (path.parent, *list(path.parents)[1:LEVELS])]
-    config = next((place for place in places if place.is_file()), None)
+    candidates = [folder / CONFIG_FILE for folder in (path.parent, *list(path.parents)[1:LEVELS])]
+    config = next((file for file in candidates if file.is_file()), None)
     if config is None:
         raise CheckpointError(
             f"{path.parent} needs the model's {CONFIG_FILE} in it or beside it: model.config.save_pretrained(folder)."
