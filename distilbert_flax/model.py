@@ -328,8 +328,8 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
                 reads nor changes the state of the model: dropout is off unless `train=True` and `dropout_rng` are
                 given.
             dropout_rng: Another name of `rngs`, for a key.
-            segment_ids: [B, T] integers, for rows that hold several texts (`distilbert_core.model.packing`): the number
-                of the text that each token is from. The tokens of a text attend to each other. Give `position_ids`
+            segment_ids: [B, T] integers, for rows that hold several texts (`distilbert_core.model.packing`): the id of
+                the text that each token belongs to. The tokens of a text attend to each other. Give `position_ids`
                 too, and no `attention_mask`: padding is a segment.
             output_tokens: [B, Q] ascending indices of tokens: the last block computes only these.
 

@@ -70,7 +70,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         Args:
             input_ids: [R, C] integers.
             position_ids: [R, C] integers: the position of each token in its text.
-            segment_ids: [R, C] integers: the number of the text that each token belongs to.
+            segment_ids: [R, C] integers: the id of the text that each token belongs to.
             output_tokens: [R, S] indices of the tokens to return logits for; all tokens if left out.
         """
         hidden = self.distilbert.packed_outputs(input_ids, position_ids, segment_ids, output_tokens)  # [R, S, D]

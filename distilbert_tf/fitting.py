@@ -264,7 +264,7 @@ class FittedModel(TFDistilBertPreTrainedModel):
         unknown = [key for key in class_weight if isinstance(key, bool) or key not in known]
         if unknown or not class_weight:
             raise InputError(
-                f"class_weight must have numbers of classes as keys, below {len(known)}; got {class_weight!r}."
+                f"class_weight must have indices of classes as keys, below {len(known)}; got {class_weight!r}."
             )
         check_interval("class_weight", *(function([*class_weight.values()]) for function in (np.min, np.max)))
         # For a missing class Keras uses 1 in arrays, but 0 or an error in other data.

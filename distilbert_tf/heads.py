@@ -73,7 +73,7 @@ class _ModelWithHead(FittedModel):
         Args:
             input_ids: [R, C] integers.
             position_ids: [R, C] integers: the position of each token in its text.
-            segment_ids: [R, C] integers: the number of the text that each token belongs to.
+            segment_ids: [R, C] integers: the id of the text that each token belongs to.
             output_tokens: [R, S] indices of the tokens to return logits for; all tokens if left out.
             training: Whether to apply dropout.
         """

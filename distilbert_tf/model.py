@@ -276,8 +276,8 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
             return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
             training: Apply dropout; False if left out, unless an outer layer or `fit` says otherwise.
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
-            segment_ids: [B, T] integers, for rows that hold several texts (`distilbert_core.model.packing`): the number
-                of the text that each token is from. The tokens of a text attend to each other. Give `position_ids`
+            segment_ids: [B, T] integers, for rows that hold several texts (`distilbert_core.model.packing`): the id of
+                the text that each token belongs to. The tokens of a text attend to each other. Give `position_ids`
                 too, and no `attention_mask`: padding is a segment.
             output_tokens: [B, Q] ascending indices of tokens: the last block computes only these.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from distilbert_core.compatibility import CONFIG_SAVING, CONFIGURING, accept, renames
 from distilbert_core.errors import CheckpointError, ConfigError, ConfigWarning
+from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.hub import PUSHING, PushToHub, resolve_file, split_hub_options
 from distilbert_core.model.label_maps import LABEL_FIELDS, label_maps
 
@@ -271,8 +272,6 @@ class ConfigFiles(PushToHub):
             OSError: The folder may not be written to.
             TypeError: A keyword is unknown.
         """
-        from distilbert_core.files.atomic import replace_files
-
         upload = {name: kwargs.pop(name) for name in PUSHING & kwargs.keys()}
         unknown = accept(kwargs, CONFIG_SAVING)
         if unknown:

@@ -62,7 +62,7 @@ class Model(Protocol):
         Args:
             input_ids: [R, C] integers.
             position_ids: [R, C] integers: the position of each token in its text.
-            segment_ids: [R, C] integers: the number of the text that each token is from. Tokens attend to the tokens
+            segment_ids: [R, C] integers: the id of the text that each token belongs to. Tokens attend to the tokens
                 of their own text.
             output_tokens: [R, S] indices of the tokens to return outputs for; all tokens if left out.
 

@@ -80,7 +80,7 @@ def problem_type_by_shape(config: DistilBertConfig, labels: Shape, logits: Shape
         InputError: The labels are not numbers, or integers of the shape [B, L].
     """
     if kind is None:
-        raise InputError(f"labels must be numbers, got {dtype}: give each name of a class its number.")
+        raise InputError(f"labels must be numbers, got {dtype}: replace each name of a class by its index.")
     known = problem_type(config, labels_are_integers=True)
     if config.problem_type is not None or known == REGRESSION:
         return known
@@ -89,7 +89,7 @@ def problem_type_by_shape(config: DistilBertConfig, labels: Shape, logits: Shape
         raise InputError(
             f"labels have the shape {tuple(labels)} of the logits and the dtype {dtype}. For several labels "
             'in a row set problem_type="multi_label_classification", or give 0.0 and 1.0; for one class written as a '
-            "vector give its number, labels.argmax(-1)."
+            "vector give its index, labels.argmax(-1)."
         )
     return meaning
 
@@ -182,7 +182,7 @@ def check_whole(name: str, fractions: Sequence[float]) -> None:
         fractions: The classes that are not integers.
     """
     if len(fractions):
-        raise InputError(f"{name} must be integers, the numbers of classes, got {fractions[0]}.")
+        raise InputError(f"{name} must be integers, the indices of classes, got {fractions[0]}.")
 
 
 def weight_axes(name: str, weights: Shape, losses: Shape) -> int:

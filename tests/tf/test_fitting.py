@@ -150,7 +150,7 @@ def test_labels_of_a_dtype(num_labels, problem, labels, same):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (CLASSES + 0.5, "labels must be integers, the numbers of classes, got 1.5"),
+        (CLASSES + 0.5, "labels must be integers, the indices of classes, got 1.5"),
         (ONE_HOT.astype(int), r"dtype int64.*problem_type=\"multi_label_classification\".*labels.argmax\(-1\)"),
         (np.array(["good", "bad", "good"]), "labels must be numbers, got string"),
     ],

@@ -104,7 +104,7 @@ def test_label_shapes() -> None:
 
 def test_whole_classes() -> None:
     check_whole("labels", [])
-    with pytest.raises(InputError, match=r"labels must be integers, the numbers of classes, got 0\.5"):
+    with pytest.raises(InputError, match=r"labels must be integers, the indices of classes, got 0\.5"):
         check_whole("labels", [0.5, 1.5])
 
 
