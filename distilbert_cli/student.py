@@ -33,7 +33,7 @@ from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.training import distillation
 from distilbert_core.training.distillation import DistillationRecipe
-from distilbert_core.training.distillation.distilling import TASKS
+from distilbert_core.training.distillation.distilling import DISTILLATION_TASKS
 from weight_conversion.students import corpus_vocabulary, make_student
 from weight_conversion.weights import Weights
 
@@ -120,7 +120,7 @@ def _report(destination: Path, made: Weights) -> None:
     "distilbert distill --task sequence-classification --teacher sst2-tiny --layers 0,2,4 --data texts.tsv "
     "--output ./new",
 )
-@task_option(TASKS, "Task of the teacher.")
+@task_option(DISTILLATION_TASKS, "Task of the teacher.")
 @checkpoint_option("--teacher", help="Checkpoint of the teacher.", required=True)
 @checkpoint_option(
     "--student", "student_source", help="Checkpoint of the student.", show_default="made from the teacher"
@@ -172,7 +172,8 @@ def distill(task, data, teacher, student_source, student_config, output, eval_fi
                 sizes = _config_sizes(student_config, teacher, options["revision"]) | {
                     name: value for name, value in sizes.items() if value is not None
                 }
-            made = make_student(teacher, student_source, head=TASKS[task].head, revision=options["revision"], **sizes)
+            head = DISTILLATION_TASKS[task].head
+            made = make_student(teacher, student_source, head=head, revision=options["revision"], **sizes)
             _report(student_source, made)
     elif student_config is not None or any(value is not None for value in sizes.values()):
         raise InputError(

@@ -68,7 +68,7 @@ class BackendEngine(Engine):
         super().__init__(model, recipe, learning_rates, objective)
         self.extra = {name: nn.Parameter(to_tensor(x.copy()).to(model.device)) for name, x in objective.extra.items()}
         decayed, others = (
-            {p.name: model.get_parameter(p.name) for p in self._trained if recipe.decays(p) is decay}
+            {p.name: model.get_parameter(p.name) for p in self.trained if recipe.decays(p) is decay}
             for decay in (True, False)
         )
         others |= self.extra

@@ -90,7 +90,7 @@ class BackendEngine(Engine):
                 name: keras.Variable(array, dtype=array.dtype.name, name=name)
                 for name, array in objective.extra.items()
             }
-            self._variables = {p.name: getattr(*LAYOUT.find(model, p)) for p in self._trained} | self.extra
+            self._variables = {p.name: getattr(*LAYOUT.find(model, p)) for p in self.trained} | self.extra
             self._optimizer = AdamW(
                 RateTable(learning_rates),
                 weight_decay=recipe.weight_decay,
@@ -99,7 +99,7 @@ class BackendEngine(Engine):
                 epsilon=recipe.epsilon,
                 global_clipnorm=recipe.max_grad_norm,
             )
-            undecayed = [self._variables[p.name] for p in self._trained if not recipe.decays(p)]
+            undecayed = [self._variables[p.name] for p in self.trained if not recipe.decays(p)]
             self._optimizer.exclude_from_weight_decay([*undecayed, *self.extra.values()])
             self._optimizer.build(list(self._variables.values()))
         generators = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]  # of dropout

@@ -62,13 +62,13 @@ class Adapter:
     tensors: Mapping[str, LazyTensor]
 
     @classmethod
-    def open(cls, path: Path, source: str | Path, hub_kwargs: Mapping[str, Any]) -> Adapter:
+    def open(cls, path: Path, source: str | Path, hub_options: Mapping[str, Any]) -> Adapter:
         """Open an adapter.
 
         Args:
             path: Its adapter_config.json.
             source: Folder or Hub id of the adapter.
-            hub_kwargs: Options for the Hub.
+            hub_options: Options for the Hub.
 
         Raises:
             CheckpointError: The adapter is damaged, does not use LoRA, or does more than the formula.
@@ -86,7 +86,7 @@ class Adapter:
         if not isinstance(base, str) or not base:
             raise CheckpointError(f"{path} must name its base, a folder or a Hub id, in base_model_name_or_path.")
         for name, opener in OPENERS.items():
-            weights = find_file(source, name, **hub_kwargs)
+            weights = find_file(source, name, **hub_options)
             if weights is not None:
                 stored = {
                     PEFT_WRAPPER.sub("", key.removeprefix(PREFIX)): value

@@ -41,7 +41,7 @@ def convert(
     max_shard_size: int | str = "5GB",
     force: bool = False,
     progress: Callable[[int], None] | None = None,
-    **hub_kwargs: Any,
+    **hub_options: Any,
 ) -> Weights:
     """Convert a checkpoint to another format.
 
@@ -60,7 +60,7 @@ def convert(
             older tokenizer files if the source has a tokenizer, are removed, as they would be read instead of the new
             files.
         progress: Called for each tensor that was written, with its number of bytes.
-        **hub_kwargs: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
+        **hub_options: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
             `subfolder`).
 
     Returns:
@@ -90,7 +90,7 @@ def convert(
     folder, format, limit = Path(destination).expanduser(), FORMATS[to], parse_size(max_shard_size)
     check_destination(folder, force)
 
-    weights = open_weights(source, head, **hub_kwargs)
+    weights = open_weights(source, head, **hub_options)
     underflows: dict[str, int] = {}
     tensors = {
         name: _cast(name, _watched(name, tensor), dtype or tensor.dtype, underflows)
@@ -98,7 +98,7 @@ def convert(
     }
     config = weights.config.updated(architectures=[weights.head.architecture], torch_dtype=first_dtype(tensors))
     files: Files = {CONFIG_FILE: config.to_json_string().encode(), **weights.sidecars}
-    modules = find_modules(weights.source, hub_kwargs)
+    modules = find_modules(weights.source, hub_options)
     copied = modules if format.modules else {}
     files |= {name: partial(shutil.copyfile, path) for name, path in copied.items()}
     unused = unused_files(weights, folder, modules, copied)

@@ -67,30 +67,30 @@ class Opened:
         return [f"the state of the optimizer ({len(names)} arrays from {names[0]} on)"] if names else []
 
 
-def open_checkpoint(source: str | Path, selection: Selection | None = None, **hub_kwargs: Any) -> Opened:
+def open_checkpoint(source: str | Path, selection: Selection | None = None, **hub_options: Any) -> Opened:
     """Open a checkpoint of any format, even if parameters are missing.
 
     Args:
         source: A folder, a weight file, an embedded model, or a Hub id.
         selection: Selects one of several weight files.
-        **hub_kwargs: As in `open_weights`.
+        **hub_options: As in `open_weights`.
 
     Raises:
         CheckpointError: The checkpoint does not exist, is damaged, or has a format that cannot be read.
     """
-    return _open(source, selection or Selection(), hub_kwargs, MOST_ADAPTERS)
+    return _open(source, selection or Selection(), hub_options, MOST_ADAPTERS)
 
 
-def _open(source: str | Path, selection: Selection, hub_kwargs: Mapping[str, Any], adapters: int) -> Opened:
+def _open(source: str | Path, selection: Selection, hub_options: Mapping[str, Any], adapters: int) -> Opened:
     """Open a checkpoint that may be an adapter on a base, which may itself be one of the remaining `adapters`."""
-    named = None if Path(source).is_file() else find_named(source, selection, hub_kwargs)
-    adapter = None if named else _find_adapter(source, hub_kwargs)
+    named = None if Path(source).is_file() else find_named(source, selection, hub_options)
+    adapter = None if named else _find_adapter(source, hub_options)
     if adapter is not None:
-        return _open_adapter(*adapter, hub_kwargs, adapters)
-    weight_files = named or find_other(source, selection, hub_kwargs)
+        return _open_adapter(*adapter, hub_options, adapters)
+    weight_files = named or find_other(source, selection, hub_options)
     folder, format, files = weight_files.source, weight_files.format, weight_files.files
-    config_file = find_file(folder, CONFIG_FILE, **hub_kwargs)
-    optional = [file for name in format.optional_files if (file := find_file(folder, name, **hub_kwargs)) is not None]
+    config_file = find_file(folder, CONFIG_FILE, **hub_options)
+    optional = [file for name in format.optional_files if (file := find_file(folder, name, **hub_options)) is not None]
     paths = [*([config_file] if config_file else []), *optional, *weight_files.index, *files]
     paths += [files[0].parent] if format.whole_folder else []
     state = file_state(paths)
@@ -101,7 +101,7 @@ def _open(source: str | Path, selection: Selection, hub_kwargs: Mapping[str, Any
             if name in stored:
                 raise CheckpointError(f"{path} holds {name}, which another shard has too.")
             stored[name] = tensor
-    sidecars = read_sidecars(folder, hub_kwargs, [name for name in SIDECARS if name not in format.optional_files])
+    sidecars = read_sidecars(folder, hub_options, [name for name in SIDECARS if name not in format.optional_files])
     if format.sidecars is not None:
         sidecars |= format.sidecars(files[0])
     config = partial(format.read_config, files[0])
@@ -110,43 +110,43 @@ def _open(source: str | Path, selection: Selection, hub_kwargs: Mapping[str, Any
 
 
 def open_tokenizer(
-    cls: type[Any], source: str | Path, hub_kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    cls: type[Any], source: str | Path, hub_options: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Any:
     """Return the tokenizer of a checkpoint: of an adapter or its base, or of a KerasHub preset.
 
     Args:
         cls: Class of the tokenizer.
         source: The checkpoint.
-        hub_kwargs: As in `open_weights`.
+        hub_options: As in `open_weights`.
         options: Arguments of the class that replace the stored ones.
 
     Raises:
         CheckpointError: The checkpoint does not exist, or has no tokenizer.
     """
-    sidecars = open_checkpoint(source, **hub_kwargs).sidecars
+    sidecars = open_checkpoint(source, **hub_options).sidecars
     present = {name: content for name, content in sidecars.items() if name in TOKENIZER_FILES}
     if not present:
         raise CheckpointError(f"{source} has no tokenizer, nor has what it was made from.")
     return load_tokenizer(cls, present, name_or_path=str(source), **options)
 
 
-def _find_adapter(source: str | Path, hub_kwargs: Mapping[str, Any]) -> tuple[Path, str | Path] | None:
+def _find_adapter(source: str | Path, hub_options: Mapping[str, Any]) -> tuple[Path, str | Path] | None:
     """Return adapter_config.json of an adapter, and its folder or Hub id; None if the source is not an adapter."""
     path = Path(source)
     if path.is_file():
         if path.name not in (ADAPTER_CONFIG, *ADAPTER_FILES):
             return None
-        source, hub_kwargs = path.parent, {}
-    config = find_file(source, ADAPTER_CONFIG, **hub_kwargs)
+        source, hub_options = path.parent, {}
+    config = find_file(source, ADAPTER_CONFIG, **hub_options)
     return None if config is None else (config, source)
 
 
-def _open_adapter(path: Path, source: str | Path, hub_kwargs: Mapping[str, Any], adapters: int) -> Opened:
+def _open_adapter(path: Path, source: str | Path, hub_options: Mapping[str, Any], adapters: int) -> Opened:
     """Open the base of an adapter of peft, with the adapter merged into it."""
-    adapter = Adapter.open(path, source, hub_kwargs)
+    adapter = Adapter.open(path, source, hub_options)
     if not adapters:
         raise CheckpointError(f"{path} is an adapter of an adapter, and so on, {MOST_ADAPTERS} times.")
-    base_options = {name: value for name, value in hub_kwargs.items() if name not in ("subfolder", "revision")}
+    base_options = {name: value for name, value in hub_options.items() if name not in ("subfolder", "revision")}
     if adapter.settings.get("revision"):
         base_options["revision"] = adapter.settings["revision"]
     try:
@@ -154,7 +154,7 @@ def _open_adapter(path: Path, source: str | Path, hub_kwargs: Mapping[str, Any],
         config = base.config() or DistilBertConfig.from_pretrained(base.folder, **base_options)
     except CheckpointError as error:
         raise CheckpointError(f"{path} is of an adapter, whose base cannot be opened: {error}") from error
-    own = find_file(source, CONFIG_FILE, **hub_kwargs)
+    own = find_file(source, CONFIG_FILE, **hub_options)
     config = config.updated(**adapter.fields(config)) if own is None else DistilBertConfig.from_json_file(own)
     paths = [path, adapter.weights, *([own] if own else [])]
     return Opened(
@@ -165,12 +165,12 @@ def _open_adapter(path: Path, source: str | Path, hub_kwargs: Mapping[str, Any],
         state=[*base.state, *file_state(paths)],
         config_file=None,
         config=lambda: config,
-        sidecars=base.sidecars | read_sidecars(source, hub_kwargs, SIDECARS),
+        sidecars=base.sidecars | read_sidecars(source, hub_options, SIDECARS),
         notes=[*base.notes, f"The adapter was added to the weights of {adapter.base}."],
     )
 
 
-def open_weights(source: str | Path | Weights, head: Head | None = None, **hub_kwargs: Any) -> Weights:
+def open_weights(source: str | Path | Weights, head: Head | None = None, **hub_options: Any) -> Weights:
     """Open a checkpoint of any format. Its arrays are read later, one at a time.
 
     Args:
@@ -178,7 +178,7 @@ def open_weights(source: str | Path | Weights, head: Head | None = None, **hub_k
             open already are returned unless they have another head.
         head: Head of the result; None: the head of the checkpoint. Parameters of the head that the checkpoint lacks are
             initialised at random, with a note.
-        **hub_kwargs: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
+        **hub_options: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
             `subfolder`).
 
     Raises:
@@ -192,18 +192,18 @@ def open_weights(source: str | Path | Weights, head: Head | None = None, **hub_k
         >>> weights.head.value, weights.format, weights.tensors["classifier.weight"].shape
         ('ForSequenceClassification', 'pt', (2, 224))
     """
-    check_keywords(hub_kwargs)
+    check_keywords(hub_options)
     if isinstance(source, Weights):
         if head in (None, source.head):
             return source
         source = source.name
-    opened = open_checkpoint(source, **hub_kwargs)
+    opened = open_checkpoint(source, **hub_options)
     if opened.config_file is not None and _is_bert(opened.config_file):
         weights = _from_bert(opened.config_file, opened.stored, head, str(opened.folder))
     else:
         config = opened.config()
         if config is None:
-            file = opened.config_file or resolve_file(opened.folder, CONFIG_FILE, **hub_kwargs)
+            file = opened.config_file or resolve_file(opened.folder, CONFIG_FILE, **hub_options)
             config = DistilBertConfig.from_json_file(file)
         weights = match(config, canonical(opened.stored), head, str(opened.folder))
     folder = None if Path(source).is_file() else local_folder(source)
@@ -212,7 +212,7 @@ def open_weights(source: str | Path | Weights, head: Head | None = None, **hub_k
         name=str(source),
         format=opened.format.name,
         source=opened.folder,
-        folder=folder and folder / hub_kwargs.get("subfolder", ""),
+        folder=folder and folder / hub_options.get("subfolder", ""),
         paths=opened.paths,
         state=opened.state,
         sidecars=opened.sidecars,
@@ -220,9 +220,9 @@ def open_weights(source: str | Path | Weights, head: Head | None = None, **hub_k
     )
 
 
-def check_keywords(hub_kwargs: Mapping[str, Any]) -> None:
+def check_keywords(hub_options: Mapping[str, Any]) -> None:
     """Raise TypeError if a keyword is not an option for the Hub."""
-    unknown = split_hub_options(hub_kwargs)[1]
+    unknown = split_hub_options(hub_options)[1]
     if unknown:
         raise TypeError(f"Unknown keyword argument(s): {', '.join(sorted(unknown))}.")
 

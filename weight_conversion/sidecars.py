@@ -37,9 +37,9 @@ SUSPICIOUS = re.compile(r"[\\:\0]")  # characters that can make a path lead else
 MODULE_FILES = ("config.json", "cnn_config.json", "lstm_config.json", "model.safetensors", "pytorch_model.bin")
 
 
-def read_sidecars(source: str | Path, hub_kwargs: Mapping[str, Any], names: Iterable[str]) -> dict[str, bytes]:
+def read_sidecars(source: str | Path, hub_options: Mapping[str, Any], names: Iterable[str]) -> dict[str, bytes]:
     """Return the content of the named files that exist, by name."""
-    files = {name: file for name in names if (file := find_file(source, name, **hub_kwargs)) is not None}
+    files = {name: file for name in names if (file := find_file(source, name, **hub_options)) is not None}
     return {name: file.read_bytes() for name, file in files.items()}
 
 
@@ -65,7 +65,7 @@ def load_tokenizer(tokenizer_class: type[Tokenizer], files: Mapping[str, bytes],
 # -- modules of sentence-transformers ---------------------------------------------------------------------------
 
 
-def find_modules(source: str | Path, hub_kwargs: Mapping[str, Any]) -> dict[str, Path]:
+def find_modules(source: str | Path, hub_options: Mapping[str, Any]) -> dict[str, Path]:
     """Return the further files of a sentence-transformers model by name; empty for other checkpoints.
 
     On the Hub only the files are found that sentence-transformers itself writes.
@@ -73,7 +73,7 @@ def find_modules(source: str | Path, hub_kwargs: Mapping[str, Any]) -> dict[str,
     Raises:
         CheckpointError: modules.json is damaged, or names a folder outside its own folder.
     """
-    listing = find_file(source, MODULES_FILE, **hub_kwargs)
+    listing = find_file(source, MODULES_FILE, **hub_options)
     if listing is None:
         return {}
     names = [MODULES_FILE, *SETTINGS_FILES]
@@ -84,7 +84,7 @@ def find_modules(source: str | Path, hub_kwargs: Mapping[str, Any]) -> dict[str,
             names += [file.relative_to(listing.parent).as_posix() for file in _files_below(folder)]
         else:
             names += [f"{module}/{name}" for name in MODULE_FILES]
-    return {name: file for name in names if (file := find_file(source, name, **hub_kwargs)) is not None}
+    return {name: file for name in names if (file := find_file(source, name, **hub_options)) is not None}
 
 
 def _module_folders(listing: Path) -> list[str]:

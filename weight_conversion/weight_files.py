@@ -41,12 +41,12 @@ class WeightFiles:
         return file.name if folder is None else file.relative_to(folder).as_posix()
 
 
-def weight_file_names(source: str | Path, **hub_kwargs: Any) -> list[str]:
+def weight_file_names(source: str | Path, **hub_options: Any) -> list[str]:
     """Return the names of the weight files of a checkpoint, in the order of the search; an index stands for its shards.
 
     Args:
         source: A folder, an embedded model, or a Hub id.
-        **hub_kwargs: Options for the Hub.
+        **hub_options: Options for the Hub.
 
     Raises:
         CheckpointError: There is no weight file, there are several with unusual names, or the format cannot be read.
@@ -57,29 +57,29 @@ def weight_file_names(source: str | Path, **hub_kwargs: Any) -> list[str]:
         ['model.safetensors']
     """
     usual = [name for format in FORMATS.values() for name in (format.file, format.index, *format.aliases)]
-    present = [name for name in dict.fromkeys(usual) if find_file(source, name, **hub_kwargs)]
-    return present or [find_other(source, Selection(), hub_kwargs).name]
+    present = [name for name in dict.fromkeys(usual) if find_file(source, name, **hub_options)]
+    return present or [find_other(source, Selection(), hub_options).name]
 
 
-def find_named(source: str | Path, selection: Selection, hub_kwargs: Mapping[str, Any]) -> WeightFiles | None:
+def find_named(source: str | Path, selection: Selection, hub_options: Mapping[str, Any]) -> WeightFiles | None:
     """Return the weight files of a folder or Hub id that have the usual name of their format, None without any."""
     if Path(f"{source}.index").is_file():
         refuse(Path(f"{source}.index"))
     for format in _search_order(selection):
         for name in (format.file, *format.aliases):
-            file = find_file(source, selection.file(name), **hub_kwargs)
+            file = find_file(source, selection.file(name), **hub_options)
             if file is not None:
                 for optional in format.optional_files:  # fetched from the Hub, as `matches` may read them
-                    find_file(source, optional, **hub_kwargs)
+                    find_file(source, optional, **hub_options)
                 return WeightFiles(source, _exact_format(format, file), [file], [])
-        index = find_file(source, selection.file(format.index), **hub_kwargs)
+        index = find_file(source, selection.file(format.index), **hub_options)
         if index is not None:
-            shards = [resolve_file(source, name, **hub_kwargs) for name in sorted(read_index(index))]
+            shards = [resolve_file(source, name, **hub_options) for name in sorted(read_index(index))]
             return WeightFiles(source, _exact_format(format, shards[0]), shards, [index])
     return None
 
 
-def find_other(source: str | Path, selection: Selection, hub_kwargs: Mapping[str, Any]) -> WeightFiles:
+def find_other(source: str | Path, selection: Selection, hub_options: Mapping[str, Any]) -> WeightFiles:
     """Return the weight file that is the source, the only one in a folder, or the one that a format finds below it.
 
     Raises:
@@ -91,7 +91,7 @@ def find_other(source: str | Path, selection: Selection, hub_kwargs: Mapping[str
         return WeightFiles(path.parent, _format_of(path), [path], [])
     folder = local_folder(source)
     if folder is not None and selection == Selection():
-        folder = folder / hub_kwargs.get("subfolder", "")
+        folder = folder / hub_options.get("subfolder", "")
         for format in FORMATS.values():
             below = None if format.find is None else format.find(folder)
             if below is not None:
@@ -109,7 +109,7 @@ def find_other(source: str | Path, selection: Selection, hub_kwargs: Mapping[str
             return WeightFiles(source, _format_of(files[0]), files, [])
         refuse(folder)
     names = ", ".join(dict.fromkeys(selection.file(format.file) for format in _search_order(selection)))
-    raise CheckpointError(f"{source} has no weights: none of {names}{offline_note(source, hub_kwargs)}.")
+    raise CheckpointError(f"{source} has no weights: none of {names}{offline_note(source, hub_options)}.")
 
 
 def _search_order(selection: Selection) -> list[Format]:

@@ -59,7 +59,7 @@ class Checkpoint:
             that are memory-mapped, so that indexing reads only a part; 'pt' for memory-mapped PyTorch tensors (for
             other formats, contiguous and writable arrays).
         selection: Which of several weight files to read.
-        **hub_kwargs: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download` and `subfolder`.
+        **hub_options: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download` and `subfolder`.
 
     Attributes:
         folder: The folder or the Hub id of the files beside the weights.
@@ -73,16 +73,16 @@ class Checkpoint:
     """
 
     def __init__(
-        self, source: str | Path, tensor_type: str = "np", selection: Selection | None = None, **hub_kwargs: Any
+        self, source: str | Path, tensor_type: str = "np", selection: Selection | None = None, **hub_options: Any
     ) -> None:
         self._clear(Path(source).parent if Path(source).is_file() else source)
         selection = selection or Selection()
         if Path(source).is_file():
-            _check_file(Path(source), selection, hub_kwargs)
-        for path, names in _weight_files(source, selection, hub_kwargs).items():
+            _check_file(Path(source), selection, hub_options)
+        for path, names in _weight_files(source, selection, hub_options).items():
             self._open(path, names, tensor_type)
         if not self.entries or not _are_own_names(self.entries):
-            self._convert(source, tensor_type, selection, hub_kwargs)
+            self._convert(source, tensor_type, selection, hub_options)
 
     def _clear(self, folder: str | Path) -> None:
         self.folder = folder
@@ -140,10 +140,10 @@ class Checkpoint:
         self.paths.append(path)
 
     def _convert(
-        self, source: str | Path, tensor_type: str, selection: Selection, hub_kwargs: Mapping[str, Any]
+        self, source: str | Path, tensor_type: str, selection: Selection, hub_options: Mapping[str, Any]
     ) -> None:
         """Open a checkpoint of another format, or with other names."""
-        opened = load_conversion().open_checkpoint(source, selection, **hub_kwargs)
+        opened = load_conversion().open_checkpoint(source, selection, **hub_options)
         self.folder, self._read_config = opened.folder, opened.config
         self.entries, self._readers, self.dropped = {}, {}, opened.dropped()
         folders = [path for path in opened.paths if path.is_dir()]
@@ -169,9 +169,9 @@ class Checkpoint:
         return self._readers[name]()
 
 
-def _check_file(path: Path, selection: Selection, hub_kwargs: Mapping[str, Any]) -> None:
+def _check_file(path: Path, selection: Selection, hub_options: Mapping[str, Any]) -> None:
     """Raise CheckpointError for arguments that choose among files if the source is a file."""
-    if selection.variant or hub_kwargs.get("subfolder"):
+    if selection.variant or hub_options.get("subfolder"):
         raise CheckpointError(
             f"{path} is a file: leave out variant and subfolder, which choose among files of a folder."
         )
@@ -226,7 +226,7 @@ def _writable(read: Callable[[], np.ndarray]) -> np.ndarray:
 
 
 def _weight_files(
-    source: str | Path, selection: Selection, hub_kwargs: Mapping[str, Any]
+    source: str | Path, selection: Selection, hub_options: Mapping[str, Any]
 ) -> dict[Path, set[str] | None]:
     """Return the safetensors files of a checkpoint, each with the names to read from it (None: all).
 
@@ -238,13 +238,13 @@ def _weight_files(
         return {path: None} if path.suffix == ".safetensors" and not of_adapter else {}
     if not selection.is_plain or Path(f"{source}.index").is_file():  # a prefix of TensorFlow's files
         return {}
-    single = find_file(source, selection.file(WEIGHTS_FILE), **hub_kwargs)
+    single = find_file(source, selection.file(WEIGHTS_FILE), **hub_options)
     if single is not None:
         return {single: None}
-    index = find_file(source, selection.file(INDEX_FILE), **hub_kwargs)
+    index = find_file(source, selection.file(INDEX_FILE), **hub_options)
     if index is None:
         return {}
-    return {resolve_file(source, file, **hub_kwargs): names for file, names in read_index(index).items()}
+    return {resolve_file(source, file, **hub_options): names for file, names in read_index(index).items()}
 
 
 def save_checkpoint(

@@ -71,7 +71,7 @@ class Conversion(Protocol):
     """Reads and writes checkpoints of other formats."""
 
     def open_checkpoint(
-        self, source: str | Path, selection: Selection | None = None, **hub_kwargs: Any
+        self, source: str | Path, selection: Selection | None = None, **hub_options: Any
     ) -> OpenedCheckpoint:
         """Open a checkpoint of any format."""
 
@@ -79,7 +79,7 @@ class Conversion(Protocol):
         """Return a caller's arrays by canonical name."""
 
     def open_tokenizer(
-        self, cls: type[Tokenizer], source: str | Path, hub_kwargs: Mapping[str, Any], options: Mapping[str, Any], /
+        self, cls: type[Tokenizer], source: str | Path, hub_options: Mapping[str, Any], options: Mapping[str, Any], /
     ) -> Tokenizer:
         """Return the tokenizer of a checkpoint of another format."""
 

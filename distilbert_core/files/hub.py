@@ -34,8 +34,8 @@ PUSHING = frozenset({"repo_id", "token", "private", "commit_message", "commit_de
 
 def split_hub_options(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split keyword arguments into options of the Hub and the rest."""
-    hub_kwargs = {name: value for name, value in kwargs.items() if name in HUB_OPTIONS}
-    return hub_kwargs, {name: value for name, value in kwargs.items() if name not in HUB_OPTIONS}
+    hub_options = {name: value for name, value in kwargs.items() if name in HUB_OPTIONS}
+    return hub_options, {name: value for name, value in kwargs.items() if name not in HUB_OPTIONS}
 
 
 def default_model(task: str, stacklevel: int = 2) -> str:
@@ -95,14 +95,14 @@ def local_folder(source: str | Path) -> Path | None:
     return None
 
 
-def find_file(source: str | Path, name: str, *, subfolder: str = "", **hub_kwargs: Any) -> Path | None:
+def find_file(source: str | Path, name: str, *, subfolder: str = "", **hub_options: Any) -> Path | None:
     """Return the path of a file of a checkpoint, or None if the checkpoint lacks it.
 
     Args:
         source: A folder, an embedded model, or a Hub id; only the last may use the network.
         name: File name.
         subfolder: Folder inside the checkpoint.
-        **hub_kwargs: `revision`, `cache_dir`, `token`, `local_files_only` and `force_download`, as in
+        **hub_options: `revision`, `cache_dir`, `token`, `local_files_only` and `force_download`, as in
             `huggingface_hub`. With HF_HUB_OFFLINE=1, a file that the cached checkpoint lacks counts as missing.
 
     Raises:
@@ -117,9 +117,9 @@ def find_file(source: str | Path, name: str, *, subfolder: str = "", **hub_kwarg
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(str(source), name, subfolder=subfolder or None, **hub_kwargs))
+        return Path(hf_hub_download(str(source), name, subfolder=subfolder or None, **hub_options))
     except hub_errors.LocalEntryNotFoundError as error:
-        if _known_absent(source, f"{subfolder}/{name}" if subfolder else name, hub_kwargs):
+        if _known_absent(source, f"{subfolder}/{name}" if subfolder else name, hub_options):
             return None
         # The file is not in the cache and cannot be fetched, but may exist.
         raise _unreachable(source, name, error) from error
@@ -144,14 +144,14 @@ def find_file(source: str | Path, name: str, *, subfolder: str = "", **hub_kwarg
         raise _unreachable(source, name, error) from error
 
 
-def _known_absent(source: str | Path, name: str, hub_kwargs: Mapping[str, Any]) -> bool:
+def _known_absent(source: str | Path, name: str, hub_options: Mapping[str, Any]) -> bool:
     """Return whether the cache shows that a checkpoint lacks a file."""
     import huggingface_hub as hub
 
-    cache: dict[str, Any] = {option: hub_kwargs.get(option) for option in ("cache_dir", "revision")}
+    cache: dict[str, Any] = {option: hub_options.get(option) for option in ("cache_dir", "revision")}
     if hub.try_to_load_from_cache(str(source), name, **cache) is hub._CACHED_NO_EXIST:
         return True
-    if not _is_offline(hub_kwargs):
+    if not _is_offline(hub_options):
         return False  # the connection failed; the Hub may have the file
     try:  # fails if the cached commit has a list of its files that names this one
         hub.snapshot_download(str(source), allow_patterns=[name], local_files_only=True, **cache)
@@ -160,15 +160,15 @@ def _known_absent(source: str | Path, name: str, hub_kwargs: Mapping[str, Any]) 
     return True
 
 
-def _is_offline(hub_kwargs: Mapping[str, Any]) -> bool:
+def _is_offline(hub_options: Mapping[str, Any]) -> bool:
     from huggingface_hub import constants
 
-    return bool(hub_kwargs.get("local_files_only") or constants.HF_HUB_OFFLINE)
+    return bool(hub_options.get("local_files_only") or constants.HF_HUB_OFFLINE)
 
 
-def offline_note(source: str | Path, hub_kwargs: Mapping[str, Any]) -> str:
+def offline_note(source: str | Path, hub_options: Mapping[str, Any]) -> str:
     """Return an addition to messages about missing files: offline, only the cache of the Hub was searched."""
-    offline = local_folder(source) is None and _is_offline(hub_kwargs)
+    offline = local_folder(source) is None and _is_offline(hub_options)
     return " in the local cache, which is the only source offline" if offline else ""
 
 
@@ -191,20 +191,20 @@ def _unreachable(source: str | Path, name: str, error: Exception) -> CheckpointE
     )
 
 
-def resolve_file(source: str | Path, name: str, **hub_kwargs: Any) -> Path:
+def resolve_file(source: str | Path, name: str, **hub_options: Any) -> Path:
     """Return the path of a file of a checkpoint.
 
     Args:
         source: A folder, an embedded model, or a Hub id; only the last may use the network.
         name: File name.
-        **hub_kwargs: The options of `find_file`.
+        **hub_options: The options of `find_file`.
 
     Raises:
         CheckpointError: The checkpoint does not exist, cannot be reached, or lacks the file.
     """
-    path = find_file(source, name, **hub_kwargs)
+    path = find_file(source, name, **hub_options)
     if path is None:
-        raise CheckpointError(f"{source} has no file {name}{offline_note(source, hub_kwargs)}.")
+        raise CheckpointError(f"{source} has no file {name}{offline_note(source, hub_options)}.")
     return path
 
 

@@ -24,29 +24,29 @@ from distilbert_core.model.parameters import Kind, Parameter, sinusoidal_table
 from distilbert_core.model.report import LoadingReport
 
 
-def find_config(source: str | Path, **hub_kwargs: Any) -> DistilBertConfig:
+def find_config(source: str | Path, **hub_options: Any) -> DistilBertConfig:
     """Return the configuration of a checkpoint of any format: from its config.json, or from the file in its place.
 
     Args:
         source: A folder, a weight file, an embedded model or a Hub id.
-        **hub_kwargs: Options of the Hub, such as `revision`.
+        **hub_options: Options of the Hub, such as `revision`.
 
     Raises:
         CheckpointError: The checkpoint does not exist, or has no configuration.
         ConfigError: A field has an impossible value.
     """
     folder: str | Path = source
-    if Path(source).is_file() or _has_other_config(source, hub_kwargs):
-        checkpoint = Checkpoint(source, **hub_kwargs)
+    if Path(source).is_file() or _has_other_config(source, hub_options):
+        checkpoint = Checkpoint(source, **hub_options)
         fields, folder = checkpoint.config_fields(), checkpoint.folder
         if fields is not None:
             return cast(DistilBertConfig, DistilBertConfig.from_dict(fields))
-    return cast(DistilBertConfig, DistilBertConfig.from_pretrained(folder, **hub_kwargs))
+    return cast(DistilBertConfig, DistilBertConfig.from_pretrained(folder, **hub_options))
 
 
-def _has_other_config(source: str | Path, hub_kwargs: Mapping[str, Any]) -> bool:
+def _has_other_config(source: str | Path, hub_options: Mapping[str, Any]) -> bool:
     """Return whether a checkpoint has no config.json, or one of a Keras object."""
-    path = find_file(source, CONFIG_FILE, **hub_kwargs)
+    path = find_file(source, CONFIG_FILE, **hub_options)
     return path is None or b'"registered_name"' in path.read_bytes()
 
 
@@ -111,7 +111,7 @@ class CheckpointLoading(ModelHooks):
             CheckpointWarning: Names the parameters that are freshly initialised, those that overflow in float16, and
                 the entries that were not used.
         """
-        hub_kwargs, kwargs = split_hub_options(kwargs)
+        hub_options, kwargs = split_hub_options(kwargs)
         options = {name: kwargs.pop(name) for name in cls._options & kwargs.keys()}
         parameter_dtypes = [kwargs.pop("torch_dtype", None), options.pop("param_dtype", None)]
         without_values = not options.pop("_do_init", True)
@@ -125,10 +125,10 @@ class CheckpointLoading(ModelHooks):
             checkpoint = Checkpoint.from_arrays(state_dict)
         elif source is not None:
             selection = Selection(variant, use_safetensors, next(iter(frameworks), None))
-            checkpoint = Checkpoint(source, cls._reader, selection, **hub_kwargs)
+            checkpoint = Checkpoint(source, cls._reader, selection, **hub_options)
         else:
             raise InputError("Give source: a folder, a weight file or a Hub id; or config and state_dict.")
-        config = _choose_config(config, source, checkpoint, hub_kwargs, kwargs)
+        config = _choose_config(config, source, checkpoint, hub_options, kwargs)
 
         name = "state_dict" if state_dict is not None else str(source)
         table: Sequence[Parameter] = parameter_table(config, cls.head)
@@ -220,14 +220,14 @@ class CheckpointLoading(ModelHooks):
 
 
 def _choose_config(
-    config: Any, source: Any, checkpoint: Checkpoint, hub_kwargs: Mapping[str, Any], fields: Mapping[str, Any]
+    config: Any, source: Any, checkpoint: Checkpoint, hub_options: Mapping[str, Any], fields: Mapping[str, Any]
 ) -> DistilBertConfig:
     """Return the configuration that a caller gives, else the checkpoint's, with some fields replaced."""
     given = checkpoint.config_fields() if config is None else config
     if given is not None:
         chosen = as_config(given).updated(**fields)
     else:
-        chosen = DistilBertConfig.from_pretrained(checkpoint.folder or source, **hub_kwargs, **fields)
+        chosen = DistilBertConfig.from_pretrained(checkpoint.folder or source, **hub_options, **fields)
     if source is not None:
         chosen.name_or_path = str(source)
     return chosen

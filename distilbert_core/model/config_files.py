@@ -238,8 +238,8 @@ class ConfigFiles(PushToHub):
         Warns:
             ConfigWarning: Label maps contradict each other, as described at `from_dict`; the message names the file.
         """
-        hub_kwargs, overrides = split_hub_options(kwargs)
-        path = _find_file(source, hub_kwargs)
+        hub_options, overrides = split_hub_options(kwargs)
+        path = _find_file(source, hub_options)
         result = cls._read_with(cls._fields_of(path), str(path), overrides, return_unused_kwargs)
         config = result[0] if return_unused_kwargs else result
         config.name_or_path = str(source)
@@ -253,8 +253,8 @@ class ConfigFiles(PushToHub):
         Raises:
             CheckpointError: The checkpoint does not exist, or its config.json is damaged.
         """
-        hub_kwargs, rest = split_hub_options(kwargs)
-        return cls._fields_of(_find_file(source, hub_kwargs)), accept(rest, CONFIGURING)
+        hub_options, rest = split_hub_options(kwargs)
+        return cls._fields_of(_find_file(source, hub_options)), accept(rest, CONFIGURING)
 
     @renames(save_directory="folder", use_auth_token="token")
     def save_pretrained(self, folder: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
@@ -281,16 +281,16 @@ class ConfigFiles(PushToHub):
             self.push_to_hub(**{"repo_id": Path(folder).expanduser().absolute().name, **upload})
 
 
-def _find_file(source: str | Path, hub_kwargs: Mapping[str, Any]) -> Path:
+def _find_file(source: str | Path, hub_options: Mapping[str, Any]) -> Path:
     """Return the config.json of a checkpoint.
 
     Args:
         source: A folder, a Hub id, a config.json, or another file of the checkpoint.
-        hub_kwargs: Options of the Hub.
+        hub_options: Options of the Hub.
     """
     path = Path(source)
     if not path.is_file():
-        return resolve_file(source, CONFIG_FILE, **hub_kwargs)
+        return resolve_file(source, CONFIG_FILE, **hub_options)
     return path if path.suffix == ".json" else resolve_file(path.parent, CONFIG_FILE)
 
 

@@ -9,7 +9,7 @@ from distilbert_core.errors import ConfigError
 from distilbert_core.model.config_checks import is_integer
 
 LABEL_FIELDS = ("num_labels", "id2label", "label2id")
-MOST_LABELS = 10_000_000
+LARGEST_NUM_LABELS = 10_000_000  # a damaged file must not fill the memory with names
 
 
 def consistent_maps(
@@ -41,8 +41,8 @@ def label_maps(
     """
     if num_labels is not None and (not is_integer(num_labels) or num_labels < 1):
         raise ConfigError(f"num_labels must be a positive integer, got {num_labels!r}.")
-    if num_labels is not None and num_labels > MOST_LABELS:  # a damaged file must not fill the memory with names
-        raise ConfigError(f"num_labels must be at most {MOST_LABELS}, got {num_labels}.")
+    if num_labels is not None and num_labels > LARGEST_NUM_LABELS:  # a damaged file must not fill the memory with names
+        raise ConfigError(f"num_labels must be at most {LARGEST_NUM_LABELS}, got {num_labels}.")
     ids = {label: index for index, label in _label_pairs(label2id or {}, "label2id", "labels to integers")}
     if id2label is not None:
         given, pairs = "id2label", _label_pairs(id2label, "id2label", "integers to labels")

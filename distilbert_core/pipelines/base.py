@@ -224,6 +224,22 @@ class Pipeline(TokenizedModel):
             windows[owners[source]].append(window)
         return windows
 
+    def forward(self, windows: Sequence[Encoding]) -> Iterable[Outputs]:
+        """Return the model's outputs for each window of a batch, by name.
+
+        A class of your own may compute them in another way.
+
+        Args:
+            windows: The token windows, from `tokenize`.
+        """
+        texts = Ragged.from_rows([window.ids for window in windows])
+        selected = self.selected_tokens(texts)
+        outputs = self.inference.run_ragged(texts, selected)
+        columns = (
+            texts.split(array, selected) if self.head.reads_tokens else list(array) for array in outputs.values()
+        )
+        return [dict(zip(outputs, row, strict=True)) for row in zip(*columns, strict=True)]
+
     def selected_tokens(self, texts: Ragged) -> np.ndarray | None:
         """Return the indices [K] of the tokens of a batch whose outputs are computed, ascending; None: all tokens."""
         return None

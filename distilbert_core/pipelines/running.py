@@ -16,7 +16,6 @@ from distilbert_core.errors import InputError
 from distilbert_core.model.batching import token_batches
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
-from distilbert_core.model.packing import Ragged
 from distilbert_core.pipelines.options import Options, warn
 from distilbert_core.pipelines.progress import progress_bar
 from distilbert_core.tokenization.base import BaseTokenizer
@@ -47,8 +46,8 @@ class Methods(Protocol):
     def tokenize(self, texts: Sequence[Sequence[Text]], options: Options) -> list[list[Encoding]]:
         """Return the token windows of each input."""
 
-    def selected_tokens(self, texts: Ragged) -> np.ndarray | None:
-        """Return the indices of the tokens whose outputs are computed; None: all tokens."""
+    def forward(self, windows: Sequence[Encoding]) -> Iterable[Outputs]:
+        """Return the model's outputs for each window of a batch."""
 
     def reduce(self, window: Encoding, outputs: Outputs, options: Options) -> Any:
         """Return the values of the outputs to keep for a window."""
@@ -147,34 +146,20 @@ def _outputs(pipeline: Methods, windows: Sequence[Encoding]) -> Iterator[Outputs
     Raises:
         InputError: An output is NaN or infinite.
     """
-    texts = Ragged.from_rows([window.ids for window in windows])
-    selected = pipeline.selected_tokens(texts)
-    outputs = pipeline.inference.run_ragged(texts, selected)
-    arrays = {name: _at_least_float32(array) for name, array in outputs.items()}
-    per_token = pipeline.head.reads_tokens
-    columns = [texts.split(array, selected) if per_token else list(array) for array in arrays.values()]
-    split = [dict(zip(arrays, row, strict=True)) for row in zip(*columns, strict=True)]
-    if not all(np.isfinite(array).all() for array in arrays.values()):
-        _raise_not_finite(pipeline, windows, split)
-    yield from split
+    for window, outputs in zip(windows, pipeline.forward(windows), strict=True):
+        arrays = {name: _at_least_float32(array) for name, array in outputs.items()}
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                text = reprlib.repr(pipeline.tokenizer.decode(window.ids, skip_special_tokens=True))
+                raise InputError(
+                    f"{name} of {text} must be finite, but the model gives NaN or infinity; give another dtype, such "
+                    "as 'float32', or look for such values in its weights."
+                )
+        yield arrays
 
 
 def _at_least_float32(array: np.ndarray) -> np.ndarray:
     return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
-
-
-def _raise_not_finite(pipeline: Methods, windows: Sequence[Encoding], outputs: Sequence[Mapping[str, Any]]) -> None:
-    window, name = next(
-        (window, name)
-        for window, arrays in zip(windows, outputs, strict=True)
-        for name, array in arrays.items()
-        if not np.isfinite(array).all()
-    )
-    text = pipeline.tokenizer.decode(window.ids, skip_special_tokens=True)
-    raise InputError(
-        f"{name} of {reprlib.repr(text)} must be finite, but the model gives NaN or infinity; give another dtype, such "
-        "as 'float32', or look for such values in its weights."
-    )
 
 
 class SizedIterator(Iterator[Any]):

@@ -104,8 +104,8 @@ class PretrainedTokenizer(Vocabulary, PushToHub):
         Raises:
             CheckpointError: The checkpoint does not exist or has no tokenizer, or a file is damaged.
         """
-        hub_kwargs, arguments = split_hub_options(kwargs)
-        return _load(cls, source, {k: v for k, v in hub_kwargs.items() if v is not None}, arguments)
+        hub_options, arguments = split_hub_options(kwargs)
+        return _load(cls, source, {k: v for k, v in hub_options.items() if v is not None}, arguments)
 
     @renames(save_directory="folder", use_auth_token="token")
     def save_pretrained(
@@ -132,14 +132,14 @@ class PretrainedTokenizer(Vocabulary, PushToHub):
             OSError: The disk is full, or the folder is not writable.
             TypeError: A keyword is unknown.
         """
-        hub_kwargs = {name: kwargs.pop(name) for name in PUSHING & kwargs.keys()}
+        hub_options = {name: kwargs.pop(name) for name in PUSHING & kwargs.keys()}
         accept_only(kwargs, TOKENIZER_SAVING, "save_pretrained")
         omitted = () if legacy_format is None else OMITTED_FILES[legacy_format]
         content = {prefixed(name, filename_prefix): data for name, data in self.files().items() if name not in omitted}
         replace_files(folder, content)
         if push_to_hub:
             options = {"legacy_format": legacy_format, "filename_prefix": filename_prefix}
-            self.push_to_hub(**{"repo_id": Path(folder).expanduser().absolute().name, **hub_kwargs, **options})
+            self.push_to_hub(**{"repo_id": Path(folder).expanduser().absolute().name, **hub_options, **options})
         return tuple(str(Path(folder) / name) for name in content)
 
     def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str]:
@@ -194,7 +194,7 @@ Tokenizer = TypeVar("Tokenizer", bound=PretrainedTokenizer)
 
 
 def _load(
-    cls: type[Tokenizer], source: str | Path, hub_kwargs: Mapping[str, Any], arguments: Mapping[str, Any]
+    cls: type[Tokenizer], source: str | Path, hub_options: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> Tokenizer:
     """Load the tokenizer of a source; `arguments` override the stored ones."""
     file = Path(source).expanduser()
@@ -204,24 +204,24 @@ def _load(
     elif file.is_file():
         argument = "tokenizer_file" if file.suffix == ".json" else "vocab_file"
         return cls(**{"name_or_path": source, argument: file, **arguments})
-    tokenizer_file = find_file(source, TOKENIZER_FILE, **hub_kwargs)
-    vocab_file = None if tokenizer_file else find_file(source, VOCAB_FILE, **hub_kwargs)
+    tokenizer_file = find_file(source, TOKENIZER_FILE, **hub_options)
+    vocab_file = None if tokenizer_file else find_file(source, VOCAB_FILE, **hub_options)
     lacking = tokenizer_file is None and vocab_file is None
-    if _is_kerashub(tokenizer_file) or (lacking and find_file(source, ADAPTER_CONFIG, **hub_kwargs) is not None):
-        return load_conversion().open_tokenizer(cls, source, hub_kwargs, arguments)
+    if _is_kerashub(tokenizer_file) or (lacking and find_file(source, ADAPTER_CONFIG, **hub_options) is not None):
+        return load_conversion().open_tokenizer(cls, source, hub_options, arguments)
     if lacking:
-        note = offline_note(source, hub_kwargs)
+        note = offline_note(source, hub_options)
         raise CheckpointError(f"{source} has neither {TOKENIZER_FILE} nor {VOCAB_FILE}{beside}{note}.")
-    stored = _read_options(source, hub_kwargs, has_tokenizer_file=tokenizer_file is not None)
+    stored = _read_options(source, hub_options, has_tokenizer_file=tokenizer_file is not None)
     return cls(
         **{"name_or_path": source, "vocab_file": vocab_file, "tokenizer_file": tokenizer_file, **stored, **arguments}
     )
 
 
-def _read_options(source: str | Path, hub_kwargs: Mapping[str, Any], has_tokenizer_file: bool) -> dict[str, Any]:
+def _read_options(source: str | Path, hub_options: Mapping[str, Any], has_tokenizer_file: bool) -> dict[str, Any]:
     """Return the arguments that are stored beside tokenizer.json or vocab.txt."""
-    stored = read_json(find_file(source, SPECIAL_TOKENS_FILE, **hub_kwargs))
-    stored |= read_json(find_file(source, TOKENIZER_CONFIG_FILE, **hub_kwargs))
+    stored = read_json(find_file(source, SPECIAL_TOKENS_FILE, **hub_options))
+    stored |= read_json(find_file(source, TOKENIZER_CONFIG_FILE, **hub_options))
     if extra := stored.get("extra_special_tokens"):  # the name in Transformers 5, where each token may have a name
         stored[ADDITIONAL] = stored.get(ADDITIONAL) or list(extra.values() if isinstance(extra, dict) else extra)
     if has_tokenizer_file:
@@ -232,7 +232,7 @@ def _read_options(source: str | Path, hub_kwargs: Mapping[str, Any], has_tokeniz
         int(index): added_token(token) for index, token in stored.get("added_tokens_decoder", {}).items()
     }
     described = None if has_tokenizer_file else {str(token) for token in added.values()}
-    for content, index in read_json(find_file(source, ADDED_TOKENS_FILE, **hub_kwargs)).items():
+    for content, index in read_json(find_file(source, ADDED_TOKENS_FILE, **hub_options)).items():
         token = added.setdefault(index, content)
         if str(token) != content:
             raise CheckpointError(

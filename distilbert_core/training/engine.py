@@ -178,7 +178,7 @@ class Engine(ABC):
         return batch
 
     @property
-    def _trained(self) -> list[Parameter]:
+    def trained(self) -> list[Parameter]:
         """The parameters that are stored and not computed by a formula."""
         return [p for p in self.model.parameter_table if p.tied_to is None and not p.computed]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.model.heads import Head
+from distilbert_core.model.parameters import Parameter
 from distilbert_core.training.batches import Batch
 from distilbert_core.training.engine import Engine, load_engine
 from distilbert_core.training.objectives import FineTuning
@@ -36,6 +37,11 @@ class Trainer:
     def recipe(self) -> Recipe:
         """The numbers of the optimizer."""
         return self.engine.recipe
+
+    @property
+    def trained(self) -> list[Parameter]:
+        """The parameters that each step changes: those that are stored and not computed by a formula."""
+        return self.engine.trained
 
     def step(self, batch: Batch, step: int) -> float:
         """Take a step, and return the loss before it, of real tokens only.

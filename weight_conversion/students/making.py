@@ -41,7 +41,7 @@ def make_student(
     n_heads: int | None = None,
     head: Head | None = None,
     force: bool = False,
-    **hub_kwargs: Any,
+    **hub_options: Any,
 ) -> Weights:
     """Write a student that starts as a part of its teacher: model.safetensors, config.json and tokenizer files.
 
@@ -69,7 +69,7 @@ def make_student(
             initialised at random, with a note.
         force: Write into a folder that has files. Files with the same names are replaced. Other weights, and tokenizer
             files if the teacher has a tokenizer, are removed.
-        **hub_kwargs: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
+        **hub_options: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
             `subfolder`).
 
     Returns:
@@ -95,7 +95,7 @@ def make_student(
     folder = Path(destination).expanduser()
     check_destination(folder, force)
 
-    weights = open_weights(teacher, head, **hub_kwargs)
+    weights = open_weights(teacher, head, **hub_options)
     check_teacher = unchanged_check(weights)
     old = weights.config
     kept = _kept_layers(old, layers)
@@ -114,7 +114,7 @@ def make_student(
 
     files = add_weights({CONFIG_FILE: new.to_json_string().encode(), **sidecars}, FORMATS["pt"], student, tensors)
     obsolete = obsolete_files(folder, files)
-    unused = unused_files(weights, folder, find_modules(weights.source, hub_kwargs))
+    unused = unused_files(weights, folder, find_modules(weights.source, hub_options))
     replace_files(folder, files, obsolete=obsolete, before=check_teacher)
     notes = [*weights.notes, *_changes(old, new, kept), *file_notes(unused, folder, obsolete)]
     return replace(open_weights(folder, weights.head), notes=notes, sidecars=sidecars)

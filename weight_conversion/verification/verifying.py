@@ -117,7 +117,7 @@ def verify(
     head: Head | None = None,
     attentions: bool = False,
     progress: Callable[[int], None] | None = None,
-    **hub_kwargs: Any,
+    **hub_options: Any,
 ) -> Verification:
     """Run checkpoints of any format on every backend, and compare every layer and output with the first run.
 
@@ -130,7 +130,7 @@ def verify(
         head: Head of the models; None: the head of the checkpoints, or no head if the checkpoints have different heads.
         attentions: Also compare the attention probabilities of every layer.
         progress: Called with 1 after each run.
-        **hub_kwargs: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
+        **hub_options: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
             `subfolder`).
 
     Raises:
@@ -144,20 +144,20 @@ def verify(
         >>> verify(["sst2-tiny"], ["pt"]).passed
         True
     """
-    check_keywords(hub_kwargs)
+    check_keywords(hub_options)
     if not sources:
         raise InputError("sources must name at least one checkpoint, got none.")
     backend_names = _backends(backends)
-    opened = [open_weights(source, head, **hub_kwargs) for source in sources]
+    opened = [open_weights(source, head, **hub_options) for source in sources]
     head, notes = _common_head(opened)
     _check_sizes(opened, head)
     runs: list[ModelRun] = []
     with tempfile.TemporaryDirectory() as temporary:
         folders = [Path(temporary, str(index)) for index in range(len(opened))]
         for weights, folder in zip(opened, folders, strict=True):
-            same_head = open_weights(weights, head, **hub_kwargs)
+            same_head = open_weights(weights, head, **hub_options)
             notes += [f"{weights.name}: {note}" for note in same_head.notes]  # `convert` would add notes on files
-            convert(same_head, folder, "pt", **hub_kwargs)
+            convert(same_head, folder, "pt", **hub_options)
         inputs, description = make_inputs(folders, opened[0].config, head)
         reference: dict[str, np.ndarray] | None = None
         for dtype in COMPUTE_DTYPES:

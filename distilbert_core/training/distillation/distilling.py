@@ -26,7 +26,7 @@ from distilbert_core.training.run import Progress
 from distilbert_core.training.sources import file_checksum, open_sources
 from distilbert_core.training.tasks import Task
 
-TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (PackedMaskedLM, PartlyLabelled)}
+DISTILLATION_TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (PackedMaskedLM, PartlyLabelled)}
 # The numbers of a recipe that decide the texts of each step, and so the teacher's outputs.
 CACHED_BY = ("batch_size", "accumulate", "max_length", "mask_probability", "mask_smoothing", "only_masked", "seed")
 
@@ -104,12 +104,12 @@ def distill(
         >>> done.step
         2
     """
-    kind, recipe = find_task(task, TASKS), DistillationRecipe() if recipe is None else recipe
+    kind, recipe = find_task(task, DISTILLATION_TASKS), DistillationRecipe() if recipe is None else recipe
     if top_k is not None and cache is None:
         raise InputError("top_k is the number of logits that a cache keeps; give cache too, or leave it out.")
-    locations, _ = split_hub_options(hub_options)
-    tokenizer = DistilBertTokenizerFast.from_pretrained(student, **locations)
-    _check_vocabulary(tokenizer, student, teacher, locations)
+    lookup, _ = split_hub_options(hub_options)  # `Experiment.prepare` refuses unknown options
+    tokenizer = DistilBertTokenizerFast.from_pretrained(student, **lookup)
+    _check_vocabulary(tokenizer, student, teacher, lookup)
     dtype = teacher_dtype or recipe.stored_dtype
     experiment = Experiment.prepare(
         kind,
@@ -120,7 +120,7 @@ def distill(
         output=output,
         backend=backend,
         columns=columns,
-        labels=_labels(kind, teacher, locations),
+        labels=_labels(kind, teacher, lookup),
         new_head=new_head,
         resume=resume,
         hub_options=hub_options,
@@ -132,7 +132,7 @@ def distill(
         settings = {
             "task": task,
             "data": experiment.checksums,
-            "teacher": _weights(teacher, locations),
+            "teacher": _weights(teacher, lookup),
             "teacher_dtype": dtype,
             **{name: getattr(recipe, name) for name in CACHED_BY},
         }
@@ -142,25 +142,25 @@ def distill(
         return experiment.run(objective, progress)
 
 
-def _weights(teacher: str | Path, locations: Mapping[str, Any]) -> list[str]:
+def _weights(teacher: str | Path, hub_options: Mapping[str, Any]) -> list[str]:
     """Return the checksums of the teacher's weight files."""
-    files = {entry.path for entry in Checkpoint(teacher, **locations).entries.values()}
+    files = {entry.path for entry in Checkpoint(teacher, **hub_options).entries.values()}
     return [file_checksum(file) for file in sorted(files)]
 
 
-def _labels(kind: type[Task], teacher: str | Path, locations: Mapping[str, Any]) -> list[str] | None:
+def _labels(kind: type[Task], teacher: str | Path, hub_options: Mapping[str, Any]) -> list[str] | None:
     """Return the names of the labels that the student learns: the teacher's."""
     if kind.head is Head.MASKED_LM:
         return None
-    return label_names(DistilBertConfig.from_pretrained(teacher, **locations))
+    return label_names(DistilBertConfig.from_pretrained(teacher, **hub_options))
 
 
 def _check_vocabulary(
-    tokenizer: BaseTokenizer, student: str | Path, teacher: str | Path, locations: Mapping[str, Any]
+    tokenizer: BaseTokenizer, student: str | Path, teacher: str | Path, hub_options: Mapping[str, Any]
 ) -> None:
     """Raise InputError if an id means one token to the student and another to the teacher."""
     ours = tokenizer.get_vocab()
-    theirs = DistilBertTokenizerFast.from_pretrained(teacher, **locations).get_vocab()
+    theirs = DistilBertTokenizerFast.from_pretrained(teacher, **hub_options).get_vocab()
     if ours != theirs:
         differing = sorted(token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token))
         raise InputError(
