@@ -146,7 +146,7 @@ def check_label_shape(labels: Shape, logits: Shape, name: str = "labels") -> Non
         name: The argument with the labels.
     """
     expected, got = ([size for size in shape if size != 1] for shape in (logits, labels))
-    check_shape(name, got, expected, "of the predictions")
+    check_shape(name, got, expected, "like the predictions")
 
 
 def _fit(labels: Shape, logits: Shape) -> bool:

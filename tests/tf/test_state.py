@@ -212,7 +212,7 @@ def test_an_activation_of_a_replaced_layer_is_not_lost(tmp_path):
     model = FRAMEWORK.new(HEAD, CONFIG)
     model.classifier = keras.layers.Dense(CONFIG.num_labels, activation="softmax")
     model.classifier.build((None, CONFIG.dim))
-    with pytest.raises(InputError, match=r"classifier\.kernel is in a Dense of keras.*, whose way of computing"):
+    with pytest.raises(InputError, match=r"classifier\.kernel is in a Dense of keras.*, whose computation"):
         model.save(tmp_path / "model.keras")
     assert not any(tmp_path.iterdir())
 

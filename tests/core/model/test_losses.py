@@ -98,7 +98,7 @@ def test_positions_outside_the_text() -> None:
 def test_label_shapes() -> None:
     for labels, logits in [((5,), (5,)), ((5, 1), (5,)), ((5,), (5, 1)), ((5, None), (5, 7)), ((1,), ())]:
         check_label_shape(labels, logits)
-    with pytest.raises(InputError, match=r"end_positions must have shape of the predictions = \(5\)"):
+    with pytest.raises(InputError, match=r"end_positions must have shape like the predictions = \(5\)"):
         check_label_shape((4,), (5,), "end_positions")
 
 
