@@ -113,7 +113,7 @@ def test_empty_row_attends_to_all_keys_alike(framework, tmp_path, dtype):
 def test_activations_by_name(framework, name):
     function = framework.module("model").activation_function(DistilBertConfig(activation=name))
     x = np.linspace(-12, 12, 97)
-    got = np.asarray(function(framework.module("pretrained").to_tensor(x)))
+    got = np.asarray(function(framework.module("tensors").to_tensor(x)))
     assert got.dtype == np.float64
     assert_close(got, FORMULAS[name](x), FLOAT64_TOLERANCE)
 

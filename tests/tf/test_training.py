@@ -292,7 +292,7 @@ def test_low_rank_updates_that_cannot_be(folder):
         with pytest.raises(InputError, match="rank must be a positive integer"):
             model.enable_lora(rank)
     model.enable_lora(2)
-    with pytest.raises(InputError, match="enable_lora was called before"):
+    with pytest.raises(InputError, match="enable_lora can be called once, and was called before"):
         model.enable_lora(2)
     with pytest.raises(InputError, match="q_lin has low-rank updates: resize or prune before enable_lora"):
         model.prune_heads({0: [1]})
