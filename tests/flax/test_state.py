@@ -111,7 +111,7 @@ def test_low_rank_updates_are_merged_by_a_word(tmp_path):
         wrapped(block.attention, number)
     expected = FRAMEWORK.call(model, **inputs).logits
     assert np.abs(expected - before).max() > 1e-2
-    with pytest.raises(InputError, match=r"q_lin.kernel must have shape .* not there.*call merge_lora\(\) first"):
+    with pytest.raises(InputError, match=r"q_lin.kernel must have shape .* it is missing.*call merge_lora\(\) first"):
         model.save_pretrained(tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 
