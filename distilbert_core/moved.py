@@ -118,8 +118,10 @@ def new_name(name: str) -> str | None:
         >>> new_name("distilbert_core.distillation.cache")
         'distilbert_core.training.distillation.cache'
     """
-    package = next((former for former in MOVED if name == former or name.startswith(f"{former}.")), None)
-    return None if package is None else MOVED[package] + name.removeprefix(package)
+    former = name  # then the packages that it is in; every import of the process asks, so nothing is searched
+    while former and former not in MOVED:
+        former = former.rpartition(".")[0]
+    return MOVED[former] + name.removeprefix(former) if former else None
 
 
 def install() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from distilbert_core.checks import check_choice
 from distilbert_core.errors import InputError
-from distilbert_core.model.backends import load_backend
+from distilbert_core.model.backends import get_backend
 from distilbert_core.tokenization.special_tokens import no_token
 
 TENSOR_BACKENDS = {"pt": "pt", "tf": "tf", "jax": "flax", "flax": "flax"}  # return_tensors -> backend
@@ -131,7 +131,7 @@ def to_tensor(values: Any, name: str, kind: str) -> Any:
     if kind == "np":
         return array
     try:
-        return load_backend(TENSOR_BACKENDS[kind]).to_tensor(array)
+        return get_backend(TENSOR_BACKENDS[kind]).to_tensor(array)
     except InputError as error:
         raise InputError(f"{name} cannot be a tensor: {error}") from error
 

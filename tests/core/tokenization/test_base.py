@@ -165,7 +165,7 @@ def test_tensors_are_made_by_the_backend(small: Make, monkeypatch: pytest.Monkey
             assert array.dtype == np.int64
             return self.name, array.tolist()
 
-    monkeypatch.setattr(columns, "load_backend", Stub)
+    monkeypatch.setattr(columns, "get_backend", Stub)
     assert small()("a", return_tensors=kind)["input_ids"] == (backend, [[CLS, A, SEP]])
 
 

@@ -145,7 +145,7 @@ class Stub:
 
 @pytest.mark.parametrize(("kind", "backend"), [("pt", "pt"), ("tf", "tf"), ("jax", "flax"), ("flax", "flax")])
 def test_fractions_are_float32_in_frameworks(monkeypatch: pytest.MonkeyPatch, kind: str, backend: str) -> None:
-    monkeypatch.setattr(columns, "load_backend", Stub)
+    monkeypatch.setattr(columns, "get_backend", Stub)
     for values, dtype in (
         ([0.75, 0.25], "float32"),
         ([np.float64(0.75), np.float64(0.25)], "float64"),
