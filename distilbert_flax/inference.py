@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.inference import CHUNK_TOKENS, PackedInference
 from distilbert_core.model.packing import Packing, cheapest_length
 from distilbert_flax.pretrained import find_device
@@ -39,10 +40,11 @@ class BackendInference(PackedInference):
         """Return the devices of JAX other than the CPU."""
         return [] if jax.default_backend() == "cpu" else jax.devices()
 
-    def pack(self, lengths: np.ndarray) -> Packing:
+    @classmethod
+    def packing(cls, lengths: np.ndarray, config: DistilBertConfig) -> Packing:
         """Return a packing into rows of one of a few lengths."""
         sizes = lengths.tolist()
-        return Packing.from_lengths(lengths, cheapest_length(sizes, row_lengths(sizes), self.config.dim))
+        return Packing.from_lengths(lengths, cheapest_length(sizes, row_lengths(sizes), config.dim))
 
     def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs of the model, called with these arguments."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,8 +15,8 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from distilbert_core.model import contract
+from distilbert_core.model.packed_batches import Batch, Sizes
 from distilbert_core.model.packing import bucket_size
-from distilbert_core.training.batches import Batch, Sizes
 from distilbert_core.training.engine import Division, Engine, mean_losses, step_seed
 from distilbert_core.training.objectives import Function, Objective, View
 from distilbert_core.training.recipe import DECAYED, Recipe
@@ -89,7 +88,7 @@ class BackendEngine(Engine):
         devices = jax.device_count()
         if devices > 1:  # each computes some of the packed rows
             self._mesh = Mesh(np.array(jax.devices()), ("data",))
-            self.sizes = replace(self.sizes, rows=lambda count: -(-quarter_steps(count) // devices) * devices)
+            self.sizes = self.sizes.with_rows_of(devices)
             for modules in ((self._modules, self._optimizer), *objective.frozen):
                 shard(modules, self._mesh, DATA_PARALLEL)
 

@@ -2,6 +2,7 @@
 
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
+from distilbert_core.tokenization.collators import DataCollatorWithPacking
 from distilbert_pt.backend import BACKEND
 from distilbert_pt.heads import (
     DistilBertForMaskedLM,
@@ -21,6 +22,7 @@ for _output in {head.output_type for head in Head}:
 __all__ = [
     "BACKEND",
     "FFN",
+    "DataCollatorWithPacking",
     "DistilBertConfig",
     "DistilBertForMaskedLM",
     "DistilBertForMultipleChoice",

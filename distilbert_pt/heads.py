@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, D model size, V vocabulary, L labels, C choices.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -13,14 +14,14 @@ from distilbert_core.compatibility import renames
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.inputs import choice_count, choose
+from distilbert_core.model.inputs import check_packed, choice_count, choose
 from distilbert_core.model.losses import labels_given, single
 from distilbert_core.model.outputs import ModelOutput
 from distilbert_pt.layers import activation_function
 from distilbert_pt.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_pt.model import DistilBertModel
 from distilbert_pt.pretrained import DistilBertPreTrainedModel
-from distilbert_pt.tensors import shape_of
+from distilbert_pt.tensors import check_values, shape_of
 
 
 class _ModelWithHead(DistilBertPreTrainedModel):
@@ -89,6 +90,9 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         return_dict: bool | None = None,
         position_ids: Tensor | None = None,
         sample_weight: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        output_tokens: Tensor | None = None,
+        output_indices: Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the logits, and the loss if labels are given.
 
@@ -107,6 +111,13 @@ class _ModelWithHead(DistilBertPreTrainedModel):
             sample_weight: Weight of each label in the loss, numbers >= 0: [B], or the shape of the labels. The sum of
                 the weighted losses is divided by the number of labels that count, whatever their weights are. For
                 weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
+            segment_ids: [R, C] integers, for packed rows, as `DataCollatorWithPacking` makes them: the id of the text
+                that each token belongs to. The ids and `position_ids` are then [R, C] too, and labels of tokens have
+                the shape of `output_tokens`.
+            output_tokens: [R, S] ascending indices of the tokens of each packed row whose outputs are computed; all if
+                left out.
+            output_indices: [B] integers, [B, C] for multiple choice: the indices of the first tokens of texts in the
+                flattened `output_tokens`. Heads that read the first token need them in packed rows.
 
         Returns:
             `loss` [] if labels are given, `logits`, and on request `hidden_states` and `attentions`.
@@ -116,8 +127,9 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         """
         inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
         inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
-        options = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        return self._predict(inputs, (labels,), sample_weight, return_dict, head_mask=head_mask, **options)
+        options: dict[str, Any] = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        options |= {"head_mask": head_mask, "segment_ids": segment_ids, "output_tokens": output_tokens}
+        return self._predict(inputs, (labels,), sample_weight, return_dict, output_indices, **options)
 
     def _predict(
         self,
@@ -125,6 +137,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         labels: tuple[Tensor | None, ...],
         sample_weight: Tensor | None,
         return_dict: bool | None,
+        output_indices: Tensor | None,
         **options: Any,
     ) -> ModelOutput | tuple:
         """Compute the outputs of the head, and the loss if labels are given.
@@ -134,10 +147,12 @@ class _ModelWithHead(DistilBertPreTrainedModel):
             labels: The labels, in the order of `Head.labels`.
             sample_weight: Weights of the labels.
             return_dict: Whether to return an output object or a tuple.
+            output_indices: Indices of the outputs of packed rows.
             **options: Further arguments of the base model.
         """
+        check_packed(self.head, options["segment_ids"], options["output_tokens"], shape_of(output_indices))
         shape: tuple[int, ...] | None = None
-        if self.head.has_choices:
+        if self.head.has_choices and output_indices is None:
             given = choose(inputs["input_ids"], inputs["inputs_embeds"])
             texts = (inputs[name] for name in ("input_ids", "inputs_embeds"))
             choices = choice_count(*(None if x is None else x.shape for x in texts))  # a tracer's sizes are tensors
@@ -145,8 +160,11 @@ class _ModelWithHead(DistilBertPreTrainedModel):
             shape = given.shape[0], choices
             inputs = {name: None if x is None else x.flatten(0, 1) for name, x in inputs.items()}  # [B * C, ...]
         base = self.distilbert(**inputs, **options, return_dict=True)
-        logits = self.head_logits(base.last_hidden_state)
-        outputs = self.head.named(logits if shape is None else logits.reshape(shape))
+        if output_indices is None:
+            logits = self.head_logits(base.last_hidden_state)
+            outputs = self.head.named(logits if shape is None else logits.reshape(shape))
+        else:
+            outputs = self.head.named(self._logits_at(base.last_hidden_state, output_indices))
         loss = None
         if labels_given(self.head, labels, sample_weight):
             loss = self.task_loss(single(outputs.values()), single(labels), sample_weight)
@@ -154,6 +172,27 @@ class _ModelWithHead(DistilBertPreTrainedModel):
             loss=loss, **outputs, hidden_states=base.hidden_states, attentions=base.attentions
         )
         return self._as_requested(output, return_dict)
+
+    def _logits_at(self, hidden: Tensor, indices: Tensor) -> Tensor:
+        """Return the logits of packed rows at some indices of their outputs.
+
+        Args:
+            hidden: [R, S, D] hidden states.
+            indices: Integers in any shape, indices into [R * S]; -1 for padding.
+
+        Returns:
+            [B, L]; [B, C] for multiple choice; [B, T, 2] for question answering, with -inf at padding.
+        """
+        padding = indices < 0 if self.head.reads_tokens else None
+        if padding is not None:
+            indices = indices.clamp(min=0)
+        flat = hidden.flatten(0, 1)  # [R * S, D]
+        check_values("output_indices", indices, flat.shape[0], "outputs")
+        logits = self.head_logits(flat[indices.flatten().long()][:, None])  # [B * C or B * T, ...]
+        logits = logits.reshape(*indices.shape, -1)
+        if padding is not None:
+            return logits.masked_fill(padding[..., None], -math.inf)
+        return logits[..., 0] if self.head.has_choices else logits
 
 
 class DistilBertForMaskedLM(_ModelWithHead):
@@ -326,6 +365,9 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
         return_dict: bool | None = None,
         position_ids: Tensor | None = None,
         sample_weight: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        output_tokens: Tensor | None = None,
+        output_indices: Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the scores of start and end, and the loss if both positions are given.
 
@@ -342,6 +384,12 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
             return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
             sample_weight: [B] weight of each row in the loss, numbers >= 0. It does not change the divisor of the sum.
+            segment_ids: [R, C] integers, for packed rows, as `DataCollatorWithPacking` makes them: the id of the text
+                that each token belongs to. The ids and `position_ids` are then [R, C] too.
+            output_tokens: [R, S] ascending indices of the tokens of each packed row whose outputs are computed; all if
+                left out.
+            output_indices: [B, T] integers: the index of each token of each text in the flattened rows, or the
+                flattened `output_tokens`; -1 for padding, which cannot be an answer.
 
         Returns:
             `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and on request `hidden_states` and
@@ -352,9 +400,10 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
         """
         inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
         inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
-        options = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        options: dict[str, Any] = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        options |= {"head_mask": head_mask, "segment_ids": segment_ids, "output_tokens": output_tokens}
         labels = start_positions, end_positions
-        return self._predict(inputs, labels, sample_weight, return_dict, head_mask=head_mask, **options)
+        return self._predict(inputs, labels, sample_weight, return_dict, output_indices, **options)
 
 
 MODELS = (

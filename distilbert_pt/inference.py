@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.inference import CHUNK_TOKENS, PackedInference
 from distilbert_core.model.packing import Packing, bucket_size
 from distilbert_pt.prepacking import Prepacking
@@ -45,7 +46,8 @@ class BackendInference(PackedInference):
         kind = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return [] if kind is None else [torch.device(kind.type, i) for i in range(torch.accelerator.device_count())]
 
-    def pack(self, lengths: np.ndarray) -> Packing:
+    @classmethod
+    def packing(cls, lengths: np.ndarray, config: DistilBertConfig) -> Packing:
         """Return a packing of all texts in one row."""
         return Packing.from_lengths(lengths)
 

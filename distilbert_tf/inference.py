@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.inference import CHUNK_TOKENS, PackedInference
 from distilbert_core.model.inputs import check_range
 from distilbert_core.model.packing import Packing, cheapest_length
@@ -53,10 +54,11 @@ class BackendInference(PackedInference):
         if len(now) != len(self._variables) or any(a is not b for a, b in zip(now, self._variables, strict=True)):
             self._trace()
 
-    def pack(self, lengths: np.ndarray) -> Packing:
+    @classmethod
+    def packing(cls, lengths: np.ndarray, config: DistilBertConfig) -> Packing:
         """Return a packing into rows of the cheapest length."""
         sizes = lengths.tolist()
-        return Packing.from_lengths(lengths, cheapest_length(sizes, (max(sizes), *ROW_LENGTHS), self.config.dim))
+        return Packing.from_lengths(lengths, cheapest_length(sizes, (max(sizes), *ROW_LENGTHS), config.dim))
 
     def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs of the model, called with these arguments."""

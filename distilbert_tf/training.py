@@ -14,7 +14,7 @@ from keras import ops
 
 from distilbert_core.model import contract
 from distilbert_core.model.heads import Head
-from distilbert_core.training.batches import Batch
+from distilbert_core.model.packed_batches import Batch
 from distilbert_core.training.engine import Division, Engine, mean_losses, step_seed
 from distilbert_core.training.objectives import Function, Objective, View
 from distilbert_core.training.recipe import Recipe

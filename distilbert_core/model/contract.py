@@ -23,6 +23,7 @@ import numpy as np
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import Layout
+from distilbert_core.model.packed_batches import Sizes
 from distilbert_core.model.packing import Packing, Ragged
 from distilbert_core.model.parameters import Parameter
 
@@ -119,12 +120,22 @@ class Runner(Protocol):
     def pack(self, lengths: np.ndarray) -> Packing:
         """Return the packing of texts with these lengths [B] that is best for the framework."""
 
+    @classmethod
+    def packing(cls, lengths: np.ndarray, config: DistilBertConfig) -> Packing:
+        """Return the packing of texts with these lengths [B] that is best for the framework and a configuration."""
+
     def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:
         """Return the outputs of packed rows, the arguments of `Model.packed_outputs`."""
 
 
 class Engine(Protocol):
-    """A model in training; `distilbert_core.training.engine.Engine` is the base of the three."""
+    """A model in training; `distilbert_core.training.engine.Engine` is the base of the three.
+
+    Attributes:
+        sizes: How the sizes of packed batches are rounded up.
+    """
+
+    sizes: Sizes
 
     @classmethod
     def init_distributed(cls) -> dict[str, Any]:

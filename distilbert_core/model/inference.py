@@ -271,6 +271,11 @@ class PackedInference(Inference):
 
     def pack(self, lengths: np.ndarray) -> Packing:
         """Return the packing of texts with these lengths [B] that is best for this backend."""
+        return self.packing(lengths, self.config)
+
+    @classmethod
+    def packing(cls, lengths: np.ndarray, config: DistilBertConfig) -> Packing:
+        """Return the packing of texts with these lengths [B] that is best for this backend and a configuration."""
         raise NotImplementedError
 
     def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:

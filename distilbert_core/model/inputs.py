@@ -8,6 +8,7 @@ from typing import Any
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import Head
 
 IGNORE_INDEX = -100  # a label that does not count in the loss
 
@@ -53,6 +54,34 @@ def check_shapes(config: DistilBertConfig, shapes: Mapping[str, Shape | None]) -
     if head_mask is not None:
         expected = (config.n_heads,) if len(head_mask) == 1 else (config.n_layers, config.n_heads)
         check_shape("head_mask", head_mask, expected, "[heads] or [layers, heads]")
+
+
+def check_packed(head: Head, segment_ids: Any, output_tokens: Any, output_indices: Shape | None) -> None:
+    """Raise InputError if the arguments for packed rows of a model with a head do not go together.
+
+    Args:
+        head: The head of the model.
+        segment_ids: The argument; None if it is not given.
+        output_tokens: The argument; None if it is not given.
+        output_indices: Shape of the argument; None if it is not given.
+    """
+    if segment_ids is None:
+        for name, value in (("output_tokens", output_tokens), ("output_indices", output_indices)):
+            if value is not None:
+                raise InputError(f"{name} is for packed rows: give segment_ids and position_ids too, or leave it out.")
+    elif head.reads_tokens and len(head.outputs) == 1:
+        if output_indices is not None:
+            raise InputError("output_indices is not for a head that predicts something for each token: leave it out.")
+    elif output_indices is None:
+        raise InputError(
+            "Packed rows hold several texts: give output_indices, where the outputs of each text are, as "
+            "DataCollatorWithPacking does."
+        )
+    elif head.reads == "first":
+        check_shape("output_indices", output_indices, (None,), "[texts]")
+    else:
+        meaning = "[texts, choices]" if head.has_choices else "[texts, tokens]"
+        check_shape("output_indices", output_indices, (None, None), meaning)
 
 
 def check_shape(name: str, shape: Shape | None, expected: Shape, meaning: str) -> None:

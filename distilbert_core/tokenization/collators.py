@@ -5,15 +5,26 @@ A row is a dict of a model's inputs, such as a tokenizer's output for one text. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from distilbert_core.errors import InputError
+from distilbert_core.model.backends import get_backend
+from distilbert_core.model.inference import backend_of, unwrapped
 from distilbert_core.model.inputs import IGNORE_INDEX
-from distilbert_core.tokenization.columns import pad_lists, to_tensor
+from distilbert_core.model.packed_batches import WEIGHT, call_arguments, check_names, pack_batch
+from distilbert_core.tokenization.columns import (
+    PADDED,
+    array_rows,
+    as_array,
+    columns_of,
+    pad_lists,
+    pad_to_array,
+    to_tensor,
+)
 
 Row = Mapping[str, Any]
 Batch = dict[str, Any]
@@ -225,3 +236,106 @@ class DataCollatorForLanguageModeling:
         shown = np.where(chance < self.mask_replace_prob + self.random_replace_prob, words, ids)
         shown = np.where(chance < self.mask_replace_prob, self.tokenizer.mask_token_id, shown)
         return shown, np.where(masked, ids, IGNORE_INDEX)
+
+
+@dataclass
+class _Joined:
+    """Pads rows as a tokenizer does, with zeros: the padding is not computed.
+
+    Attributes:
+        kind: Type of tensors; it decides the dtype of Python's fractions.
+    """
+
+    kind: str
+    padding_side: str = "right"
+
+    def pad(self, rows: Sequence[Row], **_: Any) -> Batch:
+        """Return the columns of rows as arrays, and attention_mask."""
+        columns, _single = columns_of(rows)
+        lengths = [len(row) for row in columns["input_ids"]]
+        columns.setdefault("attention_mask", [np.ones(length, np.int64) for length in lengths])
+        return {
+            name: pad_to_array(array_rows(values, name), max(lengths), 0, False)
+            if name in PADDED
+            else as_array(values, name, self.kind)
+            for name, values in columns.items()
+        }
+
+
+class DataCollatorWithPacking:
+    """Makes batches of packed rows: the texts of a batch stand one after another, and no padding is computed.
+
+    The model takes a batch like any other, `model(**batch)`, and returns the loss of the padded batch. The logits are
+    [B, L] for texts and [B, C] for choices, in the order of the rows. For tokens, labels are [R, S] and logits
+    [R, S, L]: those of the tokens that have a label. For question answering they are [B, T], with -inf at padding, so
+    the loss leaves padding out.
+
+    Args:
+        model: The model that is trained. Its head, configuration and backend decide how rows are packed.
+        collator: Makes a padded batch of rows, such as `DataCollatorForLanguageModeling(tokenizer)`. If left out, rows
+            have `input_ids`, perhaps `attention_mask`, the labels of the model, and perhaps `sample_weight`; `label`
+            and `label_ids` are `labels`.
+        return_tensors: Type of the batch: 'pt', 'tf', 'np' or 'jax'. If left out: the model's framework.
+        row_multiple: The number of packed rows is a multiple of this, such as the number of devices that share them.
+
+    Example:
+        >>> from distilbert_core import DistilBertConfig
+        >>> from distilbert_core.tokenization.collators import DataCollatorWithPacking
+        >>> from distilbert_pt import DistilBertForSequenceClassification
+        >>> config = DistilBertConfig(n_layers=1, dim=24, n_heads=4, hidden_dim=48, num_labels=2)
+        >>> model = DistilBertForSequenceClassification(config)
+        >>> rows = [{"input_ids": [2, 7, 3], "label": 1}, {"input_ids": [2, 3], "label": 0}]
+        >>> batch = DataCollatorWithPacking(model)(rows)
+        >>> batch["input_ids"].tolist(), batch["segment_ids"].tolist(), batch["labels"].tolist()
+        ([[2, 7, 3, 2, 3]], [[1, 1, 1, 2, 2]], [1, 0])
+        >>> model(**batch).logits.shape
+        torch.Size([2, 2])
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        collator: Callable[[Sequence[Any]], Mapping[str, Any]] | None = None,
+        return_tensors: str | None = None,
+        row_multiple: int = 1,
+    ):
+        model = unwrapped(model)
+        if not model.head or not model.head.labels:
+            raise InputError(f"model must have a task head, got {type(model).__name__}, which takes no labels.")
+        backend = backend_of(model)
+        assert backend is not None
+        self.head, self.config, self.backend = model.head, model.config, backend
+        self.collator = collator
+        self.return_tensors = return_tensors or backend
+        self.row_multiple = row_multiple
+
+    def __call__(self, features: Sequence[Any], return_tensors: str | None = None) -> Batch:
+        """Return a batch of packed rows.
+
+        Args:
+            features: The rows, or whatever `collator` takes.
+            return_tensors: Type of the batch, in place of `self.return_tensors`.
+
+        Raises:
+            InputError: Rows have different columns, or a column that the model does not take; a text has no token.
+        """
+        kind = return_tensors or self.return_tensors
+        batch = _renamed((self.collator or self._joined)(features))
+        check_names(batch, (*self.head.labels, WEIGHT))
+        return _tensors(self.pack({name: as_array(values, name, kind) for name, values in batch.items()}), kind)
+
+    def _joined(self, rows: Sequence[Row]) -> Batch:
+        """Return a padded batch of rows; none of its padding gets into packed rows."""
+        for row in rows:
+            check_names(_renamed(row), (*self.head.labels, WEIGHT))
+        of_tokens = self.head.reads_tokens and len(self.head.labels) == 1
+        choices = DataCollatorForMultipleChoice if self.head.has_choices else DataCollatorWithPadding
+        collator = DataCollatorForTokenClassification if of_tokens else choices
+        return collator(_Joined(self.return_tensors), return_tensors="np")(rows)
+
+    def pack(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return a padded batch of NumPy arrays as packed rows, the arguments of the model's call."""
+        backend = get_backend(self.backend)
+        sizes = backend.engine.sizes.with_rows_of(self.row_multiple)
+        packed = pack_batch(batch, self.head, lambda lengths: backend.runner.packing(lengths, self.config), sizes)
+        return call_arguments(packed, self.head)

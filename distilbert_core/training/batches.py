@@ -1,24 +1,18 @@
-"""From rows to the batches of each step, for all backends: their order, their packing, and masked tokens.
+"""From rows to the batches of each step, for all backends: their order, their division, and masked tokens.
 
-Shapes: B batch, C choices, T tokens of the longest row, L labels; R packed rows, S outputs of a row, M labelled tokens.
+Shapes: B batch, T tokens of the longest row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import chain, count, islice
 
 import numpy as np
 
-from distilbert_core.errors import InputError
-from distilbert_core.model.heads import Head
-from distilbert_core.model.inputs import IGNORE_INDEX, check_interval
-from distilbert_core.model.losses import weight_axes
-from distilbert_core.model.packing import Packing, Ragged
+from distilbert_core.model.inputs import IGNORE_INDEX
+from distilbert_core.model.packed_batches import Batch
 
-Batch = dict[str, np.ndarray]  # a model's arguments by name
-WEIGHT = "sample_weight"  # the argument with the weight of each label in the loss
 WINDOW = 50  # batches whose rows are sorted by length together: little padding, and still a random order
 RANDOM, KEPT = 0.1, 0.1  # fractions of the masked tokens that do not become [MASK] (Devlin et al. 2018, section 3.1)
 
@@ -49,25 +43,6 @@ def training_order(lengths: Sequence[int], batch_size: int, seed: int) -> Iterat
             yield window[start : start + batch_size]
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How the sizes of packed batches are rounded up, for frameworks that compile each shape. Losses do not change.
-
-    Attributes:
-        rows: Rounds R, the packed rows.
-        outputs: Rounds S, the outputs of a row.
-        labels: Rounds M, the labels of tokens.
-        tokens: Rounds T, the tokens of a text in question answering.
-        compared: Rounds the numbers of tokens whose hidden states and logits are compared in distillation.
-    """
-
-    rows: Callable[[int], int] = int
-    outputs: Callable[[int], int] = int
-    labels: Callable[[int], int] = int
-    tokens: Callable[[int], int] = int
-    compared: Callable[[int], int] = int
-
-
 def split_batch(batch: Batch, count: int) -> list[Batch]:
     """Return the micro-batches of a batch: neighbouring rows, of similar number.
 
@@ -84,89 +59,6 @@ def split_batch(batch: Batch, count: int) -> list[Batch]:
     rows = min(map(len, batch.values()))
     split = [np.array_split(array, min(count, rows)) for array in batch.values()]
     return [dict(zip(batch, arrays, strict=True)) for arrays in zip(*split, strict=True)]
-
-
-def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], sizes: Sizes) -> Batch:
-    """Return a padded batch as packed rows, with the indices of the outputs that the loss needs.
-
-    Args:
-        batch: input_ids, perhaps attention_mask, [B, T], or [B, C, T] for multiple choice; labels; and perhaps
-            sample_weight, [B] or in the shape of the labels. The first token of a text is its first token that is not
-            padding. Labels of padding, and answers in padding, do not count.
-        head: The head of the model.
-        pack: Returns the packing of texts with these lengths [B].
-        sizes: How sizes are rounded up.
-
-    Returns:
-        input_ids, position_ids and segment_ids [R, columns]; output_tokens [R, S]; `indices` of the outputs that the
-        loss needs, in the flattened outputs [R * S]; the labels in the same order, and their weights if there are any.
-        `indices` is [B] for texts and [B, C] for multiple choice. For tokens it is [M]: the tokens that have a label.
-        For question answering `indices` and attention_mask are [B, T], and there are no output_tokens.
-
-    Raises:
-        InputError: A text has no token, but the head needs one in each text; an array is unknown; or weights do not fit
-            the labels, are negative or not finite.
-    """
-    names = head.labels
-    check_names(batch, (*names, WEIGHT))
-    weights = _spread_weights(batch, batch[names[0]].shape) if WEIGHT in batch else {}
-    ids = batch["input_ids"]
-    mask = batch.get("attention_mask", np.ones_like(ids)).reshape(-1, ids.shape[-1]) != 0
-    texts = Ragged.from_padded(ids, mask)
-    packing = pack(texts.lengths)
-    packing = packing.with_rows(sizes.rows(len(packing.segment_ids)))
-    rows = packing.rows(texts)
-    # Heads that read the first token, or choose a token, need one in each text.
-    first = texts.first_tokens if not head.reads_tokens or len(names) > 1 else None
-    if len(names) > 1:
-        tokens = sizes.tokens(mask.shape[1])
-        padding = [(0, 0), (0, tokens - mask.shape[1])]
-        positions = {name: _counted(batch[name], mask, tokens) for name in names}
-        mask = np.pad(mask, padding)
-        slots = np.zeros(mask.shape, np.int64)
-        slots[mask] = packing.slots
-        return {**rows, "indices": slots, "attention_mask": mask, **positions, **weights}
-    labels = batch["labels"]
-    if first is not None:
-        output_tokens, indices = packing.select(first, sizes.outputs)
-        indices = indices.reshape(ids.shape[:-1])
-    else:
-        selected = np.flatnonzero(labels[mask] != IGNORE_INDEX)
-        output_tokens, indices = packing.select(selected, sizes.outputs)
-        padding = [(0, sizes.labels(max(len(indices), 1)) - len(indices))]
-        indices = np.pad(indices, padding)
-        labels = np.pad(labels[mask][selected], padding, constant_values=IGNORE_INDEX)
-        weights = {name: np.pad(array[mask][selected], padding) for name, array in weights.items()}
-    return {**rows, "output_tokens": output_tokens, "indices": indices, "labels": labels, **weights}
-
-
-def check_names(batch: Batch, names: Sequence[str]) -> None:
-    """Raise InputError if a batch has unknown arrays.
-
-    Args:
-        batch: The arrays by name.
-        names: The names that it may have beside input_ids and attention_mask.
-    """
-    unknown = sorted(batch.keys() - {"input_ids", "attention_mask", *names})
-    if unknown:
-        raise InputError(
-            f"A batch has input_ids, attention_mask and {', '.join(names)}; got {', '.join(unknown)} too: leave it out."
-        )
-
-
-def _spread_weights(batch: Batch, shape: tuple[int, ...]) -> Batch:
-    """Check the weights of a batch, and return one for each label."""
-    weights = batch[WEIGHT]
-    axes = weight_axes(WEIGHT, weights.shape, shape)
-    check_interval(WEIGHT, weights.min(initial=0), weights.max(initial=0))
-    return {WEIGHT: weights.reshape(*shape[:axes], *[1] * (len(shape) - axes)) * np.ones(shape)}
-
-
-def _counted(positions: np.ndarray, mask: np.ndarray, beyond: int) -> np.ndarray:
-    """Return positions in which `beyond`, a position that the loss ignores, replaces positions of padding."""
-    inside = np.clip(positions.reshape(-1, 1), 0, mask.shape[1] - 1)
-    real = (positions.ravel() < mask.shape[1]) & np.take_along_axis(mask, inside, axis=1)[:, 0]
-    return np.where(real.reshape(positions.shape), positions, beyond)
 
 
 def mask_tokens(

@@ -21,8 +21,9 @@ from distilbert_core.errors import CheckpointWarning, InputError
 from distilbert_core.model.backends import backend_class, get_backend
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import PackedInference, warn_of_unused
+from distilbert_core.model.packed_batches import Batch, Sizes
 from distilbert_core.model.parameters import Parameter, initial_array
-from distilbert_core.training.batches import Batch, Sizes, split_batch
+from distilbert_core.training.batches import split_batch
 from distilbert_core.training.objectives import Function, Objective
 from distilbert_core.training.recipe import Recipe
 

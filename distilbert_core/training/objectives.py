@@ -19,8 +19,8 @@ import numpy as np
 from distilbert_core.model.contract import Losses, ModelWithHead, Tensor
 from distilbert_core.model.heads import Head
 from distilbert_core.model.losses import single
+from distilbert_core.model.packed_batches import WEIGHT, Batch, Sizes, pack_batch
 from distilbert_core.model.packing import Packing
-from distilbert_core.training.batches import WEIGHT, Batch, Sizes, pack_batch
 
 Packer = Callable[[np.ndarray], Packing]  # from the lengths of texts to their packing
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.model.heads import Head
+from distilbert_core.model.packed_batches import Batch
 from distilbert_core.model.parameters import Parameter
-from distilbert_core.training.batches import Batch
 from distilbert_core.training.engine import Engine, load_engine
 from distilbert_core.training.objectives import FineTuning
 from distilbert_core.training.recipe import Recipe
@@ -48,7 +48,7 @@ class Trainer:
 
         Args:
             batch: input_ids, perhaps attention_mask, and labels, padded on any side; see
-                `distilbert_core.training.batches.pack_batch`.
+                `distilbert_core.model.packed_batches.pack_batch`.
             step: Index of the step, from 0. It decides the learning rate and, with the seed, the dropout.
 
         Raises:

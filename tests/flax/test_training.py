@@ -14,8 +14,9 @@ from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from distilbert_core import Head
+from distilbert_core.model.packed_batches import pack_batch
 from distilbert_core.model.packing import Packing, cheapest_length
-from distilbert_core.training.batches import pack_batch, training_order
+from distilbert_core.training.batches import training_order
 from distilbert_flax.inference import row_lengths
 from distilbert_flax.training import BackendEngine, quarter_steps
 from support.checkpoints import random_inputs, save_random, small_config

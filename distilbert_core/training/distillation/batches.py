@@ -13,8 +13,8 @@ import numpy as np
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import IGNORE_INDEX
+from distilbert_core.model.packed_batches import Batch, Sizes, check_names
 from distilbert_core.model.packing import Packing, Ragged
-from distilbert_core.training.batches import Batch, Sizes, check_names
 
 DISTILLABLE = (Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION)
 

@@ -16,7 +16,7 @@ from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
 from distilbert_core.model.loading import load_inference
-from distilbert_core.training.batches import Batch, Sizes
+from distilbert_core.model.packed_batches import Batch, Sizes
 from distilbert_core.training.distillation.batches import pack_comparison
 from distilbert_core.training.distillation.cache import TeacherCache, expand
 from distilbert_core.training.distillation.recipe import DistillationRecipe

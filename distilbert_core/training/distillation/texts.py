@@ -16,8 +16,9 @@ import numpy as np
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.inference import Inference
+from distilbert_core.model.packed_batches import Batch
 from distilbert_core.tokenization.base import BaseTokenizer
-from distilbert_core.training.batches import Batch, replace_hidden
+from distilbert_core.training.batches import replace_hidden
 from distilbert_core.training.distillation.recipe import DistillationRecipe
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.sources import Source

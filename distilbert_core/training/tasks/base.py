@@ -19,10 +19,10 @@ from distilbert_core.errors import InputError, did_you_mean
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
+from distilbert_core.model.packed_batches import WEIGHT, Batch
 from distilbert_core.model.packing import Ragged
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.batching import pad_rows, token_batches
-from distilbert_core.training.batches import WEIGHT, Batch
 from distilbert_core.training.labels import as_number, class_name, class_weights
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe

@@ -13,10 +13,11 @@ from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
 from distilbert_core.model.inputs import IGNORE_INDEX
+from distilbert_core.model.packed_batches import Batch
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.batching import token_batches
 from distilbert_core.training import metrics
-from distilbert_core.training.batches import Batch, mask_tokens
+from distilbert_core.training.batches import mask_tokens
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.tasks.base import Feature, Row, Task

@@ -13,9 +13,9 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
+from distilbert_core.model.packed_batches import Batch
 from distilbert_core.model.packing import Ragged
 from distilbert_core.training import metrics
-from distilbert_core.training.batches import Batch
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.sources import open_source
 from distilbert_core.training.tasks.base import Feature, Row, Task, text_of

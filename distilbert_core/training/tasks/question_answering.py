@@ -18,10 +18,10 @@ from distilbert_core.errors import InputError
 from distilbert_core.files.records import decoded_lines
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
+from distilbert_core.model.packed_batches import Batch
 from distilbert_core.pipelines.question_answering import QuestionAnsweringPipeline
 from distilbert_core.tokenization.engine import Encoding
 from distilbert_core.training import metrics
-from distilbert_core.training.batches import Batch
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.tasks.base import WEIGHT_COLUMN, Feature, Row, Task, text_of
 

@@ -15,10 +15,10 @@ from distilbert_core.errors import InputError
 from distilbert_core.files.records import decoded_lines
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import IGNORE_INDEX
+from distilbert_core.model.packed_batches import Batch
 from distilbert_core.tokenization.batching import pad_rows
 from distilbert_core.tokenization.engine import Encoding
 from distilbert_core.training import metrics
-from distilbert_core.training.batches import Batch
 from distilbert_core.training.labels import OUTSIDE, all_labels, label_id, label_name, label_names
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.tasks.base import Feature, Row, Task, text_of

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilbert_core import Head, InputError
+from distilbert_core.model.packed_batches import Sizes, pack_batch
 from distilbert_core.model.packing import (
     Packing,
     PaddedPacking,
@@ -17,7 +18,6 @@ from distilbert_core.model.packing import (
     first_tokens,
     pack,
 )
-from distilbert_core.training.batches import Sizes, pack_batch
 
 IDS = np.array([[5, 6, 7, 0], [0, 8, 9, 0], [1, 2, 3, 4]])
 MASK = np.array([[1, 1, 1, 0], [0, 1, 1, 0], [1, 1, 1, 1]])
