@@ -49,6 +49,7 @@ SEVERAL_MODULES = {
         "exported",
         "imports",
         "onnx",
+        "order_benchmark",
         "parallel",
         "sklearn_embedder",
         "speed_benchmarks",
