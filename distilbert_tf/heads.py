@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, D model size, V vocabulary, L labels, C choices.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -14,14 +15,14 @@ from keras import ops
 
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.inputs import choice_count, choose
+from distilbert_core.model.inputs import check_packed, choice_count, choose
 from distilbert_core.model.losses import labels_given, single
 from distilbert_core.model.outputs import ModelOutput
 from distilbert_tf.fitting import FittedModel
-from distilbert_tf.layers import LayerFactory, activation_function
+from distilbert_tf.layers import LayerFactory, VocabProjector, activation_function
 from distilbert_tf.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_tf.model import TFDistilBertModel
-from distilbert_tf.tensors import shape_of
+from distilbert_tf.tensors import check_values, shape_of
 
 
 class _ModelWithHead(FittedModel):
@@ -97,6 +98,9 @@ class _ModelWithHead(FittedModel):
         *,
         position_ids: tf.Tensor | None = None,
         sample_weight: tf.Tensor | None = None,
+        segment_ids: tf.Tensor | None = None,
+        output_tokens: tf.Tensor | None = None,
+        output_indices: tf.Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the logits, and the loss if labels are given.
 
@@ -117,6 +121,13 @@ class _ModelWithHead(FittedModel):
             sample_weight: Weight of each label in the loss, numbers >= 0: [B], or the shape of the labels. The sum of
                 the weighted losses is divided by the number of labels that count, whatever their weights are. For
                 weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
+            segment_ids: [R, C] integers, for packed rows, as `DataCollatorWithPacking` makes them: the id of the text
+                that each token belongs to. The ids and `position_ids` are then [R, C] too, and labels of tokens have
+                the shape of `output_tokens`.
+            output_tokens: [R, S] ascending indices of the tokens of each packed row whose outputs are computed; all if
+                left out.
+            output_indices: [B] integers, [B, C] for multiple choice: the indices of the first tokens of texts in the
+                flattened `output_tokens`. Heads that read the first token need them in packed rows.
 
         Returns:
             `loss` [] if labels are given, `logits`, and on request `hidden_states` and `attentions`.
@@ -126,9 +137,9 @@ class _ModelWithHead(FittedModel):
         """
         inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
         inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
-        options: dict[str, Any] = {"head_mask": head_mask, "output_attentions": output_attentions}
-        options["output_hidden_states"] = output_hidden_states
-        return self._predict(inputs, (labels,), sample_weight, return_dict, training, **options)
+        options: dict[str, Any] = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        options |= {"head_mask": head_mask, "segment_ids": segment_ids, "output_tokens": output_tokens}
+        return self._predict(inputs, (labels,), sample_weight, return_dict, output_indices, training, **options)
 
     def _predict(
         self,
@@ -136,6 +147,7 @@ class _ModelWithHead(FittedModel):
         labels: tuple[tf.Tensor | None, ...],
         sample_weight: tf.Tensor | None,
         return_dict: bool | None,
+        output_indices: tf.Tensor | None,
         training: bool | None,
         **options: Any,
     ) -> ModelOutput | tuple:
@@ -146,16 +158,21 @@ class _ModelWithHead(FittedModel):
             labels: The labels, in the order of `Head.labels`.
             sample_weight: Weights of the labels.
             return_dict: Whether to return an output object or a tuple.
+            output_indices: Indices of the outputs of packed rows.
             training: Whether to apply dropout.
             **options: Further arguments of the base model.
         """
+        check_packed(self.head, options["segment_ids"], options["output_tokens"], shape_of(output_indices))
         choices = None
-        if self.head.has_choices:
+        if self.head.has_choices and output_indices is None:
             choices = _choices(inputs["input_ids"], inputs["inputs_embeds"])
             inputs = {name: _flatten_choices(x) for name, x in inputs.items()}
         base = self.distilbert(**inputs, **options, return_dict=True, training=training)
-        logits = self.head_logits(base.last_hidden_state, training)
-        outputs = self.head.named(logits if choices is None else ops.reshape(logits, (-1, choices)))
+        if output_indices is None:
+            logits = self.head_logits(base.last_hidden_state, training)
+            outputs = self.head.named(logits if choices is None else ops.reshape(logits, (-1, choices)))
+        else:
+            outputs = self.head.named(self._logits_at(base.last_hidden_state, output_indices, training))
         loss = None
         if labels_given(self.head, labels, sample_weight):
             loss = self.task_loss(single(outputs.values()), single(labels), sample_weight)
@@ -163,6 +180,29 @@ class _ModelWithHead(FittedModel):
             loss=loss, **outputs, hidden_states=base.hidden_states, attentions=base.attentions
         )
         return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
+
+    def _logits_at(self, hidden: tf.Tensor, indices: tf.Tensor, training: bool | None) -> tf.Tensor:
+        """Return the logits of packed rows at some indices of their outputs.
+
+        Args:
+            hidden: [R, S, D] hidden states.
+            indices: Integers in any shape, indices into [R * S]; -1 for padding.
+            training: Whether to apply dropout.
+
+        Returns:
+            [B, L]; [B, C] for multiple choice; [B, T, 2] for question answering, with -inf at padding.
+        """
+        padding = indices < 0 if self.head.reads_tokens else None
+        if padding is not None:
+            indices = ops.maximum(indices, 0)
+        flat = ops.reshape(hidden, (-1, self.config.dim))  # [R * S, D]
+        check_values("output_indices", indices, flat.shape[0], "outputs")
+        chosen = tf.gather(flat, ops.reshape(indices, (-1,)))  # [B * C or B * T, D]
+        logits = self.head_logits(chosen[:, None], training)
+        logits = ops.reshape(logits, (*ops.shape(indices), logits.shape[-1]))
+        if padding is not None:
+            return ops.where(padding[..., None], ops.cast(-math.inf, logits.dtype), logits)
+        return logits[..., 0] if self.head.has_choices else logits
 
 
 def _choices(input_ids: tf.Tensor | None, inputs_embeds: tf.Tensor | None) -> int | tf.Tensor:
@@ -177,25 +217,6 @@ def _choices(input_ids: tf.Tensor | None, inputs_embeds: tf.Tensor | None) -> in
 def _flatten_choices(x: tf.Tensor | None) -> tf.Tensor | None:
     """[B, C, ...] -> [B * C, ...]."""
     return None if x is None else ops.reshape(x, (-1, *ops.shape(x)[2:]))
-
-
-class VocabProjector(keras.layers.Layer):
-    """Logits of all tokens of the vocabulary: a bias, and a kernel only if it is not tied to the word embeddings."""
-
-    def __init__(self, config: DistilBertConfig, layers: LayerFactory):
-        super().__init__(name="vocab_projector", dtype=layers.policy)
-        if not config.tie_word_embeddings:
-            shape = (config.dim, config.vocab_size)
-            self.kernel = self.add_weight(shape=shape, initializer=layers.normal(), name="kernel")
-        self.bias = self.add_weight(shape=(config.vocab_size,), initializer="zeros", name="bias")
-        self.built = True
-
-    def call(self, x: tf.Tensor, word_embeddings: tf.Tensor) -> tf.Tensor:
-        """[B, T, D] -> [B, T, V]. Without a kernel, the table of the word embeddings [V, D] is used."""
-        kernel = getattr(self, "kernel", None)
-        if kernel is None:
-            kernel = ops.transpose(word_embeddings)
-        return ops.matmul(x, ops.cast(kernel, x.dtype)) + ops.cast(self.bias, x.dtype)
 
 
 @keras.saving.register_keras_serializable("distilbert")
@@ -362,6 +383,9 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
         *,
         position_ids: tf.Tensor | None = None,
         sample_weight: tf.Tensor | None = None,
+        segment_ids: tf.Tensor | None = None,
+        output_tokens: tf.Tensor | None = None,
+        output_indices: tf.Tensor | None = None,
     ) -> ModelOutput | tuple:
         """Compute the scores of start and end, and the loss if both positions are given.
 
@@ -380,6 +404,12 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
             training: Whether to apply dropout; False if left out, unless an outer layer or `fit` sets it.
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
             sample_weight: [B] weight of each row in the loss, numbers >= 0. It does not change the divisor of the sum.
+            segment_ids: [R, C] integers, for packed rows, as `DataCollatorWithPacking` makes them: the id of the text
+                that each token belongs to. The ids and `position_ids` are then [R, C] too.
+            output_tokens: [R, S] ascending indices of the tokens of each packed row whose outputs are computed; all if
+                left out.
+            output_indices: [B, T] integers: the index of each token of each text in the flattened rows, or the
+                flattened `output_tokens`; -1 for padding, which cannot be an answer.
 
         Returns:
             `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and on request `hidden_states` and
@@ -390,10 +420,10 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
         """
         inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
         inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
-        options: dict[str, Any] = {"head_mask": head_mask, "output_attentions": output_attentions}
-        options["output_hidden_states"] = output_hidden_states
+        options: dict[str, Any] = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        options |= {"head_mask": head_mask, "segment_ids": segment_ids, "output_tokens": output_tokens}
         labels = start_positions, end_positions
-        return self._predict(inputs, labels, sample_weight, return_dict, training, **options)
+        return self._predict(inputs, labels, sample_weight, return_dict, output_indices, training, **options)
 
 
 MODELS = (

@@ -221,3 +221,22 @@ def initial_embedding(shape: tuple[int, ...], dtype: Any = None, *, std: float, 
     if pad_row is None:
         return table
     return ops.where(ops.arange(shape[0])[:, None] == pad_row, ops.zeros_like(table), table)
+
+
+class VocabProjector(keras.layers.Layer):
+    """Logits of all tokens of the vocabulary: a bias, and a kernel only if it is not tied to the word embeddings."""
+
+    def __init__(self, config: DistilBertConfig, layers: LayerFactory):
+        super().__init__(name="vocab_projector", dtype=layers.policy)
+        if not config.tie_word_embeddings:
+            shape = (config.dim, config.vocab_size)
+            self.kernel = self.add_weight(shape=shape, initializer=layers.normal(), name="kernel")
+        self.bias = self.add_weight(shape=(config.vocab_size,), initializer="zeros", name="bias")
+        self.built = True
+
+    def call(self, x: tf.Tensor, word_embeddings: tf.Tensor) -> tf.Tensor:
+        """[B, T, D] -> [B, T, V]. Without a kernel, the table of the word embeddings [V, D] is used."""
+        kernel = getattr(self, "kernel", None)
+        if kernel is None:
+            kernel = ops.transpose(word_embeddings)
+        return ops.matmul(x, ops.cast(kernel, x.dtype)) + ops.cast(self.bias, x.dtype)
