@@ -13,6 +13,7 @@ from distilbert_flax.heads import (
 )
 from distilbert_flax.layers import FixedTable
 from distilbert_flax.model import FlaxDistilBertModel
+from distilbert_flax.packing import PackedBatches
 from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel
 from distilbert_flax.tensors import to_tensor
 from distilbert_flax.trees import register
@@ -31,5 +32,6 @@ __all__ = [
     "FlaxDistilBertForTokenClassification",
     "FlaxDistilBertModel",
     "FlaxDistilBertPreTrainedModel",
+    "PackedBatches",
     "to_tensor",
 ]

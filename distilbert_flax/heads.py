@@ -16,14 +16,14 @@ from jax.typing import ArrayLike
 
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.inputs import choice_count, choose
+from distilbert_core.model.inputs import check_packed, choice_count, choose
 from distilbert_core.model.losses import labels_given, single
 from distilbert_core.model.outputs import ModelOutput
 from distilbert_flax.layers import LayerFactory, activation_function
 from distilbert_flax.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_flax.model import FlaxDistilBertModel
 from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel
-from distilbert_flax.tensors import as_input, shape_of
+from distilbert_flax.tensors import as_input, check_values, shape_of
 
 
 class _ModelWithHead(FlaxDistilBertPreTrainedModel):
@@ -115,6 +115,9 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         *,
         position_ids: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        segment_ids: ArrayLike | None = None,
+        output_tokens: ArrayLike | None = None,
+        output_indices: ArrayLike | None = None,
         train: bool | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
@@ -138,6 +141,13 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             sample_weight: Weight of each label in the loss, numbers >= 0: [B], or the shape of the labels. The sum of
                 the weighted losses is divided by the number of labels that count, whatever their weights are. For
                 weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
+            segment_ids: [R, C] integers, for packed rows, as `DataCollatorWithPacking` makes them: the id of the text
+                that each token belongs to. The ids and `position_ids` are then [R, C] too, and labels of tokens have
+                the shape of `output_tokens`.
+            output_tokens: [R, S] ascending indices of the tokens of each packed row whose outputs are computed; all if
+                left out.
+            output_indices: [B] integers, [B, C] for multiple choice: the indices of the first tokens of texts in the
+                flattened `output_tokens`. Heads that read the first token need them in packed rows.
             train: Apply dropout; the mode of the last `model.train()` or `model.eval()` if left out.
             deterministic: The opposite of `train`.
             rngs: Random state of dropout, an `nnx.Rngs` or a key; the model's own if left out.
@@ -156,8 +166,9 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
         options: dict[str, Any] = {"head_mask": head_mask, "output_attentions": output_attentions}
         options["output_hidden_states"] = output_hidden_states
+        options |= {"segment_ids": segment_ids, "output_tokens": output_tokens}
         mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
-        return self._predict(*mode, inputs, (labels,), sample_weight, return_dict, **options)
+        return self._predict(*mode, inputs, (labels,), sample_weight, return_dict, output_indices, **options)
 
     def _predict(
         self,
@@ -167,6 +178,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         labels: tuple[ArrayLike | None, ...],
         sample_weight: ArrayLike | None,
         return_dict: bool | None,
+        output_indices: ArrayLike | None,
         **options: Any,
     ) -> ModelOutput | tuple:
         """Compute the outputs of the head, and the loss if labels are given.
@@ -178,16 +190,21 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             labels: The labels, in the order of `Head.labels`.
             sample_weight: Weights of the labels.
             return_dict: Whether to return an output object or a tuple.
+            output_indices: Indices of the outputs of packed rows.
             **options: Further arguments of the base model.
         """
+        check_packed(self.head, options["segment_ids"], options["output_tokens"], shape_of(output_indices))
         choices = None
-        if self.head.has_choices:
+        if self.head.has_choices and output_indices is None:
             inputs |= {name: as_input(name, inputs[name]) for name in ("input_ids", "inputs_embeds")}
             choices = choice_count(shape_of(inputs["input_ids"]), shape_of(inputs["inputs_embeds"]))
             inputs = {name: _flatten_choices(x) for name, x in inputs.items()}
         base: Any = model.distilbert(**inputs, **options, return_dict=True, **mode)
-        logits = model.head_logits(base.last_hidden_state, mode)
-        outputs = self.head.named(logits if choices is None else logits.reshape(-1, choices))
+        if output_indices is None:
+            logits = model.head_logits(base.last_hidden_state, mode)
+            outputs = self.head.named(logits if choices is None else logits.reshape(-1, choices))
+        else:
+            outputs = self.head.named(model._logits_at(base.last_hidden_state, output_indices, mode))
         loss = None
         if labels_given(self.head, labels, sample_weight):
             loss = self.task_loss(single(outputs.values()), single(labels), sample_weight)
@@ -195,6 +212,29 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             loss=loss, **outputs, hidden_states=base.hidden_states, attentions=base.attentions
         )
         return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
+
+    def _logits_at(self, hidden: Array, indices: ArrayLike, mode: dict[str, Any]) -> Array:
+        """Return the logits of packed rows at some indices of their outputs.
+
+        Args:
+            hidden: [R, S, D] hidden states.
+            indices: Integers in any shape, indices into [R * S]; -1 for padding.
+            mode: Arguments of each dropout layer.
+
+        Returns:
+            [B, L]; [B, C] for multiple choice; [B, T, 2] for question answering, with -inf at padding.
+        """
+        padding = jnp.asarray(indices) < 0 if self.head.reads_tokens else None
+        if padding is not None:
+            indices = jnp.maximum(jnp.asarray(indices), 0)
+        flat = hidden.reshape(-1, hidden.shape[-1])  # [R * S, D]
+        check_values("output_indices", indices, flat.shape[0], "outputs")
+        indices = jnp.asarray(indices)
+        logits = self.head_logits(flat[indices.reshape(-1)][:, None], mode)  # [B * C or B * T, ...]
+        logits = logits.reshape(*indices.shape, -1)
+        if padding is not None:
+            return jnp.where(padding[..., None], -jnp.inf, logits)
+        return logits[..., 0] if self.head.has_choices else logits
 
 
 def _flatten_choices(x: ArrayLike | None) -> Array | None:
@@ -377,6 +417,9 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         *,
         position_ids: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        segment_ids: ArrayLike | None = None,
+        output_tokens: ArrayLike | None = None,
+        output_indices: ArrayLike | None = None,
         train: bool | None = None,
         deterministic: bool | None = None,
         rngs: nnx.Rngs | Array | None = None,
@@ -398,6 +441,12 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
             return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
             sample_weight: [B] weight of each row in the loss, numbers >= 0. It does not change the divisor of the sum.
+            segment_ids: [R, C] integers, for packed rows, as `DataCollatorWithPacking` makes them: the id of the text
+                that each token belongs to. The ids and `position_ids` are then [R, C] too.
+            output_tokens: [R, S] ascending indices of the tokens of each packed row whose outputs are computed; all if
+                left out.
+            output_indices: [B, T] integers: the index of each token of each text in the flattened rows, or the
+                flattened `output_tokens`; -1 for padding, which cannot be an answer.
             train: Apply dropout; the mode of the last `model.train()` or `model.eval()` if left out.
             deterministic: The opposite of `train`.
             rngs: Random state of dropout, an `nnx.Rngs` or a key; the model's own if left out.
@@ -417,9 +466,10 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
         options: dict[str, Any] = {"head_mask": head_mask, "output_attentions": output_attentions}
         options["output_hidden_states"] = output_hidden_states
+        options |= {"segment_ids": segment_ids, "output_tokens": output_tokens}
         labels = start_positions, end_positions
         mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
-        return self._predict(*mode, inputs, labels, sample_weight, return_dict, **options)
+        return self._predict(*mode, inputs, labels, sample_weight, return_dict, output_indices, **options)
 
 
 MODELS = (

@@ -31,6 +31,7 @@ DATA_PARALLEL: Rules = {"batch": "data"}
 FULLY_SHARDED: Rules = {"batch": "data", "embed": "data"}  # each device keeps a part of the parameters too
 TENSOR_PARALLEL: Rules = {"batch": "data", "heads": "model", "mlp": "model"}
 
+ROWS = ("input_ids", "position_ids", "segment_ids", "output_tokens")  # arrays of packed rows, [R, ...]
 AXES = frozenset({"batch", *LOGICAL_AXES})
 
 
@@ -180,6 +181,25 @@ def shard_batch(batch: Any, mesh: Mesh, rules: Rules) -> Any:
     return jax.tree_util.tree_map_with_path(place, batch)
 
 
+def shard_packed(batch: Mapping[str, Any], mesh: Mesh, rules: Rules) -> dict[str, jax.Array]:
+    """Divide packed rows among the devices of a mesh, as the rule for 'batch' says; every device has all other arrays.
+
+    Args:
+        batch: The arguments of a model's call, as `PackedBatches` makes them: all rows, the same in every process.
+        mesh: The devices.
+        rules: Name of an axis -> axis or axes of the mesh.
+
+    Raises:
+        InputError: The rules do not fit the batch or the mesh, as in `shard`.
+    """
+    mesh = _check_rules(mesh, rules)
+
+    def of(name: str, array: Any) -> PartitionSpec:
+        return _spec(name, array.shape, ("batch",), mesh, rules) if name in ROWS else PartitionSpec()
+
+    return {name: place(array, NamedSharding(mesh, of(name, array))) for name, array in batch.items()}
+
+
 def place(value: Any, sharding: NamedSharding, dtype: Any = None) -> Any:
     """Lay out an array that every process has, on the devices of one or of all processes.
 
@@ -217,13 +237,18 @@ def _spec(name: str, shape: tuple[int, ...], axes: Iterable[str], mesh: Mesh, ru
     if len(set(used)) < len(used):
         raise InputError(f"{name} has the axes {tuple(axes)}, and rules split two of them over the same axis: {spec}.")
     for size, axis, target in zip(shape, axes, spec, strict=False):
-        parts = math.prod(mesh.shape[part] for part in _names(target))
-        if size % parts:
+        count = parts(mesh, target)
+        if size % count:
             raise InputError(
-                f"{name} must be divisible along {axis!r} by {parts}, the mesh's size of {target!r}; got {size}. "
+                f"{name} must be divisible along {axis!r} by {count}, the mesh's size of {target!r}; got {size}. "
                 f"Take {axis!r} out of the rules, or change the size."
             )
     return spec
+
+
+def parts(mesh: Mesh, target: str | tuple[str, ...] | None) -> int:
+    """Return into how many parts a rule divides an axis."""
+    return math.prod(mesh.shape[name] for name in _names(target))
 
 
 def _names(target: str | tuple[str, ...] | None) -> tuple[str, ...]:

@@ -15,6 +15,11 @@ def test_every_head(head, tmp_path):
     trainer_checks.check_head(head, tmp_path)
 
 
+@pytest.mark.parametrize("head", HEADS_WITH_LOSS)
+def test_packed_rows(head, tmp_path):
+    trainer_checks.check_packing(head, tmp_path)
+
+
 def test_random_masks(tmp_path):
     trainer_checks.check_masking_collator(tmp_path)
 

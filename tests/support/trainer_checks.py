@@ -15,7 +15,7 @@ import torch
 import transformers
 
 from distilbert_core import DistilBertTokenizerFast, Head
-from distilbert_pt import DistilBertModel, DistilBertPreTrainedModel
+from distilbert_pt import DataCollatorWithPacking, DistilBertModel, DistilBertPreTrainedModel
 from distilbert_pt.tensors import to_array
 from support.checkpoints import random_inputs, save_random, small_config
 from support.comparison import assert_close, largest_difference
@@ -155,6 +155,28 @@ def check_head(head: Head, tmp_path: Path) -> None:
     again.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-2"))
     assert again.state.global_step == STEPS
     assert_close(state_of(again.model), expected[3], TOLERANCE)
+
+
+def check_packing(head: Head, tmp_path: Path) -> None:
+    """Packed rows train to the weights of the padded batches; measuring loses no label in a smaller last batch."""
+    model = new_model(head, tmp_path / "from")
+    trainer = make_trainer(model, head, tmp_path / "run", per_device_eval_batch_size=2)
+    rows, packing = trainer.train_dataset, DataCollatorWithPacking(model)
+    # The padded loss of question answering has padding in its softmax, the packed one does not.
+    batch = packing(rows) if head is Head.QUESTION_ANSWERING else trainer.data_collator(copy.deepcopy(rows))
+    expected = plain_loop(model, batch)
+    trainer.data_collator = packing
+    trainer.train()
+    assert_close(state_of(model), expected[1], TOLERANCE)
+
+    predicted = trainer.predict(rows)
+    labels = predicted.label_ids if isinstance(predicted.label_ids, tuple) else (predicted.label_ids,)
+    given = [np.concatenate([np.ravel(row[name]) for row in rows]) for name in head.labels]
+    for array, values in zip(labels, given, strict=True):
+        assert (array != -100).sum() == (values != -100).sum()
+    if not head.reads_tokens:
+        with torch.no_grad():
+            assert_close(predicted.predictions, to_array(model.eval()(**batch).logits), 1e-12)
 
 
 def check_masking_collator(tmp_path: Path) -> None:

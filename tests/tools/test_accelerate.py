@@ -8,13 +8,15 @@ import accelerate
 import pytest
 import torch
 
-from distilbert_core import Head
+from distilbert_core import DistilBertTokenizerFast, Head
+from distilbert_pt import DataCollatorWithPacking
 from support import trainer_checks
 from support.checkpoints import HEADS_WITH_LOSS, small_config
 from support.comparison import assert_close
 from support.frameworks import FRAMEWORKS
 
 PT = FRAMEWORKS["pt"]
+TOKENIZER = DistilBertTokenizerFast.from_pretrained("sst2-tiny")
 
 
 @pytest.mark.parametrize("head", [Head.MASKED_LM, Head.QUESTION_ANSWERING])
@@ -46,6 +48,26 @@ def test_a_loop_with_accumulated_gradients(head, tmp_path):
         tmp_path / "to", state_dict=accelerator.get_state_dict(prepared), save_function=accelerator.save
     )
     assert_close(trainer_checks.state_of(PT.load(head, tmp_path / "to", dtype="auto")), saved, 0.0)
+
+
+@pytest.mark.parametrize("head", [Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION])
+def test_packed_rows(head, tmp_path):
+    """A prepared loader and model train to the weights of a plain loop of padded batches."""
+    model = trainer_checks.new_model(head, tmp_path)
+    rows = trainer_checks.make_rows(head)
+    expected = trainer_checks.plain_loop(model, trainer_checks.collator(head, TOKENIZER)(copy.deepcopy(rows)))
+    loader = torch.utils.data.DataLoader(
+        rows * trainer_checks.STEPS, batch_size=len(rows), collate_fn=DataCollatorWithPacking(model)
+    )
+    accelerator = accelerate.Accelerator(cpu=True)
+    prepared, optimizer, loader = accelerator.prepare(
+        model.train(), torch.optim.AdamW(model.parameters(), lr=trainer_checks.RATE, weight_decay=0.0), loader
+    )
+    for batch in loader:
+        accelerator.backward(prepared(**batch).loss)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert_close(trainer_checks.state_of(model), expected[-1], trainer_checks.TOLERANCE)
 
 
 @pytest.mark.parametrize("head", HEADS_WITH_LOSS)

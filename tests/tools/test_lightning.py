@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from distilbert_core import Head
+from distilbert_pt import DataCollatorWithPacking
 from support import trainer_checks
 from support.comparison import assert_close
 from support.frameworks import FRAMEWORKS
@@ -31,7 +32,8 @@ class Module(lightning.LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=trainer_checks.RATE, weight_decay=0.0)
 
 
-def test_fit_and_reload(tmp_path):
+@pytest.mark.parametrize("packed", [False, True])
+def test_fit_and_reload(packed, tmp_path):
     model = trainer_checks.new_model(HEAD, tmp_path / "from")
     collate = trainer_checks.make_trainer(model, HEAD, tmp_path / "unused").data_collator
     rows = trainer_checks.make_rows(HEAD)
@@ -45,6 +47,7 @@ def test_fit_and_reload(tmp_path):
         enable_progress_bar=False,
         enable_model_summary=True,
     )
+    collate = DataCollatorWithPacking(model) if packed else collate
     loader = torch.utils.data.DataLoader(trainer_checks.make_rows(HEAD), batch_size=len(rows), collate_fn=collate)
     trainer.fit(module, loader)
     assert_close(trainer_checks.state_of(module.model), expected[-1], trainer_checks.TOLERANCE)
