@@ -11,21 +11,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import re
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from worker import Contestant
+
+from distilbert_cli.plots import draw_bars
+from distilbert_cli.turns import Spread, Worker, machine
 
 SIZES: dict[str, dict[str, Any]] = {  # fields of the configuration
     "base": {},
@@ -33,7 +31,6 @@ SIZES: dict[str, dict[str, Any]] = {  # fields of the configuration
 }
 MOST_REPETITIONS = 200
 TABLE_WIDTH = 150
-PROBLEM_LENGTH = 160
 
 
 @dataclass
@@ -48,6 +45,7 @@ class Measured:
         memory: Memory after the turn, in bytes.
         peak: Maximum memory, in bytes.
         versions: Versions of its libraries.
+        note: How it does the work, if it has a choice.
         problem: The reason why it could not be measured, or None.
     """
 
@@ -58,24 +56,8 @@ class Measured:
     memory: list[int] = field(default_factory=list)
     peak: int = 0
     versions: dict[str, str] = field(default_factory=dict)
+    note: str = ""
     problem: str | None = None
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median, smallest and largest of a ratio or a speed over all rounds."""
-
-    median: float
-    smallest: float
-    largest: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
-        """Return the spread of some numbers."""
-        return cls(statistics.median(values), min(values), max(values))
-
-    def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.smallest:.2f} to {self.largest:.2f})"
 
 
 def speeds(measured: Measured, units: float) -> Spread:
@@ -91,58 +73,18 @@ def ratio_of_speeds(ours: Measured, peer: Measured) -> Spread:
 Panels = Mapping[str, Mapping[str, Spread]]  # title -> contestant -> speed
 
 
-class Worker:
-    """The process of a contestant. It is stopped, except while it starts and during its turns."""
-
-    def __init__(self, python: str, file: str, name: str, job: Mapping[str, Any], threads: int):
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": str(threads),
-            "CUDA_VISIBLE_DEVICES": "",  # all contestants run on the CPU
-            "JAX_PLATFORMS": "cpu",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "HF_HUB_OFFLINE": "1",
-        }
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed on exit
-        self.process = subprocess.Popen(
-            [python, str(Path(__file__).with_name("worker.py")), file, name, json.dumps(job)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-            env=environment,
-            start_new_session=True,  # so that signals also reach the processes that it starts
-        )
-        self.started = self._answer()
-
-    def turn(self, repetitions: int) -> dict[str, Any]:
-        """Run a number of repetitions, and return the answer."""
-        assert self.process.stdin is not None
-        os.killpg(self.process.pid, signal.SIGCONT)
-        print(repetitions, file=self.process.stdin, flush=True)
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.process.wait()
-            self.errors.seek(0)
-            lines = self.errors.read().strip().splitlines() or [f"exit status {self.process.returncode}"]
-            errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]  # advice may follow
-            return {"problem": f"failed: {(errors or lines)[-1][:PROBLEM_LENGTH]}"}
-        os.killpg(self.process.pid, signal.SIGSTOP)
-        return json.loads(line)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        for file in (self.process.stdin, self.process.stdout, self.errors):
-            file.close()
-        self.process.wait()
+def start_worker(python: str, file: str, name: str, job: Mapping[str, Any], threads: int) -> Worker:
+    """Start the process of a contestant."""
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "CUDA_VISIBLE_DEVICES": "",  # all contestants run on the CPU
+        "JAX_PLATFORMS": "cpu",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "HF_HUB_OFFLINE": "1",
+    }
+    words = [python, str(Path(__file__).with_name("worker.py")), file, name, json.dumps(job)]
+    return Worker(words, environment)
 
 
 @dataclass(frozen=True)
@@ -168,7 +110,7 @@ class Contest:
     def start(self, name: str, job: Mapping[str, Any]) -> Worker:
         """Start a contestant."""
         python = self.pythons.get(self.contestants[name].environment, sys.executable)
-        return Worker(python, self.file, name, job, self.threads)
+        return start_worker(python, self.file, name, job, self.threads)
 
     def once(self, names: Sequence[str], job: Mapping[str, Any]) -> list[Measured]:
         """Start the contestants one after another, and return their second results, without times."""
@@ -205,7 +147,7 @@ class Contest:
         if "problem" in answer:
             measured.problem = answer["problem"]
         elif "first" in answer:
-            measured.first, measured.versions = answer["first"], answer["versions"]
+            measured.first, measured.versions, measured.note = answer["first"], answer["versions"], answer["note"]
         else:
             measured.seconds.append(statistics.median(answer["seconds"]))
             measured.values.append(answer["value"])
@@ -239,7 +181,8 @@ def report(
     for one in present:
         ratios = ["" if one is own else str(ratio_of_speeds(own, one)) for own in ours]
         others = [column[one.name] for column in more.values()]
-        table.add_row(one.name, f"{speeds(one, units).median:.4g}", *ratios, *others, f"{one.peak / 1e6:,.0f} MB")
+        name = f"{one.name} ({one.note})" if one.note else one.name
+        table.add_row(name, f"{speeds(one, units).median:.4g}", *ratios, *others, f"{one.peak / 1e6:,.0f} MB")
     console = Console()
     console.width = max(console.width, TABLE_WIDTH)
     console.print(table)
@@ -261,6 +204,7 @@ def as_result(one: Measured, measured: Sequence[Measured], units: float) -> dict
         "first_result_seconds": one.first,
         "peak_bytes": one.peak,
         "versions": one.versions,
+        "note": one.note,
     }
 
 
@@ -335,25 +279,6 @@ def contest_of(
     return Contest(file, contestants, pythons, arguments.threads, arguments.rounds, arguments.seconds)
 
 
-def machine() -> dict[str, Any]:
-    """Return a description of the machine."""
-    flags = " ".join(line for line in _cpu_lines() if line.startswith("flags")).split()
-    model = next((line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")), "")
-    known = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-    return {
-        "cpu": model or platform.processor(),
-        "cores": os.cpu_count(),
-        "instructions": [flag for flag in known if flag in flags],
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
-
-
-def _cpu_lines() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
-
-
 def write(arguments: argparse.Namespace, results: Sequence[Mapping[str, Any]]) -> None:
     """Write the file of `--json`: settings, machine and results."""
     if arguments.json:
@@ -376,19 +301,4 @@ def draw(path: Path | None, panels: Panels, unit: str) -> None:
     """Plot a panel of bars for each table, if a path is given: the median, and a line from smallest to largest."""
     if path is None:
         return
-    from matplotlib.figure import Figure
-
-    panels = {title: bars for title, bars in panels.items() if bars}
-    heights = [len(bars) + 2 for bars in panels.values()]
-    figure = Figure(figsize=(9, 0.3 * sum(heights)), layout="constrained")
-    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, (title, bars) in zip(axes, panels.items(), strict=True):
-        spreads = list(bars.values())
-        medians = [spread.median for spread in spreads]
-        ends = [[s.median - s.smallest for s in spreads], [s.largest - s.median for s in spreads]]
-        colours = ["tab:blue" if is_ours(name) else "tab:gray" for name in bars]
-        axis.barh(list(bars), medians, xerr=ends, color=colours)
-        axis.invert_yaxis()
-        axis.set_title(title, loc="left")
-        axis.set_xlabel(f"{unit}/s")
-    figure.savefig(path, dpi=120)
+    draw_bars(path, {title: (f"{unit}/s", bars) for title, bars in panels.items() if bars}, is_ours)

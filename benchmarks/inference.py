@@ -1,11 +1,15 @@
 """Compares the speed of inference on a CPU: our models in all frameworks, and other libraries that run DistilBERT.
 
-    python benchmarks/inference.py [--python peers=PYTHON] [--python transformers4=PYTHON] [--rows a b c d]
+    python benchmarks/inference.py [--python peers=PYTHON] [--python transformers4=PYTHON] [--rows a b b' c d]
         [--groups float32 bfloat16 exported int8] [--rounds 7] [--json FILE] [--png FILE]
 
 All contestants load the same classifier, with random weights and of base size. Rows: (a) 32 texts of 128 tokens; (b) 32
-texts with the lengths of English sentences, padded to 128; (c) one text of 32 tokens; (d) 8 texts of 512 tokens. All
-contestants get the same padded arrays and the same number of threads, and take turns (contests.py). The output shows
+texts with the lengths of English sentences, padded to 128; (b') 64 such texts, which the other libraries get sorted by
+length, in batches that are padded to their longest text; (c) one text of 32 tokens; (d) 8 texts of 512 tokens. In (b'),
+each of them tries several sizes of batches at the start, and uses the one that is fastest for it; ours get one padded
+array as everywhere.
+
+All contestants get the same texts and the same number of threads, and take turns (contests.py). The output shows
 sequences per second, and how many times as fast each of our contestants is as every other: the median (smallest to
 largest) of the ratios of the rounds.
 
@@ -43,7 +47,7 @@ from contests import (
     write,
     write_model,
 )
-from worker import Contestant, Repetition
+from worker import Contestant, Repetition, timed
 
 TOLERANCE = 1e-3  # of float32 logits
 UNIT = "sequences"
@@ -51,17 +55,22 @@ UNIT = "sequences"
 
 @dataclass(frozen=True)
 class Row:
-    """A batch of `batch` texts of `tokens` tokens; with `english`, of shorter texts padded to this length."""
+    """A batch of `batch` texts of `tokens` tokens; with `english`, of shorter texts padded to this length.
+
+    With `by_length`, the other libraries get batches of texts of similar length.
+    """
 
     title: str
     batch: int
     tokens: int
     english: bool = False
+    by_length: bool = False
 
 
 ROWS = {
     "a": Row("32 x 128, all real", 32, 128),
     "b": Row("32 x 128, lengths of English sentences", 32, 128, english=True),
+    "b'": Row("64 texts with lengths of English sentences, sorted by length", 64, 128, english=True, by_length=True),
     "c": Row("1 x 32, all real", 1, 32),
     "d": Row("8 x 512, all real", 8, 512),
 }
@@ -79,10 +88,49 @@ def arrays_of(row: Row) -> dict[str, np.ndarray]:
 
 # -- the contestants: each loads the model in job["folder"] and returns logits [B, 2] ------------------------
 
+Arrays = dict[str, np.ndarray]
+Prepare = Callable[[Arrays], Repetition]  # from a batch to the function that computes its logits
 
-def inputs(job: dict[str, Any]) -> dict[str, np.ndarray]:
+BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # of batches by length
+
+
+def inputs(job: dict[str, Any]) -> Arrays:
     """Return the arrays of a job's row."""
     return dict(np.load(job["inputs"]))
+
+
+def peer(job: dict[str, Any], load: Callable[..., Prepare], **options: Any) -> Repetition:
+    """Another library, on the padded batch of the row or on batches by length."""
+    prepare, arrays = load(job, **options), inputs(job)
+    return fastest_by_length(prepare, arrays) if job["by_length"] else prepare(arrays)
+
+
+def fastest_by_length(prepare: Prepare, arrays: Arrays) -> Repetition:
+    """Return the computation in batches of texts of similar length, of the size that is fastest."""
+    candidates = {size: in_batches(prepare, arrays, size) for size in BATCH_SIZES}
+    seconds = {}
+    for size, run in candidates.items():
+        run()  # a runtime prepares itself for each new shape
+        seconds[size] = min(timed(run)[0] for _ in range(2))
+    return candidates[min(seconds, key=lambda size: seconds[size])]
+
+
+def in_batches(prepare: Prepare, arrays: Arrays, size: int) -> Repetition:
+    """Return the computation in batches of `size` texts, sorted by length, each padded to its longest text."""
+    lengths = arrays["attention_mask"].sum(axis=1)  # [B]
+    order = np.argsort(-lengths, kind="stable")
+    groups = [order[start : start + size] for start in range(0, len(order), size)]
+    runs = [
+        prepare({name: np.ascontiguousarray(array[group, : lengths[group[0]]]) for name, array in arrays.items()})
+        for group in groups
+    ]
+
+    def run() -> np.ndarray:
+        logits = np.concatenate([np.asarray(run()) for run in runs])
+        return logits[np.argsort(order)]
+
+    run.note = f"batches of {size}"  # type: ignore[attr-defined]
+    return run
 
 
 def ours(job: dict[str, Any], backend: str, dtype: str = "float32") -> Repetition:
@@ -109,20 +157,24 @@ def ours_exported(job: dict[str, Any], engine: str, dtype: str = "float32", form
     return lambda: model(**arrays)["logits"]
 
 
-def transformers_torch(job: dict[str, Any], dtype: str = "float32", compiled: bool = False) -> Repetition:
+def transformers_torch(job: dict[str, Any], dtype: str = "float32", compiled: bool = False) -> Prepare:
     """Transformers 5 in PyTorch, with its default attention (sdpa)."""
     import torch
     from transformers import DistilBertForSequenceClassification
 
     model = DistilBertForSequenceClassification.from_pretrained(job["folder"], dtype=getattr(torch, dtype)).eval()
     call = torch.compile(model) if compiled else model
-    tensors = {name: torch.from_numpy(array) for name, array in inputs(job).items()}
 
-    @torch.inference_mode()
-    def run() -> np.ndarray:
-        return call(**tensors).logits.float().numpy()
+    def prepare(arrays: Arrays) -> Repetition:
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
 
-    return run
+        @torch.inference_mode()
+        def run() -> np.ndarray:
+            return call(**tensors).logits.float().numpy()
+
+        return run
+
+    return prepare
 
 
 def onnx_file(job: dict[str, Any]) -> str:
@@ -150,7 +202,7 @@ def onnx_file(job: dict[str, Any]) -> str:
     return str(path)
 
 
-def onnxruntime(job: dict[str, Any], int8: bool = False) -> Repetition:
+def onnxruntime(job: dict[str, Any], int8: bool = False) -> Prepare:
     """ONNX Runtime; int8 with its own dynamic quantisation."""
     import onnxruntime as ort
 
@@ -166,11 +218,10 @@ def onnxruntime(job: dict[str, Any], int8: bool = False) -> Repetition:
     options = ort.SessionOptions()
     options.intra_op_num_threads = job["threads"]
     session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    arrays = inputs(job)
-    return lambda: session.run(["logits"], arrays)[0]
+    return lambda arrays: lambda: session.run(["logits"], arrays)[0]
 
 
-def openvino(job: dict[str, Any], precision: str = "f32") -> Repetition:
+def openvino(job: dict[str, Any], precision: str = "f32") -> Prepare:
     """OpenVINO, from the same ONNX file."""
     import openvino as ov
 
@@ -183,11 +234,10 @@ def openvino(job: dict[str, Any], precision: str = "f32") -> Repetition:
     taken = model.get_property("INFERENCE_PRECISION_HINT").to_string()
     if taken != precision:
         raise SystemExit(f"OpenVINO does not support {precision} on this CPU; it uses {taken}")
-    arrays = inputs(job)
-    return lambda: model(arrays)["logits"]
+    return lambda arrays: lambda: np.array(model(arrays)["logits"])  # a copy: the next call writes into the same array
 
 
-def ctranslate2(job: dict[str, Any], kind: str = "float32") -> Repetition:
+def ctranslate2(job: dict[str, Any], kind: str = "float32") -> Prepare:
     """CTranslate2, without padding. It runs the base model only; the head is two small products in NumPy."""
     import ctranslate2 as ct2
     from safetensors.numpy import load_file
@@ -196,21 +246,25 @@ def ctranslate2(job: dict[str, Any], kind: str = "float32") -> Repetition:
     if not folder.exists():
         ct2.converters.TransformersConverter(job["folder"]).convert(str(folder), quantization=kind)
     encoder = ct2.Encoder(str(folder), compute_type=kind, intra_threads=job["threads"], inter_threads=1)
-    ids, mask = inputs(job).values()
-    rows = [row[real == 1].tolist() for row, real in zip(ids, mask, strict=True)]
     head = load_file(Path(job["folder"], "model.safetensors"))
 
     def dense(x: np.ndarray, name: str) -> np.ndarray:
         return x @ head[f"{name}.weight"].T + head[f"{name}.bias"]
 
-    def run() -> np.ndarray:
-        first = np.array(encoder.forward_batch(rows).last_hidden_state)[:, 0]  # [B, D]
-        return dense(np.maximum(dense(first, "pre_classifier"), 0), "classifier")
+    def prepare(arrays: Arrays) -> Repetition:
+        ids, mask = arrays.values()
+        rows = [row[real == 1].tolist() for row, real in zip(ids, mask, strict=True)]
 
-    return run
+        def run() -> np.ndarray:
+            first = np.array(encoder.forward_batch(rows).last_hidden_state)[:, 0]  # [B, D]
+            return dense(np.maximum(dense(first, "pre_classifier"), 0), "classifier")
+
+        return run
+
+    return prepare
 
 
-def transformers_tf(job: dict[str, Any], xla: bool) -> Repetition:
+def transformers_tf(job: dict[str, Any], xla: bool) -> Prepare:
     """Transformers 4.53 in TensorFlow, as a graph."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     import tensorflow as tf
@@ -218,31 +272,37 @@ def transformers_tf(job: dict[str, Any], xla: bool) -> Repetition:
 
     model = TFDistilBertForSequenceClassification.from_pretrained(job["folder"])
     call = tf.function(lambda tensors: model(tensors, training=False).logits, jit_compile=xla)
-    tensors = {name: tf.constant(array) for name, array in inputs(job).items()}
-    return lambda: call(tensors).numpy()
+
+    def prepare(arrays: Arrays) -> Repetition:
+        tensors = {name: tf.constant(array) for name, array in arrays.items()}
+        return lambda: call(tensors).numpy()
+
+    return prepare
 
 
-def transformers_flax(job: dict[str, Any]) -> Repetition:
+def transformers_flax(job: dict[str, Any]) -> Prepare:
     """Transformers 4.53 in Flax, compiled."""
     import jax
     from transformers import FlaxDistilBertForSequenceClassification
 
     model = FlaxDistilBertForSequenceClassification.from_pretrained(job["folder"], from_pt=True)
     call = jax.jit(lambda params, arrays: model(**arrays, params=params, train=False).logits)
-    arrays = inputs(job)
-    return lambda: np.asarray(call(model.params, arrays))
+    return lambda arrays: lambda: np.asarray(call(model.params, arrays))
 
 
-def kerashub(job: dict[str, Any], backend: str) -> Repetition:
+def kerashub(job: dict[str, Any], backend: str) -> Prepare:
     """KerasHub, from a preset that our conversion wrote."""
     os.environ["KERAS_BACKEND"] = backend
     import keras_hub
 
     preset = str(Path(job["folder"], "kerashub"))
     model = keras_hub.models.DistilBertTextClassifier.from_preset(preset, preprocessor=None)
-    arrays = inputs(job)
-    features = {"token_ids": arrays["input_ids"], "padding_mask": arrays["attention_mask"]}
-    return lambda: model.predict_on_batch(features)
+
+    def prepare(arrays: Arrays) -> Repetition:
+        features = {"token_ids": arrays["input_ids"], "padding_mask": arrays["attention_mask"]}
+        return lambda: model.predict_on_batch(features)
+
+    return prepare
 
 
 ENVIRONMENTS = ("ours", "peers", "transformers4")
@@ -254,8 +314,8 @@ OURS = {  # backend -> its needs
 TRUTH = "ours pt float64"
 
 
-def _peer(start: Callable[..., Repetition], needs: str, environment: str = "peers", **options: Any) -> Contestant:
-    return Contestant(partial(start, **options), tuple(needs.split(", ")), environment)
+def _peer(load: Callable[..., Prepare], needs: str, environment: str = "peers", **options: Any) -> Contestant:
+    return Contestant(partial(peer, load=load, **options), tuple(needs.split(", ")), environment)
 
 
 EXPORT = ("torch", "onnx", "onnxscript")
@@ -314,6 +374,8 @@ GROUPS = {
     "exported-bfloat16": ["ours openvino bfloat16", "OpenVINO bfloat16"],
     "int8": ["ours onnx int8", "ONNX Runtime int8", "CTranslate2 int8"],
 }
+# The others compile a program for each shape, which takes longer than the batches by length of a user save.
+COMPILED_FOR_SHAPES = {"Transformers 5 compiled", "Transformers 5 bfloat16 compiled", *IN_TENSORFLOW_AND_JAX}
 
 
 # -- the contest --------------------------------------------------------------------------------------------------
@@ -364,11 +426,13 @@ def main(words: Sequence[str] | None = None) -> None:
         for row_name in arguments.rows:
             row = ROWS[row_name]
             job = {"folder": name, "inputs": str(folder / f"{row_name}.npz"), "threads": arguments.threads}
+            job["by_length"] = row.by_length
             (truth,) = contest.once([TRUTH], job)
             if truth.problem is not None:
                 raise SystemExit(f"{TRUTH}: {truth.problem}")
             for group in arguments.groups:
-                names = [name for name in GROUPS[group] if name in wanted]
+                left_out = COMPILED_FOR_SHAPES if row.by_length else set()
+                names = [name for name in GROUPS[group] if name in wanted - left_out]
                 measured = contest.run(names, job)
                 errors = check(measured, truth.values[0])
                 title = f"({row_name}) {row.title}; {group}"

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-Repetition = Callable[[], Any]  # does the work once, and returns numbers to check
+Repetition = Callable[[], Any]  # does the work once, and returns numbers to check; `note`, if any, says how
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def serve(contestant: Contestant, job: dict[str, Any]) -> None:
     seconds, value = timed(repetition)  # without compilation, so as long as all later repetitions
     modules = [need.split()[0] for need in contestant.needs]
     versions = {module: str(getattr(sys.modules.get(module), "__version__", "")) for module in modules}
-    answer(first=first, seconds=seconds, value=as_list(value), versions=versions)
+    note = getattr(repetition, "note", "")
+    answer(first=first, seconds=seconds, value=as_list(value), versions=versions, note=note)
     for line in sys.stdin:
         times, values = zip(*(timed(repetition) for _ in range(int(line))), strict=True)
         answer(seconds=times, value=as_list(values[-1]), memory=memory("VmRSS"), peak=memory("VmHWM"))

@@ -45,6 +45,7 @@ SEVERAL_MODULES = {
     "conversion": {"damaged_checkpoints"},
     "conversion/formats": {"new_format"},
     "pt": {
+        "bench",
         "export",
         "exported",
         "imports",

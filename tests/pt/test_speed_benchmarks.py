@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from support.paths import BENCHMARKS
@@ -81,6 +82,25 @@ def test_another_model_is_noticed():
     assert errors == {"ours pt": pytest.approx(1e-4), "OpenVINO bfloat16": pytest.approx(0.1)}
     with pytest.raises(SystemExit, match=r"not the same model: .*: OpenVINO by 1\.0e-01$"):
         check([near, far], [[1.0, 2.0]])
+
+
+def test_batches_by_length_have_little_padding_and_the_order_of_the_texts():
+    from inference import BATCH_SIZES, fastest_by_length, in_batches
+
+    mask = (np.arange(5) < np.array([[2], [5], [1], [4], [3]])).astype(np.int64)
+    arrays = {"input_ids": mask * [[2], [3], [5], [7], [11]], "attention_mask": mask}
+    shapes = []
+
+    def prepare(arrays):
+        shapes.append(arrays["input_ids"].shape)
+        return lambda: arrays["input_ids"].sum(axis=1, keepdims=True)
+
+    expected = [[4], [15], [5], [28], [33]]
+    assert in_batches(prepare, arrays, 2)().tolist() == expected
+    assert shapes == [(2, 5), (2, 3), (1, 1)]
+    run = fastest_by_length(prepare, arrays)
+    assert run().tolist() == expected
+    assert run.note in {f"batches of {size}" for size in BATCH_SIZES}
 
 
 def test_another_training_is_noticed():
