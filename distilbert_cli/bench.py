@@ -106,7 +106,7 @@ def _file_to_write(suffix: str, help: str) -> Callable[[Any], Any]:
 def bench(
     model, revision, file, column, limit, backends, dtypes, exported, rounds, seconds, device, batch_tokens, **to
 ):
-    """Find the fastest backend, runtime and dtype for a model on this machine.
+    """Find the fastest way to run a checkpoint.
 
     Measures texts per second in batches, and the time of one text. The contestants are processes that take turns, and
     their outputs are compared with those in float64. The last lines are the commands to use. Without --file the texts

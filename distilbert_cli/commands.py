@@ -45,7 +45,7 @@ COMMANDS = {
         ("choose", "answering", "Choose the ending that fits a prompt best."),
         ("tokenize", "tokens", "Split texts into tokens."),
         ("info", "info", "Describe a checkpoint."),
-        ("bench", "bench", "Find the fastest backend, runtime and dtype for a model on this machine."),
+        ("bench", "bench", "Find the fastest way to run a checkpoint."),
         ("finetune", "training", "Train a checkpoint on a file."),
         ("evaluate", "training", "Measure a checkpoint on a file."),
         ("student", "student", "Make a smaller model out of a larger one."),
