@@ -81,8 +81,8 @@ def fused_attention(
 SegmentRun = tuple[int, int, int]  # number of equal segments in succession, queries of each, keys of each
 
 
-def segment_runs(segment_ids: Tensor, query_tokens: Tensor | None = None) -> list[SegmentRun]:
-    """Return the segments of packed rows in order, grouped into runs of segments with equal sizes.
+def segment_sizes(segment_ids: Tensor, query_tokens: Tensor | None = None) -> tuple[list[int], list[int]]:
+    """Return the number of queries and the number of keys of each segment of packed rows, in order.
 
     Args:
         segment_ids: [B, T]; another number begins a segment, and so does a row.
@@ -90,17 +90,31 @@ def segment_runs(segment_ids: Tensor, query_tokens: Tensor | None = None) -> lis
 
     Example:
         >>> import torch
-        >>> from distilbert_pt.attention import segment_runs
-        >>> segment_runs(torch.tensor([[1, 1, 1, 2, 2, 3, 3]]))
-        [(1, 3, 3), (2, 2, 2)]
+        >>> from distilbert_pt.attention import segment_sizes
+        >>> segment_sizes(torch.tensor([[1, 1, 1, 2, 2], [1, 0, 0, 0, 0]]), torch.tensor([[0, 3], [0, 1]]))
+        ([1, 1, 1, 1], [3, 2, 1, 4])
     """
     starts = torch.ones_like(segment_ids, dtype=torch.bool)  # [B, T]
     starts[:, 1:] = segment_ids[:, 1:] != segment_ids[:, :-1]
     numbers = starts.flatten().cumsum(0).view_as(segment_ids) - 1  # [B, T]: index of each segment in all rows
     keys = numbers.flatten().bincount().tolist()
-    queries = keys
-    if query_tokens is not None:
-        queries = numbers.gather(1, query_tokens).flatten().bincount(minlength=len(keys)).tolist()
+    if query_tokens is None:
+        return keys, keys
+    return numbers.gather(1, query_tokens).flatten().bincount(minlength=len(keys)).tolist(), keys
+
+
+def segment_runs(queries: list[int], keys: list[int]) -> list[SegmentRun]:
+    """Group the segments of packed rows into runs of segments with equal sizes.
+
+    Args:
+        queries: The number of queries of each segment.
+        keys: The number of keys of each segment.
+
+    Example:
+        >>> from distilbert_pt.attention import segment_runs
+        >>> segment_runs([3, 2, 2], [3, 2, 2])
+        [(1, 3, 3), (2, 2, 2)]
+    """
     return [(len(list(same)), *sizes) for sizes, same in groupby(zip(queries, keys, strict=True))]
 
 
@@ -141,4 +155,17 @@ def packed_attention(
     return joined.unflatten(0, (batch, -1)).transpose(1, 2), None  # [B, N, Q, H]
 
 
-ATTENTION = {"sdpa": fused_attention, "eager": eager_attention}
+def attention_masks(
+    attention_mask: Tensor | None, segment_ids: Tensor | None, output_tokens: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the mask [B, T or 1, T] of all blocks except the last, and the mask [B, Q or 1, T] of the last."""
+    if segment_ids is None:
+        mask = None if attention_mask is None else (attention_mask != 0)[:, None]
+        return mask, mask
+    queries = segment_ids if output_tokens is None else segment_ids.gather(1, output_tokens)  # [B, Q]
+    all_blocks, last = (x[:, :, None] == segment_ids[:, None] for x in (segment_ids, queries))
+    return all_blocks, last
+
+
+FLASH = "flash_attention_2"  # its name in Transformers
+ATTENTION = {"sdpa": fused_attention, "eager": eager_attention, FLASH: fused_attention}

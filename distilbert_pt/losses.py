@@ -64,7 +64,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, name: str = "labels", weights:
     classes = logits.shape[-1]
     labels = _as_classes(labels, name).flatten()
     counted = labels != IGNORE_INDEX
-    if values_known(labels) and counted.any():
+    if not labels.is_cuda and values_known(labels) and counted.any():  # a GPU checks them itself, without waiting
         lowest, highest = torch.aminmax(labels[counted])
         check_range(name, int(lowest), int(highest), classes, "number of classes")
     reduction = "sum" if weights is None else "none"

@@ -17,10 +17,20 @@ from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import check_shapes, choose
 from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
-from distilbert_pt.attention import ATTENTION, eager_attention, fused_attention, packed_attention, segment_runs
+from distilbert_pt import varlen
+from distilbert_pt.attention import (
+    ATTENTION,
+    FLASH,
+    attention_masks,
+    eager_attention,
+    fused_attention,
+    packed_attention,
+    segment_runs,
+    segment_sizes,
+)
 from distilbert_pt.layers import activation_function
 from distilbert_pt.pretrained import DistilBertPreTrainedModel
-from distilbert_pt.tensors import check_values, shape_of, values_known
+from distilbert_pt.tensors import check_values, shape_of, to_device, values_known
 
 
 class Embeddings(nn.Module):
@@ -247,8 +257,9 @@ class DistilBertModel(DistilBertPreTrainedModel):
 
     Args:
         config: The architecture.
-        attn_implementation: 'sdpa' (PyTorch's fused attention) or 'eager'; the configuration's `attn_implementation`,
-            else 'sdpa', if left out. The attribute of this name may be changed later.
+        attn_implementation: 'sdpa' (PyTorch's fused attention), 'eager', or 'flash_attention_2' (see
+            `attn_implementation`); the configuration's `attn_implementation`, else 'sdpa', if left out. The attribute
+            of this name may be changed later.
 
     Example:
         >>> import torch
@@ -271,10 +282,14 @@ class DistilBertModel(DistilBertPreTrainedModel):
 
     @property
     def attn_implementation(self) -> str:
-        """'sdpa' or 'eager'.
+        """'sdpa', 'eager' or 'flash_attention_2'.
+
+        Packed rows on a GPU in half precision use the kernel of `distilbert_pt.varlen` with both names except 'eager'.
+        'flash_attention_2' also reads padded batches without their padding, and is an error where the kernel cannot
+        run: in float32, or on a CPU.
 
         Raises:
-            InputError: Set to another value.
+            InputError: Set to another value, or to 'flash_attention_2' without a GPU.
         """
         return self._attn_implementation
 
@@ -282,6 +297,8 @@ class DistilBertModel(DistilBertPreTrainedModel):
     def attn_implementation(self, name: str) -> None:
         if name not in ATTENTION:
             raise InputError(f"attn_implementation must be one of {', '.join(ATTENTION)}, got {name!r}.")
+        if name == FLASH and not torch.cuda.is_available():
+            raise InputError(f"attn_implementation={name!r} needs a CUDA GPU, and PyTorch finds none; use 'sdpa'.")
         self._attn_implementation = name
 
     def forward(
@@ -310,7 +327,8 @@ class DistilBertModel(DistilBertPreTrainedModel):
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
             segment_ids: [B, T] integers, for rows that hold several texts (`distilbert_core.model.packing`): the id of
                 the text that each token belongs to. The tokens of a text stand together and attend to each other.
-                Give `position_ids` too, and no `attention_mask`: padding is a segment.
+                Give `position_ids` too, and no `attention_mask`: padding is a segment. A model on a GPU reads these ids
+                and `output_tokens` on the CPU: leave them there, then nothing waits for the GPU.
             output_tokens: [B, Q] ascending indices of tokens: the last block computes only these.
 
         Returns:
@@ -318,7 +336,8 @@ class DistilBertModel(DistilBertPreTrainedModel):
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it. Values are checked when
-                called eagerly; in compiled or exported code PyTorch's own kernels check them.
+                called eagerly on a CPU; on a GPU, and in compiled or exported code, PyTorch's own kernels check them.
+                Or 'flash_attention_2' cannot run on the model's device or in its dtype.
         """
         config = self.config
         arguments = {
@@ -338,13 +357,9 @@ class DistilBertModel(DistilBertPreTrainedModel):
             check_values("output_tokens", output_tokens, tokens, "tokens")
             output_tokens = output_tokens.long()  # as PyTorch gathers
         output_attentions = choose(output_attentions, config.output_attentions)
-        attend: Callable = eager_attention if output_attentions else ATTENTION[self.attn_implementation]
-        masks: tuple[Any, Any]  # of all blocks except the last, and of the last
-        if segment_ids is not None and attend is fused_attention and values_known(segment_ids):
-            attend = packed_attention
-            masks = segment_runs(segment_ids), segment_runs(segment_ids, output_tokens)
-        else:
-            masks = attention_masks(attention_mask, segment_ids, output_tokens)
+        attend, masks = self._attention(attention_mask, segment_ids, output_tokens, output_attentions)
+        if output_tokens is not None:
+            output_tokens = to_device(output_tokens, self.device)
 
         output = self.transformer(
             self.embeddings(input_ids, inputs_embeds, position_ids),  # [B, T, D]
@@ -358,6 +373,47 @@ class DistilBertModel(DistilBertPreTrainedModel):
             attend=attend,
         )
         return self._as_requested(output, return_dict)
+
+    def _attention(
+        self,
+        attention_mask: Tensor | None,
+        segment_ids: Tensor | None,
+        output_tokens: Tensor | None,
+        output_attentions: bool,
+    ) -> tuple[Callable, Sequence[Any]]:
+        """Return the function of attention, and its masks of all blocks except the last and of the last."""
+        attend: Callable = eager_attention if output_attentions else ATTENTION[self.attn_implementation]
+        flash = self.attn_implementation == FLASH
+        packed = segment_ids is not None and values_known(segment_ids)
+        kernel = (flash or packed) and self._kernel_runs(required=flash)
+        if attend is fused_attention and packed and segment_ids is not None:
+            ids, tokens = segment_ids.cpu(), None if output_tokens is None else output_tokens.cpu()
+            sizes = segment_sizes(ids), segment_sizes(ids, tokens)
+            if kernel:
+                return varlen.varlen_attention, [varlen.cumulative_lengths(*each, self.device) for each in sizes]
+            return packed_attention, [segment_runs(*each) for each in sizes]
+        if attend is fused_attention and flash and kernel and segment_ids is None and attention_mask is not None:
+            mask = attention_mask != 0
+            outputs = mask if output_tokens is None else output_tokens
+            return varlen.unpadded_attention, [varlen.unpadded_keys(mask, x.shape[1]) for x in (mask, outputs)]
+        rows = (None if x is None else to_device(x, self.device) for x in (segment_ids, output_tokens))
+        return attend, attention_masks(attention_mask, *rows)
+
+    def _kernel_runs(self, required: bool) -> bool:
+        """Return whether the kernel of `distilbert_pt.varlen` can compute attention now.
+
+        Raises:
+            InputError: It is required, and cannot run on this device or in this dtype.
+        """
+        if not torch.compiler.is_compiling():
+            device = self.device
+            dtype = varlen.autocast_dtype(device, self.dtype)
+            problem = varlen.kernel_problem(device, dtype, self.config.head_size)
+            if required and problem is not None:
+                raise InputError(f"attn_implementation={FLASH!r} {problem}")
+            if problem is not None:
+                return False
+        return not varlen.drops(getattr(block.attention, "dropout", None) for block in self.transformer.layer)
 
     def packed_outputs(
         self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, output_tokens: Tensor | None = None
@@ -375,15 +431,3 @@ class DistilBertModel(DistilBertPreTrainedModel):
             return [None for _ in layers]
         head_mask = head_mask.to(self.dtype).expand(len(layers), -1)
         return [head_mask[layer, self.config.kept_heads(layer)] for layer in layers]
-
-
-def attention_masks(
-    attention_mask: Tensor | None, segment_ids: Tensor | None, output_tokens: Tensor | None
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return the mask [B, T or 1, T] of all blocks except the last, and the mask [B, Q or 1, T] of the last."""
-    if segment_ids is None:
-        mask = None if attention_mask is None else (attention_mask != 0)[:, None]
-        return mask, mask
-    queries = segment_ids if output_tokens is None else segment_ids.gather(1, output_tokens)  # [B, Q]
-    all_blocks, last = (x[:, :, None] == segment_ids[:, None] for x in (segment_ids, queries))
-    return all_blocks, last

@@ -25,6 +25,15 @@ def to_array(tensor: Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device. A copy to a GPU does not wait for the work that the GPU has to do before."""
+    if tensor.device == device:
+        return tensor
+    if device.type == "cuda" and tensor.device.type == "cpu" and values_known(tensor):
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def shape_of(tensor: Tensor | None) -> tuple[int | None, ...] | None:
     """Return the shape of a tensor, with None for sizes that a trace leaves open; None if there is no tensor."""
     if tensor is not None and torch.jit.is_tracing():
@@ -44,7 +53,10 @@ def values_known(tensor: Tensor) -> bool:
 
 
 def check_values(name: str, ids: Tensor | None, size: int, meaning: str) -> None:
-    """Raise InputError if ids do not lie in [0, size); does nothing while values are not known.
+    """Raise InputError if ids do not lie in [0, size).
+
+    Does nothing while values are not known, and on a GPU, where reading them would wait for all work before: CUDA's own
+    look-up stops the program at an id out of range.
 
     Args:
         name: The argument.
@@ -52,6 +64,6 @@ def check_values(name: str, ids: Tensor | None, size: int, meaning: str) -> None
         size: The limit.
         meaning: The name of the limit, such as 'vocab_size'.
     """
-    if ids is not None and values_known(ids) and ids.numel():
+    if ids is not None and not ids.is_cuda and values_known(ids) and ids.numel():
         lowest, highest = torch.aminmax(ids)
         check_range(name, int(lowest), int(highest), size, meaning)

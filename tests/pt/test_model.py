@@ -37,7 +37,9 @@ def test_attention_implementation_is_chosen_per_model(tmp_path):
     eager = distilbert_pt.DistilBertForMaskedLM.from_pretrained(tmp_path, attn_implementation="eager")
     other = distilbert_pt.DistilBertForMaskedLM.from_pretrained(tmp_path)
     assert (eager.attn_implementation, other.attn_implementation) == ("eager", "sdpa")
-    with pytest.raises(InputError, match="attn_implementation must be one of sdpa, eager, got 'flash'"):
+    with pytest.raises(
+        InputError, match="attn_implementation must be one of sdpa, eager, flash_attention_2, got 'flash'"
+    ):
         distilbert_pt.DistilBertForMaskedLM.from_pretrained(tmp_path, attn_implementation="flash")
 
 
