@@ -20,6 +20,9 @@ from distilbert_flax.tensors import at_least_float32
 # WEIGHTS weights.
 QUERY_BLOCK, WEIGHTS = 128, 2**23
 
+# Heads that cuDNN's kernel takes on every GPU that has it.
+LARGEST_HEAD = 128
+
 Segments = tuple[Array, Array]
 
 
@@ -129,3 +132,102 @@ def _by_blocks(
     of_queries = [] if segments is None else [blocks(segments[0])]
     context = jax.lax.map(attend, (jnp.arange(len(query)), query, *of_queries))  # [Q / size, B, size, N, H]
     return jnp.moveaxis(context, 0, 1).reshape(batch, -1, *key.shape[2:])[:, :queries]
+
+
+def cudnn_attention(
+    query: Array,
+    key: Array,
+    value: Array,
+    segments: Segments | None,
+    head_mask: Array | None,
+    dropout: float,
+    seed: Array | None,
+) -> tuple[Array, None]:
+    """Attend with cuDNN's fused kernel, for which `cudnn_runs` is True; the weights are never stored.
+
+    Args:
+        query: [B, Q, N, H].
+        key: [B, T, N, H].
+        value: [B, T, N, H].
+        segments: Segment ids of the queries and of the keys, integers or booleans, or None.
+        head_mask: [N] factors of the heads, or None.
+        dropout: Probability with which an attention weight is dropped; ignored without a seed.
+        seed: None: the kernel has no dropout.
+
+    Returns:
+        Context [B, Q, N, H] and None.
+    """
+    mask = None
+    if segments is not None:
+        of_queries, of_keys = segments
+        mask = of_queries[:, :, None] == of_keys[:, None]  # [B, Q, T]
+        # A query without a key: a query of zeros that may attend to all keys attends to them equally.
+        empty = ~mask.any(axis=-1, keepdims=True)  # [B, Q, 1]
+        query = jnp.where(empty[..., None], 0, query)
+        mask = (mask | empty)[:, None]  # [B, 1, Q, T]
+    context = kernel(query, key, value, mask=mask)
+    if head_mask is not None:
+        context = context * head_mask[:, None]  # scaling all weights of a head scales its context
+    return context, None
+
+
+kernel = partial(jax.nn.dot_product_attention, implementation="cudnn")
+
+
+def fused_attention(
+    query: Array,
+    key: Array,
+    value: Array,
+    segments: Segments | None,
+    head_mask: Array | None,
+    dropout: float,
+    seed: Array | None,
+) -> tuple[Array, None]:
+    """Attend with the fastest function that computes these arguments: `cudnn_attention` or `blockwise_attention`.
+
+    Args:
+        query: [B, Q, N, H].
+        key: [B, T, N, H].
+        value: [B, T, N, H].
+        segments: Segment ids of the queries and of the keys, integers or booleans, or None.
+        head_mask: [N] factors of the heads, or None.
+        dropout: Probability with which an attention weight is dropped.
+        seed: The key of dropout; None for no dropout.
+
+    Returns:
+        Context [B, Q, N, H] and None.
+    """
+    attend = cudnn_attention if seed is None and cudnn_runs(query, key) else blockwise_attention
+    return attend(query, key, value, segments, head_mask, dropout, seed)
+
+
+def cudnn_runs(query: Array, key: Array) -> bool:
+    """Return whether cuDNN's kernel can compute attention: on a GPU of NVIDIA, in half precision.
+
+    Its backward pass takes even numbers of queries and of keys only, and a call without gradients looks the same.
+
+    Args:
+        query: [B, Q, N, H].
+        key: [B, T, N, H].
+    """
+    sizes = (query.shape[1], key.shape[1], query.shape[-1])
+    if query.dtype not in (jnp.float16, jnp.bfloat16) or not all(isinstance(size, int) for size in sizes):
+        return False
+    queries, keys, size = sizes
+    if queries % 2 or keys % 2 or size % 8 or size > LARGEST_HEAD:
+        return False
+    return on_ampere_or_later(query)
+
+
+def on_ampere_or_later(x: Array) -> bool:
+    """Return whether an array is, or will be under jit, on a GPU of NVIDIA that has cuDNN's kernel."""
+    if isinstance(x, jax.core.Tracer):
+        default = jax.config.jax_default_device
+        if isinstance(default, str):
+            default = jax.devices(default)[0]
+        device = default or jax.devices()[0]
+    else:
+        device = next(iter(x.devices()))
+    if device.platform != "gpu" or "nvidia" not in device.device_kind.lower():
+        return False
+    return float(getattr(device, "compute_capability", 0)) >= 8

@@ -19,7 +19,7 @@ from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import check_shapes, choose
 from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
 from distilbert_core.model.parameters import sinusoidal_table
-from distilbert_flax.attention import Segments, blockwise_attention, eager_attention
+from distilbert_flax.attention import Segments, eager_attention, fused_attention
 from distilbert_flax.layers import FixedTable, LayerFactory, activation_function
 from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel
 from distilbert_flax.scanning import Kept, loop_blocks, scan_blocks
@@ -367,7 +367,7 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
             output_tokens,
             attention_segments(attention_mask, segment_ids, output_tokens),
             self._head_masks(head_mask),
-            eager_attention if output_attentions else blockwise_attention,
+            eager_attention if output_attentions else fused_attention,
             choose(output_hidden_states, config.output_hidden_states),
             output_attentions,
             mode,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -10,16 +10,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_core.model.inference import CHUNK_TOKENS, PackedInference
+from distilbert_core.model.inference import CHUNK_TOKENS, MOST_TOKENS, PackedInference, token_budget
+from distilbert_core.model.inputs import check_range
 from distilbert_core.model.packing import Packing, bucket_size
 from distilbert_pt.prepacking import Prepacking
 from distilbert_pt.pretrained import DistilBertPreTrainedModel
-from distilbert_pt.tensors import to_array, to_tensor
+from distilbert_pt.tensors import ON_HOST, to_array, to_device, to_tensor
 
 # Bucket sizes of packed rows and their outputs on a CPU: 8, 16, ... 264, 272, ... 1024, 1056, ...; from 256 on, at most
 # 3 % is padding.
 BUCKETS = {"steps": 32, "multiple": 8}
+
+# Of compiled blocks on a GPU: 128, 256, ... 2048, 2304, ...; the added tokens are in segments of at most GPU_SEGMENT.
+GPU_BUCKETS, GPU_SEGMENT = {"steps": 8, "multiple": 128}, 128
 
 
 class BackendInference(PackedInference):
@@ -30,6 +35,7 @@ class BackendInference(PackedInference):
     def __init__(self, model: DistilBertPreTrainedModel):
         super().__init__(model)
         self.prepacking = Prepacking(model)
+        self.compiled = False
 
     @property
     def device(self) -> torch.device:
@@ -58,6 +64,8 @@ class BackendInference(PackedInference):
 
     def run_packed(self, rows: dict[str, np.ndarray]) -> np.ndarray:
         """Return the outputs of packed rows, the arguments of the model's `packed_outputs`."""
+        if self.model.device.type != "cpu":
+            return self._run_on_accelerator(rows)
         one_row_on_cpu = self.model.device.type == "cpu" and len(rows["input_ids"]) == 1
         outputs = []
         with self._inference(), self.prepacking.in_use(self.model.device):
@@ -66,6 +74,35 @@ class BackendInference(PackedInference):
                 arguments = self._tensors(fill_bucket(chunk) if one_row_on_cpu else chunk)
                 outputs.append(to_array(self.model.packed_outputs(**arguments))[:, :count])
         return np.concatenate(outputs, axis=1)
+
+    def compile(self, **options: Any) -> None:
+        """Compile the blocks of a model on a GPU in place, and bring packed rows into few shapes from now on.
+
+        Args:
+            **options: Options of `torch.compile`. `mode="reduce-overhead"` records each shape as a CUDA graph.
+
+        Raises:
+            InputError: The model is on the CPU, where attention runs segment by segment: each batch would be compiled.
+        """
+        if self.model.device.type == "cpu":
+            raise InputError("compile is for models on a GPU, and this model is on the CPU; move it first.")
+        for block in self.model.base_model.transformer.layer:
+            block.compile(**options)
+        self.compiled = True
+
+    def _run_on_accelerator(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the outputs of packed rows; everything is started before the first result is waited for."""
+        config = self.config
+        for name, size in (("input_ids", config.vocab_size), ("position_ids", config.max_position_embeddings)):
+            limit = "vocab_size" if name == "input_ids" else "max_position_embeddings"
+            check_range(name, int(rows[name].min()), int(rows[name].max()), size, limit)
+        outputs = []
+        with self._inference():
+            for chunk in chunks(rows, gpu_tokens(self.model)) if len(rows["input_ids"]) == 1 else [rows]:
+                count = chunk.get("output_tokens", chunk["input_ids"]).shape[1]
+                filled = fill_bucket(chunk, GPU_BUCKETS, GPU_SEGMENT) if self.compiled else chunk
+                outputs.append(self.model.packed_outputs(**self._tensors(filled, ON_HOST))[:, :count])
+            return np.concatenate([to_array(output) for output in outputs], axis=1)
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
@@ -80,8 +117,17 @@ class BackendInference(PackedInference):
             if training:
                 self.model.train()
 
-    def _tensors(self, arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-        return {name: to_tensor(array).to(self.model.device) for name, array in arrays.items()}
+    def _tensors(self, arrays: dict[str, np.ndarray], on_host: Collection[str] = ()) -> dict[str, torch.Tensor]:
+        device, tensors = self.model.device, {name: to_tensor(array) for name, array in arrays.items()}
+        return {name: x if name in on_host else to_device(x, device) for name, x in tensors.items()}
+
+
+def gpu_tokens(model: DistilBertPreTrainedModel) -> int:
+    """Return the number of tokens of packed rows to compute at a time on the device of a model, not the CPU."""
+    if model.device.type != "cuda":
+        return MOST_TOKENS
+    memory = torch.cuda.get_device_properties(model.device).total_memory
+    return token_budget(memory, model.config, model.dtype.itemsize)
 
 
 def chunks(row: dict[str, np.ndarray], tokens: int) -> Iterator[dict[str, np.ndarray]]:
@@ -116,17 +162,34 @@ def chunks(row: dict[str, np.ndarray], tokens: int) -> Iterator[dict[str, np.nda
         yield chunk
 
 
-def fill_bucket(row: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def fill_bucket(
+    row: dict[str, np.ndarray], buckets: Mapping[str, int] = BUCKETS, longest: int | None = None
+) -> dict[str, np.ndarray]:
     """Return a packed row with its numbers of tokens and of output tokens rounded up to bucket sizes.
 
     oneDNN compiles a kernel for each matrix shape, so there should be few shapes. The added tokens are a segment of
     their own at the end of the row.
+
+    Args:
+        row: Arguments of the model's `packed_outputs`, with R = 1.
+        buckets: Arguments of `bucket_size`.
+        longest: Number of tokens of a segment of added tokens, at most; None: any number.
+
+    Example:
+        >>> import numpy as np
+        >>> from distilbert_pt.inference import fill_bucket
+        >>> row = {"segment_ids": np.array([[1, 1, 1]]), "output_tokens": np.array([[0]])}
+        >>> {name: array.tolist() for name, array in fill_bucket(row, {"steps": 1, "multiple": 8}, longest=2).items()}
+        {'segment_ids': [[1, 1, 1, 0, 0, -1, -1, 0]], 'output_tokens': [[0, 7, 7, 7, 7, 7, 7, 7]]}
     """
-    size = bucket_size(row["segment_ids"].shape[1], **BUCKETS)
+    real = row["segment_ids"].shape[1]
+    size = bucket_size(real, **buckets)
     filled = {name: np.zeros((1, size), array.dtype) for name, array in row.items()}
+    if longest is not None:
+        filled["segment_ids"][0, real:] = -(np.arange(size - real) // longest % 2)
     output_tokens = row.get("output_tokens")
     if output_tokens is not None:
-        count = bucket_size(output_tokens.shape[1], **BUCKETS)
+        count = bucket_size(output_tokens.shape[1], **buckets)
         filled["output_tokens"] = np.full((1, count), size - 1, output_tokens.dtype)
     for name, array in row.items():
         filled[name][:, : array.shape[1]] = array

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from distilbert_core.model.inputs import check_range
 
+# Arguments for packed rows that the model reads on the CPU, so that nothing waits for a GPU.
+ON_HOST = ("segment_ids", "output_tokens")
+
 
 def to_tensor(array: np.ndarray) -> Tensor:
     """Return a tensor that shares the memory of a NumPy array, bfloat16 included."""

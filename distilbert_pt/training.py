@@ -18,7 +18,7 @@ from distilbert_core.training.engine import Division, Engine, mean_losses, step_
 from distilbert_core.training.objectives import Function, Objective, View
 from distilbert_core.training.recipe import Recipe
 from distilbert_pt import losses
-from distilbert_pt.tensors import to_array, to_tensor
+from distilbert_pt.tensors import ON_HOST, to_array, to_device, to_tensor
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim calls them
 
@@ -135,7 +135,8 @@ class BackendEngine(Engine):
 
     def _tensors(self, batch: Batch) -> dict[str, Tensor]:
         values = {name: value if isinstance(value, Tensor) else to_tensor(value) for name, value in batch.items()}
-        return {name: tensor.to(self.model.device) for name, tensor in values.items()}
+        device = self.model.device
+        return {name: tensor if name in ON_HOST else to_device(tensor, device) for name, tensor in values.items()}
 
     def state(self) -> dict[str, np.ndarray]:
         """Return parameters and moments. Dropout follows from the index of a step."""

@@ -26,6 +26,9 @@ from distilbert_core.model.pretrained import PretrainedModel
 # Tokens that are computed at a time on a CPU, approximately: outputs of a layer then stay in the cache for the next.
 CHUNK_TOKENS = 1024
 
+# On an accelerator, a pass uses this fraction of its memory, and has at most MOST_TOKENS tokens.
+MEMORY_FRACTION, MOST_TOKENS = 1 / 8, 2**17
+
 # The attribute or method by which the wrappers of other libraries return the model.
 WRAPPERS = ("_orig_mod", "module", "get_base_model")  # torch.compile; data parallel; peft
 
@@ -341,3 +344,23 @@ def unwrapped(model: Any) -> PretrainedModel:
         inner = getattr(inner, name)
         inner = inner() if name == "get_base_model" else inner
     return inner
+
+
+def token_budget(memory: int, config: DistilBertConfig, itemsize: int) -> int:
+    """Return the number of tokens of packed rows to compute at a time on an accelerator.
+
+    A token needs its hidden states, queries, keys, values and context, and the feed-forward units twice.
+
+    Args:
+        memory: Memory of the device in bytes.
+        config: The architecture.
+        itemsize: Bytes of a number.
+
+    Example:
+        >>> from distilbert_core import DistilBertConfig
+        >>> from distilbert_core.model.inference import token_budget
+        >>> [token_budget(gigabytes * 2**30, DistilBertConfig(), itemsize=2) for gigabytes in (2, 8, 80)]
+        [10922, 43690, 131072]
+    """
+    of_a_token = (8 * config.dim + 2 * config.hidden_dim) * itemsize
+    return min(max(int(memory * MEMORY_FRACTION) // of_a_token, CHUNK_TOKENS), MOST_TOKENS)

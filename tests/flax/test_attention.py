@@ -5,12 +5,19 @@ from __future__ import annotations
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import distilbert_flax.attention
 from distilbert_core import Head
-from distilbert_flax.attention import blockwise_attention, eager_attention
+from distilbert_flax.attention import (
+    blockwise_attention,
+    cudnn_attention,
+    cudnn_runs,
+    eager_attention,
+    fused_attention,
+)
 from support.checkpoints import save_random, small_config
 from support.comparison import assert_close
 from support.frameworks import FRAMEWORKS
@@ -129,3 +136,68 @@ def test_blocks_are_larger_where_there_are_few_weights(monkeypatch):
         monkeypatch.setattr(distilbert_flax.attention, "WEIGHTS", weights)
         blockwise_attention(query, key, key, None, None, 0.0, None)
     assert sizes == [100, 100, 200, 200]
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """The kernel of a GPU, replaced by XLA's attention with the same arguments; returns its calls."""
+    calls = []
+
+    def plain(*arguments, **keywords):
+        calls.append(arguments)
+        return jax.nn.dot_product_attention(*arguments, **keywords, implementation="xla")
+
+    monkeypatch.setattr(distilbert_flax.attention, "kernel", plain)
+    monkeypatch.setattr(distilbert_flax.attention, "on_ampere_or_later", lambda array: True)
+    return calls
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_the_kernel_of_a_gpu_gives_the_numbers_of_eager_attention(options, kernel):
+    query, key, value, _ = arrays().values()
+    context, weights = cudnn_attention(query, key, value, *options, 0.0, None)
+    assert (len(kernel), weights) == (1, None)
+    expected, _ = eager_attention(query, key, value, *options, 0.0, None)
+    assert_close(np.asarray(context), np.asarray(expected), 2e-6)  # XLA's softmax is in float32; measured 2e-7
+
+
+def test_a_text_never_reads_its_neighbour_in_half_precision(tmp_path, kernel):
+    config = small_config(n_heads=2, dim=16)  # heads of a size that the kernel takes
+    save_random(tmp_path, config, Head.BASE)
+    model = FLAX.cls(Head.BASE).from_pretrained(tmp_path, dtype="bfloat16")
+    segment_ids = np.array([[1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 0, 0]])
+    position_ids = np.array([[0, 1, 2, 3, 0, 1, 2, 0, 1, 2, 0, 0]])
+    ids = np.arange(1, 13)[None]
+    changed = np.where(segment_ids == 2, ids + 20, ids)
+    before, after = (np.asarray(model.packed_outputs(x, position_ids, segment_ids)) for x in (ids, changed))
+    assert len(kernel) == 2 * config.n_layers
+    others = segment_ids != 2
+    assert (before[others] == after[others]).all()
+    assert (before[~others] != after[~others]).any(axis=-1).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "queries", "keys", "size", "runs"),
+    [
+        ("bfloat16", 4, 12, 64, True),
+        ("float16", 4, 12, 64, True),
+        ("float32", 4, 12, 64, False),
+        ("bfloat16", 3, 12, 64, False),
+        ("bfloat16", 4, 11, 64, False),
+        ("bfloat16", 4, 12, 12, False),
+        ("bfloat16", 4, 12, 136, False),
+    ],
+)
+def test_what_the_kernel_of_a_gpu_takes(dtype, queries, keys, size, runs, kernel):
+    query, key = (jnp.zeros((1, length, 2, size), dtype) for length in (queries, keys))
+    assert cudnn_runs(query, key) == runs
+    for seed, used in ((None, runs), (jax.random.key(0), False)):
+        kernel.clear()
+        fused_attention(query, key, key, None, None, 0.5, seed)
+        assert bool(kernel) == used
+
+
+def test_there_is_no_kernel_on_the_cpu():
+    query = jnp.zeros((1, 4, 2, 64), "bfloat16")
+    assert not cudnn_runs(query, query)
+    assert jax.eval_shape(lambda x: jnp.zeros(int(cudnn_runs(x, x))), query).shape == (0,)

@@ -223,6 +223,7 @@ def test_modules_of_dropout_that_need_the_weights():
     assert all(drops([plain, module]) for module in (hooked, other, torch.nn.Dropout(0.5), None))
 
 
+@torch.inference_mode()
 def test_blocks_compile_into_one_graph_for_rows_of_different_sizes(tmp_path, monkeypatch):
     monkeypatch.setattr(varlen, "kernel", plain_kernel)
     monkeypatch.setattr(varlen, "kernel_problem", lambda device, dtype, head_size: None)
