@@ -395,6 +395,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "--minutes", type=float, default=8, help="end the rounds after this time (default: %(default)s)"
     )
     parser.add_argument("--tiny", action="store_true", help="a tiny model, small batches and two rounds: a test")
+    parser.add_argument("--ours-only", action="store_true", help="leave Transformers out")
     parser.add_argument("--json", type=Path, help="also write all measurements to this file")
     parser.add_argument("--png", type=Path, help="also plot them")
     arguments = parser.parse_args(words)
@@ -422,6 +423,8 @@ def main(words: Sequence[str] | None = None) -> None:
         for index, row in enumerate(arguments.rows):
             job = make_job(row, folders, arguments.tokens, config.vocab_size, arguments.device, arguments.dtype)
             table = contestants(arguments.backends, job)
+            if arguments.ours_only:
+                table = {one: start for one, start in table.items() if one.startswith("ours")}
             problems: list[Measured] = []
             runs = dict(prepared(table, job, problems))
             if not job.training:

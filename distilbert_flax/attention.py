@@ -222,7 +222,7 @@ def cudnn_runs(query: Array, key: Array) -> bool:
 def on_ampere_or_later(x: Array) -> bool:
     """Return whether an array is, or will be under jit, on a GPU of NVIDIA that has cuDNN's kernel."""
     if isinstance(x, jax.core.Tracer):
-        default = jax.config.jax_default_device
+        default = getattr(jax.config, "jax_default_device", None)
         if isinstance(default, str):
             default = jax.devices(default)[0]
         device = default or jax.devices()[0]

@@ -53,6 +53,7 @@ SEVERAL_MODULES = {
         "order_benchmark",
         "parallel",
         "sklearn_embedder",
+        "gpu_benchmark",
         "speed_benchmarks",
         "state",
         "torch_bin",
