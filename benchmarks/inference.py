@@ -91,7 +91,7 @@ def arrays_of(row: Row) -> dict[str, np.ndarray]:
 Arrays = dict[str, np.ndarray]
 Prepare = Callable[[Arrays], Repetition]  # from a batch to the function that computes its logits
 
-BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # of batches by length
+BATCH_SIZES = (1, 4, 8, 16)  # of batches by length
 
 
 def inputs(job: dict[str, Any]) -> Arrays:

@@ -38,6 +38,7 @@ from distilbert_core.pipelines.progress import bar_delay, progress_bar
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 COMMANDS = {"text-classification": "predict", "token-classification": "tag", "feature-extraction": "embed"}
 TITLES = {"batches": "texts/s in batches", "single": "texts/s, one at a time"}
+EXPORTED_FILES = ("model.onnx", "openvino_model.xml")
 DIFFERENCE = {"predict": "logits", "tag": "logits", "embed": "vectors"}
 
 
@@ -133,7 +134,7 @@ def bench(
         [name for name in RUNNABLE if missing_library(name) is None] if backends is None else backends,
         dtypes,
         model,
-        find_file(model, "model.onnx", **hub) is not None,
+        any(find_file(model, name, **hub) is not None for name in EXPORTED_FILES),
         exported,
     )
     if backends is None:

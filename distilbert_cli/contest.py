@@ -25,6 +25,7 @@ ONNX = "onnx"  # the format of an exported model
 RUNTIMES = {"onnx": ("onnxruntime", "ONNX Runtime"), "openvino": ("openvino", "OpenVINO")}  # name -> module and title
 DTYPES_OF_RUNTIMES = {"onnx": ("float32",), "openvino": ("float32", "bfloat16", "float16")}
 SAME = 2e-4  # largest difference of outputs that is rounding of float32, relative to the largest output
+PATIENCE, LEAST_PATIENCE = 20, 120.0  # a start may take as many times as long as the first one's; seconds
 SLOW = 4  # a contestant that is this many times as slow as the best in both measures has one turn only
 PACKAGES = Path(distilbert_core.__file__).parents[1]
 WORKER = (sys.executable, "-P", str(PACKAGES / "distilbert_core" / "pipelines" / "measuring.py"))
@@ -146,7 +147,7 @@ def list_contestants(
         backends: Backends and runtimes.
         dtypes: Dtypes. The runtimes do not have all of them.
         model: Folder, embedded model or Hub id.
-        has_export: Whether the model has a model.onnx.
+        has_export: Whether the model is an exported one.
         exported: Further folders of exported models.
 
     Example:
@@ -222,7 +223,8 @@ class Contest:
             warnings: set[str] = set()
             for result in results:
                 if result.problem is None:
-                    worker = stack.enter_context(self._start(result.contestant, folder))
+                    patience = max(LEAST_PATIENCE, PATIENCE * workers[0][0].first) if workers else None
+                    worker = stack.enter_context(self._start(result.contestant, folder, patience))
                     reference = self._note_start(result, worker.started, reference)
                     new = set(worker.started.get("warnings", ())) - warnings
                     warnings |= new
@@ -241,7 +243,7 @@ class Contest:
                     advance(1)
         return results, None if reference is None else reference[0]
 
-    def _start(self, contestant: Contestant, folder: Path | None) -> Worker:
+    def _start(self, contestant: Contestant, folder: Path | None, patience: float | None = None) -> Worker:
         job = replace(
             self.job,
             model=str(folder) if contestant.model is None else contestant.model,
@@ -249,7 +251,7 @@ class Contest:
             dtype=contestant.dtype,
             revision=self.job.revision if contestant.model == self.job.model else None,
         )
-        return Worker(WORKER, worker_environment(), vars(job))
+        return Worker(WORKER, worker_environment(), vars(job), patience)
 
     @contextmanager
     def _exported(self, results: Sequence[Result]) -> Iterator[Path | None]:

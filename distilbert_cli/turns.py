@@ -10,6 +10,7 @@ import signal
 import statistics
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,12 +48,19 @@ class Worker:
         words: The command.
         environment: Environment variables, in place of those of this process.
         job: First line to send; None: the process answers without one.
+        patience: Seconds to wait for the first answer; then the process is killed. None: no limit.
 
     Attributes:
         started: The first answer; {'problem': ...} if the process ended instead.
     """
 
-    def __init__(self, words: Sequence[str], environment: Mapping[str, str] | None = None, job: Any = None):
+    def __init__(
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        job: Any = None,
+        patience: float | None = None,
+    ):
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  closed on exit
         self.process = subprocess.Popen(
             words,
@@ -63,7 +71,15 @@ class Worker:
             env=None if environment is None else dict(environment),
             start_new_session=True,  # so that signals also reach the processes that it starts
         )
+        self.is_late = False
+        timer = None if patience is None else threading.Timer(patience, self._end)
+        if timer is not None:
+            timer.start()
         self.started = self._answer() if job is None else self.turn(job)
+        if timer is not None:
+            if self.is_late:
+                self.started = {"problem": f"it took longer than {patience:.0f} s to start"}
+            timer.cancel()
 
     def turn(self, message: Any) -> dict[str, Any]:
         """Send a line, and return the answer; {'problem': ...} if the process ends instead."""
@@ -85,6 +101,16 @@ class Worker:
         if CAN_STOP and self.process.poll() is None:
             os.killpg(self.process.pid, getattr(signal, name))
 
+    def _end(self) -> None:
+        self.is_late = True
+        self._kill()
+
+    def _kill(self) -> None:
+        if CAN_STOP:
+            self._signal("SIGKILL")
+        elif self.process.poll() is None:
+            self.process.kill()
+
     def _reason(self) -> str:
         """Return the error that ended the process, in one line."""
         status = self.process.wait()
@@ -97,11 +123,7 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            if CAN_STOP:
-                os.killpg(self.process.pid, signal.SIGKILL)
-            else:
-                self.process.kill()
+        self._kill()
         for file in (self.process.stdin, self.process.stdout, self.errors):
             with suppress(BrokenPipeError):  # of a line that the process did not read
                 file.close()  # type: ignore[union-attr]

@@ -231,6 +231,12 @@ def test_the_reason_why_a_process_ended(code, problem):
         assert worker.started == {"problem": problem}
 
 
+def test_a_process_that_does_not_start_is_ended():
+    with Worker([sys.executable, "-c", "import time; time.sleep(600)"], patience=1) as worker:
+        assert worker.started == {"problem": "it took longer than 1 s to start"}
+    assert worker.process.poll() is not None
+
+
 def test_a_process_is_stopped_between_its_turns():
     code = "import sys\nfor line in sys.stdin: print(line.strip(), flush=True)"
     with Worker([sys.executable, "-c", code], job={"turn": 1}) as worker:
