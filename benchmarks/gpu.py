@@ -423,6 +423,8 @@ def main(words: Sequence[str] | None = None) -> None:
         for index, row in enumerate(arguments.rows):
             job = make_job(row, folders, arguments.tokens, config.vocab_size, arguments.device, arguments.dtype)
             table = contestants(arguments.backends, job)
+            if arguments.device == "cuda":
+                forget_compiled()
             if arguments.ours_only:
                 table = {one: start for one, start in table.items() if one.startswith("ours")}
             problems: list[Measured] = []
@@ -449,6 +451,12 @@ def main(words: Sequence[str] | None = None) -> None:
             panels[job.title] = bars_of(measured, len(job.lengths))
             write(arguments, [{"gpu": gpu_name(arguments.device)}, *results])
             draw(arguments.png, panels, "sequences")
+
+
+def forget_compiled() -> None:
+    """Forget what was compiled for another row of the table: beyond a number of shapes, PyTorch compiles no more."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].compiler.reset()
 
 
 def gpu_name(device: str) -> str:

@@ -18,7 +18,6 @@ from support.comparison import assert_close
 from support.frameworks import FRAMEWORKS
 
 PT, CPU = FRAMEWORKS["pt"], torch.device("cpu")
-KERNEL_PROBLEM = kernel_problem
 HALF = torch.bfloat16
 
 # Padding on the left, in the middle, on the right; none; a row of padding.
@@ -303,3 +302,11 @@ def test_flash_attention_is_refused_on_the_cpu_before_anything_is_computed(tmp_p
         InputError, match="attn_implementation='flash_attention_2' needs a CUDA GPU, and the model is on c"
     ):
         model(**inputs)
+
+
+def test_the_kernel_of_pytorch_takes_our_arguments():
+    query, key = (torch.empty(length, 2, 8, dtype=HALF, device="meta") for length in (2, 7))
+    lengths = cumulative_lengths([1, 0, 1], [3, 2, 2], CPU)
+    meta = lengths._replace(queries=lengths.queries.to("meta"), keys=lengths.keys.to("meta"))
+    context = varlen.kernel(query, key, key, meta)
+    assert (context.shape, context.dtype) == (query.shape, HALF)
