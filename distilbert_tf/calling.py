@@ -25,7 +25,7 @@ def _with_prepared_data(name: str) -> Callable[..., Any]:
     @functools.wraps(method)
     def with_prepared_data(self: KerasCalls, *args: Any, **kwargs: Any) -> Any:
         given = signature.bind(self, *args, **accept(kwargs, KERAS_2))
-        self._prepare_data(given.arguments, has_labels="y" in signature.parameters)
+        self._prepare_data(given.arguments, name)
         return method(*given.args, **given.kwargs)
 
     return with_prepared_data
@@ -44,8 +44,13 @@ class KerasCalls(keras.Model):
     test_on_batch = _with_prepared_data("test_on_batch")
     predict_on_batch = _with_prepared_data("predict_on_batch")
 
-    def _prepare_data(self, given: dict[str, Any], has_labels: bool) -> None:
-        """Replace lists and ragged tensors among the arguments of a method of Keras."""
+    def _prepare_data(self, given: dict[str, Any], method: str) -> None:
+        """Replace lists and ragged tensors among the arguments of a method of Keras.
+
+        Args:
+            given: The arguments; changed in place.
+            method: The name of the method.
+        """
         given["x"] = as_inputs(given.get("x"), self.config.pad_token_id, self._depth)
         if given.get("y") is not None:
             given["y"] = as_tensor("y", given["y"])

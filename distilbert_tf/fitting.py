@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,66 +13,12 @@ import tensorflow as tf
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import check_interval
-from distilbert_tf.arguments import as_inputs, as_tensor
+from distilbert_core.model.packed_batches import WEIGHT
 from distilbert_tf.attention import blocks_at_any_length
+from distilbert_tf.keras_private import loss_counted_by
+from distilbert_tf.labels import Takes, batch_apart, by_order, labels_apart
 from distilbert_tf.losses import check_labels, labels_mean
-from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
-
-WEIGHT = "sample_weight"  # also an argument of a call, so the inputs may contain it
-
-
-class Takes(NamedTuple):
-    """The names of the labels and outputs of a model, and the form of its ids."""
-
-    labels: tuple[str, ...]
-    outputs: tuple[str, ...]
-    pad_token_id: int | None
-    axes: int  # of input_ids
-    others: bool  # whether labels and outputs may have other names, as in a user's own class
-
-
-def labels_apart(takes: Takes, x: Any, y: Any = None, weights: Any = None) -> tuple[Any, Any, Any]:
-    """Return inputs without labels, the labels, and their weights, in the form that Keras takes.
-
-    Args:
-        takes: Names and form of the inputs of the model.
-        x: Inputs. A dict may contain labels and `sample_weight`. Lists and ragged tensors in it become arrays and
-            tensors.
-        y: Labels: one array, a tuple, or a dict by their names or the names of the outputs; None if the inputs contain
-            them or none are given.
-        weights: Weights of the labels, in the same form.
-
-    Raises:
-        InputError: Labels or weights are given twice, or have other names, or rows of a list have different lengths, or
-            one array is given in place of two labels.
-    """
-    x = as_inputs(x, takes.pad_token_id, takes.axes)
-    if isinstance(x, dict):
-        for argument, value, among in (("y", y, takes.labels), (WEIGHT, weights, (WEIGHT,))):
-            if value is not None and not x.keys().isdisjoint(among):
-                raise InputError(f"{' and '.join(among)} must be among the inputs or given as {argument}, not both.")
-        y = {name: x.pop(name) for name in takes.labels if name in x} or y
-        weights = x.pop(WEIGHT, weights)
-    return x, _in_order("y", y, takes), _in_order(WEIGHT, weights, takes)
-
-
-def _in_order(argument: str, values: Any, takes: Takes) -> Any:
-    """Return the values of a dict: one value, or a tuple in the order of the names; return other values unchanged."""
-    if isinstance(values, Mapping):
-        given = next((of for of in (takes.labels, takes.outputs) if set(of) == set(values)), None)
-        if given is None and takes.others:
-            return {name: as_tensor(name, value) for name, value in values.items()}
-        if given is None:
-            raise InputError(f"{argument} must have {' and '.join(takes.labels)}, got {', '.join(values)}.")
-        values = tuple(values[name] for name in given)
-        values = values if len(given) > 1 else values[0]
-    if len(takes.labels) > 1 and isinstance(values, list | tuple) and len(values) == len(takes.labels):
-        return type(values)(as_tensor(argument, value) for value in values)
-    values = as_tensor(argument, values)
-    if argument == "y" and len(takes.labels) > 1 and not takes.others and hasattr(values, "shape"):
-        names = " and ".join(takes.labels)
-        raise InputError(f"y must be {names}, in a tuple or a dict, got one array of shape {values.shape}.")
-    return values
+from distilbert_tf.packing import PackedModel, in_order, refuse_packed_arrays, text_count
 
 
 class LabelsApart(keras.utils.PyDataset):
@@ -89,7 +35,7 @@ class LabelsApart(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple:
         """Return a batch: inputs, labels, and weights if given."""
-        return keras.utils.pack_x_y_sample_weight(*_batch_apart(self.takes, self.data[index]))
+        return keras.utils.pack_x_y_sample_weight(*batch_apart(self.takes, self.data[index]))
 
     @property
     def num_batches(self) -> int | None:
@@ -103,10 +49,6 @@ class LabelsApart(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Call the hook of the data set."""
         self.data.on_epoch_end()
-
-
-def _batch_apart(takes: Takes, batch: Any) -> tuple[Any, Any, Any]:
-    return labels_apart(takes, *keras.utils.unpack_x_y_sample_weight(batch))
 
 
 OWN_LOSS = ("auto", "auto_with_warning", "passthrough")  # names of the task's own loss in Transformers
@@ -132,25 +74,8 @@ def _refuse_probabilities(losses: Any) -> None:
             )
 
 
-class FittedModel(TFDistilBertPreTrainedModel):
+class FittedModel(PackedModel):
     """A model with labels that Keras can train, with the task's own loss or a loss given to `compile`."""
-
-    head: ClassVar[Head]
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the arguments that take labels."""
-        return self.head.labels
-
-    @property
-    def logit_names(self) -> tuple[str, ...]:
-        """Names of the outputs that the labels are compared with."""
-        return self.head.outputs
-
-    def _takes(self) -> Takes:
-        return Takes(
-            self.label_names, self.logit_names, self.config.pad_token_id, self._depth, others=self._is_derived()
-        )
 
     _by_name = False  # whether Keras gets the outputs by name, because losses or metrics are given by name
 
@@ -214,13 +139,19 @@ class FittedModel(TFDistilBertPreTrainedModel):
             return {name: [metric] for name in names}
         return value
 
-    def _prepare_data(self, given: dict[str, Any], has_labels: bool) -> None:
+    def _prepare_data(self, given: dict[str, Any], method: str) -> None:
         """Move labels and their weights to the arguments in which Keras expects them.
 
         Without labels there Keras drops `sample_weight`, and drops `class_weight` or raises IndexError.
         """
         takes = self._takes()
-        if not has_labels:
+        if not method.endswith("on_batch"):
+            refuse_packed_arrays(given.get("x"))
+        ordered = in_order(given.get("x"))
+        if ordered is not given.get("x"):  # Keras warns of `shuffle` of a data set, True if left out
+            given |= {"x": given["x"] if method == "fit" and given.get("shuffle", True) else ordered}
+            given |= {"shuffle": False} if method == "fit" else {}
+        if method.startswith("predict"):
             given["x"], _, _ = labels_apart(takes, given["x"])
             return
         x, y, weights = labels_apart(takes, given.get("x"), given.get("y"), given.get(WEIGHT))
@@ -232,12 +163,11 @@ class FittedModel(TFDistilBertPreTrainedModel):
                 check_interval(WEIGHT, array.min(initial=0), array.max(initial=0))
         given |= {"x": x, "y": y, WEIGHT: weights}
         if given.get("validation_data") is not None:
-            given["validation_data"] = _batch_apart(takes, given["validation_data"])
+            given["validation_data"] = batch_apart(takes, in_order(given["validation_data"]))
 
     def _own_labels(self, y: Any) -> Any:
         """Return labels for the task's own loss: [B, 1] as [B]. Labels of a sequence classifier are checked."""
-        of_tokens = self.head.reads_tokens and len(self.head.labels) == 1
-        if not hasattr(y, "dtype") or of_tokens or self._is_derived():
+        if not hasattr(y, "dtype") or self._labels_are_of_tokens or self._is_derived():
             return y
         y = np.asarray(y)
         if self.head is Head.SEQUENCE_CLASSIFICATION:
@@ -247,10 +177,10 @@ class FittedModel(TFDistilBertPreTrainedModel):
     def _for_class_weight(self, x: Any, y: Any, class_weight: Mapping[int, float]) -> tuple[Any, dict[int, float]]:
         """Return inputs with labels as Keras expects them, and the weights of all classes."""
         if isinstance(x, tf.data.Dataset):
-            _, y, _ = _batch_apart(self._takes(), x.element_spec)
+            _, y, _ = batch_apart(self._takes(), x.element_spec)
             x = x.map(
                 tf.autograph.experimental.do_not_convert(
-                    lambda *batch: keras.utils.pack_x_y_sample_weight(*_batch_apart(self._takes(), batch))
+                    lambda *batch: keras.utils.pack_x_y_sample_weight(*batch_apart(self._takes(), batch))
                 )
             )
         elif isinstance(x, keras.utils.PyDataset):
@@ -331,7 +261,12 @@ class FittedModel(TFDistilBertPreTrainedModel):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Return the mean loss so far and the metrics that the model was compiled with."""
         _, labels, weights = labels_apart(self._takes(), x, y, sample_weight)
-        return super().compute_metrics(x, *map(self._named_outputs, (labels, self._logits(y_pred), weights)))
+        logits = self._logits(y_pred)
+        if self._labels_are_of_tokens and text_count(x) is not None:
+            # Keras takes the mean over the second axis first, whose size differs between batches.
+            logits = tf.reshape(logits, (-1, logits.shape[-1]))
+            labels, weights = (None if value is None else tf.reshape(value, (-1,)) for value in (labels, weights))
+        return super().compute_metrics(x, *map(self._named_outputs, (labels, logits, weights)))
 
     def hf_compute_loss(self, labels: Any, logits: Any) -> tf.Tensor:
         """Return the task's own loss [] of labels and logits; for question answering each is a pair or a dict.
@@ -346,22 +281,27 @@ class FittedModel(TFDistilBertPreTrainedModel):
         """
         if isinstance(labels, Mapping):  # Transformers names them start_position and end_position
             labels = {name if name in self.label_names else f"{name}s": value for name, value in labels.items()}
-        labels = keras.tree.map_structure(tf.convert_to_tensor, _in_order("labels", labels, self._takes()))
+        labels = keras.tree.map_structure(tf.convert_to_tensor, by_order("labels", labels, self._takes()))
         logits = self._logits(logits) if isinstance(logits, Mapping) else logits
         return self.task_loss(logits, labels)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Take a step on a batch in a form that `fit` takes."""
-        return super().train_step(_batch_apart(self._takes(), data))
+        x, y, weights = batch_apart(self._takes(), data)
+        with loss_counted_by(self, text_count(x)):
+            return super().train_step((x, y, weights))
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Return the loss and metrics of a batch in a form that `evaluate` takes."""
-        with blocks_at_any_length():
-            return super().test_step(_batch_apart(self._takes(), data))
+        x, y, weights = batch_apart(self._takes(), data)
+        with blocks_at_any_length(), loss_counted_by(self, text_count(x)):
+            return super().test_step((x, y, weights))
 
     def predict_step(self, data: Any) -> Any:
         """Return the outputs for a batch without its labels: Keras cannot concatenate the losses of batches."""
-        x, _, _ = _batch_apart(self._takes(), data)
+        x, _, _ = batch_apart(self._takes(), data)
+        if text_count(x) is not None and self._labels_are_of_tokens:
+            raise InputError("predict cannot order the tokens of packed rows: give padded batches, or use a pipeline.")
         with blocks_at_any_length():
             return super().predict_step((x,))
 

@@ -5,6 +5,8 @@ The optimizer in `distilbert_tf.training` also overrides a private method, `_all
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -51,3 +53,25 @@ def replace_variable(layer: keras.layers.Layer, leaf: str, shape: tuple[int, ...
         layer.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: shape[0]})
     elif isinstance(layer, keras.layers.Embedding):
         layer.input_dim = shape[0]
+
+
+@contextlib.contextmanager
+def loss_counted_by(model: keras.Model, count: Any) -> Iterator[None]:
+    """Context manager: steps of a model weigh the loss of a batch, in the mean over batches, by a number of texts.
+
+    Keras weighs it by the first axis of the first input, which is not the number of texts in packed rows.
+
+    Args:
+        model: A compiled model.
+        count: The number of texts; None: as in Keras.
+    """
+    tracker = model._loss_tracker
+    if count is None or tracker is None:
+        yield
+        return
+    update_state = tracker.update_state
+    tracker.update_state = lambda values, sample_weight=None: update_state(values, sample_weight=count)
+    try:
+        yield
+    finally:
+        del tracker.update_state

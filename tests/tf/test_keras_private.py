@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from distilbert_tf.keras_private import indexing_operation, replace_variable
+from distilbert_tf.keras_private import indexing_operation, loss_counted_by, replace_variable
 
 LAYER = {"_tracker", "_untrack_variable", "_trainable_variables"}
 OPTIMIZER = {"_get_variable_index", "_momentums", "_velocities", "_all_reduce_sum_gradients"}
@@ -40,3 +40,15 @@ def test_a_variable_of_another_shape(leaf, shape):
     assert getattr(layer, leaf).trainable
     assert {id(variable) for variable in layer.trainable_variables} == {id(getattr(layer, leaf)), id(other)}
     assert layer.units == (5 if leaf == "kernel" else 3)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(None, 2.5), (3, 3.25)])
+def test_the_mean_loss_counts_texts(count, expected):
+    """Of two batches of one row with losses 1 and 4; the second has three texts."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+    model.compile(loss="mse", run_eagerly=True)
+    zero = np.zeros((1, 1), "float32")
+    for size, of_batch in ((1.0, None), (2.0, count)):
+        with loss_counted_by(model, of_batch):
+            logs = model.test_step((np.array([[size]], "float32"), zero))
+    assert float(logs["loss"]) == pytest.approx(expected)
