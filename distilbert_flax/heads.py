@@ -19,7 +19,7 @@ from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import check_packed, choice_count, choose
 from distilbert_core.model.losses import labels_given, single
 from distilbert_core.model.outputs import ModelOutput
-from distilbert_flax.layers import LayerFactory, activation_function
+from distilbert_flax.layers import LayerFactory, VocabProjector, activation_function
 from distilbert_flax.losses import cross_entropy, question_answering_loss, sequence_classification_loss
 from distilbert_flax.model import FlaxDistilBertModel
 from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel
@@ -141,19 +141,16 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             sample_weight: Weight of each label in the loss, numbers >= 0: [B], or the shape of the labels. The sum of
                 the weighted losses is divided by the number of labels that count, whatever their weights are. For
                 weights of classes [L], give `class_weights[labels]` (any number where a label is -100).
-            segment_ids: [R, C] integers, for packed rows, as `DataCollatorWithPacking` makes them: the id of the text
-                that each token belongs to. The ids and `position_ids` are then [R, C] too, and labels of tokens have
-                the shape of `output_tokens`.
-            output_tokens: [R, S] ascending indices of the tokens of each packed row whose outputs are computed; all if
-                left out.
-            output_indices: [B] integers, [B, C] for multiple choice: the indices of the first tokens of texts in the
-                flattened `output_tokens`. Heads that read the first token need them in packed rows.
+            segment_ids: [R, C] the text of each token of packed rows, as `PackedBatches` makes them. The ids and
+                `position_ids` are then [R, C] too, and labels of tokens have the shape of `output_tokens`.
+            output_tokens: [R, S] ascending indices of the tokens of each packed row that are computed; all if left out.
+            output_indices: [B], or [B, C] for multiple choice: the indices of the first tokens of texts in the flattened
+                `output_tokens`. Heads that read the first token need them in packed rows.
             train: Apply dropout; the mode of the last `model.train()` or `model.eval()` if left out.
             deterministic: The opposite of `train`.
             rngs: Random state of dropout, an `nnx.Rngs` or a key; the model's own if left out.
-            params: Parameters to use in place of the model's, a nested dict like `model.params`. Such a call neither
-                changes nor reads the state of the model. Dropout is off unless `train=True` and `dropout_rng` are
-                given.
+            params: Parameters to use in place of the model's, like `model.params`. The call neither changes nor reads
+                the state of the model. Dropout is off unless `train=True` and `dropout_rng` are given.
             dropout_rng: Another name for `rngs`, as a key.
 
         Returns:
@@ -164,9 +161,8 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         """
         inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
         inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
-        options: dict[str, Any] = {"head_mask": head_mask, "output_attentions": output_attentions}
-        options["output_hidden_states"] = output_hidden_states
-        options |= {"segment_ids": segment_ids, "output_tokens": output_tokens}
+        options: dict[str, Any] = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        options |= {"head_mask": head_mask, "segment_ids": segment_ids, "output_tokens": output_tokens}
         mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
         return self._predict(*mode, inputs, (labels,), sample_weight, return_dict, output_indices, **options)
 
@@ -214,48 +210,26 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         return output if choose(return_dict, self.config.return_dict) else output.to_tuple()
 
     def _logits_at(self, hidden: Array, indices: ArrayLike, mode: dict[str, Any]) -> Array:
-        """Return the logits of packed rows at some indices of their outputs.
+        """Return the logits of packed rows: [B, L], [B, C] for multiple choice, or [B, T, 2] for question answering.
 
         Args:
             hidden: [R, S, D] hidden states.
-            indices: Integers in any shape, indices into [R * S]; -1 for padding.
+            indices: `output_indices` of the call. The logits are -inf where an index is -1.
             mode: Arguments of each dropout layer.
-
-        Returns:
-            [B, L]; [B, C] for multiple choice; [B, T, 2] for question answering, with -inf at padding.
         """
-        padding = jnp.asarray(indices) < 0 if self.head.reads_tokens else None
-        if padding is not None:
-            indices = jnp.maximum(jnp.asarray(indices), 0)
+        read = jnp.maximum(jnp.asarray(indices), 0) if self.head.reads_tokens else indices
         flat = hidden.reshape(-1, hidden.shape[-1])  # [R * S, D]
-        check_values("output_indices", indices, flat.shape[0], "outputs")
-        indices = jnp.asarray(indices)
-        logits = self.head_logits(flat[indices.reshape(-1)][:, None], mode)  # [B * C or B * T, ...]
-        logits = logits.reshape(*indices.shape, -1)
-        if padding is not None:
-            return jnp.where(padding[..., None], -jnp.inf, logits)
+        check_values("output_indices", read, flat.shape[0], "outputs")
+        logits = self.head_logits(flat[jnp.reshape(read, -1)][:, None], mode)  # [B * C or B * T, ...]
+        logits = logits.reshape(*jnp.shape(indices), -1)
+        if self.head.reads_tokens:
+            return jnp.where(jnp.asarray(indices)[..., None] < 0, -jnp.inf, logits)
         return logits[..., 0] if self.head.has_choices else logits
 
 
 def _flatten_choices(x: ArrayLike | None) -> Array | None:
     """[B, C, ...] -> [B * C, ...]."""
     return None if x is None else jnp.reshape(x, (-1, *jnp.shape(x)[2:]))
-
-
-class VocabProjector(nnx.Module):
-    """Logits of all tokens of the vocabulary: a bias, and a kernel only if it is not tied to the word embeddings."""
-
-    def __init__(self, config: DistilBertConfig, layers: LayerFactory):
-        self.dtype = layers.dtype
-        if not config.tie_word_embeddings:
-            self.kernel = layers.dense(config.dim, config.vocab_size).kernel  # [D, V]
-        self.bias = layers.bias(config.vocab_size)
-
-    def __call__(self, x: Array, word_embeddings: Array) -> Array:
-        """[B, T, D] and the table [V, D] -> [B, T, V]."""
-        kernel = self.kernel[...] if hasattr(self, "kernel") else word_embeddings.T
-        bias = self.bias[...].reshape(*[1] * (x.ndim - 1), -1)  # as many axes as x: JAX can be configured to require it
-        return x @ kernel.astype(self.dtype) + bias.astype(self.dtype)
 
 
 class FlaxDistilBertForMaskedLM(_ModelWithHead):
@@ -433,40 +407,35 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
             attention_mask: [B, T], 1 for tokens to attend to and 0 for padding; any dtype. All ones if left out.
             head_mask: [N] or [layers, N] factors for the attention weights of each head; 0 switches a head off.
             inputs_embeds: [B, T, D] word embeddings in place of ids.
-            start_positions: [B] index of the first token of the answer. A negative index counts as 0; an index of T or
-                more does not count.
+            start_positions: [B] index of the answer's first token. Negative ones count as 0; from T on, none counts.
             end_positions: [B] index of the last token of the answer, with the same rules.
             output_attentions: Also return the attention weights; the configuration's default if left out.
             output_hidden_states: Also return all hidden states; the configuration's default if left out.
             return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
             sample_weight: [B] weight of each row in the loss, numbers >= 0. It does not change the divisor of the sum.
-            segment_ids: [R, C] integers, for packed rows, as `DataCollatorWithPacking` makes them: the id of the text
-                that each token belongs to. The ids and `position_ids` are then [R, C] too.
-            output_tokens: [R, S] ascending indices of the tokens of each packed row whose outputs are computed; all if
-                left out.
-            output_indices: [B, T] integers: the index of each token of each text in the flattened rows, or the
-                flattened `output_tokens`; -1 for padding, which cannot be an answer.
+            segment_ids: [R, C] the text of each token of packed rows; ids and `position_ids` are then [R, C] too.
+            output_tokens: [R, S] ascending indices of the tokens of each packed row that are computed; all if left out.
+            output_indices: [B, T] index of each token of each text in the flattened rows, or the flattened
+                `output_tokens`; -1 for padding, which cannot be an answer.
             train: Apply dropout; the mode of the last `model.train()` or `model.eval()` if left out.
             deterministic: The opposite of `train`.
             rngs: Random state of dropout, an `nnx.Rngs` or a key; the model's own if left out.
-            params: Parameters to use in place of the model's, a nested dict like `model.params`. Such a call neither
-                changes nor reads the state of the model. Dropout is off unless `train=True` and `dropout_rng` are
-                given.
+            params: Parameters to use in place of the model's, like `model.params`. The call neither changes nor reads
+                the state of the model. Dropout is off unless `train=True` and `dropout_rng` are given.
             dropout_rng: Another name for `rngs`, as a key.
 
         Returns:
             `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and on request `hidden_states` and
-            `attentions`. The softmax of the loss includes padding, as in Transformers.
+            `attentions`. The softmax of the loss includes padding, as in Transformers; that of packed rows does not.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
         """
         inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
         inputs |= {"attention_mask": attention_mask, "position_ids": position_ids}
-        options: dict[str, Any] = {"head_mask": head_mask, "output_attentions": output_attentions}
-        options["output_hidden_states"] = output_hidden_states
-        options |= {"segment_ids": segment_ids, "output_tokens": output_tokens}
+        options: dict[str, Any] = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        options |= {"head_mask": head_mask, "segment_ids": segment_ids, "output_tokens": output_tokens}
         labels = start_positions, end_positions
         mode = self._for_call(params, train, deterministic, rngs, dropout_rng)
         return self._predict(*mode, inputs, labels, sample_weight, return_dict, output_indices, **options)

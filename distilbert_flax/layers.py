@@ -186,3 +186,19 @@ def initial_embedding(key: Array, shape: tuple[int, ...], dtype: Any, *, std: fl
     """Draw a table [rows, size] from N(0, std); the padding row is zero."""
     table = normal(std)(key, shape, dtype)
     return table if pad_row is None else table.at[pad_row].set(0)
+
+
+class VocabProjector(nnx.Module):
+    """Logits of all tokens of the vocabulary: a bias, and a kernel only if it is not tied to the word embeddings."""
+
+    def __init__(self, config: DistilBertConfig, layers: LayerFactory):
+        self.dtype = layers.dtype
+        if not config.tie_word_embeddings:
+            self.kernel = layers.dense(config.dim, config.vocab_size).kernel  # [D, V]
+        self.bias = layers.bias(config.vocab_size)
+
+    def __call__(self, x: Array, word_embeddings: Array) -> Array:
+        """[B, T, D] and the table [V, D] -> [B, T, V]."""
+        kernel = self.kernel[...] if hasattr(self, "kernel") else word_embeddings.T
+        bias = self.bias[...].reshape(*[1] * (x.ndim - 1), -1)  # as many axes as x: JAX can be configured to require it
+        return x @ kernel.astype(self.dtype) + bias.astype(self.dtype)

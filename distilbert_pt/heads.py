@@ -114,10 +114,9 @@ class _ModelWithHead(DistilBertPreTrainedModel):
             segment_ids: [R, C] integers, for packed rows, as `DataCollatorWithPacking` makes them: the id of the text
                 that each token belongs to. The ids and `position_ids` are then [R, C] too, and labels of tokens have
                 the shape of `output_tokens`.
-            output_tokens: [R, S] ascending indices of the tokens of each packed row whose outputs are computed; all if
-                left out.
-            output_indices: [B] integers, [B, C] for multiple choice: the indices of the first tokens of texts in the
-                flattened `output_tokens`. Heads that read the first token need them in packed rows.
+            output_tokens: [R, S] ascending indices of the tokens of each packed row that are computed; all if left out.
+            output_indices: [B], or [B, C] for multiple choice: the indices of the first tokens of texts in the flattened
+                `output_tokens`. Heads that read the first token need them in packed rows.
 
         Returns:
             `loss` [] if labels are given, `logits`, and on request `hidden_states` and `attentions`.
@@ -384,16 +383,14 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
             return_dict: Return an output object (True) or a tuple; the configuration's default if left out.
             position_ids: [B, T], [1, T] or [T] integers below `max_position_embeddings`; 0, 1, ... if left out.
             sample_weight: [B] weight of each row in the loss, numbers >= 0. It does not change the divisor of the sum.
-            segment_ids: [R, C] integers, for packed rows, as `DataCollatorWithPacking` makes them: the id of the text
-                that each token belongs to. The ids and `position_ids` are then [R, C] too.
-            output_tokens: [R, S] ascending indices of the tokens of each packed row whose outputs are computed; all if
-                left out.
-            output_indices: [B, T] integers: the index of each token of each text in the flattened rows, or the
-                flattened `output_tokens`; -1 for padding, which cannot be an answer.
+            segment_ids: [R, C] the text of each token of packed rows; ids and `position_ids` are then [R, C] too.
+            output_tokens: [R, S] ascending indices of the tokens of each packed row that are computed; all if left out.
+            output_indices: [B, T] index of each token of each text in the flattened rows, or the flattened
+                `output_tokens`; -1 for padding, which cannot be an answer.
 
         Returns:
             `loss` [] if positions are given, `start_logits` and `end_logits` [B, T], and on request `hidden_states` and
-            `attentions`. The softmax of the loss includes padding, as in Transformers.
+            `attentions`. The softmax of the loss includes padding, as in Transformers; that of packed rows does not.
 
         Raises:
             InputError: An argument has an impossible shape or value; the message names it.
