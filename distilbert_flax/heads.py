@@ -144,7 +144,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
             segment_ids: [R, C] the text of each token of packed rows, as `PackedBatches` makes them. The ids and
                 `position_ids` are then [R, C] too, and labels of tokens have the shape of `output_tokens`.
             output_tokens: [R, S] ascending indices of the tokens of each packed row that are computed; all if left out.
-            output_indices: [B], or [B, C] for multiple choice: the indices of the first tokens of texts in the flattened
+            output_indices: [B], or [B, C] for multiple choice: indices of the first tokens of texts in the flattened
                 `output_tokens`. Heads that read the first token need them in packed rows.
             train: Apply dropout; the mode of the last `model.train()` or `model.eval()` if left out.
             deterministic: The opposite of `train`.

@@ -115,7 +115,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
                 that each token belongs to. The ids and `position_ids` are then [R, C] too, and labels of tokens have
                 the shape of `output_tokens`.
             output_tokens: [R, S] ascending indices of the tokens of each packed row that are computed; all if left out.
-            output_indices: [B], or [B, C] for multiple choice: the indices of the first tokens of texts in the flattened
+            output_indices: [B], or [B, C] for multiple choice: indices of the first tokens of texts in the flattened
                 `output_tokens`. Heads that read the first token need them in packed rows.
 
         Returns:
