@@ -1,13 +1,16 @@
 """Compares the speed of fine-tuning: our models, and Transformers' model in the same framework.
 
     python benchmarks/training.py [--python peers=PYTHON] [--python transformers4=PYTHON] [--frameworks pt tf flax]
-        [--texts FILE] [--rounds 5] [--json FILE] [--png FILE]
+        [--contests peers loops] [--texts FILE] [--rounds 5] [--json FILE] [--png FILE]
 
 The model is a classifier of base size with random weights. The optimizer is AdamW with clipping. The batches have 32
-texts of at most 128 tokens, and all contestants get the same few batches in a turn. For Transformers they are padded to
-128 tokens, or to the longest text of the batch. Ours runs on the same batches, and once more in the order of
-`finetune`, which puts rows of similar length together. The output shows steps per second, and ratios of ours to the
-others: the median (smallest to largest) over the rounds.
+texts of at most 128 tokens, and all contestants get the same few batches in a turn. The output shows steps per second,
+and ratios of ours to the others: the median (smallest to largest) over the rounds. There are two contests:
+
+* `peers`. For Transformers, batches are padded to 128 tokens, or to the longest text of the batch. Ours runs on the
+  same batches, and once more in the order of `finetune`, which puts rows of similar length together.
+* `loops`. Our model in a user's own loop: a DataLoader in PyTorch, `model.fit` in Keras, and `nnx.jit` in Flax. The
+  batches are packed, padded to 128 tokens, or padded to the longest text, and beside them is the engine of `finetune`.
 
 First, all contestants take a step without dropout on the first batch. If the losses after it differ, a contestant
 trains something else, and the benchmark stops.
@@ -23,7 +26,7 @@ import itertools
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,7 @@ from contests import (
     contest_of,
     draw,
     english_lengths,
+    ratio_of_speeds,
     report,
     write,
     write_model,
@@ -45,9 +49,13 @@ from contests import (
 from worker import Contestant, Repetition
 
 TOLERANCE = 1e-3  # of the loss after a step
+CHECKED = 4  # rows of this step
 TOKENS = 128
 UNIT = "steps"
 RATE, DECAY, MAX_NORM, BETAS, EPSILON = 5e-5, 0.01, 1.0, (0.9, 0.999), 1e-8
+
+PACKED, FULL, LONGEST = "packed", f"padded to {TOKENS}", "padded to the longest"  # batches in a user's own loop
+TARGETS = {FULL: 2.5, LONGEST: 1.5, "": 0.9}  # of the packed loop, beside the engine of `finetune` in the last one
 
 Batch = dict[str, np.ndarray]
 Step = Callable[[Batch], Any]  # takes a step on a batch and returns its loss
@@ -81,6 +89,25 @@ def batch_of(rows: Batch, chosen: Sequence[int] | slice, tokens: int | None) -> 
     width = tokens or lengths.max()
     mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # [B, T]
     return {"input_ids": rows["ids"][chosen, :width], "attention_mask": mask, "labels": rows["labels"][chosen]}
+
+
+def examples(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of the job as a data set has them: ids without padding, and a label."""
+    rows = dict(np.load(job["data"]))
+    return [
+        {"input_ids": ids[:length].tolist(), "label": int(label)}
+        for ids, length, label in zip(rows["ids"], rows["lengths"], rows["labels"], strict=True)
+    ]
+
+
+def padded_by(job: dict[str, Any], padding: str, return_tensors: str) -> Any:
+    """Return our collator that pads rows to a number of tokens, or to the longest row."""
+    from distilbert_core import DistilBertTokenizerFast
+    from distilbert_core.tokenization.collators import DataCollatorWithPadding
+
+    tokenizer = DistilBertTokenizerFast.from_pretrained(job["folder"])
+    options = {} if padding == LONGEST else {"padding": "max_length", "max_length": TOKENS}
+    return DataCollatorWithPadding(tokenizer, return_tensors=return_tensors, **options)
 
 
 def in_order(step: Step, job: dict[str, Any], tokens: int | None) -> Repetition:
@@ -121,18 +148,39 @@ def transformers_torch(job: dict[str, Any], tokens: int | None) -> Repetition:
     import torch
     from transformers import DistilBertForSequenceClassification
 
-    model = DistilBertForSequenceClassification.from_pretrained(job["folder"]).train()
+    step = torch_step(DistilBertForSequenceClassification.from_pretrained(job["folder"]))
+    return in_order(lambda batch: step({name: torch.from_numpy(array) for name, array in batch.items()}), job, tokens)
+
+
+def torch_step(model: Any) -> Callable[[dict[str, Any]], float]:
+    """Return a step of a loop in PyTorch, from the tensors of a batch to the loss."""
+    import torch
+
+    model.train()
     optimizer = torch.optim.AdamW(model.parameters(), RATE, BETAS, EPSILON, DECAY)
 
-    def step(batch: Batch) -> float:
+    def step(batch: dict[str, Any]) -> float:
         optimizer.zero_grad()
-        loss = model(**{name: torch.from_numpy(array) for name, array in batch.items()}).loss
+        loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
         optimizer.step()
         return loss.item()
 
-    return in_order(step, job, tokens)
+    return step
+
+
+def loop_torch(job: dict[str, Any], batches: str) -> Repetition:
+    """Our model in a loop over a DataLoader."""
+    from torch.utils.data import DataLoader
+
+    from distilbert_core.tokenization.collators import DataCollatorWithPacking
+    from distilbert_pt import DistilBertForSequenceClassification
+
+    model = DistilBertForSequenceClassification.from_pretrained(job["folder"])
+    collator = DataCollatorWithPacking(model) if batches == PACKED else padded_by(job, batches, "pt")
+    loader, step = DataLoader(examples(job), job["batch"], collate_fn=collator), torch_step(model)
+    return lambda: [step(batch) for batch in loader]
 
 
 def transformers_tf(job: dict[str, Any], tokens: int | None) -> Repetition:
@@ -159,6 +207,39 @@ def transformers_tf(job: dict[str, Any], tokens: int | None) -> Repetition:
     return in_order(lambda batch: step({name: tf.constant(array) for name, array in batch.items()}), job, tokens)
 
 
+def loop_keras(job: dict[str, Any], batches: str) -> Repetition:
+    """Our model in Keras' `fit`, compiled with an optimizer only. A repetition is an epoch, with its mean loss."""
+    import keras
+
+    from distilbert_tf import TFDistilBertForSequenceClassification
+
+    model = TFDistilBertForSequenceClassification.from_pretrained(job["folder"])
+    # Keras adds epsilon before the bias correction; this value equals PyTorch's in the step that is compared.
+    epsilon = EPSILON * math.sqrt(1 - BETAS[1])
+    model.compile(keras.optimizers.AdamW(RATE, DECAY, *BETAS, epsilon, global_clipnorm=MAX_NORM))
+    if batches == PACKED:
+        data = model.pack(examples(job), batch_size=job["batch"], shuffle=False)
+    else:
+        data = padded_keras(job, batches)
+    return lambda: model.fit(data, shuffle=False, verbose=0).history["loss"]
+
+
+def padded_keras(job: dict[str, Any], batches: str) -> Any:
+    """Return padded batches as a `tf.data.Dataset`."""
+    import tensorflow as tf
+
+    rows = dict(np.load(job["data"]))
+    arrays = batch_of(rows, slice(None), TOKENS)
+    labels = arrays.pop("labels")
+    ragged = {name: tf.RaggedTensor.from_tensor(array, rows["lengths"]) for name, array in arrays.items()}
+    tokens = None if batches == LONGEST else TOKENS
+
+    def pad(inputs: dict[str, Any], labels: Any) -> tuple[dict[str, Any], Any]:
+        return {name: values.to_tensor(shape=(None, tokens)) for name, values in inputs.items()}, labels
+
+    return tf.data.Dataset.from_tensor_slices((ragged, labels)).batch(job["batch"]).map(pad)
+
+
 def transformers_flax(job: dict[str, Any], tokens: int | None) -> Repetition:
     """Transformers 4.53 in Flax, compiled for each length."""
     import jax
@@ -166,8 +247,7 @@ def transformers_flax(job: dict[str, Any], tokens: int | None) -> Repetition:
     from transformers import FlaxDistilBertForSequenceClassification
 
     model = FlaxDistilBertForSequenceClassification.from_pretrained(job["folder"], from_pt=True)
-    adamw = optax.adamw(RATE, *BETAS, EPSILON, weight_decay=DECAY)
-    optimizer = optax.chain(optax.clip_by_global_norm(MAX_NORM), adamw)
+    optimizer = optax_adamw()
 
     def loss_of(params: Any, arrays: Any, key: Any) -> Any:
         ids, mask, labels = (arrays[name] for name in ("input_ids", "attention_mask", "labels"))
@@ -190,6 +270,39 @@ def transformers_flax(job: dict[str, Any], tokens: int | None) -> Repetition:
     return in_order(step, job, tokens)
 
 
+def optax_adamw() -> Any:
+    """Return the optimizer of loops in JAX."""
+    import optax
+
+    adamw = optax.adamw(RATE, *BETAS, EPSILON, weight_decay=DECAY)
+    return optax.chain(optax.clip_by_global_norm(MAX_NORM), adamw)
+
+
+def loop_flax(job: dict[str, Any], batches: str) -> Repetition:
+    """Our model in a loop around a step under `nnx.jit`."""
+    from flax import nnx
+
+    from distilbert_flax import FlaxDistilBertForSequenceClassification, PackedBatches
+
+    model = FlaxDistilBertForSequenceClassification.from_pretrained(job["folder"])
+    optimizer = nnx.Optimizer(model, optax_adamw(), wrt=nnx.Param)
+    rows, size = examples(job), job["batch"]
+    packed, collator = PackedBatches(model, rows, size, shuffle=False), padded_by(job, batches, "jax")
+
+    @nnx.jit(donate_argnums=(0, 1))
+    def step(model: Any, optimizer: Any, batch: Any) -> Any:
+        loss, gradients = nnx.value_and_grad(lambda model: model(**batch, train=True).loss)(model)
+        optimizer.update(model, gradients)
+        return loss
+
+    def epoch() -> Iterable[Any]:
+        if batches == PACKED:
+            return packed
+        return (collator(rows[start : start + size]) for start in range(0, len(rows), size))
+
+    return lambda: [float(step(model, optimizer, batch)) for batch in epoch()]
+
+
 ENVIRONMENTS = ("ours", "peers", "transformers4")
 FRAMEWORKS: dict[str, tuple[tuple[str, ...], str, Callable[..., Repetition], tuple[str, ...], str]] = {
     # our needs; the peer with its start function, its needs and its environment
@@ -209,15 +322,28 @@ FRAMEWORKS: dict[str, tuple[tuple[str, ...], str, Callable[..., Repetition], tup
         "transformers4",
     ),
 }
-GROUPS = {
-    backend: {
-        f"ours {backend}": Contestant(partial(ours, backend=backend, own_order=False), needs),
-        f"ours {backend}, in its own order": Contestant(partial(ours, backend=backend, own_order=True), needs),
-        f"{peer}, padded to {TOKENS}": Contestant(partial(start, tokens=TOKENS), peer_needs, where),
-        f"{peer}, padded to the longest": Contestant(partial(start, tokens=None), peer_needs, where),
-    }
-    for backend, (needs, peer, start, peer_needs, where) in FRAMEWORKS.items()
+LOOPS: dict[str, tuple[str, Callable[..., Repetition]]] = {
+    "pt": ("DataLoader", loop_torch),
+    "tf": ("model.fit", loop_keras),
+    "flax": ("nnx.jit", loop_flax),
 }
+CONTESTS = ("peers", "loops")
+GROUPS = {}  # (contest, backend) -> contestants by name
+for backend, (needs, peer, start, peer_needs, where) in FRAMEWORKS.items():
+    engine = {f"ours {backend}": Contestant(partial(ours, backend=backend, own_order=False), needs)}
+    loop, start_loop = LOOPS[backend]
+    GROUPS["peers", backend] = {
+        **engine,
+        f"ours {backend}, in its own order": Contestant(partial(ours, backend=backend, own_order=True), needs),
+        f"{peer}, {FULL}": Contestant(partial(start, tokens=TOKENS), peer_needs, where),
+        f"{peer}, {LONGEST}": Contestant(partial(start, tokens=None), peer_needs, where),
+    }
+    GROUPS["loops", backend] = {
+        f"ours in {loop}, {PACKED}": Contestant(partial(start_loop, batches=PACKED), needs),
+        **engine,
+        f"{loop}, {FULL}": Contestant(partial(start_loop, batches=FULL), needs),
+        f"{loop}, {LONGEST}": Contestant(partial(start_loop, batches=LONGEST), needs),
+    }
 CONTESTANTS = {name: contestant for group in GROUPS.values() for name, contestant in group.items()}
 
 
@@ -233,11 +359,21 @@ def check(measured: Sequence[Measured]) -> None:
     print(f"\nWithout dropout, the losses of {len(losses)} contestants after a step agree to {spread:.1e}.")
 
 
+def print_targets(measured: Sequence[Measured]) -> None:
+    """Print how many times as fast as the others the packed loop is, and the targets."""
+    packed, *others = measured
+    for other in others:
+        if packed.problem is None and other.problem is None:
+            target = next(target for end, target in TARGETS.items() if other.name.endswith(end))
+            print(f"  {packed.name} / {other.name}: {ratio_of_speeds(packed, other)}; target: {target}")
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Measure the selected frameworks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, ENVIRONMENTS, rounds=5)
-    parser.add_argument("--frameworks", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--frameworks", nargs="+", choices=FRAMEWORKS, default=list(FRAMEWORKS))
+    parser.add_argument("--contests", nargs="+", choices=CONTESTS, default=list(CONTESTS))
     parser.add_argument("--batch", type=int, default=32, help="rows of a step (default: %(default)s)")
     parser.add_argument("--batches", type=int, default=6, help="batches of a turn (default: %(default)s)")
     parser.add_argument("--texts", type=Path, help="texts to learn from, one per line (default: random ids)")
@@ -251,20 +387,26 @@ def main(words: Sequence[str] | None = None) -> None:
         write_model(folder / "still", arguments.size, dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0)
         rows = make_rows(arguments.batch * arguments.batches, arguments.texts)
         np.savez(folder / "rows.npz", **rows)
-        np.savez(folder / "first.npz", **{key: array[: arguments.batch] for key, array in rows.items()})
+        np.savez(folder / "first.npz", **{key: array[:CHECKED] for key, array in rows.items()})
         mean, longest = rows["lengths"].mean(), rows["lengths"].reshape(-1, arguments.batch).max(axis=1).mean()
-        for backend in arguments.frameworks:
-            names = list(GROUPS[backend])
+        for backend, kind in itertools.product(arguments.frameworks, arguments.contests):
+            names = list(GROUPS[kind, backend])
             job = {"folder": str(folder / "model"), "data": str(folder / "rows.npz"), "batch": arguments.batch}
-            still = {"folder": str(folder / "still"), "data": str(folder / "first.npz"), "batch": arguments.batch}
+            still = {"folder": str(folder / "still"), "data": str(folder / "first.npz"), "batch": CHECKED}
             check(contest.once(names, still))
             measured = contest.run(names, job)
-            title = (
-                f"{backend}: batch {arguments.batch}, {mean:.0f} tokens a row, {longest:.0f} in the longest of a batch"
-            )
+            shape = f"batch {arguments.batch}, {mean:.0f} tokens a row, {longest:.0f} in the longest of a batch"
+            title = f"{backend}, {kind}: {shape}"
             report(title, UNIT, arguments.batches, measured)
+            if kind == "loops":
+                print_targets(measured)
             results += [
-                {"framework": backend, **as_result(one, measured, arguments.batches), "losses": one.values}
+                {
+                    "framework": backend,
+                    "contest": kind,
+                    **as_result(one, measured, arguments.batches),
+                    "losses": one.values,
+                }
                 for one in measured
             ]
             panels[title] = bars_of(measured, arguments.batches)

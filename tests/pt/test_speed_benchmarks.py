@@ -113,6 +113,35 @@ def test_another_training_is_noticed():
         check([*losses, Measured("other", values=[[0.502]])])
 
 
+def test_packed_and_padded_loops_take_the_same_steps(tmp_path):
+    import training
+    from contests import write_model
+
+    still = dict.fromkeys(("dropout", "attention_dropout", "seq_classif_dropout"), 0.0)
+    write_model(tmp_path / "model", "tiny", **still)
+    np.savez(tmp_path / "rows.npz", **training.make_rows(8, None))
+    job = {"folder": str(tmp_path / "model"), "data": str(tmp_path / "rows.npz"), "batch": 4}
+    losses = [training.loop_torch(job, batches)() for batches in (training.PACKED, training.FULL, training.LONGEST)]
+    assert np.shape(losses) == (3, 2)
+    assert np.ptp(losses, axis=0).max() < 1e-5  # measured: 6e-8
+    assert np.ptp(losses, axis=1).min() > 1e-3  # of different batches
+
+
+def test_targets_are_printed_beside_the_ratios_of_the_packed_loop(capsys):
+    from contests import Measured
+    from training import FULL, LONGEST, PACKED, print_targets
+
+    seconds = {f"ours in loop, {PACKED}": 1.0, "ours pt": 0.95, f"loop, {FULL}": 3.0, f"loop, {LONGEST}": 2.0}
+    measured = [Measured(name, seconds=[value]) for name, value in seconds.items()]
+    print_targets([*measured, Measured(f"broken, {FULL}", problem="failed")])
+    lines = [line.split(" / ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "ours pt: 0.95 (0.95 to 0.95); target: 0.9",
+        "loop, padded to 128: 3.00 (3.00 to 3.00); target: 2.5",
+        "loop, padded to the longest: 2.00 (2.00 to 2.00); target: 1.5",
+    ]
+
+
 def test_inference_writes_its_measurements(tmp_path):
     from inference import main
 
