@@ -15,6 +15,7 @@ from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.inference import CHUNK_TOKENS, MOST_TOKENS, PackedInference, token_budget
 from distilbert_core.model.inputs import check_range
 from distilbert_core.model.packing import Packing, bucket_size
+from distilbert_pt.few_tokens import MOST_TOKENS
 from distilbert_pt.prepacking import Prepacking
 from distilbert_pt.pretrained import DistilBertPreTrainedModel
 from distilbert_pt.tensors import ON_HOST, to_array, to_device, to_tensor
@@ -71,7 +72,8 @@ class BackendInference(PackedInference):
         with self._inference(), self.prepacking.in_use(self.model.device):
             for chunk in chunks(rows, CHUNK_TOKENS) if one_row_on_cpu else [rows]:
                 count = chunk.get("output_tokens", chunk["input_ids"]).shape[1]
-                arguments = self._tensors(fill_bucket(chunk) if one_row_on_cpu else chunk)
+                filled = fill_bucket(chunk) if one_row_on_cpu and not is_short_text(chunk) else chunk
+                arguments = self._tensors(filled)
                 outputs.append(to_array(self.model.packed_outputs(**arguments))[:, :count])
         return np.concatenate(outputs, axis=1)
 
@@ -128,6 +130,12 @@ def gpu_tokens(model: DistilBertPreTrainedModel) -> int:
         return MOST_TOKENS
     memory = torch.cuda.get_device_properties(model.device).total_memory
     return token_budget(memory, model.config, model.dtype.itemsize)
+
+
+def is_short_text(row: dict[str, np.ndarray]) -> bool:
+    """Return whether a packed row [1, C] is one text that `few_tokens` computes, which needs no filling."""
+    segments = row["segment_ids"][0]
+    return len(segments) <= MOST_TOKENS and bool((segments == segments[0]).all())
 
 
 def chunks(row: dict[str, np.ndarray], tokens: int) -> Iterator[dict[str, np.ndarray]]:

@@ -1,32 +1,35 @@
-"""Prepacked weights: faster dense layers for inference on x86 processors.
+"""Fast dense layers for inference on x86 processors.
 
-A product is fastest if the weight lies in memory in the order in which the processor reads it. `torch.nn.Linear` stores
-the weight by rows, and each call reads these rows or reorders them. Here oneDNN reorders them once, and computes the
-exact GELU while the product is still in the processor's registers.
+Products are computed by oneDNN, which also computes the exact GELU while the product is still in the processor's
+registers. A product is fastest if the weight lies in memory in the order in which the processor reads it, but
+`torch.nn.Linear` stores the weight by rows. What is faster depends on the processor and the number of tokens:
+
+* With AVX512 and many tokens, oneDNN reorders the weights once. A reordered (prepacked) copy is compared with the
+  weight in each call, because PyTorch counts in-place changes, except changes through `.data` or shared memory.
+* Otherwise the weights are read as they are. One short text is computed by `distilbert_pt.few_tokens`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from threading import Lock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distilbert_pt import few_tokens
+from distilbert_pt.few_tokens import OwnMethod
 from distilbert_pt.layers import has_hooks
-from distilbert_pt.model import FeedForward
+from distilbert_pt.model import FeedForward, Transformer
+
+MOST_ROWS_PLAIN = 256  # with more, comparing weights with their copies takes less time than the copies save
 
 
 class PrepackedLinear:
-    """A dense layer's product by a prepacked copy of its weight. The copy is made again when the weight has changed.
-
-    PyTorch counts in-place changes, except changes through `.data` or shared memory. So each call compares the weight
-    with the copy. For a text of 32 tokens this takes a third of the time that prepacking saves, and less for more
-    tokens.
-    """
+    """A dense layer's product by its weight, or by a prepacked copy, which is made again when the weight has changed."""
 
     def __init__(self, layer: nn.Linear):
         self.layer = layer
@@ -44,17 +47,22 @@ class PrepackedLinear:
             return None
         if not is_plain(weight) or x.dtype != weight.dtype:
             return None
+        factor = self.prepacked(weight) if pays_off(x.numel() // x.shape[-1], weight.dtype) else weight
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, factor, layer.bias, function, [], "none")
+        return y
+
+    def prepacked(self, weight: Tensor) -> Tensor:
+        """Return a prepacked copy of the weight's current values."""
         prepared = self.prepared
         if prepared is None or not is_same(weight, prepared[0]):
             copied = weight.detach().clone()
             # One assignment for both, as threads may share this object.
             self.prepared = prepared = copied, torch.ops.mkldnn._reorder_linear_weight(copied)
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, prepared[1], layer.bias, function, [], "none")
-        return y
+        return prepared[1]
 
 
 class Prepacking:
-    """Makes the dense layers of a model multiply by prepacked weights while inference runs.
+    """Makes a model use the products of this module and of `few_tokens` while inference runs.
 
     Args:
         model: The model. Layers that are added to it later compute as usual.
@@ -74,14 +82,16 @@ class Prepacking:
         self.methods: list[tuple[nn.Module, str, Callable[[Tensor], Tensor]]] = []
         for module in model.modules():
             if type(module) is nn.Linear:
-                self.methods.append((module, "forward", partial(forward, PrepackedLinear(module))))
+                self.methods.append((module, "forward", OwnMethod(forward, PrepackedLinear(module))))
             elif type(module) is FeedForward:
-                self.methods.append((module, "expand", partial(expand, PrepackedLinear(module.lin1), module)))
+                self.methods.append((module, "expand", OwnMethod(expand, PrepackedLinear(module.lin1), module)))
+            elif type(module) is Transformer:
+                self.methods.append((module, "forward", OwnMethod(few_tokens.forward, module)))
         self.users, self.lock = 0, Lock()
 
     @contextmanager
     def in_use(self, device: torch.device) -> Iterator[None]:
-        """Context manager: use prepacked weights on this device if they are faster; restore the modules on exit."""
+        """Context manager: use these products if they are faster on this device; restore the modules on exit."""
         if not is_available(device):
             yield
             return
@@ -116,7 +126,7 @@ def expand(product: PrepackedLinear, feed_forward: FeedForward, x: Tensor) -> Te
 
 
 def is_available(device: torch.device) -> bool:
-    """Whether products with prepacked weights are faster on this device, and autocast is off."""
+    """Whether these products are faster on this device, and autocast is off."""
     return bool(
         device.type == "cpu"
         and torch.backends.cpu.get_cpu_capability().startswith("AVX")
@@ -125,6 +135,11 @@ def is_available(device: torch.device) -> bool:
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and not torch.is_autocast_enabled("cpu")
     )
+
+
+def pays_off(rows: int, dtype: torch.dtype) -> bool:
+    """Whether a product of this many rows is faster with a prepacked copy of the weight, compared in each call."""
+    return torch.backends.cpu.get_cpu_capability() != "AVX2" and (rows > MOST_ROWS_PLAIN or dtype != torch.float32)
 
 
 def is_plain(weight: Tensor) -> bool:
