@@ -29,7 +29,7 @@ MOST_ROWS_PLAIN = 256  # with more, comparing weights with their copies takes le
 
 
 class PrepackedLinear:
-    """A dense layer's product by its weight, or by a prepacked copy, which is made again when the weight has changed."""
+    """A dense layer's product by its weight, or by a prepacked copy, made again when the weight has changed."""
 
     def __init__(self, layer: nn.Linear):
         self.layer = layer

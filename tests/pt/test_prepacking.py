@@ -1,4 +1,4 @@
-"""Prepacked weights give the numbers of the plain ones, also after a change of the model, and leave no trace."""
+"""The products of inference give the numbers of plain layers, also after a change of the model, and leave no trace."""
 
 from __future__ import annotations
 
@@ -38,11 +38,19 @@ def products(monkeypatch):
     return results
 
 
-def loaded(folder, dtype="float32", **changes):
+@pytest.fixture(params=[True, False], ids=["prepacked", "as they are"])
+def weights(monkeypatch, request):
+    """Whether products use prepacked copies of weights."""
+    monkeypatch.setattr(prepacking, "pays_off", lambda rows, dtype: request.param)
+    return request.param
+
+
+def loaded(folder, dtype="float32", texts=5, **changes):
     """An inference object, ids with a mask, and a function that gives the padded model's logits in float64."""
     config = small_config(**changes)
     save_random(folder, config, Head.TOKEN_CLASSIFICATION)
-    inputs = {name: random_inputs(config, Head.TOKEN_CLASSIFICATION)[name] for name in ("input_ids", "attention_mask")}
+    inputs = random_inputs(config, Head.TOKEN_CLASSIFICATION)
+    inputs = {name: inputs[name][:texts] for name in ("input_ids", "attention_mask")}
     inference = load_inference("pt", Head.TOKEN_CLASSIFICATION, folder, dtype=dtype)
 
     def truth():
@@ -55,11 +63,28 @@ def loaded(folder, dtype="float32", **changes):
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
-def test_all_products_are_prepacked_and_right(tmp_path, products, activation):
+def test_all_products_are_fast_and_right(tmp_path, products, weights, activation):
     inference, inputs, truth = loaded(tmp_path, activation=activation)
     assert_close(inference(**inputs)["logits"], truth(), TOLERANCE)
     assert len(products) == 6 * inference.config.n_layers + 1
     assert all(product is not None for product in products)
+    linear = inference.model.classifier
+    copies = [method.args[0].prepared for module, _, method in inference.prepacking.methods if module is linear]
+    assert [copy is not None for copy in copies] == [weights]
+
+
+@pytest.mark.parametrize(
+    ("capability", "rows", "dtype", "pays"),
+    [
+        ("AVX2", 1024, torch.float32, False),
+        ("AVX512", 256, torch.float32, False),
+        ("AVX512", 257, torch.float32, True),
+        ("AVX512", 1, torch.bfloat16, True),
+    ],
+)
+def test_copies_are_made_where_they_pay_off(monkeypatch, capability, rows, dtype, pays):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert prepacking.pays_off(rows, dtype) == pays
 
 
 # In units of the last place of the dtype at 1; measured: 2.4e-7 and 7.4e-3.
@@ -106,6 +131,17 @@ def one_number_through_data(model):
 def two_rows_swapped_through_data(model):
     data = model.distilbert.transformer.layer[0].attention.q_lin.weight.data
     data[[2, 5]] = data[[5, 2]]
+
+
+def a_number_through_numpy(model):
+    model.distilbert.transformer.layer[0].attention.out_lin.weight.detach().numpy()[3, 4] -= 9
+
+
+def a_number_through_shared_memory(model):
+    model.share_memory()
+    handle = torch.multiprocessing.reductions.reduce_tensor(model.distilbert.transformer.layer[0].ffn.lin2.weight.data)
+    function, arguments = handle
+    function(*arguments)[5, 6] += 9
 
 
 def new_data(model):
@@ -161,6 +197,8 @@ def a_parametrization(model):
         through_data,
         one_number_through_data,
         two_rows_swapped_through_data,
+        a_number_through_numpy,
+        a_number_through_shared_memory,
         new_data,
         new_parameter,
         new_bias,
@@ -173,8 +211,10 @@ def a_parametrization(model):
         a_parametrization,
     ],
 )
-def test_changes_of_the_model_are_seen(tmp_path, change):
-    inference, inputs, truth = loaded(tmp_path)
+@pytest.mark.parametrize(("texts", "pays"), [(1, False), (5, True), (5, False)])
+def test_changes_of_the_model_are_seen(tmp_path, monkeypatch, texts, pays, change):
+    monkeypatch.setattr(prepacking, "pays_off", lambda rows, dtype: pays)
+    inference, inputs, truth = loaded(tmp_path, texts=texts)
     before = inference(**inputs)["logits"]
     change(inference.model)
     after = inference(**inputs)["logits"]
@@ -208,7 +248,7 @@ def test_a_method_of_the_users_own_before_gelu_is_called(tmp_path):
     assert len(calls) == 1
 
 
-def test_gradients_flow_through_prepacked_layers(tmp_path, products):
+def test_gradients_flow_through_prepacked_layers(tmp_path, products, weights):
     """Another thread may train the model while it is in use for inference."""
     inference, inputs, _ = loaded(tmp_path)
     with inference.prepacking.in_use(CPU):
@@ -218,7 +258,7 @@ def test_gradients_flow_through_prepacked_layers(tmp_path, products):
     assert not any(product is not None for product in products)
 
 
-def test_threads_share_it(tmp_path):
+def test_threads_share_it(tmp_path, weights):
     inference, inputs, truth = loaded(tmp_path)
     results = []
     threads = [
@@ -264,7 +304,7 @@ def test_autocast_and_switched_off_onednn_are_honoured(tmp_path, products):
     assert not products
 
 
-def test_a_model_loaded_without_counts_of_changes(tmp_path, products):
+def test_a_model_loaded_without_counts_of_changes(tmp_path, products, weights):
     """Tensors made in inference mode do not count their changes."""
     with torch.inference_mode():
         inference, inputs, _ = loaded(tmp_path)
