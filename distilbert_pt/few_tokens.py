@@ -28,7 +28,7 @@ MULTIPLE = 8  # oneDNN compiles a kernel for each number of tokens, so these are
 ELEMENTWISE = frozenset(ACTIVATION_FUNCTIONS.values())
 
 
-class OwnMethod(partial):
+class OwnMethod(partial[Any]):
     """A method that inference sets on a module for the time of a call; it computes what the class's method does."""
 
 
@@ -53,7 +53,7 @@ def forward(transformer: Transformer, x: Tensor, attn_mask: Any = None, *args: A
 
 def is_one_text(x: Tensor, runs: Any, options: dict[str, Any]) -> bool:
     """Return whether a call of the blocks is for one short text in a packed row, and for hidden states only."""
-    return (
+    return bool(
         options.get("attend") is packed_attention
         and len(runs) == 1
         and runs[0][0] == 1
@@ -66,16 +66,16 @@ def is_one_text(x: Tensor, runs: Any, options: dict[str, Any]) -> bool:
     )
 
 
-def is_ordinary(transformer: nn.Module) -> bool:
+def is_ordinary(transformer: Any) -> bool:
     """Return whether all blocks compute what `encode` does: no layer was replaced, and no hook is skipped."""
     return type(transformer) is Transformer and all(map(_is_ordinary_block, transformer.layer))
 
 
-def _is_ordinary_block(block: nn.Module) -> bool:
+def _is_ordinary_block(block: Any) -> bool:
     if not _is_plain(block, TransformerBlock):
         return False
     attention, feed_forward = block.attention, block.ffn
-    return (
+    return bool(
         _is_plain(attention, MultiHeadSelfAttention)
         and _is_plain(feed_forward, FeedForward)
         and _is_own(feed_forward, "expand")
@@ -98,15 +98,15 @@ def _is_own(module: nn.Module, name: str) -> bool:
     return name not in module.__dict__ or isinstance(module.__dict__[name], OwnMethod)
 
 
-def _is_off(dropout: nn.Module) -> bool:
-    return _is_plain(dropout, nn.Dropout) and not (dropout.training and dropout.p)
+def _is_off(dropout: Any) -> bool:
+    return _is_plain(dropout, nn.Dropout) and not bool(dropout.training and dropout.p)
 
 
-def _is_plain_linear(layer: nn.Module) -> bool:
+def _is_plain_linear(layer: Any) -> bool:
     if not _is_plain(layer, nn.Linear):
         return False
     weight = layer.weight
-    return (
+    return bool(
         type(weight) is nn.Parameter
         and type(layer.bias) is nn.Parameter
         and weight.dtype == layer.bias.dtype == torch.float32
@@ -127,6 +127,7 @@ def encode(transformer: Transformer, x: Tensor, output_tokens: Tensor | None) ->
     Returns:
         [T, D], or [Q, D].
     """
+    block: Any  # PyTorch types attributes of modules as tensors or modules
     for block in transformer.layer:
         attention, feed_forward = block.attention, block.ffn
         columns = transposed(x)  # [D, T]
