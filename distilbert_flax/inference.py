@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from functools import cache
+from itertools import chain
+from operator import is_
+from types import FunctionType
 from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.inference import CHUNK_TOKENS, PackedInference
@@ -16,6 +21,7 @@ from distilbert_flax.tensors import check_values
 
 SHORT, LONG = (16, 32, 64), (128, 256, 512)  # lengths of packed rows; a longer text gets the next power of two
 FEW = 256  # tokens of a batch, at most, to choose from the short rows too
+BETWEEN = (24, 48, 96)  # further lengths for one text at a time
 
 
 class BackendInference(PackedInference):
@@ -25,6 +31,10 @@ class BackendInference(PackedInference):
     """
 
     backend = "flax"
+
+    def __init__(self, model: Any):
+        super().__init__(model)
+        self._arrays: ArraysOf | None = None
 
     @property
     def device(self) -> Any:
@@ -60,9 +70,13 @@ class BackendInference(PackedInference):
             more = min(output_count(count), ids.shape[1]) - count
             rows = {**rows, "output_tokens": np.pad(rows["output_tokens"], [(0, 0), (0, more)], mode="edge")}
         most = max(CHUNK_TOKENS // ids.shape[1], 1) if jax.default_backend() == "cpu" else len(ids)
+        if self._arrays is None or self._arrays.model is not self.model or self._arrays.changed():
+            self._arrays = ArraysOf(self.model)
+        structure, arrays = self._arrays.structure, self._arrays.now()
+        run = _run_packed if ids.size > FEW else _run_few()
         # Start all groups before waiting for the first.
         outputs = [
-            _run_packed(self.model, {name: array[group] for name, array in rows.items()})
+            run(structure, arrays, {name: array[group] for name, array in rows.items()})
             for group in groups(len(ids), most)
         ]
         return np.concatenate([np.asarray(output) for output in outputs])[:, :count]
@@ -75,9 +89,113 @@ def _run(model: Any, arrays: dict[str, jax.Array]) -> Any:
     return model(**arrays)
 
 
-@jax.jit
-def _run_packed(model: Any, rows: dict[str, jax.Array]) -> jax.Array:
-    return model.packed_outputs(**rows, train=False)
+def _packed_outputs(structure: Structure, arrays: list[Any], rows: dict[str, jax.Array]) -> Any:
+    return structure.model(arrays).packed_outputs(**rows, train=False)
+
+
+_run_packed = jax.jit(_packed_outputs, static_argnums=0)
+
+
+# For few tokens XLA's own product of matrices is faster on a CPU than the library that XLA chooses by default
+# (YNNPACK), which copies the matrix of weights into its own memory order in each call.
+@cache
+def _run_few() -> Any:
+    """Return `_run_packed` for few tokens, compiled with XLA's own products if this version can choose them."""
+    if jax.default_backend() != "cpu":
+        return _run_packed
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # the option has another name in this version
+        return _run_packed
+    return jax.jit(_packed_outputs, static_argnums=0, compiler_options=options)
+
+
+class Structure:
+    """All of a model but its arrays; a static argument of jit, so its hash is computed once.
+
+    Args:
+        tree: The model's structure, as `jax.tree.flatten` returns it.
+    """
+
+    def __init__(self, tree: Any):
+        self.tree = tree
+        self._hash = hash(tree)
+
+    def model(self, arrays: list[Any]) -> Any:
+        """Return the model with these arrays."""
+        return jax.tree.unflatten(self.tree, arrays)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Structure) and self.tree == other.tree)
+
+
+class ArraysOf:
+    """The arrays of a model, read in each call, from variables that are found once.
+
+    To flatten a model, JAX walks over all of its attributes and sorts them: 1 to 2 ms. Here a call reads the present
+    array of each variable, and compares all attributes of all modules with what they were, by identity: any change is
+    seen.
+
+    Args:
+        model: The model.
+
+    Attributes:
+        structure: All of the model but its arrays.
+    """
+
+    def __init__(self, model: nnx.Module):
+        self.model = model
+        arrays, tree = jax.tree.flatten(model)
+        self.structure = Structure(tree)
+        self._attributes: list[dict[str, Any]] = []  # of each module
+        self._fields: dict[int, tuple[Any, int]] = {}  # values that may change in place, such as the configuration
+        self._variables = jax.tree.leaves(model, is_leaf=_is_variable)
+        known = all(map(_is_variable, self._variables)) and self._visit(model)
+        values = [variable.get_raw_value() for variable in self._variables] if known else []
+        self._known = len(values) == len(arrays) and all(map(is_, values, arrays))
+        self._metadata = [variable.get_metadata() for variable in self._variables] if self._known else []
+        self._sizes = list(map(len, self._attributes))
+        self._items = [part for attributes in self._attributes for item in attributes.items() for part in item]
+
+    def _visit(self, node: Any) -> bool:
+        """Note the attributes of a module and those below it; return whether all are of a known kind."""
+        self._attributes.append(vars(node))
+        for name, value in vars(node).items():
+            if isinstance(value, nnx.Pytree):
+                if not self._visit(value):
+                    return False
+            elif not (name.startswith("_pytree__") or isinstance(value, PLAIN) or _is_variable(value)):
+                if not isinstance(value, Hashable):
+                    return False
+                self._fields[id(value)] = value, hash(value)
+        return True
+
+    def changed(self) -> bool:
+        """Return whether a module or an attribute that is not an array has changed, or may have."""
+        return not (
+            self._known
+            and list(map(len, self._attributes)) == self._sizes
+            and all(map(is_, chain.from_iterable(chain.from_iterable(map(dict.items, self._attributes))), self._items))
+            and all(hash(value) == before for value, before in self._fields.values())
+            and all(v.get_metadata() == before for v, before in zip(self._variables, self._metadata, strict=True))
+        )
+
+    def now(self) -> list[Any]:
+        """Return the present arrays."""
+        if self._known:
+            return [variable.get_raw_value() for variable in self._variables]
+        return jax.tree.leaves(self.model)
+
+
+PLAIN = (str, int, float, type(None), type, np.dtype, FunctionType)  # attributes that cannot change in place
+
+
+def _is_variable(value: Any) -> bool:
+    return isinstance(value, nnx.Variable)
 
 
 def row_lengths(lengths: list[int]) -> list[int]:
@@ -92,7 +210,9 @@ def row_lengths(lengths: list[int]) -> list[int]:
         ([128, 256, 512], [32, 64, 128, 256, 512], [1024])
     """
     longest = max(lengths)
-    known = (*SHORT, *LONG) if sum(lengths) <= FEW else LONG
+    known: tuple[int, ...] = (*SHORT, *LONG) if sum(lengths) <= FEW else LONG
+    if len(lengths) == 1:
+        known = tuple(sorted((*known, *BETWEEN)))
     return [columns for columns in known if columns >= longest] or [next_power(longest)]
 
 
