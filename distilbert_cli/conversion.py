@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from distilbert_cli.options import (
+    COLUMNS,
     FORCE,
     HEADS,
     JSON,
@@ -22,9 +23,10 @@ from distilbert_cli.options import (
     checkpoint_argument,
     command,
     head_option,
+    refuse,
 )
 from distilbert_cli.writers import Columns, write
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.model.backends import available_backends
 from distilbert_core.model.heads import Head
 from distilbert_core.pipelines.progress import bar_delay, progress_bar
@@ -44,6 +46,7 @@ DIFFERENT = 1  # exit status
     "convert",
     "distilbert convert sst2-tiny ./sst2-h5 --to h5 --verify",
     "distilbert convert ./old/pytorch_model.bin ./new --to pt --dtype bfloat16",
+    "distilbert convert sst2-tiny ./int8 --to onnx-int8-static --calibrate train.tsv --eval dev.tsv --max-drop 0.5",
 )
 @checkpoint_argument("source")
 @click.argument("destination", type=PATH)
@@ -61,8 +64,43 @@ DIFFERENT = 1  # exit status
 @click.option(
     "--verify", "check", is_flag=True, help="Compare the result with the source: all bits, and the model's outputs."
 )
+@click.option(
+    "--calibrate",
+    type=PATH,
+    metavar="FILE",
+    help="Texts like those that the model will get, for the formats with static int8: one per line, or a file of the "
+    "task. Labels are not needed for texts.",
+)
+@click.option(
+    "--eval",
+    "eval_file",
+    type=PATH,
+    metavar="FILE",
+    help="Measure the metric of the model's task on this file, before and after; for the formats that a runtime runs.",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    metavar="POINTS",
+    help="Write nothing if the metric on --eval loses more points (of 100). Of a loss: percent.",
+)
+@COLUMNS
 @REVISION
-def convert(source, destination, to, dtype, head, max_shard_size, force, check, revision):
+def convert(
+    source,
+    destination,
+    to,
+    dtype,
+    head,
+    max_shard_size,
+    force,
+    check,
+    calibrate,
+    eval_file,
+    max_drop,
+    columns,
+    revision,
+):
     """Convert a checkpoint to another format.
 
     SOURCE is a folder, a weight file with config.json beside it, an embedded model or a Hub id. DESTINATION is a
@@ -70,12 +108,20 @@ def convert(source, destination, to, dtype, head, max_shard_size, force, check, 
     """
     from weight_conversion.converting import convert as convert_weights
 
+    if eval_file is None:
+        refuse("needs --eval", "max_drop")
+        if calibrate is None:
+            refuse("needs --calibrate or --eval", "columns")
+    elif FORMATS[to].runtime is None:
+        refuse(f"is for the formats {', '.join(row.name for row in FORMATS.values() if row.runtime)}", "eval_file")
     head, hub_options = HEADS.get(head), {"revision": revision}
     weights = _open(source, head, hub_options)
     with _bar(
         lambda: sum(tensor.astype(dtype or tensor.dtype).nbytes for tensor in weights.tensors.values())
     ) as progress:
         options = {"dtype": dtype, "max_shard_size": max_shard_size, "force": force}
+        if calibrate is not None or eval_file is not None:
+            options |= _data_options(weights, source, to, calibrate, eval_file, max_drop, columns, hub_options)
         converted = convert_weights(weights, destination, to, **options, progress=progress, **hub_options)
     _print_notes(converted.notes)
     count = sum(math.prod(tensor.shape) for tensor in weights.tensors.values())
@@ -87,6 +133,37 @@ def convert(source, destination, to, dtype, head, max_shard_size, force, check, 
         result = _open(destination, head)
         _check_bits(weights, result, dtype)
         _finish(_verify([weights, result], None, False, hub_options), as_json=False)
+
+
+def _data_options(
+    weights: Weights,
+    source: str,
+    to: str,
+    calibrate: Path | None,
+    eval_file: Path | None,
+    max_drop: float | None,
+    columns: dict[str, str],
+    hub_options: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the arguments of a conversion with data: texts for calibration, and the check of the metric."""
+    from distilbert_cli.quantizing import check_drop, encode, measure, task_of
+    from distilbert_core.tokenization import DistilBertTokenizerFast
+
+    options: dict[str, Any] = {}
+    if calibrate is not None and FORMATS[to].is_calibrated:
+        tokenizer = DistilBertTokenizerFast.from_pretrained(source, **hub_options)
+        options["calibrate"] = encode(calibrate, tokenizer, weights.config, weights.head, columns)
+    elif calibrate is not None:
+        options["calibrate"] = ()  # `convert` names the formats that it is for
+    runtime = FORMATS[to].runtime
+    if eval_file is not None and runtime is not None:
+        kind = task_of(weights.config, weights.head)
+        if kind is None:
+            raise InputError(f"--eval needs a checkpoint with a head; {source} has none.")
+        options["check"] = lambda folder: check_drop(
+            measure(eval_file, source, folder, runtime, kind, columns, **hub_options), max_drop
+        )
+    return options
 
 
 def _check_bits(source: Weights, result: Weights, dtype: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.checks import check_choice
-from distilbert_core.errors import CheckpointWarning, listed
+from distilbert_core.errors import CheckpointWarning, InputError, listed
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.files.selection import Selection
 from distilbert_core.files.shards import parse_size
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head
+from weight_conversion.calibration import calibration_rows
 from weight_conversion.formats import FORMATS
 from weight_conversion.formats.base import Files, contiguous
 from weight_conversion.reading import open_weights
@@ -41,6 +42,8 @@ def convert(
     max_shard_size: int | str = "5GB",
     force: bool = False,
     progress: Callable[[int], None] | None = None,
+    calibrate: Sequence[Sequence[int]] | None = None,
+    check: Callable[[Path], str] | None = None,
     **hub_options: Any,
 ) -> Weights:
     """Convert a checkpoint to another format.
@@ -60,6 +63,10 @@ def convert(
             older tokenizer files if the source has a tokenizer, are removed, as they would be read instead of the new
             files.
         progress: Called for each tensor that was written, with its number of bytes.
+        calibrate: The token ids of texts like those that the model will get, for the formats with static int8. At most
+            300 texts are used.
+        check: Called with a folder that holds the complete result, before it appears. It returns a note, or raises an
+            error, after which nothing is written.
         **hub_options: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
             `subfolder`).
 
@@ -69,7 +76,8 @@ def convert(
     Raises:
         CheckpointError: The source does not exist, is damaged, is not a DistilBERT, or was changed in the meantime; or
             the destination has files and `force` is not given.
-        InputError: The format or the dtype is unknown.
+        InputError: The format or the dtype is unknown; or texts for calibration are missing, empty, or not for this
+            format.
         OSError: The destination cannot be written.
         TypeError: A keyword is unknown.
 
@@ -89,6 +97,13 @@ def convert(
         check_choice("dtype", dtype, NUMPY_DTYPES)
     folder, format, limit = Path(destination).expanduser(), FORMATS[to], parse_size(max_shard_size)
     check_destination(folder, force)
+    if format.is_calibrated and calibrate is None:
+        raise InputError(
+            f"{to} needs texts like those that the model will get: calibrate (--calibrate FILE). onnx-int8 needs none."
+        )
+    if not format.is_calibrated and calibrate is not None:
+        known = ", ".join(row.name for row in FORMATS.values() if row.is_calibrated)
+        raise InputError(f"calibrate (--calibrate) is for the formats {known}, not for {to}.")
 
     weights = open_weights(source, head, **hub_options)
     underflows: dict[str, int] = {}
@@ -109,13 +124,22 @@ def convert(
         if progress is not None:
             stored = {name: _counted(tensor, progress) for name, tensor in stored.items()}
         size = sum(tensor.nbytes for tensor in stored.values())
+        checked: list[str] = []
+        if calibrate is not None:
+            rows, note = calibration_rows(calibrate, weights.head)
+            assert format.layout_files is not None  # a graph has it
+            format = replace(format, layout_files=partial(format.layout_files, calibration=rows))
+            checked.append(note)
         files = add_weights(files, format, replace(weights, config=config), stored, limit)
+        if check is not None:
+            files = _with_check(files, lambda folder: checked.append(check(folder)))
         obsolete = obsolete_files(folder, files)
         replace_files(folder, files, obsolete=obsolete, before=check_source)
 
     notes = [] if format.unwritten is None else format.unwritten(weights.sidecars, replace(weights, tensors=tensors))
     if size > limit and not format.split:
         notes.append(f"max_shard_size={max_shard_size} was not applied: {format.title} is not split.")
+    notes += checked
     if any(underflows.values()):
         names = listed([name for name, count in underflows.items() if count])
         notes.append(f"{sum(underflows.values())} values were too small for {dtype} and became 0, in {names}.")
@@ -156,6 +180,18 @@ def save_native(
     files = add_weights(files, format, weights, stored_tensors(format, weights), parse_size(max_shard_size))
     kept = [*files, *TOKENIZER_FILES]
     replace_files(folder, files, obsolete=obsolete_files(Path(folder).expanduser(), kept))
+
+
+def _with_check(files: Files, check: Callable[[Path], None]) -> Files:
+    """Return files of which the last, with the weights, is written together with a check of their folder."""
+    *_, last = files
+    write = files[last]
+
+    def write_and_check(path: Path) -> None:
+        write(path) if callable(write) else path.write_bytes(write)
+        check(path.parent)
+
+    return {**files, last: write_and_check}
 
 
 def _counted(tensor: LazyTensor, progress: Callable[[int], None]) -> LazyTensor:

@@ -24,7 +24,7 @@ DEFAULT_MODELS = {
 }
 
 # Suffixes of weight files.
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".keras", ".onnx")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".keras", ".onnx", ".xml")
 ADAPTER_CONFIG = "adapter_config.json"  # of peft: the checkpoint is an adapter for a base model that this file names
 
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder")

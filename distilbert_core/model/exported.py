@@ -1,6 +1,8 @@
-"""Inference on an exported model, model.onnx, by ONNX Runtime or OpenVINO, without any of the three frameworks.
+"""Inference on an exported model by ONNX Runtime or OpenVINO, without any of the three frameworks.
 
-Shapes: B texts, T tokens.
+A graph takes packed rows, or, in the format 'onnx-padded', a padded batch.
+
+Shapes: B texts, T tokens, M tokens of all texts, R packed rows, C slots of a packed row, S outputs of a packed row.
 """
 
 from __future__ import annotations
@@ -14,18 +16,34 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import CheckpointError, DistilBertError, InputError
-from distilbert_core.files.hub import resolve_file, split_hub_options
+from distilbert_core.files.hub import find_file, resolve_file, split_hub_options
 from distilbert_core.libraries import require_library
 from distilbert_core.model.batching import token_batches
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.inference import Inference
+from distilbert_core.model.inference import CHUNK_TOKENS, PackedInference
 from distilbert_core.model.inputs import check_range, check_shapes
-from distilbert_core.model.packing import Ragged, first_tokens
+from distilbert_core.model.packing import Packing, Ragged, cheapest_length, first_tokens
 
 FILE = "model.onnx"
+OPENVINO_FILES = ("openvino_model.xml", "openvino_model.bin")  # of a model in OpenVINO's own format
+PACKED_INPUTS = ("input_ids", "position_ids", "segment_ids", "output_tokens")  # inputs of a graph for packed rows
 GROUP_TOKENS = 512  # tokens of a group of texts of like length, at most; smaller groups would not keep the cores busy
+ROW_LENGTHS = (128, 256)  # lengths of packed rows to choose from; the length of the longest text is a third
 Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A graph that a runtime has loaded.
+
+    Attributes:
+        inputs: Names of its inputs.
+        run: Returns the outputs by name, given the inputs.
+    """
+
+    inputs: tuple[str, ...]
+    run: Callable[[Arrays], Arrays]
 
 
 @dataclass(frozen=True)
@@ -35,15 +53,20 @@ class ExportedModel:
     Attributes:
         head: The head of the model.
         config: Its configuration.
-        run: Returns the outputs by name, given input_ids and attention_mask.
+        program: Its graph.
     """
 
     head: Head
     config: DistilBertConfig
-    run: Callable[[Arrays], Arrays]
+    program: Program
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the graph takes packed rows."""
+        return set(self.program.inputs) == set(PACKED_INPUTS)
 
 
-def onnx_runtime(path: Path, device: Any, dtype: str) -> Callable[[Arrays], Arrays]:
+def onnx_runtime(path: Path, device: Any, dtype: str) -> Program:
     """Load a model into ONNX Runtime.
 
     Args:
@@ -60,14 +83,15 @@ def onnx_runtime(path: Path, device: Any, dtype: str) -> Callable[[Arrays], Arra
         raise InputError(f"dtype must be 'float32' for ONNX Runtime, got {dtype!r}: convert the model instead.")
     session = library.InferenceSession(path, providers=[provider])
     names = [output.name for output in session.get_outputs()]
-    return lambda arrays: dict(zip(names, session.run(None, arrays), strict=True))
+    inputs = tuple(entry.name for entry in session.get_inputs())
+    return Program(inputs, lambda arrays: dict(zip(names, session.run(None, arrays), strict=True)))
 
 
-def openvino(path: Path, device: Any, dtype: str) -> Callable[[Arrays], Arrays]:
+def openvino(path: Path, device: Any, dtype: str) -> Program:
     """Load a model into OpenVINO.
 
     Args:
-        path: model.onnx.
+        path: model.onnx, or openvino_model.xml.
         device: A device as OpenVINO names it; None: the CPU.
         dtype: Dtype of the computation: 'float32', 'bfloat16' or 'float16'.
     """
@@ -82,17 +106,24 @@ def openvino(path: Path, device: Any, dtype: str) -> Callable[[Arrays], Arrays]:
     if chosen != precisions[dtype]:  # OpenVINO does not raise
         raise InputError(f"OpenVINO cannot compute in dtype={dtype!r} on this processor: it chose {chosen}.")
     names = [output.get_any_name() for output in model.outputs]
-    return lambda arrays: {name: np.array(value) for name, value in zip(names, model(arrays).values(), strict=True)}
+    # An output shares its memory with the runtime until the next call.
+    call = partial(model, share_inputs=True, share_outputs=True)
+    return Program(
+        tuple(entry.get_any_name() for entry in model.inputs),
+        lambda arrays: {name: np.array(value) for name, value in zip(names, call(arrays).values(), strict=True)},
+    )
 
 
-RUNTIMES: dict[str, Callable[[Path, Any, str], Callable[[Arrays], Arrays]]] = {
+RUNTIMES: dict[str, Callable[[Path, Any, str], Program]] = {
     "onnx": onnx_runtime,
     "openvino": openvino,
 }
 
 
-class ExportedInference(Inference):
-    """Inference on an exported model. Texts of like length are padded together, so there is little padding.
+class ExportedInference(PackedInference):
+    """Inference on an exported model: on packed rows, which have no padding.
+
+    A graph that takes a padded batch gets groups of texts of like length, which have little padding.
 
     Args:
         model: The model.
@@ -112,8 +143,11 @@ class ExportedInference(Inference):
         return partial(type(self).load, **keywords), tuple(arguments)
 
     @classmethod
-    def load(cls, backend: str, head: Head, source: str | Path, **kwargs: Any) -> ExportedInference:
-        """Load a folder that `distilbert convert --to onnx` or `--to onnx-int8` wrote.
+    # One class serves all runtimes, so the runtime is an argument.
+    def load(  # type: ignore[override]
+        cls, backend: str, head: Head, source: str | Path, **kwargs: Any
+    ) -> ExportedInference:
+        """Load a folder that `distilbert convert --to onnx`, or to another format for these runtimes, wrote.
 
         Args:
             backend: 'onnx' or 'openvino'.
@@ -136,14 +170,20 @@ class ExportedInference(Inference):
         stored = {head.architecture for head in Head} & set(config.architectures or ())
         if stored and head.architecture not in stored:
             raise CheckpointError(f"{source} was exported as {', '.join(stored)}, which has no {head.architecture}.")
-        path = resolve_file(source, FILE, **hub_options)
+        path = _find_model(backend, source, hub_options)
         try:
-            run = RUNTIMES[backend](path, device, dtype)
+            program = RUNTIMES[backend](path, device, dtype)
         except DistilBertError:
             raise
         except Exception as error:  # the runtimes have their own errors, without a common base class
             raise CheckpointError(f"{path} cannot be loaded ({type(error).__name__}: {error}).") from error
-        return cls(ExportedModel(head, config, run), backend, (backend, head, source, {**keywords, "config": config}))
+        if not {"input_ids"} <= set(program.inputs) <= {*PACKED_INPUTS, "attention_mask"}:
+            raise CheckpointError(
+                f"{path} takes {', '.join(program.inputs)}; a model of this package takes input_ids and "
+                f"attention_mask, or {', '.join(PACKED_INPUTS)}. Export it with distilbert convert."
+            )
+        model = ExportedModel(head, config, program)
+        return cls(model, backend, (backend, head, source, {**keywords, "config": config}))
 
     def _are_texts(self, arrays: Mapping[str, np.ndarray]) -> bool:
         """Return True, or raise InputError for arguments that the runtimes would reject with an error of their own."""
@@ -159,16 +199,41 @@ class ExportedInference(Inference):
         if not ids.size:
             raise InputError(f"input_ids must hold at least one token, got the shape {ids.shape}.")
         check_range("input_ids", int(ids.min()), int(ids.max()), self.config.vocab_size, "vocab_size")
-        if not self.head.reads_tokens and not first_tokens(mask)[..., 0].all():
-            raise InputError("attention_mask must not begin with padding: an exported model reads the first token.")
+        if not self.head.reads_tokens and not first_tokens(mask)[..., 0].all() and not self.model.is_packed:
+            raise InputError("attention_mask must not begin with padding: this graph reads the first token.")
         return True
 
     def run(self, **arrays: np.ndarray) -> Arrays:
-        """Return the outputs of the model, called with input_ids and attention_mask."""
-        return self.model.run(arrays)
+        """Return the outputs of the model, called with input_ids and attention_mask.
+
+        A graph that takes packed rows computes no padding, so outputs at padding are 0.
+        """
+        return self(**arrays) if self.model.is_packed else self.model.program.run(arrays)
 
     def run_ragged(self, texts: Ragged, selected: np.ndarray | None = None) -> Arrays:
-        """Return the model's outputs for texts, padded in groups of like length; see `Inference.run_ragged`."""
+        """Return the model's outputs for texts without padding; see `Inference.run_ragged`."""
+        return (super().run_ragged if self.model.is_packed else self._run_groups)(texts, selected)
+
+    def pack(self, lengths: np.ndarray) -> Packing:
+        """Return a packing into rows of the cheapest length."""
+        sizes = lengths.tolist()
+        return Packing.from_lengths(lengths, cheapest_length(sizes, (max(sizes), *ROW_LENGTHS), self.config.dim))
+
+    def run_packed(self, rows: Arrays) -> np.ndarray:
+        """Return the outputs of packed rows, computed in chunks of about `CHUNK_TOKENS` tokens."""
+        ids = rows["input_ids"]
+        check_range("input_ids", int(ids.min()), int(ids.max()), self.config.vocab_size, "vocab_size")
+        all_tokens = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)  # the graph selects the tokens in any case
+        arrays = {name: array.astype(np.int64) for name, array in {"output_tokens": all_tokens, **rows}.items()}
+        outputs = []
+        for some in np.array_split(np.arange(len(ids)), min(max(round(ids.size / CHUNK_TOKENS), 1), len(ids))):
+            named = self.model.program.run({name: array[some] for name, array in arrays.items()})
+            values = [named[name] for name in self.head.outputs]
+            outputs.append(values[0] if len(values) == 1 else np.stack(values, axis=-1))
+        return np.concatenate(outputs)
+
+    def _run_groups(self, texts: Ragged, selected: np.ndarray | None = None) -> Arrays:
+        """Return the outputs of a graph that takes a padded batch, for texts padded in groups of like length."""
         self._check_length(texts)
         padded = {name: array.astype(np.int64) for name, array in texts.padded(pad_id=0).items()}
         columns = padded["attention_mask"].shape[1]
@@ -178,7 +243,7 @@ class ExportedInference(Inference):
             arrays = {name: array[group, : lengths[group[0]]] for name, array in padded.items()}
             if self.head.has_choices:
                 arrays = {name: array[:, None] for name, array in arrays.items()}
-            for name, outputs in self.run(**arrays).items():
+            for name, outputs in self.model.program.run(arrays).items():
                 of_texts = values.setdefault(name, [None] * len(lengths))
                 for text, output in zip(group, outputs, strict=True):
                     of_texts[text] = output
@@ -190,3 +255,12 @@ class ExportedInference(Inference):
             for name, of_texts in values.items()
         }
         return joined if selected is None else {name: array[selected] for name, array in joined.items()}
+
+
+def _find_model(backend: str, source: str | Path, hub_options: dict[str, Any]) -> Path:
+    """Return the path of the file that a runtime loads."""
+    if backend == "openvino":
+        found = [find_file(source, name, **hub_options) for name in OPENVINO_FILES]
+        if found[0] is not None and found[1] is not None:
+            return found[0]
+    return resolve_file(source, FILE, **hub_options)

@@ -102,7 +102,7 @@ def test_rounding_to_onnx_is_reported(tmp_path: Path) -> None:
     arrays = random_arrays(small_config(), Head.BASE, dtype="float32")
     arrays["embeddings.LayerNorm.bias"] = arrays["embeddings.LayerNorm.bias"].astype("float64")
     save_checkpoint(tmp_path, arrays, {"config.json": small_config().to_json_string().encode()})
-    for to in ("onnx", "onnx-int8"):
+    for to in ("onnx", "onnx-int8", "openvino-int8"):
         unwritten = FORMATS[to].unwritten
         assert unwritten is not None
         assert unwritten({}, open_weights(tmp_path)) == ["The graph is float32: tensors of float64 were rounded to it."]

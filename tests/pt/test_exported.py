@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from distilbert_cli import main
-from distilbert_core import CheckpointError, Head, InputError
+from distilbert_core import CheckpointError, DistilBertTokenizerFast, Head, InputError
 from distilbert_core.model.loading import load_inference
+from distilbert_core.model.packing import Packing, Ragged
 from distilbert_core.pipelines import pipeline
 from support.checkpoints import BATCH, HEADS, TOKENS, random_inputs, save_random, small_config
 from support.comparison import assert_close
@@ -21,6 +22,7 @@ pytest.importorskip("openvino")
 
 ENGINES = ("onnx", "openvino")
 TOLERANCE = 2e-5  # float32, of hidden states up to 7; measured: 3.6e-6
+TEXTS = ["A lovely film.", "Two hours I will not get back.", "Warm, funny, wise.", "Dull and far too long."]
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +30,29 @@ def exported(tmp_path_factory):
     """A function that returns two folders with a head's random checkpoint: original and exported."""
     made = {}
 
-    def folders(head):
-        if head not in made:
+    def folders(head, to="onnx"):
+        if (head, to) not in made:
             folder = tmp_path_factory.mktemp(head.value)
             save_random(folder / "pt", small_config(), head)
-            convert(folder / "pt", folder / "onnx", "onnx", dtype="float32")
-            made[head] = folder / "pt", folder / "onnx"
-        return made[head]
+            convert(folder / "pt", folder / "onnx", to, dtype="float32")
+            made[head, to] = folder / "pt", folder / "onnx"
+        return made[head, to]
 
     return folders
 
 
+# Files of the former version take a padded batch, too.
+GRAPHS = [*((head, "onnx") for head in HEADS), (Head.TOKEN_CLASSIFICATION, "onnx-padded")]
+GRAPHS += [(Head.SEQUENCE_CLASSIFICATION, "onnx-padded")]
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("head", HEADS)
-def test_real_tokens_have_the_outputs_of_pytorch(exported, head, engine, monkeypatch):
+@pytest.mark.parametrize(("head", "to"), GRAPHS)
+def test_real_tokens_have_the_outputs_of_pytorch(exported, head, to, engine, monkeypatch):
     monkeypatch.setattr("distilbert_core.model.exported.GROUP_TOKENS", 2 * TOKENS)  # so that there are several groups
-    pt, onnx = exported(head)
+    monkeypatch.setattr("distilbert_core.model.exported.CHUNK_TOKENS", 2 * TOKENS)
+    monkeypatch.setattr("distilbert_core.model.exported.ROW_LENGTHS", (2 * TOKENS + 1,))  # several texts in a row
+    pt, onnx = exported(head, to)
     inputs = {name: random_inputs(small_config(), head)[name] for name in ("input_ids", "attention_mask")}
     inputs["attention_mask"][..., 0] = 1
     expected = load_inference("pt", head, pt).run(**inputs)
@@ -52,6 +61,7 @@ def test_real_tokens_have_the_outputs_of_pytorch(exported, head, engine, monkeyp
         for array in expected.values():
             array[~real] = 0
     model = load_inference(engine, head, onnx)
+    assert model.model.is_packed is (to == "onnx")
     assert_close(model(**inputs), expected, TOLERANCE)
     if head.reads_tokens:
         wanted = np.random.default_rng(0).random((BATCH, TOKENS)) < 0.5
@@ -59,21 +69,43 @@ def test_real_tokens_have_the_outputs_of_pytorch(exported, head, engine, monkeyp
         assert_close(model(**inputs, tokens=wanted), some, TOLERANCE)
 
 
-def test_int8_is_smaller_and_answers_alike(tmp_path):
-    texts = ["A lovely film.", "Two hours I will not get back.", "Warm, funny, wise.", "Dull and far too long."]
-    convert("sst2-tiny", tmp_path / "float32", "onnx")
-    convert("sst2-tiny", tmp_path / "int8", "onnx-int8")
-    sizes = [(tmp_path / name / "model.onnx").stat().st_size for name in ("int8", "float32")]
-    logits = {}
-    for name in ("float32", "int8"):
-        classify = pipeline(
-            "text-classification", tmp_path / name, framework="onnx", top_k=None, function_to_apply="none"
-        )
-        assert classify.framework == "onnx"
-        logits[name] = np.array([[label["score"] for label in sorted(answer, key=str)] for answer in classify(texts)])
-    assert sizes[0] < sizes[1]
-    assert 0 < abs(logits["int8"] - logits["float32"]).max() < 0.1  # measured: 0.041; 0 would not be int8
-    assert (logits["int8"].argmax(1) == logits["float32"].argmax(1)).all()
+def test_a_text_does_not_attend_to_its_neighbours_in_the_row(exported):
+    model = load_inference("onnx", Head.TOKEN_CLASSIFICATION, exported(Head.TOKEN_CLASSIFICATION)[1])
+    texts = Ragged.from_rows([[5, 6, 7], [8, 9], [4]])
+    together = model.run_packed(Packing.from_lengths(texts.lengths, 6).rows(texts))[0]
+    alone = [model.run_ragged(Ragged.from_rows([ids]))["logits"] for ids in ([5, 6, 7], [8, 9], [4])]
+    np.testing.assert_allclose(together, np.concatenate(alone), atol=TOLERANCE)
+    one_text = Packing(np.arange(6), np.ones((1, 6), np.int32))  # the same row as a single segment
+    assert abs(model.run_packed(one_text.rows(texts))[0] - together).max() > 0.01
+
+
+def scores(folder, engine):
+    classify = pipeline("text-classification", folder, framework=engine, top_k=None, function_to_apply="none")
+    assert classify.framework == engine
+    return np.array([[label["score"] for label in sorted(answer, key=str)] for answer in classify(TEXTS)])
+
+
+@pytest.fixture(scope="module")
+def float32_scores():
+    """The logits of `TEXTS` by the embedded model."""
+    return scores("sst2-tiny", "pt")
+
+
+@pytest.mark.parametrize("to", ["onnx-int8", "onnx-int8-static", "openvino-int8"])
+def test_int8_is_smaller_and_answers_alike(to, tmp_path, float32_scores, monkeypatch):
+    calibration = {}
+    if to != "onnx-int8":
+        tokenizer = DistilBertTokenizerFast.from_pretrained("sst2-tiny")
+        calibration = {"calibrate": tokenizer([*TEXTS, "Not bad.", "A film about a man and a dog."])["input_ids"]}
+    if to == "openvino-int8":
+        pytest.importorskip("nncf")
+    notes = convert("sst2-tiny", tmp_path / "int8", to, **calibration).notes
+    assert ("Calibrated on 6 of 6 texts." in notes) is bool(calibration)
+    weights = next(path for path in (tmp_path / "int8").iterdir() if path.name in ("model.onnx", "openvino_model.bin"))
+    assert weights.stat().st_size < 40e6  # of 47 MB; word embeddings may stay float32
+    int8 = scores(tmp_path / "int8", "openvino" if to == "openvino-int8" else "onnx")
+    assert 0 < abs(int8 - float32_scores).max() < 0.5  # 0 would not be int8
+    assert (int8.argmax(1) == float32_scores.argmax(1)).all()
 
 
 def test_on_the_command_line(tmp_path, capsys):
@@ -128,9 +160,13 @@ def test_a_pickle_is_loaded_again_from_the_folder(exported, engine):
 
 
 def test_padding_on_the_left_is_refused_where_the_graph_reads_the_first_token(exported):
-    model = load_inference("onnx", Head.SEQUENCE_CLASSIFICATION, exported(Head.SEQUENCE_CLASSIFICATION)[1])
+    inputs = {"input_ids": np.ones((1, 3), int), "attention_mask": np.array([[0, 1, 1]])}
+    pt, padded = exported(Head.SEQUENCE_CLASSIFICATION, "onnx-padded")
+    model = load_inference("onnx", Head.SEQUENCE_CLASSIFICATION, padded)
     with pytest.raises(InputError, match="must not begin with padding"):
-        model(input_ids=np.ones((1, 3), int), attention_mask=np.array([[0, 1, 1]]))
+        model(**inputs)
+    packed = load_inference("onnx", Head.SEQUENCE_CLASSIFICATION, exported(Head.SEQUENCE_CLASSIFICATION)[1])
+    assert_close(packed(**inputs), load_inference("pt", Head.SEQUENCE_CLASSIFICATION, pt)(**inputs), TOLERANCE)
 
 
 @pytest.mark.parametrize(

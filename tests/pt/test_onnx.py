@@ -13,6 +13,7 @@ from support.frameworks import FRAMEWORKS
 from support.paths import FIXTURES
 from weight_conversion import convert, open_weights
 
+onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
@@ -36,7 +37,7 @@ def run(session, inputs):
 @pytest.mark.parametrize(("name", "head"), CHECKPOINTS.items(), ids=CHECKPOINTS)
 def test_outputs_equal_the_writers(name, head, tmp_path):
     folder = FIXTURES / "checkpoints" / name
-    convert(folder, tmp_path / "here", "onnx")
+    convert(folder, tmp_path / "here", "onnx-padded")
     assert {path.name for path in (tmp_path / "here").iterdir()} >= {"model.onnx", "config.json"}
     expected = load_file(folder / "outputs.safetensors")
     inputs = {key: expected.pop(key) for key in ("input_ids", "attention_mask")}
@@ -54,7 +55,10 @@ def test_outputs_equal_the_writers(name, head, tmp_path):
 
 
 def test_onnx_is_not_read(tmp_path):
-    convert("sst2-tiny", tmp_path / "here", "onnx")
+    convert(FIXTURES / "checkpoints" / "pt_base", tmp_path / "here", "onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "here" / "model.onnx")
+    assert [entry.shape for entry in session.get_inputs()] == [["rows", "columns"]] * 3 + [["rows", "outputs"]]
+    assert {node.domain for node in onnx.load(tmp_path / "here" / "model.onnx").graph.node} == {""}  # standard ONNX
     with pytest.raises(CheckpointError, match=r"model\.onnx cannot be read: ONNX files are only written"):
         open_weights(tmp_path / "here")
 

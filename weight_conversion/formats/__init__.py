@@ -11,13 +11,18 @@ from weight_conversion.formats.keras_files import WEIGHTS_ONLY as KERAS_WEIGHTS
 from weight_conversion.formats.kerashub import FORMAT as KERASHUB
 from weight_conversion.formats.onnx import FLOAT32 as ONNX
 from weight_conversion.formats.onnx import INT8 as ONNX_INT8
+from weight_conversion.formats.onnx import PADDED as ONNX_PADDED
+from weight_conversion.formats.onnx import STATIC_INT8 as ONNX_STATIC_INT8
+from weight_conversion.formats.openvino import STATIC_INT8 as OPENVINO_INT8
 from weight_conversion.formats.orbax import FORMAT as ORBAX
 from weight_conversion.formats.safetensors import FLAX, PT, TF
 from weight_conversion.formats.tensorflow_h5 import FORMAT as H5
 from weight_conversion.formats.torch_bin import FORMAT as BIN
 
 # A folder with files of several formats is read in the first of them that is listed here.
-SEARCH_ORDER = (PT, TF, FLAX, BIN, H5, MSGPACK, KERAS, KERASHUB, KERAS_WEIGHTS, ORBAX, ONNX, ONNX_INT8)
+CHECKPOINTS = (PT, TF, FLAX, BIN, H5, MSGPACK, KERAS, KERASHUB, KERAS_WEIGHTS, ORBAX)
+GRAPHS = (ONNX, ONNX_PADDED, ONNX_INT8, ONNX_STATIC_INT8, OPENVINO_INT8)  # they are only written
+SEARCH_ORDER = (*CHECKPOINTS, *GRAPHS)
 
 
 def format_table(rows: Iterable[Format]) -> dict[str, Format]:

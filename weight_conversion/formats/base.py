@@ -18,9 +18,15 @@ from distilbert_core.model.layouts import Layout
 from distilbert_core.model.parameters import Parameter
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights
 
-LIBRARIES = {"torch": "PyTorch", "onnxruntime.quantization": "ONNX Runtime"}  # module -> name, where they differ
+LIBRARIES = {  # module -> name, where they differ
+    "torch": "PyTorch",
+    "onnxruntime.quantization": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "nncf": "NNCF",
+}
 COLUMNS_AT_ONCE = 32  # columns that are transposed at a time
 Tensors = Mapping[str, LazyTensor]  # by stored name
+Arrays = dict[str, np.ndarray]  # the inputs of a graph by name
 Files = dict[str, bytes | Callable[[Path], None]]  # by name: the content, or a function that writes the file
 
 
@@ -52,7 +58,10 @@ class Format:
         modules: Whether sentence-transformers reads such a folder, so that its modules are copied.
         whole_folder: Whether everything in the folder of its file belongs to it.
         layout_files: Returns all files of a checkpoint, where a weight file and the sidecars are not enough: (config
-            and sidecars, checkpoint, tensors by stored name) -> files.
+            and sidecars, checkpoint, tensors by stored name) -> files. If the format is calibrated, it has a fourth
+            argument, `calibration`: the inputs of the graph for some texts.
+        runtime: The runtime that runs its files, for a graph that is not read.
+        is_calibrated: Whether writing it needs texts for calibration.
     """
 
     name: str
@@ -76,7 +85,9 @@ class Format:
     unwritten: Callable[[Mapping[str, bytes], Weights], list[str]] | None = None
     modules: bool = False
     whole_folder: bool = False
-    layout_files: Callable[[Files, Weights, Tensors], Files] | None = None
+    layout_files: Callable[..., Files] | None = None
+    runtime: str | None = None
+    is_calibrated: bool = False
 
     def __post_init__(self) -> None:
         lacking = [name for name in ("name", "title", "file") if not getattr(self, name)]

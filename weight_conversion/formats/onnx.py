@@ -1,4 +1,7 @@
-"""model.onnx: a model for ONNX Runtime and similar runtimes, in float32 or int8. It is written, but not read."""
+"""model.onnx: a model for ONNX Runtime and similar runtimes, in float32 or int8. It is written, but not read.
+
+Shapes: R packed rows, C slots of a packed row, S outputs of a packed row, N heads, H head size, D model size.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,41 @@ import numpy as np
 from distilbert_core.errors import CheckpointError
 from distilbert_core.model.backends import load_backend
 from distilbert_core.model.config import CONFIG_FILE
+from distilbert_core.model.exported import FILE, PACKED_INPUTS
 from distilbert_core.model.heads import Head
-from weight_conversion.formats.base import Files, Format, Tensors, require
+from weight_conversion.formats.base import Arrays, Files, Format, Tensors, require
 from weight_conversion.formats.safetensors import PT, write_file
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights
 
-FILE = "model.onnx"
-INPUTS = ("input_ids", "attention_mask")
+PADDED_INPUTS = ("input_ids", "attention_mask")
+Write = Callable[[Path], None]
 
 
 def layout_files(files: Files, weights: Weights, tensors: Tensors) -> Files:
+    """Return the files with the model for packed rows. Its inputs `PACKED_INPUTS` are int64, of any size.
+
+    input_ids, position_ids and segment_ids are [R, C], output_tokens [R, S]: the columns whose outputs are computed. A
+    token attends to the tokens of its row that have the same segment id. The outputs are [R, S, ...].
+    """
+    return {**files, FILE: graph_writer(weights, tensors, "auto", _export_packed)}
+
+
+def layout_files_padded(files: Files, weights: Weights, tensors: Tensors) -> Files:
     """Return the files with the model. Its inputs `input_ids` and `attention_mask` are int64 [B, T] of any size."""
-    return {**files, FILE: _writer(weights, tensors, "auto")}
+    return {**files, FILE: graph_writer(weights, tensors, "auto", _export_padded)}
 
 
-def _writer(weights: Weights, tensors: Tensors, dtype: str) -> Callable[[Path], None]:
-    """Return a function that writes the model. It computes in `dtype`; 'auto' is the dtype of the weights."""
+def graph_writer(
+    weights: Weights, tensors: Tensors, dtype: str, export: Callable[[Any, Any, Head, Path], None] | None = None
+) -> Write:
+    """Return a function that writes the model as a graph.
+
+    Args:
+        weights: The checkpoint.
+        tensors: Its tensors by stored name.
+        dtype: Dtype of the computation; 'auto' is the dtype of the weights.
+        export: Writes the graph; one that takes packed rows if left out.
+    """
 
     def write(path: Path) -> None:
         torch = require("torch", "pt", FILE)
@@ -40,12 +62,57 @@ def _writer(weights: Weights, tensors: Tensors, dtype: str) -> Callable[[Path], 
             write_file(Path(folder) / PT.file, tensors, weights.head, PT.name)
             model_class = getattr(load_backend("pt"), weights.head.architecture)
             model = model_class.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
-        _export(torch, model, weights.head, path)
+        (export or _export_packed)(torch, model, weights.head, path)
 
     return write
 
 
-def _export(torch: Any, model: Any, head: Head, path: Path) -> None:
+def _export_packed(torch: Any, model: Any, head: Head, path: Path) -> None:
+    """Write a graph that takes packed rows."""
+
+    def attend(query: Any, key: Any, value: Any, bias: Any, head_mask: None, dropout: Any) -> tuple[Any, None]:
+        """Attend with a bias [R, 1, Q, C] that is computed once for all blocks; the weights are `eager_attention`'s."""
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [R, N, Q, C]
+        weights = (scores.to(torch.promote_types(scores.dtype, torch.float32)) + bias).softmax(dim=-1)
+        return weights.to(value.dtype) @ value, None  # [R, N, Q, H]
+
+    class Outputs(torch.nn.Module):
+        """The model on packed rows: `packed_outputs`, without the checks of shapes, which would fix the sizes."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: Any, position_ids: Any, segment_ids: Any, output_tokens: Any) -> tuple[Any, ...]:
+            lowest = torch.finfo(torch.float32).min
+            keys, queries = segment_ids[:, None, None], segment_ids.gather(1, output_tokens)
+            # [R, 1, C, C] and [R, 1, S, C]
+            bias, last_bias = (torch.where(x[:, None, :, None] == keys, 0.0, lowest) for x in (segment_ids, queries))
+            base = model.base_model
+            x = base.embeddings(input_ids, position_ids=position_ids)  # [R, C, D]
+            *blocks, last = base.transformer.layer
+            for block in blocks:
+                (x,) = block(x, bias, attend=attend)
+            # The last block. Its own way to select tokens would fix the sizes, too.
+            selected = x.gather(1, output_tokens[..., None].expand(-1, -1, x.shape[-1]))  # [R, S, D]
+            (attended,) = last.attention(selected, x, x, last_bias, attend=attend)
+            hidden = last.sa_layer_norm(attended + selected)
+            hidden = last.output_layer_norm(last.ffn(hidden) + hidden)  # [R, S, D]
+            if head is not Head.BASE:
+                logits = model.head_logits(hidden.flatten(0, 1)[:, None])
+                hidden = logits.reshape(hidden.shape[0], hidden.shape[1], logits.shape[-1])
+            return tuple(head.named(hidden).values())
+
+    rows, columns, outputs = map(torch.export.Dim, ("rows", "columns", "outputs"))
+    texts = {0: rows, 1: columns}
+    examples = [torch.ones((3, 7), dtype=torch.int64) for _ in range(3)] + [torch.ones((3, 2), dtype=torch.int64)]
+    sizes = (texts, texts, texts, {0: rows, 1: outputs})
+    _write_graph(torch, Outputs().eval(), examples, sizes, PACKED_INPUTS, head, path)
+
+
+def _export_padded(torch: Any, model: Any, head: Head, path: Path) -> None:
+    """Write a graph that takes a padded batch."""
+
     class Outputs(torch.nn.Module):
         """The model with its outputs as a tuple, as a graph needs them."""
 
@@ -64,17 +131,34 @@ def _export(torch: Any, model: Any, head: Head, path: Path) -> None:
     longest = model.config.max_position_embeddings
     dims = {axis: torch.export.Dim(name, max=longest if name == "tokens" else None) for axis, name in sizes.items()}
     # Two tensors: one tensor for both inputs would become one input of the graph.
-    examples = tuple(torch.ones(shape, dtype=torch.int64) for _ in INPUTS)
+    examples = [torch.ones(shape, dtype=torch.int64) for _ in PADDED_INPUTS]
+    _write_graph(torch, Outputs().eval(), examples, (dims, dims), PADDED_INPUTS, head, path)
+
+
+def _write_graph(
+    torch: Any, model: Any, examples: list[Any], sizes: tuple[Any, ...], inputs: tuple[str, ...], head: Head, path: Path
+) -> None:
+    """Write a module as a graph.
+
+    Args:
+        torch: PyTorch.
+        model: The module; its outputs are the head's, as a tuple.
+        examples: A tensor for each input.
+        sizes: For each input, the names of its axes of any size.
+        inputs: Names of the inputs.
+        head: The head of the model.
+        path: File to write.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it logs every library that is not installed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings of the exporter about itself
         torch.onnx.export(
-            Outputs().eval(),
-            examples,
+            model,
+            tuple(examples),
             path,
-            input_names=list(INPUTS),
+            input_names=list(inputs),
             output_names=list(head.outputs),
-            dynamic_shapes=(dims, dims),
+            dynamic_shapes=sizes,
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -83,7 +167,8 @@ def _export(torch: Any, model: Any, head: Head, path: Path) -> None:
 
 def _not_read(path: Path) -> dict[str, LazyTensor]:
     raise CheckpointError(
-        f"{path} cannot be read: ONNX files are only written. Convert the checkpoint it was made from."
+        f"{path} cannot be read: {'ONNX' if path.name == FILE else 'OpenVINO'} files are only written. Convert the "
+        "checkpoint it was made from."
     )
 
 
@@ -92,20 +177,76 @@ def layout_files_int8(files: Files, weights: Weights, tensors: Tensors) -> Files
 
     ONNX Runtime quantizes each column of a kernel separately, and activations at run time. The rest is float32.
     """
-    write_whole = _writer(weights, tensors, "float32")
+
+    def quantize(quantization: Any, whole: Path, path: Path) -> None:
+        model = require("onnx", "onnx", FILE).load(whole)
+        del model.graph.value_info[:]  # shapes from the exporter, some of which the quantizer misreads
+        # Seven bits: without VNNI, the sum of two products of eight bits can overflow 16 bits.
+        quantization.quantize_dynamic(
+            model, path, weight_type=quantization.QuantType.QInt8, per_channel=True, reduce_range=True
+        )
+
+    return {**files, FILE: _quantized(weights, tensors, quantize)}
+
+
+def layout_files_static(
+    files: Files, weights: Weights, tensors: Tensors, calibration: list[Arrays] | None = None
+) -> Files:
+    """Return the files with the model, with dense kernels and their inputs in int8.
+
+    The range of each input is that of the calibration rows, for ever; ONNX Runtime quantizes each column of a kernel
+    separately. The graph has the standard operators QuantizeLinear and DequantizeLinear.
+
+    Args:
+        files: Files so far.
+        weights: The checkpoint.
+        tensors: Its tensors by stored name.
+        calibration: Inputs of the graph for some texts.
+    """
+
+    def quantize(quantization: Any, whole: Path, path: Path) -> None:
+        class Rows(quantization.CalibrationDataReader):
+            """The calibration rows, as ONNX Runtime reads them."""
+
+            def __init__(self) -> None:
+                self.rows = iter(calibration or ())
+
+            def get_next(self) -> Arrays | None:
+                return next(self.rows, None)
+
+        quantization.quantize_static(
+            whole,
+            path,
+            Rows(),
+            quant_format=quantization.QuantFormat.QDQ,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            extra_options={"MatMulConstBOnly": True},  # not the products of attention
+        )
+
+    return {**files, FILE: _quantized(weights, tensors, quantize)}
+
+
+def _quantized(weights: Weights, tensors: Tensors, quantize: Callable[[Any, Path, Path], None]) -> Write:
+    """Return a function that writes the graph in float32 to a temporary file, and quantizes it."""
+    write_whole = graph_writer(weights, tensors, "float32")
 
     def write(path: Path) -> None:
         quantization = require("onnxruntime.quantization", "onnx", FILE)
         with tempfile.TemporaryDirectory() as folder:
             write_whole(Path(folder) / FILE)
-            whole = require("onnx", "onnx", FILE).load(Path(folder) / FILE)
-            del whole.graph.value_info[:]  # shapes from the exporter, some of which the quantizer misreads
-            # Seven bits: without VNNI, the sum of two products of eight bits can overflow 16 bits.
-            quantization.quantize_dynamic(
-                whole, path, weight_type=quantization.QuantType.QInt8, per_channel=True, reduce_range=True
-            )
+            root = logging.getLogger()
+            level = root.level
+            root.setLevel(logging.ERROR)  # the quantizer advises a step that it does not need here
+            try:
+                quantize(quantization, Path(folder) / FILE, path)
+            finally:
+                root.setLevel(level)
 
-    return {**files, FILE: write}
+    return write
 
 
 def unwritten(files: Mapping[str, bytes], weights: Weights, dtype: str | None = None) -> list[str]:
@@ -115,20 +256,43 @@ def unwritten(files: Mapping[str, bytes], weights: Weights, dtype: str | None = 
     return [f"The graph is {dtype}: tensors of {', '.join(wider)} were rounded to it."] if wider else []
 
 
-def _format(
-    name: str, title: str, layout_files: Callable[[Files, Weights, Tensors], Files], dtype: str | None = None
+def exported_format(
+    name: str,
+    title: str,
+    layout_files: Callable[..., Files],
+    dtype: str | None = None,
+    file: str = FILE,
+    runtime: str = "onnx",
+    **fields: Any,
 ) -> Format:
+    """Return the row of a format that is a graph: it is written, but not read.
+
+    Args:
+        name: Name of the format.
+        title: Description for people.
+        layout_files: Returns the files of a checkpoint.
+        dtype: Dtype of the graph, if it has the same for all checkpoints.
+        file: Its file.
+        runtime: The runtime that runs it.
+        **fields: Further fields of `Format`.
+    """
     return Format(
         name=name,
         title=title,
-        file=FILE,
+        file=file,
         stored_name=PT.stored_name,
         open=_not_read,
         split=False,
         layout_files=layout_files,
         unwritten=partial(unwritten, dtype=dtype),
+        runtime=runtime,
+        **fields,
     )
 
 
-FLOAT32 = _format("onnx", "ONNX", layout_files)
-INT8 = _format("onnx-int8", "ONNX, int8", layout_files_int8, "float32")
+FLOAT32 = exported_format("onnx", "ONNX", layout_files)
+PADDED = exported_format("onnx-padded", "ONNX for padded batches", layout_files_padded)
+INT8 = exported_format("onnx-int8", "ONNX, int8", layout_files_int8, "float32")
+STATIC_INT8 = exported_format(
+    "onnx-int8-static", "ONNX, static int8", layout_files_static, "float32", is_calibrated=True
+)
