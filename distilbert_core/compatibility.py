@@ -184,7 +184,7 @@ def one_device(device_map: Any) -> Any:
 
 _ONE_DEVICE = "A model is on one device: give device, or device_map with one."
 _QUANTIZE = (
-    "Quantize the loaded model by its framework: torch.ao or bitsandbytes' layers, keras.Model.quantize, or "
+    "Quantize the loaded model: torchao.quantization.quantize_, keras.Model.quantize, qwix.quantize_model, or "
     "distilbert convert --to onnx-int8."
 )
 _PROXIES = "Set HTTP_PROXY and HTTPS_PROXY in the environment."

@@ -18,6 +18,7 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from distilbert_core.errors import InputError
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.heads import parameter_table
 from distilbert_core.model.parameters import Kind, Parameter
 from distilbert_core.model.pretrained import PretrainedModel
 from distilbert_flax.compatibility import TransformersMembers
@@ -169,7 +170,25 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
                 f"A {type(self).__name__} does not have low-rank updates, and would be loaded without them: "
                 f"{', '.join(updated)}. {self._adapter_advice}"
             )
+        self._check_not_quantized(self.parameter_table)
         return super()._stored_parameters()
+
+    def _reshaped_parameters(self, config: DistilBertConfig) -> list[tuple[Parameter, Parameter]]:
+        pairs = zip(self.parameter_table, parameter_table(config, self.head), strict=True)
+        self._check_not_quantized([old for old, new in pairs if old.shape != new.shape])
+        return super()._reshaped_parameters(config)
+
+    def _check_not_quantized(self, parameters: Iterable[Parameter]) -> None:
+        """Raise InputError if a layer has other arrays, such as integers and scales, in place of a parameter."""
+        variables = self._variables()
+        for path in (self._place(parameter)[0] for parameter in parameters):
+            parts = [name.removeprefix(f"{path}.") for name in variables if name.startswith(f"{path}.")]
+            if parts:
+                raise InputError(
+                    f"{path} is quantized (it consists of {', '.join(parts)}), and cannot be resized or pruned, nor "
+                    "written to a checkpoint, which holds floating numbers. Do that before quantizing. Save the "
+                    "quantized model's nnx.state with Orbax."
+                )
 
     def _get_array(self, parameter: Parameter) -> np.ndarray:
         if parameter.kind is Kind.OTHER:

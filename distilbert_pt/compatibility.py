@@ -18,6 +18,7 @@ from distilbert_core.compatibility import refuse_methods, renames
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.pretrained import PretrainedModel
+from distilbert_pt.tensors import stored_bytes
 
 _PEFT = "Use the library peft: get_peft_model(model, LoraConfig(...)), PeftModel.from_pretrained(model, folder)."
 
@@ -151,7 +152,7 @@ class TransformersMembers(PretrainedModel, nn.Module):
     def get_memory_footprint(self, return_buffers: bool = True) -> int:
         """Return the bytes of all parameters, and of the buffers unless `return_buffers` is False."""
         tensors = [*self.parameters(), *(self.buffers() if return_buffers else ())]
-        return sum(tensor.nelement() * tensor.element_size() for tensor in tensors)
+        return sum(map(stored_bytes, tensors))
 
     def get_head_mask(
         self, head_mask: Tensor | None, num_hidden_layers: int, is_attention_chunked: bool = False

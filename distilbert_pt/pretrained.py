@@ -20,7 +20,7 @@ from distilbert_core.model.outputs import ModelOutput
 from distilbert_core.model.parameters import Parameter
 from distilbert_pt.compatibility import TransformersMembers
 from distilbert_pt.layers import blank_parameters, initialise_, set_parameter
-from distilbert_pt.tensors import to_array, to_tensor
+from distilbert_pt.tensors import is_quantized, to_array, to_tensor
 
 Output = TypeVar("Output", bound=ModelOutput)
 
@@ -197,7 +197,14 @@ class DistilBertPreTrainedModel(TransformersMembers):
         return device
 
     def _as_array(self, value: Any) -> np.ndarray:
-        return to_array(value) if isinstance(value, Tensor) else np.asarray(value)
+        if not isinstance(value, Tensor):
+            return np.asarray(value)
+        _check_not_quantized({"A tensor of state_dict": value})
+        return to_array(value)
+
+    def _stored_parameters(self) -> list[Parameter]:
+        _check_not_quantized(self._variables())
+        return super()._stored_parameters()
 
     def _variables(self) -> dict[str, Tensor]:
         state = self.state_dict(keep_vars=True)  # with buffers
@@ -219,6 +226,7 @@ class DistilBertPreTrainedModel(TransformersMembers):
                 "weights with torch.distributed.checkpoint.state_dict.get_model_state_dict, with "
                 "StateDictOptions(full_state_dict=True, cpu_offload=True), and load them into a whole model."
             )
+        _check_not_quantized({parameter.name: tensor})
         return to_array(tensor)
 
     def _set_array(self, parameter: Parameter, array: np.ndarray | Tensor, device: Any = None) -> None:
@@ -240,3 +248,14 @@ class DistilBertPreTrainedModel(TransformersMembers):
 
     def _draw_normal(self, shape: tuple[int, ...]) -> np.ndarray:
         return torch.empty(shape, dtype=torch.float32, device="cpu").normal_().numpy()
+
+
+def _check_not_quantized(tensors: Mapping[str, Tensor]) -> None:
+    """Raise InputError if a tensor is quantized."""
+    for name, tensor in tensors.items():
+        if is_quantized(tensor):
+            raise InputError(
+                f"{name} is quantized (a {type(tensor).__name__}), and cannot be resized or pruned, nor written to a "
+                "checkpoint, which holds floating numbers. Do that before quantizing. Save the quantized weights with "
+                "torch.save(model.state_dict(), file)."
+            )

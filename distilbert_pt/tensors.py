@@ -37,6 +37,22 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
+def is_quantized(tensor: Tensor) -> bool:
+    """Return whether a tensor is made of several others, such as integers and their scales in torchao.
+
+    A DTensor, a part of a tensor, is not meant.
+    """
+    return hasattr(tensor, "__tensor_flatten__") and not hasattr(tensor, "full_tensor")
+
+
+def stored_bytes(tensor: Tensor) -> int:
+    """Return the bytes of a tensor's numbers; of a quantized one, those of its integers and scales."""
+    if is_quantized(tensor):
+        names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+        return sum(stored_bytes(getattr(tensor, name)) for name in names)
+    return tensor.nelement() * tensor.element_size()
+
+
 def shape_of(tensor: Tensor | None) -> tuple[int | None, ...] | None:
     """Return the shape of a tensor, with None for sizes that a trace leaves open; None if there is no tensor."""
     if tensor is not None and torch.jit.is_tracing():

@@ -8,13 +8,7 @@ import pytest
 from distilbert_core import DEFAULT_MODEL, DistilBertConfig, DistilBertTokenizerFast, Head
 from distilbert_core.files.hub import EMBEDDED_MODELS
 from distilbert_core.pipelines import pipeline
-
-CLEAR_CASES = {
-    "I love using DistilBERT!": "POSITIVE",
-    "A moving, funny and wonderfully acted film.": "POSITIVE",
-    "This is the worst movie I have ever seen.": "NEGATIVE",
-    "A dull, lifeless mess that wastes everyone's time.": "NEGATIVE",
-}
+from support.sentences import CLEAR_CASES
 
 
 def test_labels_of_clear_cases(framework):
