@@ -15,7 +15,7 @@ from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.inference import CHUNK_TOKENS, MOST_TOKENS, PackedInference, token_budget
 from distilbert_core.model.inputs import check_range
 from distilbert_core.model.packing import Packing, bucket_size
-from distilbert_pt.few_tokens import MOST_TOKENS
+from distilbert_pt import few_tokens
 from distilbert_pt.prepacking import Prepacking
 from distilbert_pt.pretrained import DistilBertPreTrainedModel
 from distilbert_pt.tensors import ON_HOST, to_array, to_device, to_tensor
@@ -135,7 +135,7 @@ def gpu_tokens(model: DistilBertPreTrainedModel) -> int:
 def is_short_text(row: dict[str, np.ndarray]) -> bool:
     """Return whether a packed row [1, C] is one text that `few_tokens` computes, which needs no filling."""
     segments = row["segment_ids"][0]
-    return len(segments) <= MOST_TOKENS and bool((segments == segments[0]).all())
+    return len(segments) <= few_tokens.MOST_TOKENS and bool((segments == segments[0]).all())
 
 
 def chunks(row: dict[str, np.ndarray], tokens: int) -> Iterator[dict[str, np.ndarray]]:
