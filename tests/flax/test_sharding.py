@@ -127,8 +127,9 @@ found["created"] = [parts(nnx.state(model).distilbert), parts(nnx.state(optimize
 found["created difference"] = differences(model, new()[0])
 
 from distilbert_flax import PackedBatches
-rows = [{name: array[row].tolist() for name, array in batch.items()} for row in range(len(batch["input_ids"]))]
-expected = step(*new(), batch)
+counted = {**batch, "labels": np.where(batch["attention_mask"] == 0, -100, batch["labels"])}  # none of padding
+rows = [{name: array[row].tolist() for name, array in counted.items()} for row in range(len(batch["input_ids"]))]
+expected = step(*new(), counted)
 model, optimizer = new()
 shard((model, optimizer), mesh, DATA_PARALLEL)
 [packed] = PackedBatches(model, rows, len(rows), shuffle=False, mesh=mesh)
