@@ -67,12 +67,12 @@ class BackendInference(PackedInference):
         """Return the outputs of packed rows, the arguments of the model's `packed_outputs`."""
         if self.model.device.type != "cpu":
             return self._run_on_accelerator(rows)
-        one_row_on_cpu = self.model.device.type == "cpu" and len(rows["input_ids"]) == 1
+        one_row = len(rows["input_ids"]) == 1
         outputs = []
         with self._inference(), self.prepacking.in_use(self.model.device):
-            for chunk in chunks(rows, CHUNK_TOKENS) if one_row_on_cpu else [rows]:
+            for chunk in chunks(rows, CHUNK_TOKENS) if one_row else [rows]:
                 count = chunk.get("output_tokens", chunk["input_ids"]).shape[1]
-                filled = fill_bucket(chunk) if one_row_on_cpu and not is_short_text(chunk) else chunk
+                filled = fill_bucket(chunk) if one_row and not is_short_text(chunk) else chunk
                 arguments = self._tensors(filled)
                 outputs.append(to_array(self.model.packed_outputs(**arguments))[:, :count])
         return np.concatenate(outputs, axis=1)

@@ -388,7 +388,8 @@ class DistilBertModel(DistilBertPreTrainedModel):
         kernel = (flash or packed) and self._kernel_runs(required=flash)
         if attend is fused_attention and packed and segment_ids is not None:
             ids, tokens = segment_ids.cpu(), None if output_tokens is None else output_tokens.cpu()
-            sizes = segment_sizes(ids), segment_sizes(ids, tokens)
+            queries, keys = segment_sizes(ids, tokens)
+            sizes = (keys, keys), (queries, keys)
             if kernel:
                 return varlen.varlen_attention, [varlen.cumulative_lengths(*each, self.device) for each in sizes]
             return packed_attention, [segment_runs(*each) for each in sizes]
