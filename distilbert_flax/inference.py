@@ -15,7 +15,7 @@ from flax import nnx
 
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.inference import CHUNK_TOKENS, PackedInference
-from distilbert_core.model.packing import Packing, cheapest_length
+from distilbert_core.model.packing import Packing
 from distilbert_flax.pretrained import find_device
 from distilbert_flax.tensors import check_values
 
@@ -53,8 +53,7 @@ class BackendInference(PackedInference):
     @classmethod
     def packing(cls, lengths: np.ndarray, config: DistilBertConfig) -> Packing:
         """Return a packing into rows of one of a few lengths."""
-        sizes = lengths.tolist()
-        return Packing.from_lengths(lengths, cheapest_length(sizes, row_lengths(sizes), config.dim))
+        return Packing.of_cheapest_length(lengths, config.dim, row_lengths)
 
     def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs of the model, called with these arguments."""

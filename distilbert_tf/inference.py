@@ -11,10 +11,8 @@ import tensorflow as tf
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.inference import CHUNK_TOKENS, PackedInference
 from distilbert_core.model.inputs import check_range
-from distilbert_core.model.packing import Packing, cheapest_length
+from distilbert_core.model.packing import Packing
 from distilbert_tf.attention import blocks_at_any_length
-
-ROW_LENGTHS = (128, 256)  # lengths of packed rows to choose from; the length of the longest text is a third
 
 
 class BackendInference(PackedInference):
@@ -57,8 +55,7 @@ class BackendInference(PackedInference):
     @classmethod
     def packing(cls, lengths: np.ndarray, config: DistilBertConfig) -> Packing:
         """Return a packing into rows of the cheapest length."""
-        sizes = lengths.tolist()
-        return Packing.from_lengths(lengths, cheapest_length(sizes, (max(sizes), *ROW_LENGTHS), config.dim))
+        return Packing.of_cheapest_length(lengths, config.dim)
 
     def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs of the model, called with these arguments."""

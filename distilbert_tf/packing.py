@@ -19,14 +19,12 @@ import numpy as np
 import tensorflow as tf
 
 from distilbert_core.errors import InputError, InputWarning
-from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import IGNORE_INDEX, check_shape
-from distilbert_core.model.packed_batches import WEIGHT, Sizes, call_arguments, check_names, pack_batch
-from distilbert_core.model.packing import Packing, bucket_size, cheapest_length
+from distilbert_core.model.packed_batches import WEIGHT, Sizes, check_names
+from distilbert_core.model.packing import Packing, bucket_size
 from distilbert_core.tokenization.collators import DataCollatorWithPacking
 from distilbert_tf.arguments import depth
-from distilbert_tf.inference import BackendInference
 from distilbert_tf.labels import Takes, labels_apart
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
 
@@ -42,11 +40,9 @@ FEW_LENGTHS = (128, 256, 512)
 _IN_ORDER: weakref.WeakKeyDictionary[tf.data.Dataset, tf.data.Dataset] = weakref.WeakKeyDictionary()
 
 
-def few_lengths(lengths: np.ndarray, config: DistilBertConfig) -> Packing:
-    """Return a packing into rows of one of a few lengths."""
-    sizes = lengths.tolist()
-    known = [columns for columns in FEW_LENGTHS if columns >= max(sizes)] or [next_power(max(sizes))]
-    return Packing.from_lengths(lengths, cheapest_length(sizes, known, config.dim))
+def few_lengths(lengths: list[int]) -> list[int]:
+    """Return the lengths of packed rows to choose from if XLA compiles each of them."""
+    return [columns for columns in FEW_LENGTHS if columns >= max(lengths)] or [next_power(max(lengths))]
 
 
 def text_count(x: Any) -> Any:
@@ -87,15 +83,20 @@ class Packer(DataCollatorWithPacking):
             whole = self.of_tokens or name == "attention_mask"
             shape = batch[name].shape if whole else batch[name].shape[:1]
             check_shape(name, shape, ids.shape if whole else ids.shape[:1], "of the ids" if whole else "[batch]")
-        few = self.model.jit_compile
-        packing = few_lengths if few else BackendInference.packing
-        packed = pack_batch(
-            batch, self.head, lambda lengths: packing(lengths, self.config), FEW_SIZES if few else Sizes()
-        )
-        arguments = call_arguments(packed, self.head)
+        arguments = super().pack(batch)
         if self.of_tokens and "labels" in arguments and WEIGHT not in arguments:
             arguments[WEIGHT] = (arguments["labels"] != IGNORE_INDEX).astype(np.float32)
         return arguments
+
+    def packing(self, lengths: np.ndarray) -> Packing:
+        """Return the packing of texts with these lengths [B]."""
+        candidates = few_lengths if self.model.jit_compile else None
+        return Packing.of_cheapest_length(lengths, self.config.dim, candidates)
+
+    @property
+    def sizes(self) -> Sizes:
+        """How the sizes of packed batches are rounded up."""
+        return FEW_SIZES if self.model.jit_compile else super().sizes
 
     def named(self, x: Any, y: Any = None, weights: Any = None) -> dict[str, Any]:
         """Return a batch in a form that `fit` takes as padded arrays or tensors by name."""

@@ -23,13 +23,12 @@ from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import CHUNK_TOKENS, PackedInference
 from distilbert_core.model.inputs import check_range, check_shapes
-from distilbert_core.model.packing import Packing, Ragged, cheapest_length, first_tokens
+from distilbert_core.model.packing import Packing, Ragged, first_tokens
 
 FILE = "model.onnx"
 OPENVINO_FILES = ("openvino_model.xml", "openvino_model.bin")  # of a model in OpenVINO's own format
 PACKED_INPUTS = ("input_ids", "position_ids", "segment_ids", "output_tokens")  # inputs of a graph for packed rows
 GROUP_TOKENS = 512  # tokens of a group of texts of like length, at most; smaller groups would not keep the cores busy
-ROW_LENGTHS = (128, 256)  # lengths of packed rows to choose from; the length of the longest text is a third
 Arrays = dict[str, np.ndarray]
 
 
@@ -214,10 +213,10 @@ class ExportedInference(PackedInference):
         """Return the model's outputs for texts without padding; see `Inference.run_ragged`."""
         return (super().run_ragged if self.model.is_packed else self._run_groups)(texts, selected)
 
-    def pack(self, lengths: np.ndarray) -> Packing:
+    @classmethod
+    def packing(cls, lengths: np.ndarray, config: DistilBertConfig) -> Packing:
         """Return a packing into rows of the cheapest length."""
-        sizes = lengths.tolist()
-        return Packing.from_lengths(lengths, cheapest_length(sizes, (max(sizes), *ROW_LENGTHS), self.config.dim))
+        return Packing.of_cheapest_length(lengths, config.dim)
 
     def run_packed(self, rows: Arrays) -> np.ndarray:
         """Return the outputs of packed rows, computed in chunks of about `CHUNK_TOKENS` tokens."""

@@ -19,6 +19,8 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 
+ROW_LENGTHS = (128, 256)  # lengths of packed rows to choose from, where any length can be computed
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -166,6 +168,22 @@ class Packing:
         segment_ids = np.zeros(len(bins) * columns, np.int32)
         segment_ids[packed] = np.repeat(np.arange(len(order)) - np.repeat(firsts, counts) + 1, sizes)
         return cls(slots, segment_ids.reshape(-1, columns))
+
+    @classmethod
+    def of_cheapest_length(
+        cls, lengths: np.ndarray, dim: int, candidates: Callable[[list[int]], Iterable[int]] | None = None
+    ) -> Packing:
+        """Pack texts into rows of the cheapest length; see `cheapest_length`.
+
+        Args:
+            lengths: [B], the number of tokens of each text.
+            dim: Model size D.
+            candidates: Returns the lengths to choose from, given the numbers of tokens. If left out: that of the
+                longest text and `ROW_LENGTHS`.
+        """
+        sizes = lengths.tolist()
+        known = candidates(sizes) if candidates else (max(sizes), *ROW_LENGTHS)
+        return cls.from_lengths(lengths, cheapest_length(sizes, known, dim))
 
     def pack(self, values: np.ndarray, fill: int = 0) -> np.ndarray:
         """[M] -> [R, C], with `fill` in empty slots."""

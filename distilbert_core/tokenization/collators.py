@@ -15,7 +15,8 @@ from distilbert_core.errors import InputError
 from distilbert_core.model.backends import get_backend
 from distilbert_core.model.inference import backend_of, unwrapped
 from distilbert_core.model.inputs import IGNORE_INDEX
-from distilbert_core.model.packed_batches import WEIGHT, call_arguments, check_names, pack_batch
+from distilbert_core.model.packed_batches import WEIGHT, Sizes, call_arguments, check_names, pack_batch
+from distilbert_core.model.packing import Packing
 from distilbert_core.tokenization.columns import (
     PADDED,
     array_rows,
@@ -335,7 +336,13 @@ class DataCollatorWithPacking:
 
     def pack(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return a padded batch of NumPy arrays as packed rows, the arguments of the model's call."""
-        backend = get_backend(self.backend)
-        sizes = backend.engine.sizes.with_rows_of(self.row_multiple)
-        packed = pack_batch(batch, self.head, lambda lengths: backend.runner.packing(lengths, self.config), sizes)
-        return call_arguments(packed, self.head)
+        return call_arguments(pack_batch(batch, self.head, self.packing, self.sizes), self.head)
+
+    def packing(self, lengths: np.ndarray) -> Packing:
+        """Return the packing of texts with these lengths [B]."""
+        return get_backend(self.backend).runner.packing(lengths, self.config)
+
+    @property
+    def sizes(self) -> Sizes:
+        """How the sizes of packed batches are rounded up."""
+        return get_backend(self.backend).engine.sizes.with_rows_of(self.row_multiple)

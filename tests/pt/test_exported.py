@@ -51,7 +51,7 @@ GRAPHS += [(Head.SEQUENCE_CLASSIFICATION, "onnx-padded")]
 def test_real_tokens_have_the_outputs_of_pytorch(exported, head, to, engine, monkeypatch):
     monkeypatch.setattr("distilbert_core.model.exported.GROUP_TOKENS", 2 * TOKENS)  # so that there are several groups
     monkeypatch.setattr("distilbert_core.model.exported.CHUNK_TOKENS", 2 * TOKENS)
-    monkeypatch.setattr("distilbert_core.model.exported.ROW_LENGTHS", (2 * TOKENS + 1,))  # several texts in a row
+    monkeypatch.setattr("distilbert_core.model.packing.ROW_LENGTHS", (2 * TOKENS + 1,))  # several texts in a row
     pt, onnx = exported(head, to)
     inputs = {name: random_inputs(small_config(), head)[name] for name in ("input_ids", "attention_mask")}
     inputs["attention_mask"][..., 0] = 1
