@@ -167,7 +167,7 @@ class FittedModel(PackedModel):
 
     def _own_labels(self, y: Any) -> Any:
         """Return labels for the task's own loss: [B, 1] as [B]. Labels of a sequence classifier are checked."""
-        if not hasattr(y, "dtype") or self._labels_are_of_tokens or self._is_derived():
+        if not hasattr(y, "dtype") or self.head.labels_tokens or self._is_derived():
             return y
         y = np.asarray(y)
         if self.head is Head.SEQUENCE_CLASSIFICATION:
@@ -262,7 +262,7 @@ class FittedModel(PackedModel):
         """Return the mean loss so far and the metrics that the model was compiled with."""
         _, labels, weights = labels_apart(self._takes(), x, y, sample_weight)
         logits = self._logits(y_pred)
-        if self._labels_are_of_tokens and text_count(x) is not None:
+        if self.head.labels_tokens and text_count(x) is not None:
             # Keras takes the mean over the second axis first, whose size differs between batches.
             logits = tf.reshape(logits, (-1, logits.shape[-1]))
             labels, weights = (None if value is None else tf.reshape(value, (-1,)) for value in (labels, weights))
@@ -300,7 +300,7 @@ class FittedModel(PackedModel):
     def predict_step(self, data: Any) -> Any:
         """Return the outputs for a batch without its labels: Keras cannot concatenate the losses of batches."""
         x, _, _ = batch_apart(self._takes(), data)
-        if text_count(x) is not None and self._labels_are_of_tokens:
+        if text_count(x) is not None and self.head.labels_tokens:
             raise InputError("predict cannot order the tokens of packed rows: give padded batches, or use a pipeline.")
         with blocks_at_any_length():
             return super().predict_step((x,))

@@ -73,18 +73,17 @@ class Packer(DataCollatorWithPacking):
     def __init__(self, model: Any, collate_fn: Callable[..., Any] | None = None):
         super().__init__(model, collate_fn, return_tensors="np")
         self.model, self.takes = model, model._takes()
-        self.of_tokens = self.head.reads_tokens and len(self.head.labels) == 1
 
     def pack(self, batch: Arrays) -> Arrays:
         """Return a padded batch as packed rows; tokens get weights, of 0 where a label does not count."""
         check_names(batch, (*self.head.labels, WEIGHT))
         ids = batch["input_ids"]
         for name in {*self.head.labels, "attention_mask"} & batch.keys():
-            whole = self.of_tokens or name == "attention_mask"
+            whole = self.head.labels_tokens or name == "attention_mask"
             shape = batch[name].shape if whole else batch[name].shape[:1]
             check_shape(name, shape, ids.shape if whole else ids.shape[:1], "of the ids" if whole else "[batch]")
         arguments = super().pack(batch)
-        if self.of_tokens and "labels" in arguments and WEIGHT not in arguments:
+        if self.head.labels_tokens and "labels" in arguments and WEIGHT not in arguments:
             arguments[WEIGHT] = (arguments["labels"] != IGNORE_INDEX).astype(np.float32)
         return arguments
 
@@ -125,7 +124,7 @@ class Packer(DataCollatorWithPacking):
         specs = {}
         for name, array in arguments.items():
             shape = [None] * array.ndim
-            if name in (*self.head.labels, WEIGHT) and not self.of_tokens:
+            if name in (*self.head.labels, WEIGHT) and not self.head.labels_tokens:
                 shape = [None, *tuple(batch[name].shape)[1:]]
             specs[name] = tf.TensorSpec(shape, array.dtype, name)
         return specs
@@ -173,10 +172,6 @@ class PackedModel(TFDistilBertPreTrainedModel):
     def logit_names(self) -> tuple[str, ...]:
         """Names of the outputs that the labels are compared with."""
         return self.head.outputs
-
-    @property
-    def _labels_are_of_tokens(self) -> bool:
-        return self.head.reads_tokens and len(self.head.labels) == 1
 
     def _takes(self) -> Takes:
         return Takes(
@@ -382,7 +377,7 @@ def _example(packer: Packer, specs: Specs) -> Arrays:
     for name, spec in specs.items():
         shape = [size or 1 for size in spec.shape]
         shape[0] = len(ids)
-        if packer.of_tokens and len(shape) > 1:
+        if packer.head.labels_tokens and len(shape) > 1:
             shape[1] = ids.shape[1]
         found.setdefault(name, np.zeros(shape, spec.dtype.as_numpy_dtype))
     return {**found, "attention_mask": np.ones_like(ids)}

@@ -118,6 +118,11 @@ class Head(metaclass=_Registry):
         """Whether the outputs have an axis of tokens."""
         return self.reads == "tokens"
 
+    @property
+    def labels_tokens(self) -> bool:
+        """Whether each token has a label. In question answering, tokens have outputs, but a text has the labels."""
+        return self.reads_tokens and len(self.labels) == 1
+
     def named(self, logits: Any) -> dict[str, Any]:
         """Return the logits of the head, arrays of any framework, by the names of its outputs.
 

@@ -69,7 +69,7 @@ def check_packed(head: Head, segment_ids: Any, output_tokens: Any, output_indice
         for name, value in (("output_tokens", output_tokens), ("output_indices", output_indices)):
             if value is not None:
                 raise InputError(f"{name} is for packed rows: give segment_ids and position_ids too, or leave it out.")
-    elif head.reads_tokens and len(head.outputs) == 1:
+    elif head.labels_tokens:
         if output_indices is not None:
             raise InputError("output_indices is not for a head that predicts something for each token: leave it out.")
     elif output_indices is None:

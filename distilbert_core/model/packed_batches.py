@@ -70,7 +70,7 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
     names = head.labels
     check_names(batch, (*names, WEIGHT))
     given = [name for name in names if name in batch]
-    weights = _checked_weights(batch, names[0], of_tokens=head.reads_tokens and len(names) == 1) if given else {}
+    weights = _checked_weights(batch, names[0], of_tokens=head.labels_tokens) if given else {}
     ids = batch["input_ids"]
     mask = batch.get("attention_mask", np.ones_like(ids)).reshape(-1, ids.shape[-1]) != 0
     texts = Ragged.from_padded(ids, mask)
@@ -78,7 +78,7 @@ def pack_batch(batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], 
     packing = packing.with_rows(sizes.rows(len(packing.segment_ids)))
     rows = packing.rows(texts)
     # Heads that read the first token, or choose a token, need one in each text.
-    first = texts.first_tokens if not head.reads_tokens or len(names) > 1 else None
+    first = None if head.labels_tokens else texts.first_tokens
     if len(names) > 1:
         tokens = sizes.tokens(mask.shape[1])
         padding = [(0, 0), (0, tokens - mask.shape[1])]

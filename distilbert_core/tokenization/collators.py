@@ -329,9 +329,8 @@ class DataCollatorWithPacking:
         """Return a padded batch of rows; none of its padding gets into packed rows."""
         for row in rows:
             check_names(_renamed(row), (*self.head.labels, WEIGHT))
-        of_tokens = self.head.reads_tokens and len(self.head.labels) == 1
         choices = DataCollatorForMultipleChoice if self.head.has_choices else DataCollatorWithPadding
-        collator = DataCollatorForTokenClassification if of_tokens else choices
+        collator = DataCollatorForTokenClassification if self.head.labels_tokens else choices
         return collator(_Joined(self.return_tensors), return_tensors="np")(rows)
 
     def pack(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
