@@ -54,10 +54,8 @@ def eager_attention(
     precise = at_least_float32(query.dtype)
     scores = jnp.matmul(query, jnp.swapaxes(key, -1, -2), preferred_element_type=precise)  # [B, N, Q, T]
     if segments is not None:
-        of_queries, of_keys = segments
-        mask = of_queries[:, :, None] == of_keys[:, None]  # [B, Q, T]
         # The lowest number, not -inf: a row of -inf alone would become NaN.
-        scores = jnp.where(mask[:, None], scores, jnp.finfo(scores.dtype).min)
+        scores = jnp.where(_mask(segments)[:, None], scores, jnp.finfo(scores.dtype).min)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     if seed is not None:
         kept = jax.random.bernoulli(seed, 1 - dropout, weights.shape)
@@ -101,6 +99,12 @@ def blockwise_attention(
         return eager_attention(query, key, value, segments, head_mask, dropout, seed)[0], None
     blocks = -(-queries // at_a_time)
     return _by_blocks(query, key, value, segments, head_mask, dropout, seed, size=-(-queries // blocks)), None
+
+
+def _mask(segments: Segments) -> Array:
+    """Return [B, Q, T], True where a query may attend to a key."""
+    of_queries, of_keys = segments
+    return of_queries[:, :, None] == of_keys[:, None]
 
 
 @partial(jax.jit, static_argnames=("dropout", "size"))  # without jit, each call would compile the loop
@@ -159,8 +163,7 @@ def cudnn_attention(
     """
     mask = None
     if segments is not None:
-        of_queries, of_keys = segments
-        mask = of_queries[:, :, None] == of_keys[:, None]  # [B, Q, T]
+        mask = _mask(segments)
         # A query without a key: a query of zeros that may attend to all keys attends to them equally.
         empty = ~mask.any(axis=-1, keepdims=True)  # [B, Q, 1]
         query = jnp.where(empty[..., None], 0, query)
