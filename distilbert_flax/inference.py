@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from itertools import chain
 from operator import is_
@@ -168,9 +168,10 @@ class ArraysOf:
                 if not self._visit(value):
                     return False
             elif not (name.startswith("_pytree__") or isinstance(value, PLAIN) or _is_variable(value)):
-                if not isinstance(value, Hashable):
+                found = _hash(value)
+                if found is None:
                     return False
-                self._fields[id(value)] = value, hash(value)
+                self._fields[id(value)] = value, found
         return True
 
     def changed(self) -> bool:
@@ -179,7 +180,7 @@ class ArraysOf:
             self._known
             and list(map(len, self._attributes)) == self._sizes
             and all(map(is_, chain.from_iterable(chain.from_iterable(map(dict.items, self._attributes))), self._items))
-            and all(hash(value) == before for value, before in self._fields.values())
+            and all(_hash(value) == before for value, before in self._fields.values())
             and all(v.get_metadata() == before for v, before in zip(self._variables, self._metadata, strict=True))
         )
 
@@ -191,6 +192,14 @@ class ArraysOf:
 
 
 PLAIN = (str, int, float, type(None), type, np.dtype, FunctionType)  # attributes that cannot change in place
+
+
+def _hash(value: Any) -> int | None:
+    """Return the hash of a value; None if it has none, such as a tuple of lists."""
+    try:
+        return hash(value)
+    except TypeError:
+        return None
 
 
 def _is_variable(value: Any) -> bool:

@@ -152,6 +152,10 @@ def add_an_array(model):
     model.more = nnx.data(np.zeros(3))
 
 
+def add_a_tuple_without_a_hash(model):
+    model.more = nnx.data((nnx.Param(np.zeros(3)),))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -164,6 +168,7 @@ def add_an_array(model):
         change_the_epsilon,
         name_an_axis,
         add_an_array,
+        add_a_tuple_without_a_hash,
     ],
 )
 def test_each_change_of_a_model_is_seen(classifier, change):
@@ -176,8 +181,9 @@ def test_each_change_of_a_model_is_seen(classifier, change):
     np.testing.assert_allclose(classifier(input_ids=ids)["logits"], model(ids).logits, atol=1e-6)  # measured: 2e-7
 
 
-def test_a_model_with_arrays_that_are_not_in_variables_is_flattened_in_each_call(classifier):
-    add_an_array(classifier.model)
+@pytest.mark.parametrize("change", [add_an_array, add_a_tuple_without_a_hash])
+def test_a_model_with_attributes_of_other_kinds_is_flattened_in_each_call(classifier, change):
+    change(classifier.model)
     arrays = ArraysOf(classifier.model)
     assert arrays.changed()
     assert len(arrays.now()) == len(jax.tree.leaves(classifier.model))
