@@ -42,7 +42,7 @@ def packed(model, provider):
     return qwix.quantize_model(model, provider, methods=("packed_outputs",), **ROWS)
 
 
-# Of the largest logit; measured: 0.011 and 0.017.
+# Of the largest logit; measured: 0.006 and 0.017.
 @PROVIDERS
 def test_a_quantized_model_computes_about_the_same(folder, provider):
     model = FLAX.load(HEAD, folder)
@@ -68,7 +68,7 @@ def test_the_integers_and_scales_are_the_weights(folder):
             changed += 1
     assert changed == 6 * CONFIG.n_layers + 2
     expected = FLAX.call(model, **INPUTS).logits
-    assert abs(FLAX.call(quantized, **INPUTS).logits - expected).max() < 1e-5  # measured: 9.5e-7
+    assert abs(FLAX.call(quantized, **INPUTS).logits - expected).max() < 1e-5  # measured: 0 with AVX2
 
 
 # Each token has its own scale, so the other tokens of a row do not matter. A rounding that falls the other way does.
@@ -83,7 +83,7 @@ def test_packed_rows(tmp_path, provider, head):
     real = INPUTS["attention_mask"] != 0 if head.reads_tokens else ...
     for quantized in (packed(model, provider), by_call):  # the second computes padded batches
         answer = inference_of(quantized, head, "test")(**INPUTS)["logits"]
-        assert abs(answer[real] - padded[real]).max() < 0.05 * abs(before).max()
+        assert abs(answer[real] - padded[real]).max() < 0.05 * abs(before).max()  # measured: 5e-7 and 0.021
         assert abs(answer[real] - before[real]).max() > 1e-4 * abs(before).max()
 
 
@@ -138,6 +138,6 @@ def test_the_embedded_model(provider):
     before = FLAX.call(model, **tokens).logits
     quantized = packed(model, provider)
     after = inference_of(quantized, HEAD, "test")(**tokens)["logits"]
-    assert abs(after - before).max() < 0.1  # of 3.4; measured: 0.02 and 0.03
+    assert abs(after - before).max() < 0.1  # of 3.4; measured: 0.020 and 0.038
     classify = pipeline("text-classification", model=quantized, tokenizer=tokenizer)
     assert [answer["label"] for answer in classify(list(CLEAR_CASES))] == list(CLEAR_CASES.values())

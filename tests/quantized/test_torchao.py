@@ -32,7 +32,7 @@ def dense_weights(model):
     return {name: layer.weight for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)}
 
 
-# Of the largest logit; measured: 0.011 and 0.014.
+# Of the largest logit; measured: 0.007 and 0.013.
 @CONFIGS
 def test_a_quantized_model_computes_about_the_same(folder, config):
     model = PT.load(HEAD, folder)
@@ -56,9 +56,9 @@ def test_the_integers_and_scales_are_the_weights(folder):
         for name, weight in dense_weights(model).items():
             floating.get_submodule(name).weight.copy_(weight.dequantize())
     expected = PT.call(floating, **INPUTS).logits
-    assert abs(PT.call(model, **INPUTS).logits - expected).max() < 1e-5  # measured: 9.5e-7
+    assert abs(PT.call(model, **INPUTS).logits - expected).max() < 1e-5  # measured: 2.4e-7
     packed = inference_of(model, HEAD, "test")(**INPUTS)["logits"]
-    assert abs(packed - expected).max() < 1e-5  # measured: 9.5e-7
+    assert abs(packed - expected).max() < 1e-5  # measured: 2.9e-7
 
 
 # Each token has its own scale, so the other tokens of a row do not matter. A rounding that falls the other way does.
@@ -71,7 +71,7 @@ def test_packed_rows_and_weights_that_were_prepacked(tmp_path, config, head):
     quantize_(inference.model, config)
     packed, padded = inference(**INPUTS)["logits"], PT.call(inference.model, **INPUTS).logits
     real = INPUTS["attention_mask"] != 0 if head.reads_tokens else ...
-    assert abs(packed[real] - padded[real]).max() < 0.05 * abs(before).max()  # measured: 9.5e-7 and 0.022
+    assert abs(packed[real] - padded[real]).max() < 0.05 * abs(before).max()  # measured: 5e-7 and 0.022
     assert abs(packed[real] - before[real]).max() > 1e-4 * abs(before).max()
 
 
@@ -129,6 +129,6 @@ def test_the_embedded_model(config):
     model = PT.load(HEAD, DEFAULT_MODEL)
     before = PT.call(model, **tokens).logits
     quantize_(model, config)
-    assert abs(PT.call(model, **tokens).logits - before).max() < 0.1  # of 3.4; measured: 0.015 and 0.021
+    assert abs(PT.call(model, **tokens).logits - before).max() < 0.1  # of 3.4; measured: 0.024 and 0.052
     classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
     assert [answer["label"] for answer in classify(list(CLEAR_CASES))] == list(CLEAR_CASES.values())
