@@ -25,7 +25,7 @@ def test_a_run_by_length_is_that_of_finetune_and_a_random_one_is_not(tmp_path, m
 
     file = tmp_path / "rows.tsv"
     file.write_text("text\tlabel\n" + "".join(f"{text}\t{'AB'[i % 2]}\n" for i, text in enumerate(TEXTS)))
-    case = order.Case("sequence-classification", "rows.tsv", "rows.tsv", "accuracy")
+    case = order.Case("sequence-classification", "rows.tsv", "rows.tsv", "accuracy", 4)
     monkeypatch.setitem(order.CASES, "tiny", case)
     experiment = order.experiment_of("tiny", tmp_path, "sst2-tiny")
     assert len(experiment.eval_rows) == order.EVALUATED
@@ -47,7 +47,7 @@ def test_only_complete_seeds_count_and_a_line_that_was_cut_off_does_not(tmp_path
     import order
 
     rng = np.random.default_rng(0)
-    keys = [key for seed in range(101, 108) for key in order.keys_of(seed)]
+    keys = [key for seed in range(201, 208) for key in order.keys_of(seed)]
     better = {key: 0.3 * (key[1] == "WNUT-17" and key[3] == "random") for key in keys}
     lines = [json.dumps({"key": key, "value": gain + 0.01 * rng.random()}) for key, gain in better.items()]
     file = tmp_path / "runs.jsonl"
@@ -57,8 +57,8 @@ def test_only_complete_seeds_count_and_a_line_that_was_cut_off_does_not(tmp_path
     assert "7 seeds of 10" in output
     assert output.endswith("corrected p below 0.05: WNUT-17\n")
     file.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:20])
-    assert order.complete_seeds(order.read(file)) == [*range(101, 107)]
-    order.print_table({key: value for key, value in order.read(file).items() if key[0] < 104})
+    assert order.complete_seeds(order.read(file)) == [*range(201, 207)]
+    order.print_table({key: value for key, value in order.read(file).items() if key[0] < 204})
     assert capsys.readouterr().out.endswith("less than 5 seeds: no decision\n")
 
 
