@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 
 class DistilBertError(Exception):
@@ -72,3 +74,26 @@ def listed(names: Sequence[str], separator: str = ", ", most: int = 8) -> str:
         'a, b and 2 more'
     """
     return separator.join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def shortened(value: Any, most: int = 100) -> str:
+    """Return the `repr` of a value from a file or a caller, for a message: at most `most` characters.
+
+    Args:
+        value: The value.
+        most: Largest number of characters.
+
+    Example:
+        >>> from distilbert_core.errors import shortened
+        >>> shortened("x" * 5000, most=20)
+        "'xxxxxx ... xxxxxx'"
+        >>> shortened(10**5000)
+        'an integer of more than 4300 digits'
+    """
+    printer = reprlib.Repr()
+    printer.maxstring = printer.maxother = printer.maxlong = 2 * most  # cut below, as a whole
+    try:
+        text = printer.repr(value)
+    except ValueError:  # Python does not print longer integers
+        text = "an integer of more than 4300 digits" if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= most else f"{text[: (most - 5) // 2]} ... {text[-((most - 5) // 2) :]}"
