@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import CheckpointError
+from distilbert_core.files.boundary import reading
 from distilbert_core.files.checkpoint import refuse_pointer
 from distilbert_core.files.hub import ADAPTER_CONFIG, find_file, local_folder, resolve_file, split_hub_options
+from distilbert_core.files.json_files import read_json
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.files.selection import Selection
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head
+from distilbert_core.model.report import check_fits
 from weight_conversion.adapters import OPENERS as ADAPTER_FILES
 from weight_conversion.adapters import Adapter
 from weight_conversion.bert import bert_to_distilbert
@@ -205,6 +207,7 @@ def open_weights(source: str | Path | Weights, head: Head | None = None, **hub_o
         if config is None:
             file = opened.config_file or resolve_file(opened.folder, CONFIG_FILE, **hub_options)
             config = DistilBertConfig.from_json_file(file)
+        check_fits(config, len(opened.stored), opened.paths, str(opened.folder))
         weights = match(config, canonical(opened.stored), head, str(opened.folder))
     folder = None if Path(source).is_file() else local_folder(source)
     return replace(
@@ -228,18 +231,15 @@ def check_keywords(hub_options: Mapping[str, Any]) -> None:
 
 
 def _is_bert(config_file: Path) -> bool:
-    try:
-        return json.loads(config_file.read_text(encoding="utf-8")).get("model_type") == "bert"
-    except (ValueError, AttributeError, RecursionError):
-        return False  # reading it as a DistilBERT configuration raises the proper error
+    return read_json(config_file, "a configuration").get("model_type") == "bert"
 
 
 def _from_bert(config_file: Path, stored: Mapping[str, LazyTensor], head: Head | None, source: str) -> Weights:
     """Return a BERT checkpoint as the weights of a DistilBERT."""
     # Integers, such as position_ids, are dropped, so they need not be read.
     arrays = {name: tensor.read() if tensor.dtype in NUMPY_DTYPES else np.empty(0) for name, tensor in stored.items()}
-    fields = json.loads(config_file.read_text(encoding="utf-8"))
-    config, converted, notes = bert_to_distilbert(fields, arrays, head)
+    with reading(config_file, "the configuration of a BERT"):
+        config, converted, notes = bert_to_distilbert(read_json(config_file), arrays, head)
     tensors = {name: LazyTensor.of(array, f"{source}: {name}") for name, array in converted.items()}
     weights = match(config, tensors, head, source)
     return replace(weights, notes=[*weights.notes, *notes])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
@@ -10,9 +9,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from distilbert_core.errors import CheckpointError, DistilBertError, listed
+from distilbert_core.errors import CheckpointError, DistilBertError, listed, shortened
 from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.boundary import found
 from distilbert_core.files.hub import find_file, local_folder
+from distilbert_core.files.json_files import parse_json, read_content
+from distilbert_core.files.limits import check_limit
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.model.config import CONFIG_FILE
 from weight_conversion.weights import Weights
@@ -40,7 +42,7 @@ MODULE_FILES = ("config.json", "cnn_config.json", "lstm_config.json", "model.saf
 def read_sidecars(source: str | Path, hub_options: Mapping[str, Any], names: Iterable[str]) -> dict[str, bytes]:
     """Return the content of the named files that exist, by name."""
     files = {name: file for name in names if (file := find_file(source, name, **hub_options)) is not None}
-    return {name: file.read_bytes() for name, file in files.items()}
+    return {name: read_content(file) for name, file in files.items()}
 
 
 def load_tokenizer(tokenizer_class: type[Tokenizer], files: Mapping[str, bytes], **options: Any) -> Tokenizer:
@@ -89,13 +91,15 @@ def find_modules(source: str | Path, hub_options: Mapping[str, Any]) -> dict[str
 
 def _module_folders(listing: Path) -> list[str]:
     """Return the folders below its own that modules.json names."""
+    modules = parse_json(listing, read_content(listing))
     try:
-        folders = [str(PurePosixPath(module["path"])) for module in json.loads(listing.read_text(encoding="utf-8"))]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{listing} is not a valid list of modules ({error!r}).") from error
+        check_limit("modules", len(modules), str(listing))
+        folders = [str(PurePosixPath(module["path"])) for module in modules]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{listing} is not a valid list of modules ({found(error)}).") from error
     for folder in folders:
         if PurePosixPath(folder).is_absolute() or ".." in folder.split("/") or SUSPICIOUS.search(folder):
-            raise CheckpointError(f"{listing} must name folders below its own, got {folder!r}.")
+            raise CheckpointError(f"{listing} must name folders below its own, got {shortened(folder)}.")
     return [folder for folder in folders if folder != "."]  # the folder of the weights
 
 

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, shortened
+from distilbert_core.files.boundary import found, reading
+from distilbert_core.files.json_files import parse_object, read_content
+from distilbert_core.files.limits import check_limit
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -91,13 +94,19 @@ def read_index(path: Path) -> dict[str, set[str]]:
         CheckpointError: The index is damaged, or names a file outside its folder.
     """
     shards: dict[str, set[str]] = {}
-    try:
-        for name, file in json.loads(path.read_text(encoding="utf-8"))["weight_map"].items():
-            if Path(file).name != file:
-                raise ValueError(f"{file!r} is not the name of a file beside it")
-            shards.setdefault(file, set()).add(name)
-        if not shards:
-            raise ValueError("it lists no shards")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not a valid index of shards ({error!r}).") from error
+    kind = "is not a valid index of shards"
+    with reading(path, "an index of shards"):
+        try:
+            entries = parse_object(path, read_content(path))["weight_map"]
+            check_limit("index_entries", len(entries), "weight_map")
+            for name, file in entries.items():
+                if not isinstance(file, str) or Path(file).name != file or "\0" in file:
+                    raise ValueError(f"{shortened(file)} is not the name of a file beside it")
+                shards.setdefault(file, set()).add(name)
+            if not shards:
+                raise ValueError("it lists no shards")
+        except CheckpointError as error:
+            raise CheckpointError(f"{path} {kind} ({error}).") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path} {kind} ({found(error)}).") from error
     return shards

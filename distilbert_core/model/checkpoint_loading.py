@@ -14,14 +14,20 @@ from distilbert_core.compatibility import LOADING, LOADING_ORDER, accept, one_de
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError, listed
 from distilbert_core.files.checkpoint import Checkpoint, Entry
 from distilbert_core.files.hub import find_file, split_hub_options
+from distilbert_core.files.json_files import read_content
 from distilbert_core.files.selection import Selection
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig, as_config
+from distilbert_core.model.config_checks import CONFIG_SIZES
+from distilbert_core.model.config_files import ALIASES
 from distilbert_core.model.dtypes import overflows_half, requested_dtype
 from distilbert_core.model.heads import parameter_table
 from distilbert_core.model.hooks import ModelHooks
 from distilbert_core.model.inputs import choose
 from distilbert_core.model.parameters import Kind, Parameter, sinusoidal_table
-from distilbert_core.model.report import LoadingReport
+from distilbert_core.model.report import LoadingReport, check_fits
+
+# Fields, and other names of them, that decide how many parameters the base model has.
+SIZES = {*CONFIG_SIZES, *(alias for alias, name in ALIASES.items() if name in CONFIG_SIZES)}
 
 
 def find_config(source: str | Path, **hub_options: Any) -> DistilBertConfig:
@@ -47,7 +53,7 @@ def find_config(source: str | Path, **hub_options: Any) -> DistilBertConfig:
 def _has_other_config(source: str | Path, hub_options: Mapping[str, Any]) -> bool:
     """Return whether a checkpoint has no config.json, or one of a Keras object."""
     path = find_file(source, CONFIG_FILE, **hub_options)
-    return path is None or b'"registered_name"' in path.read_bytes()
+    return path is None or b'"registered_name"' in read_content(path)
 
 
 class CheckpointLoading(ModelHooks):
@@ -228,6 +234,8 @@ def _choose_config(
         chosen = as_config(given).updated(**fields)
     else:
         chosen = DistilBertConfig.from_pretrained(checkpoint.folder or source, **hub_options, **fields)
+    if config is None and checkpoint.paths and not fields.keys() & SIZES:  # else the caller decides
+        check_fits(chosen, len(checkpoint.entries), checkpoint.paths, str(source))
     if source is not None:
         chosen.name_or_path = str(source)
     return chosen

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from distilbert_core.compatibility import renames
-from distilbert_core.errors import ConfigError, InputError
+from distilbert_core.errors import ConfigError, InputError, shortened
 from distilbert_core.model.config_checks import ACTIVATIONS, PROBLEM_TYPES, check_config, pruned_heads_by_layer
 from distilbert_core.model.config_files import ALIASES, COMMON_FIELDS, CONFIG_FILE, ORIGIN, ConfigFiles, check_aliases
 from distilbert_core.model.label_maps import LABEL_FIELDS, consistent_maps, label_maps
@@ -126,12 +126,13 @@ class DistilBertConfig(ConfigFiles):
     ):
         kind = kwargs.pop("model_type", self.model_type)
         if kind != self.model_type:
-            raise ConfigError(f"model_type must be {self.model_type!r}, got {kind!r}.")
+            raise ConfigError(f"model_type must be {self.model_type!r}, got {shortened(kind)}.")
         given = {"n_layers": n_layers, "n_heads": n_heads, "dim": dim}
         for alias in ALIASES.keys() & kwargs.keys():
             name, value = ALIASES[alias], kwargs.pop(alias)
             if given.get(name) not in (None, value, self._own_defaults().get(name)):
-                raise ConfigError(f"{alias} and {name} are one field, got {value!r} and {given[name]!r}.")
+                values = f"{shortened(value)} and {shortened(given[name])}"
+                raise ConfigError(f"{alias} and {name} are one field, got {values}.")
             kwargs[name] = value
         self.vocab_size = vocab_size
         self.max_position_embeddings = max_position_embeddings
@@ -157,8 +158,10 @@ class DistilBertConfig(ConfigFiles):
         self.architectures = architectures
         self.pruned_heads = pruned_heads or {}  # type: ignore[assignment]
         for name, value in {**COMMON_FIELDS, **kwargs}.items():
-            if name not in ("model_type", *ORIGIN) and hasattr(DistilBertConfig, name):
-                raise ConfigError(f"{name} cannot be a field: it is a method, or computed from other fields.")
+            taken = name.startswith("__") or hasattr(DistilBertConfig, name)
+            if taken and name not in ("model_type", *ORIGIN):
+                short = shortened(name)[1:-1]  # without the quotation marks
+                raise ConfigError(f"{short} cannot be a field: it is a method, or computed from other fields.")
             setattr(self, name, value)
         self.validate()
 
@@ -242,7 +245,7 @@ class DistilBertConfig(ConfigFiles):
 
     def kept_heads(self, layer: int) -> list[int]:
         """Return the original indices of the heads that block `layer` still has."""
-        return [head for head in range(self.n_heads) if head not in self.pruned_heads.get(layer, [])]
+        return sorted(set(range(self.n_heads)) - set(self.pruned_heads.get(layer, ())))
 
     def validate(self) -> None:
         """Raise ConfigError, naming the field, if a value is impossible."""

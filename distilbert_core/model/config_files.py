@@ -9,13 +9,16 @@ import reprlib
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from distilbert_core.compatibility import CONFIG_SAVING, CONFIGURING, accept, renames
-from distilbert_core.errors import CheckpointError, ConfigError, ConfigWarning
+from distilbert_core.errors import CheckpointError, ConfigError, ConfigWarning, shortened
 from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.boundary import reading
 from distilbert_core.files.hub import PUSHING, PushToHub, resolve_file, split_hub_options
+from distilbert_core.files.json_files import read_json
 from distilbert_core.model.label_maps import LABEL_FIELDS, label_maps
 
 CONFIG_FILE = "config.json"
@@ -104,7 +107,7 @@ class ConfigFiles(PushToHub):
             try:
                 json.dumps(value, sort_keys=True)
             except (TypeError, ValueError):
-                raise ConfigError(f"{name} cannot be written to config.json, got {value!r}.") from None
+                raise ConfigError(f"{name} cannot be written to config.json, got {shortened(value)}.") from None
         return json.dumps(fields, indent=2, sort_keys=True) + "\n"
 
     @renames(json_file_path="path")
@@ -142,10 +145,12 @@ class ConfigFiles(PushToHub):
             >>> DistilBertConfig.from_dict({"dim": 48, "n_heads": 4, "n_layers": 3}, n_layers=2).n_layers
             2
         """
-        return cls._read_with(fields, "The configuration", overrides, return_unused_kwargs)
+        return cls._read_with(fields, None, overrides, return_unused_kwargs)
 
     @classmethod
-    def _read_with(cls, fields: Mapping[str, Any], source: str, overrides: Mapping[str, Any], split: bool) -> Any:
+    def _read_with(
+        cls, fields: Mapping[str, Any], source: str | None, overrides: Mapping[str, Any], split: bool
+    ) -> Any:
         """Call `_read`; with `split` also return the overrides that are not fields."""
         overrides = accept(overrides, CONFIGURING)
         if not split:
@@ -157,12 +162,17 @@ class ConfigFiles(PushToHub):
         return cls._read(fields, source, used, stacklevel=5), unused
 
     @classmethod
-    def _read(cls, fields: Mapping[str, Any], source: str, overrides: Mapping[str, Any], stacklevel: int) -> Self:
-        """Make a configuration from the fields of a file, which the warning calls `source`."""
-        check_aliases(fields)
-        names, ids, problems = label_maps(*(fields.get(name) for name in LABEL_FIELDS))
-        config = cls(**{name: value for name, value in fields.items() if name not in LABEL_FIELDS})
-        config._set_labels(names, ids)
+    def _read(
+        cls, fields: Mapping[str, Any], source: str | None, overrides: Mapping[str, Any], stacklevel: int
+    ) -> Self:
+        """Make a configuration from the fields of the file `source`, or of a caller's dict if it is None."""
+        with reading(source, "a configuration") if source else nullcontext():
+            check_aliases(fields)
+            names, ids, problems = label_maps(*(fields.get(name) for name in LABEL_FIELDS))
+            if "self" in fields:
+                raise ConfigError("self cannot be a field: it is the name of an argument in Python.")
+            config = cls(**{name: value for name, value in fields.items() if name not in LABEL_FIELDS})
+            config._set_labels(names, ids)
         repeated = [label for label, count in Counter(names.values()).items() if count > 1]
         if repeated:
             problems.append(f"id2label uses a label for several classes: {reprlib.repr(repeated)}")
@@ -172,8 +182,8 @@ class ConfigFiles(PushToHub):
             believed = "num_labels" if fields.get("id2label") is None else "id2label"
             classes = reprlib.repr([config.label_name(index) for index in range(config.num_labels)])
             warnings.warn(
-                f"{source}: {'; '.join(problems)}. {believed} is believed: the classes are {classes}. Correct the "
-                "maps, or ignore ConfigWarning if they are meant.",
+                f"{source or 'The configuration'}: {'; '.join(problems)}. {believed} is believed: the classes are "
+                f"{classes}. Correct the maps, or ignore ConfigWarning if they are meant.",
                 ConfigWarning,
                 stacklevel=stacklevel,
             )
@@ -202,18 +212,11 @@ class ConfigFiles(PushToHub):
     @classmethod
     def _fields_of(cls, path: str | Path) -> dict[str, Any]:
         """Return the fields in the config.json of a DistilBERT."""
-        try:
-            fields = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be read ({error}); a model needs its configuration.") from error
-        except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deep
-            raise CheckpointError(f"{path} is not valid JSON ({error}).") from error
-        if not isinstance(fields, dict):
-            raise CheckpointError(f"{path} must hold a JSON object, got {type(fields).__name__}.")
+        fields = read_json(path, "the configuration of a model (a JSON object)")
         kind = fields.get("model_type", cls.model_type)
         if kind != cls.model_type:
             advice = " Convert it first: distilbert convert SOURCE FOLDER." if kind == "bert" else ""
-            raise CheckpointError(f"{path} must have model_type {cls.model_type!r}, got {kind!r}.{advice}")
+            raise CheckpointError(f"{path} must have model_type {cls.model_type!r}, got {shortened(kind)}.{advice}")
         return fields
 
     @classmethod
@@ -298,4 +301,6 @@ def check_aliases(fields: Mapping[str, Any]) -> None:
     """Raise ConfigError if a field is given under both of its names, with two values."""
     for alias, name in ALIASES.items():
         if {alias, name} <= fields.keys() and fields[alias] != fields[name]:
-            raise ConfigError(f"{alias} and {name} are one field, got {fields[alias]!r} and {fields[name]!r}.")
+            raise ConfigError(
+                f"{alias} and {name} are one field, got {shortened(fields[alias])} and {shortened(fields[name])}."
+            )

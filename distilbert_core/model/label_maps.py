@@ -5,11 +5,12 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 
-from distilbert_core.errors import ConfigError
+from distilbert_core.errors import ConfigError, shortened
+from distilbert_core.files.limits import LIMITS
 from distilbert_core.model.config_checks import is_integer
 
 LABEL_FIELDS = ("num_labels", "id2label", "label2id")
-LARGEST_NUM_LABELS = 10_000_000  # a damaged file must not fill the memory with names
+LARGEST_NUM_LABELS = LIMITS["num_labels"].most
 
 
 def consistent_maps(
@@ -40,9 +41,9 @@ def label_maps(
         ConfigError: A field is not a map, or `num_labels` is not a possible number.
     """
     if num_labels is not None and (not is_integer(num_labels) or num_labels < 1):
-        raise ConfigError(f"num_labels must be a positive integer, got {num_labels!r}.")
-    if num_labels is not None and num_labels > LARGEST_NUM_LABELS:  # a damaged file must not fill the memory with names
-        raise ConfigError(f"num_labels must be at most {LARGEST_NUM_LABELS}, got {num_labels}.")
+        raise ConfigError(f"num_labels must be a positive integer, got {shortened(num_labels)}.")
+    if num_labels is not None and num_labels > LARGEST_NUM_LABELS:
+        raise ConfigError(f"num_labels must be at most {LARGEST_NUM_LABELS}, got {shortened(num_labels)}.")
     ids = {label: index for index, label in _label_pairs(label2id or {}, "label2id", "labels to integers")}
     if id2label is not None:
         given, pairs = "id2label", _label_pairs(id2label, "id2label", "integers to labels")
@@ -72,10 +73,14 @@ def label_maps(
 def _label_pairs(labels: Mapping, name: str, meaning: str) -> list[tuple[int, str]]:
     """Return the indices and labels of a map in either direction, or raise ConfigError if it is not a map."""
     try:
+        if len(labels) > LARGEST_NUM_LABELS:
+            raise ConfigError(f"{name} must have at most {LARGEST_NUM_LABELS} labels, got {len(labels)}.")
         pairs = list(labels.items()) if name == "id2label" else [(index, label) for label, index in labels.items()]
         return [(_label_index(index), str(label)) for index, label in pairs]  # JSON turns keys into texts
+    except ConfigError:
+        raise
     except (AttributeError, TypeError, ValueError, OverflowError):
-        raise ConfigError(f"{name} must be a dict of {meaning}, got {labels!r}.") from None
+        raise ConfigError(f"{name} must be a dict of {meaning}, got {shortened(labels)}.") from None
 
 
 def _label_index(value: object) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from distilbert_core.errors import CheckpointError
+from distilbert_core.files.limits import LIMITS
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.layouts import LAYOUTS
-from distilbert_core.model.parameters import BASE_MODEL, Kind, Parameter
+from distilbert_core.model.parameters import BASE_MODEL, Kind, Parameter, base_model_parameters
 
 # Old files name the scale and bias of a LayerNorm as TensorFlow does.
 OLD_NORM_NAMES = {
@@ -100,3 +104,29 @@ def entry_names(name: str) -> Iterable[str]:
         for new, old in OLD_NORM_NAMES.items():
             if prefixed.endswith(new):
                 yield prefixed.removesuffix(new) + old
+
+
+def check_fits(config: DistilBertConfig, entries: int, files: Iterable[Path], source: str) -> None:
+    """Raise CheckpointError if the weight files cannot hold the base model of a configuration.
+
+    It is called before arrays are made: the configuration of a damaged checkpoint may describe a model of any size.
+
+    Args:
+        config: The configuration that is stored with the weights.
+        entries: Number of stored arrays.
+        files: The weight files, and folders of them.
+        source: Name of the checkpoint, for the message.
+    """
+    if config.n_layers > entries:
+        raise CheckpointError(
+            f"{source} cannot hold the model of its configuration: n_layers is {config.n_layers}, but the weight files "
+            f"hold {entries} arrays."
+        )
+    parameters = sum(math.prod(parameter.shape) for parameter in base_model_parameters(config))
+    inner = (file for path in files for file in (path.rglob("*") if path.is_dir() else (path,)))
+    size = sum(file.stat().st_size for file in inner if file.is_file())
+    if parameters > size * LIMITS["parameters_per_byte"].most:
+        raise CheckpointError(
+            f"{source} cannot hold the model of its configuration: the model has {parameters} parameters, but the "
+            f"weight files have {size} bytes."
+        )

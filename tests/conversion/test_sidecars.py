@@ -74,7 +74,7 @@ def test_modules_on_the_hub(source: Path, tmp_path: Path, monkeypatch: pytest.Mo
         ([{"path": "..\\other"}], "must name folders below its own, got"),
         ([{"path": "a\0b"}], "must name folders below its own, got"),
         ([{"path": 5}], r"modules\.json is not a valid list of modules \(TypeError"),
-        ([{"name": "0"}], r"modules\.json is not a valid list of modules \(KeyError"),
+        ([{"name": "0"}], r"modules\.json is not a valid list of modules \(it lacks .path"),
         ({"path": "1_Pooling"}, r"modules\.json is not a valid list of modules \(TypeError"),
         (5, r"modules\.json is not a valid list of modules \(TypeError"),
     ],

@@ -72,7 +72,7 @@ def test_an_index_is_read_as_it_was_written(tmp_path: Path) -> None:
     [
         ({}, "it lists no shards"),
         ([], "AttributeError"),
-        ({"a": None}, "TypeError"),
+        ({"a": None}, "None is not the name of a file beside it"),
         ({"a": "../x"}, "'../x' is not the name of a file beside it"),
         ({"a": "/x"}, "'/x' is not the name of a file beside it"),
     ],

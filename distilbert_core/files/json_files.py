@@ -1,0 +1,107 @@
+"""Reading of JSON files within limits."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from distilbert_core.errors import CheckpointError, DistilBertError
+from distilbert_core.files.boundary import found, reading
+from distilbert_core.files.limits import LIMITS, check_limit
+
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of half of a surrogate pair: UTF-8 has no code for one half
+
+
+def read_content(path: str | Path, what: str = "a file of text", limit: str = "json_bytes") -> bytes:
+    """Return the bytes of a file, which is not read if it is larger than a limit.
+
+    Args:
+        path: The file.
+        what: What the file should be, with an article, for the message.
+        limit: Name of the limit.
+
+    Raises:
+        CheckpointError: The file is missing, cannot be read, or is too large.
+    """
+    with reading(path, what), Path(path).open("rb") as file:
+        check_limit(limit, file.seek(0, 2), str(path))
+        file.seek(0)
+        return file.read(LIMITS[limit].most)
+
+
+def read_json(path: str | Path, what: str = "a JSON object") -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Args:
+        path: The file.
+        what: What the file should be, with an article, for the message.
+
+    Raises:
+        CheckpointError: The file is missing, is larger than the limits, is not JSON in UTF-8, or holds another value.
+    """
+    with reading(path, what):
+        return parse_object(path, read_content(path, what))
+
+
+def parse_object(name: str | Path, content: bytes | str) -> dict[str, Any]:
+    """Return the object that a JSON text holds.
+
+    Raises:
+        CheckpointError: The text is above a limit, is not JSON, or holds another value.
+    """
+    value = parse_json(name, content)
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{name} must hold a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def parse_json(name: str | Path, content: bytes | str, error: type[DistilBertError] = CheckpointError) -> Any:
+    """Return the value of a JSON text.
+
+    Commas and brackets are counted before the text is parsed: they bound the memory that its values take.
+
+    Args:
+        name: Name of the file, for messages.
+        content: The text, or its bytes in UTF-8.
+        error: Type of the error.
+
+    Raises:
+        CheckpointError: The text is above a limit, or is not JSON in UTF-8; with `error`, an error of that type.
+
+    Example:
+        >>> from distilbert_core.files.json_files import parse_json
+        >>> parse_json("a.json", "[" * 70 + "]" * 70)
+        Traceback (most recent call last):
+        distilbert_core.errors.CheckpointError: a.json has more than 64 levels of JSON.
+    """
+    try:
+        text = content.decode() if isinstance(content, bytes) else content
+        check_limit("json_bytes", len(text), str(name), error)
+        check_limit("json_values", sum(map(text.count, ",[{")), str(name), error)
+        value = json.loads(text)
+        # Encoding fails if half of a surrogate pair is left.
+        (json.dumps(value, ensure_ascii=False) if SURROGATE.search(text) else text).encode()
+    except DistilBertError:
+        raise
+    except (ValueError, RecursionError) as cause:
+        raise error(f"{name} is not valid JSON ({found(cause)}).") from cause
+    if _is_deeper(value, LIMITS["json_nesting"].most):
+        raise error(f"{name} has more than {LIMITS['json_nesting'].most} {LIMITS['json_nesting'].unit}.")
+    return value
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Return whether a value of JSON has more levels of lists and objects than `most`."""
+    level = [value] if isinstance(value, list | dict) else []
+    for _ in range(most):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, list | dict)
+        ]
+        if not level:
+            return False
+    return bool(level)

@@ -1,0 +1,76 @@
+"""What a file of a stranger may be at most. Readers check these limits before anything of that size is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distilbert_core.errors import CheckpointError, DistilBertError
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit.
+
+    Attributes:
+        most: The largest allowed number.
+        unit: What is counted.
+        reason: Why no sensible file has more.
+    """
+
+    most: int
+    unit: str
+    reason: str
+
+
+LIMITS = {
+    # -- JSON: config.json, the files of a tokenizer, indexes of shards, lists of modules
+    "json_bytes": Limit(64 << 20, "bytes of JSON", "the tokenizer.json of a million tokens has about 40 MB"),
+    "json_values": Limit(2_000_000, "values in JSON", "a vocabulary has at most a million tokens; each is one value"),
+    "json_nesting": Limit(64, "levels of JSON", "a configuration has about five levels"),
+    # -- the configuration
+    "n_layers": Limit(1_000, "layers", "DeepNet, the deepest published Transformer, has 1,000"),
+    "n_heads": Limit(1_024, "heads", "large language models have about 128"),
+    "dim": Limit(1 << 16, "units of width", "large language models have about 16,384"),
+    "hidden_dim": Limit(1 << 20, "units of width", "it is about four times dim"),
+    "max_position_embeddings": Limit(1 << 20, "positions", "attention to a million positions takes terabytes"),
+    "vocab_size": Limit(1 << 24, "tokens", "the largest vocabularies of encoders have about a million"),
+    "num_labels": Limit(500_000, "labels", "their names alone take 200 MB of memory"),
+    "parameters_per_byte": Limit(8, "parameters in a byte of the weight files", "a parameter takes one bit or more"),
+    # -- the tokenizer
+    "vocabulary_bytes": Limit(64 << 20, "bytes of vocabulary", "a million tokens have about 10 MB"),
+    "vocabulary_tokens": Limit(1_000_000, "tokens in a vocabulary", "LaBSE, the largest of BERT's kind, has 501,153"),
+    "token_characters": Limit(10_000, "characters in a token", "words of more than 100 characters are unknown"),
+    "added_tokens": Limit(100_000, "added tokens", "they are searched in every text"),
+    "token_id": Limit((1 << 22) - 1, "as an id of a token", "vocab.txt has a line for each id"),
+    "kerashub_marker_bytes": Limit(1 << 16, "bytes", "tokenizer.json of KerasHub holds a few options"),
+    # -- shards
+    "index_entries": Limit(100_000, "entries in an index of shards", "1,000 layers have 16,000 parameters"),
+    "modules": Limit(100, "modules of sentence-transformers", "a model has about three"),
+    # -- records: .csv, .tsv, .jsonl, .txt, compressed or not
+    "line_bytes": Limit(64 << 20, "bytes in a line", "a text of 64 MB has ten million words"),
+    "csv_columns": Limit(10_000, "columns", "a table of texts and labels has few"),
+}
+
+
+def check_limit(name: str, value: int, subject: str, error: type[DistilBertError] = CheckpointError) -> None:
+    """Raise an error if a number is above its limit.
+
+    Args:
+        name: Name of the limit in `LIMITS`.
+        value: The number.
+        subject: Beginning of the message: the file, or the field.
+        error: Type of the error.
+
+    Raises:
+        CheckpointError: The number is above the limit; with `error`, an error of that type.
+
+    Example:
+        >>> from distilbert_core.files.limits import check_limit
+        >>> check_limit("n_heads", 2000, "config.json")
+        Traceback (most recent call last):
+        distilbert_core.errors.CheckpointError: config.json has 2000 heads, at most 1024 are allowed.
+    """
+    limit = LIMITS[name]
+    if value > limit.most:
+        number = str(value) if value < 10**30 else "more than 10^30"
+        raise error(f"{subject} has {number} {limit.unit}, at most {limit.most} are allowed.")
