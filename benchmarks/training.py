@@ -237,7 +237,9 @@ def padded_keras(job: dict[str, Any], batches: str) -> Any:
     def pad(inputs: dict[str, Any], labels: Any) -> tuple[dict[str, Any], Any]:
         return {name: values.to_tensor(shape=(None, tokens)) for name, values in inputs.items()}, labels
 
-    return tf.data.Dataset.from_tensor_slices((ragged, labels)).batch(job["batch"]).map(pad)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its tuner makes each call of `fit` wait for seconds at the end
+    return tf.data.Dataset.from_tensor_slices((ragged, labels)).batch(job["batch"]).map(pad).with_options(options)
 
 
 def transformers_flax(job: dict[str, Any], tokens: int | None) -> Repetition:

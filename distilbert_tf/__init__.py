@@ -34,7 +34,7 @@ from distilbert_tf.heads import (
 )
 from distilbert_tf.keras_private import indexing_operation
 from distilbert_tf.model import TFDistilBertModel
-from distilbert_tf.optimization import AdamWeightDecay, WarmUp, create_optimizer
+from distilbert_tf.optimization import AdamW, AdamWeightDecay, WarmUp, create_optimizer
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
 from distilbert_tf.tensors import to_tensor
 from distilbert_tf.trees import register, register_encoding
@@ -61,6 +61,7 @@ for _class in (
 
 __all__ = [
     "BACKEND",
+    "AdamW",
     "AdamWeightDecay",
     "DataCollatorForLanguageModeling",
     "DataCollatorForMultipleChoice",

@@ -80,4 +80,19 @@ def batched(
     found = tf.data.Dataset.from_generator(batches, output_signature=signature)
     found = found.map(tf.autograph.experimental.do_not_convert(apart))
     found = found.apply(tf.data.experimental.assert_cardinality(count))
-    return found.prefetch(tf.data.AUTOTUNE) if prefetch else found
+    return made_ahead(found) if prefetch else found
+
+
+def made_ahead(data: tf.data.Dataset) -> tf.data.Dataset:
+    """Return batches that are made while the model computes, two at most.
+
+    `tf.data` does not tune this pipeline, unless its options ask for it. Its tuner sleeps between two measurements, for
+    twice as long each time, and an iterator is deleted only when the tuner wakes up: `fit` waited for seconds after
+    each epoch.
+    """
+    data = data.prefetch(2)
+    if data.options().autotune.enabled is None:
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        data = data.with_options(options)
+    return data

@@ -1,4 +1,4 @@
-"""The optimizer of Transformers' Keras scripts: Adam with decoupled weight decay, warm-up, a falling learning rate."""
+"""Optimizers: a fast AdamW, and that of Transformers' Keras scripts with warm-up and a falling learning rate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import ops
+
+from distilbert_core.errors import InputError
 
 
 @keras.saving.register_keras_serializable("distilbert")
@@ -65,6 +67,58 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         """Make a schedule from the result of `get_config`."""
         decay = keras.saving.deserialize_keras_object(config["decay_schedule_fn"])
         return cls(**{**config, "decay_schedule_fn": decay})
+
+
+@keras.saving.register_keras_serializable("distilbert")
+class AdamW(keras.optimizers.AdamW):
+    """AdamW as PyTorch and optax compute it, in one pass over the memory of each variable.
+
+    Epsilon is added to the root of the corrected mean of squares. Keras adds it before the correction, which changes
+    the first steps.
+
+    Args:
+        *args: Arguments of `keras.optimizers.AdamW`: learning_rate, weight_decay, beta_1, beta_2, epsilon.
+        **kwargs: Its keywords.
+
+    Raises:
+        InputError: `amsgrad` is on, which this update does not have.
+
+    Example:
+        >>> import keras
+        >>> from distilbert_tf import AdamW
+        >>> weight = keras.Variable([1.0])
+        >>> AdamW(0.1, weight_decay=0.0, epsilon=0.0).apply([keras.ops.ones(1)], [weight])
+        >>> round(float(weight[0]), 6)  # the first step is the learning rate
+        0.9
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if self.amsgrad:
+            raise InputError("AdamW has no amsgrad: leave it out, or use keras.optimizers.AdamW.")
+
+    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
+        """Move a variable by one step of Adam; weight decay has been applied."""
+        dtype = variable.dtype
+        rate, gradient = tf.cast(learning_rate, dtype), tf.cast(tf.convert_to_tensor(gradient), dtype)
+        beta1, beta2, epsilon = (tf.constant(x, dtype) for x in (self.beta_1, self.beta_2, self.epsilon))
+        step = tf.cast(self.iterations + 1, dtype)
+        power1, power2 = beta1**step, beta2**step
+        index = self._get_variable_index(variable)
+        mean, square = (moments[index].value for moments in (self._momentums, self._velocities))
+        # One pass over memory. The operation adds epsilon to the root before the correction.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=mean.handle,
+            v=square.handle,
+            beta1_power=power1,
+            beta2_power=power2,
+            lr=rate,
+            beta1=beta1,
+            beta2=beta2,
+            epsilon=epsilon * tf.sqrt(1 - power2),
+            grad=gradient,
+        )
 
 
 @keras.saving.register_keras_serializable("distilbert")

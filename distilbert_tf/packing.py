@@ -25,6 +25,7 @@ from distilbert_core.model.packed_batches import WEIGHT, Sizes, check_names
 from distilbert_core.model.packing import Packing, bucket_size
 from distilbert_core.tokenization.collators import DataCollatorWithPacking
 from distilbert_tf.arguments import depth
+from distilbert_tf.datasets import made_ahead
 from distilbert_tf.labels import Takes, labels_apart
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
 
@@ -420,7 +421,7 @@ def _of_py_dataset(packer: Packer, data: keras.utils.PyDataset, seed: int | None
         cardinality = tf.data.INFINITE_CARDINALITY if count is None else count
         found = found.apply(tf.data.experimental.assert_cardinality(cardinality))
         in_form = tf.autograph.experimental.do_not_convert(lambda *tensors: packer.for_keras(tensors, specs))
-        return found.map(in_form).prefetch(tf.data.AUTOTUNE)
+        return made_ahead(found.map(in_form))
 
     return make
 
@@ -441,4 +442,4 @@ def _packed(
         arrays = tf.numpy_function(pack, tensors, [spec.dtype for spec in specs.values()])
         return packer.for_keras(arrays, specs)
 
-    return data.map(tf.autograph.experimental.do_not_convert(packed)).prefetch(tf.data.AUTOTUNE)
+    return made_ahead(data.map(tf.autograph.experimental.do_not_convert(packed)))

@@ -20,6 +20,7 @@ from distilbert_core.training.objectives import Function, Objective, View
 from distilbert_core.training.recipe import Recipe
 from distilbert_tf import losses
 from distilbert_tf.inference import call_traced
+from distilbert_tf.optimization import AdamW
 from distilbert_tf.pretrained import LAYOUT
 
 
@@ -91,7 +92,7 @@ class BackendEngine(Engine):
                 for name, array in objective.extra.items()
             }
             self._variables = {p.name: getattr(*LAYOUT.find(model, p)) for p in self.trained} | self.extra
-            self._optimizer = AdamW(
+            self._optimizer = AdamWOfMeans(
                 RateTable(learning_rates),
                 weight_decay=recipe.weight_decay,
                 beta_1=recipe.beta1,
@@ -200,36 +201,11 @@ class RateTable(keras.optimizers.schedules.LearningRateSchedule):
         return {"rates": self.rates.numpy().tolist()}
 
 
-@keras.saving.register_keras_serializable("distilbert")
-class AdamW(keras.optimizers.AdamW):
-    """AdamW with the epsilon of PyTorch and optax: added to the root of the corrected mean of squares.
+class AdamWOfMeans(AdamW):
+    """AdamW for gradients that are already the means over all devices, so they are clipped by the norm of the mean.
 
-    Keras adds it before the correction, which changes the first steps. The gradients that are applied are already the
-    means over all devices, so they are clipped by the norm of the mean. Keras would clip first and sum afterwards.
+    Keras would clip first and sum afterwards.
     """
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         return grads_and_vars
-
-    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
-        """Move a variable by one step of Adam; weight decay has been applied."""
-        dtype = variable.dtype
-        rate, gradient = tf.cast(learning_rate, dtype), tf.cast(gradient, dtype)
-        beta1, beta2, epsilon = (tf.constant(x, dtype) for x in (self.beta_1, self.beta_2, self.epsilon))
-        step = tf.cast(self.iterations + 1, dtype)
-        power1, power2 = beta1**step, beta2**step
-        index = self._get_variable_index(variable)
-        mean, square = (moments[index].value for moments in (self._momentums, self._velocities))
-        # One pass over memory. The operation adds epsilon to the root before the correction.
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=mean.handle,
-            v=square.handle,
-            beta1_power=power1,
-            beta2_power=power2,
-            lr=rate,
-            beta1=beta1,
-            beta2=beta2,
-            epsilon=epsilon * tf.sqrt(1 - power2),
-            grad=gradient,
-        )

@@ -176,3 +176,25 @@ def test_keras_2_is_warned_of(monkeypatch):
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
     with pytest.warns(UserWarning, match="TF_USE_LEGACY_KERAS is set, so that tf.keras"):
         compatibility.warn_of_keras_2()
+
+
+# -- the fast AdamW ------------------------------------------------------------------------------------------
+
+
+def test_adamw_computes_the_formula_of_optax():
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=(2, 3)), rng.normal(size=(3, 2, 3))
+    rate, decay, beta1, beta2, epsilon = 0.1, 0.01, 0.8, 0.9, 1e-3
+    variable = keras.Variable(start, dtype="float64")
+    optimizer = distilbert_tf.AdamW(rate, decay, beta1, beta2, epsilon)
+    expected, mean, square = start, 0.0, 0.0
+    for step, gradient in enumerate(gradients, 1):
+        optimizer.apply([tf.constant(gradient)], [variable])
+        mean, square = beta1 * mean + (1 - beta1) * gradient, beta2 * square + (1 - beta2) * gradient**2
+        update = mean / (1 - beta1**step) / (np.sqrt(square / (1 - beta2**step)) + epsilon)
+        expected = expected * (1 - rate * decay) - rate * update
+    np.testing.assert_allclose(variable.numpy(), expected, rtol=0, atol=1e-8)  # the rate is kept in float32: 1.5e-9
+    again = type(optimizer).from_config(optimizer.get_config())
+    assert again.epsilon == epsilon
+    with pytest.raises(InputError, match="amsgrad"):
+        distilbert_tf.AdamW(amsgrad=True)
