@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from distilbert_core.errors import InputError
+from distilbert_core.errors import InputError, shortened
 
 Value = TypeVar("Value")
 
@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 def positive_integer(name: str, value: object) -> int:
     """Return an argument's value, or raise InputError if it is not an integer above 0."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name} must be a positive integer, got {value!r}.")
+        raise InputError(f"{name} must be a positive integer, got {shortened(value)}.")
     return int(value)
 
 
@@ -23,5 +23,5 @@ def check_choice(name: str, value: Value, allowed: Iterable[Any]) -> Value:
     """Return an argument's value, or raise InputError if it is not one of the allowed values."""
     allowed = tuple(allowed)
     if value not in allowed:
-        raise InputError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}.")
+        raise InputError(f"{name} must be one of {', '.join(map(str, allowed))}, got {shortened(value)}.")
     return value

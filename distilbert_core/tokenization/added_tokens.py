@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from distilbert_core.checks import check_choice
-from distilbert_core.errors import CheckpointError, InputError
+from distilbert_core.errors import CheckpointError, InputError, listed, shortened
 from distilbert_core.tokenization.special_tokens import (
     ADDITIONAL,
     SPECIAL_TOKENS,
@@ -101,8 +101,8 @@ class AddedTokens(Vocabulary):
             other = first.setdefault(self._normalize(token.content), token.content) if token.normalized else None
             if other not in (None, token.content):
                 warnings.warn(
-                    f"The added tokens {other!r} and {token.content!r} are equal when they are normalised, so "
-                    f"{token.content!r} is only matched in the text before normalisation.",
+                    f"The added tokens {shortened(other)} and {shortened(token.content)} are equal when they are "
+                    f"normalised, so {shortened(token.content)} is only matched in the text before normalisation.",
                     stacklevel=3,
                 )
                 token = AddedToken(**{**token_fields(token), "normalized": False})
@@ -114,11 +114,11 @@ class AddedTokens(Vocabulary):
         matched = self._normalize(token.content) if token.normalized else token.content
         if not matched:
             return (
-                f"The token {token.content!r} is empty when it is normalised, so no text has it; an AddedToken with "
-                "normalized=False is matched in the text before normalisation."
+                f"The token {shortened(token.content)} is empty when it is normalised, so no text has it; an "
+                "AddedToken with normalized=False is matched in the text before normalisation."
             )
         if matched.isspace() and (token.lstrip or token.rstrip):
-            return f"The token {token.content!r} is white space, so lstrip and rstrip must be False."
+            return f"The token {shortened(token.content)} is white space, so lstrip and rstrip must be False."
         return None
 
     def _check_gaps(self, added: Sequence[AddedToken]) -> None:
@@ -126,7 +126,7 @@ class AddedTokens(Vocabulary):
         new = [token.content for token in added if self.backend_tokenizer.token_to_id(token.content) is None]
         if new and max(self.backend_tokenizer.get_vocab(with_added_tokens=False).values()) >= self.vocab_size:
             raise InputError(
-                f"{', '.join(new)} cannot be added: the vocabulary's ids have gaps (vocab.txt repeats a line), so a "
+                f"{listed(new)} cannot be added: the vocabulary's ids have gaps (vocab.txt repeats a line), so a "
                 "new token would get the id of another one."
             )
 
@@ -179,7 +179,7 @@ class AddedTokens(Vocabulary):
     def _check_unk(self, token: str) -> None:
         """Raise InputError for an `unk_token` that was only added: the engines need it in the vocabulary itself."""
         if token not in self.backend_tokenizer.get_vocab(with_added_tokens=False):
-            raise InputError(_NO_UNK.format(token))
+            raise InputError(_NO_UNK.format(shortened(token)))
 
     # -- at construction ----------------------------------------------------------------------------------------
 
@@ -198,8 +198,8 @@ class AddedTokens(Vocabulary):
             actual = self.backend_tokenizer.token_to_id(token.content)
             if actual != index:
                 raise CheckpointError(
-                    f"The vocabulary and the added tokens do not fit together: the added token {token.content!r} must "
-                    f"have the id {index}, but it would get {actual}."
+                    "The vocabulary and the added tokens do not fit together: the added token "
+                    f"{shortened(token.content)} must have the id {index}, but it would get {actual}."
                 )
 
     def _check_special_tokens(self, vocabulary: Container[str]) -> None:
@@ -209,10 +209,10 @@ class AddedTokens(Vocabulary):
         if missing:
             raise CheckpointError(
                 "Special tokens must be in the vocabulary; only pad_token and mask_token may be None. The vocabulary "
-                f"lacks the special token(s) {', '.join(missing)}."
+                f"lacks the special token(s) {listed([shortened(token)[1:-1] for token in missing])}."
             )
         if self.unk_token not in vocabulary:
-            raise CheckpointError(_NO_UNK.format(self.unk_token))
+            raise CheckpointError(_NO_UNK.format(shortened(self.unk_token)))
 
 
-_NO_UNK = "unk_token must be in the vocabulary, not only among the tokens added to it, got {!r}."
+_NO_UNK = "unk_token must be in the vocabulary, not only among the tokens added to it, got {}."

@@ -14,6 +14,7 @@ from tokenizers import AddedToken
 from distilbert_core.checks import check_choice
 from distilbert_core.compatibility import TOKENIZER_LOADING, accept_only
 from distilbert_core.errors import CheckpointWarning, InputError
+from distilbert_core.files.boundary import reading
 from distilbert_core.tokenization import files
 from distilbert_core.tokenization.accessors import Accessors
 from distilbert_core.tokenization.decoding import Decoding
@@ -157,19 +158,32 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
             "lowercase": do_lower_case,
         }
         normalizer = {name: value for name, value in options.items() if value is not None}
-        self.backend_tokenizer, stored = self._open_engine(
-            vocab_file, tokenizer_file, tokenizer_object, do_basic_tokenize, wordpieces_prefix, normalizer
-        )
-        self._add_stored(stored)
-        self._add_described(added_tokens_decoder or {}, set(map(str, tokens)))
-        specification = self.specification()
-        self._check_special_tokens(specification.vocabulary)
+        self._check_sources(vocab_file, tokenizer_file, tokenizer_object)
+        with reading(vocab_file or tokenizer_file or "tokenizer_object", "a tokenizer"):
+            self.backend_tokenizer, stored = self._open_engine(
+                vocab_file, tokenizer_file, tokenizer_object, do_basic_tokenize, wordpieces_prefix, normalizer
+            )
+            self._add_stored(stored)
+            self._add_described(added_tokens_decoder or {}, set(map(str, tokens)))
+            specification = self.specification()
+            self._check_special_tokens(specification.vocabulary)
         fixed = {"do_basic_tokenize": do_basic_tokenize, "wordpieces_prefix": wordpieces_prefix}
         self._check_options(specification, fixed, normalizer)
         added = self._added()  # these keep their stored options
         self.add_tokens([token for token in tokens if isinstance(token, AddedToken) or token not in added], True)
         self._update_special_tokens()
         self._lock = threading.Lock()
+
+    @staticmethod
+    def _check_sources(vocab_file: Any, tokenizer_file: Any, tokenizer_object: Any) -> None:
+        """Raise InputError if not exactly one source is given."""
+        count = sum(source is not None for source in (vocab_file, tokenizer_file, tokenizer_object))
+        if count != 1:
+            raise InputError(
+                f"Give vocab_file or tokenizer_file; got {'both' if count == 2 else 'neither'}."
+                if tokenizer_object is None
+                else "Give tokenizer_object without vocab_file and tokenizer_file."
+            )
 
     def _open_engine(
         self,
@@ -181,20 +195,13 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
         normalizer: Mapping[str, bool],
     ) -> tuple[Engine, list[tuple[int, AddedToken]]]:
         """Return the engine of the only source, and the added tokens that are stored with it, by id."""
-        count = sum(source is not None for source in (vocab_file, tokenizer_file, tokenizer_object))
-        if count != 1:
-            raise InputError(
-                f"Give vocab_file or tokenizer_file; got {'both' if count == 2 else 'neither'}."
-                if tokenizer_object is None
-                else "Give tokenizer_object without vocab_file and tokenizer_file."
-            )
         if vocab_file is not None:
             prefix = files.PREFIX if wordpieces_prefix is None else wordpieces_prefix
             vocabulary, basic = files.read_vocabulary(vocab_file), do_basic_tokenize is not False
             specification = files.Specification(vocabulary, self.unk_token, prefix, basic, normalizer)
             return self._make_engine(specification), []
         name = tokenizer_file or "tokenizer_object"
-        text = files.read_text(tokenizer_file) if tokenizer_file else tokenizer_object.to_str()
+        text = files.read_tokenizer_json(tokenizer_file) if tokenizer_file else tokenizer_object.to_str()
         content = files.parse_tokenizer_json(name, text)
         return self._read_engine(name, text, content, normalizer), files.added_tokens_of(content)
 

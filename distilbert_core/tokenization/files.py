@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from tokenizers import AddedToken
 
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, DistilBertError, shortened
+from distilbert_core.files.boundary import found, reading
+from distilbert_core.files.json_files import parse_object, read_content, read_json
+from distilbert_core.files.limits import LIMITS, check_limit
 from distilbert_core.tokenization.special_tokens import added_token
 
 PREFIX = "##"  # of a token that continues a word
@@ -53,45 +57,36 @@ def read_vocabulary(path: str | Path) -> dict[str, int]:
     """Read vocab.txt: the id of a token is the number of its line, from 0.
 
     Raises:
-        CheckpointError: The file is missing, empty, or not UTF-8.
+        CheckpointError: The file is missing, empty, above a limit, or not UTF-8.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read as a vocabulary ({error}).") from error
-    vocabulary = {token.rstrip("\r"): index for index, token in enumerate(text.removesuffix("\n").split("\n"))}
-    if not text:
-        raise CheckpointError(f"{path} is an empty vocabulary.")
+    with reading(path, "a vocabulary, with one token in each line"):
+        content = read_content(path, "a vocabulary, with one token in each line", "vocabulary_bytes")
+        if not content:
+            raise CheckpointError(f"{path} is an empty vocabulary.")
+        check_limit("vocabulary_tokens", content.count(b"\n"), str(path))
+        lines = content.decode().removesuffix("\n").split("\n")
+        vocabulary = {token.rstrip("\r"): index for index, token in enumerate(lines)}
+        check_limit("token_characters", max(map(len, vocabulary)), str(path))
     return vocabulary
 
 
-def read_json(path: Path | None) -> dict[str, Any]:
-    """Read a JSON object; without a file, return an empty one.
+def read_options(path: Path | None) -> dict[str, Any]:
+    """Read a JSON object of options; without a file, return an empty one.
 
     Raises:
         CheckpointError: The file holds something else.
     """
-    if path is None:
-        return {}
-    try:
-        options = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}).") from error
-    if not isinstance(options, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, got {type(options).__name__}.")
-    return options
+    return {} if path is None else read_json(path)
 
 
-def read_text(path: str | Path) -> str:
+def read_tokenizer_json(path: str | Path) -> str:
     """Read the text of tokenizer.json.
 
     Raises:
-        CheckpointError: The file is missing or is not UTF-8.
+        CheckpointError: The file is missing, too large, or not UTF-8.
     """
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise not_tokenizer_json(path, error) from error
+    with reading(path, "a tokenizer.json"):
+        return read_content(path, "a tokenizer.json").decode()
 
 
 def parse_tokenizer_json(name: str | Path, text: str) -> dict[str, Any]:
@@ -102,20 +97,48 @@ def parse_tokenizer_json(name: str | Path, text: str) -> dict[str, Any]:
         text: Text of the file.
 
     Raises:
-        CheckpointError: The text is not that of a tokenizer.
+        CheckpointError: The text is not that of a tokenizer, or is above a limit.
     """
+    content = parse_object(name, text)
     try:
-        content = json.loads(text)
-        if not isinstance(content["model"], dict) or not isinstance(content["added_tokens"], list):
-            raise TypeError("model must be an object, and added_tokens a list")
-    except (ValueError, LookupError, TypeError) as error:
+        model, added = content["model"], content["added_tokens"]
+        check_type("model", model, dict)
+        check_type("added_tokens", added, list)
+        vocabulary = model.get("vocab", {})
+        check_type("model.vocab", vocabulary, dict | list)
+        if isinstance(vocabulary, dict):
+            check_ids(vocabulary.values(), "model.vocab")
+        check_limit("vocabulary_tokens", len(vocabulary), "model.vocab")
+        check_limit("token_characters", max((len(token) for token in vocabulary), default=0), "model.vocab")
+        check_limit("added_tokens", len(added), "added_tokens")
+        check_ids([entry["id"] for entry in added], "added_tokens")
+        for _, token in added_tokens_of(content):
+            check_limit("token_characters", len(token.content), "added_tokens")
+    except DistilBertError as error:
+        raise CheckpointError(f"{name} is not a valid tokenizer.json: {error}") from error
+    except Exception as error:
         raise not_tokenizer_json(name, error) from error
     return content
 
 
 def not_tokenizer_json(name: str | Path, error: Exception) -> CheckpointError:
     """Return the error for a damaged tokenizer.json."""
-    return CheckpointError(f"{name} is not a valid tokenizer.json ({type(error).__name__}: {error}).")
+    return CheckpointError(f"{name} is not a valid tokenizer.json ({found(error)}).")
+
+
+def check_type(name: str, value: Any, kind: type | UnionType) -> None:
+    """Raise CheckpointError if a value of a file does not have a type, which `True` and `False` share with no other."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        expected = getattr(kind, "__name__", str(kind))
+        raise CheckpointError(f"{name} must be of type {expected}, got {shortened(value)}.")
+
+
+def check_ids(ids: Collection[Any], name: str) -> None:
+    """Raise CheckpointError if a value is not a possible id."""
+    most = LIMITS["token_id"].most
+    for index in ids:
+        if type(index) is not int or not 0 <= index <= most:
+            raise CheckpointError(f"{name} must have ids from 0 to {most}, got {shortened(index)}.")
 
 
 def added_tokens_of(content: Mapping[str, Any]) -> list[tuple[int, AddedToken]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.checks import check_choice
-from distilbert_core.errors import InputError
+from distilbert_core.errors import InputError, shortened
 
 NO_MAX_LENGTH = int(1e30)  # Transformers stores this for an unknown length
 
@@ -63,5 +63,5 @@ def padding_strategy(padding: Any) -> str | None:
 def token_count(name: str, value: Any) -> int:
     """Return an argument's value, or raise InputError if it is not a number of tokens, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-        raise InputError(f"{name} must be a number of tokens, got {value!r}.")
+        raise InputError(f"{name} must be a number of tokens, got {shortened(value)}.")
     return int(value)

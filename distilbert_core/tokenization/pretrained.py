@@ -6,9 +6,11 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
+from distilbert_core.checks import check_choice
 from distilbert_core.compatibility import TOKENIZER_SAVING, accept_only, renames
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, shortened
 from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.boundary import reading
 from distilbert_core.files.conversion import load_conversion
 from distilbert_core.files.hub import (
     ADAPTER_CONFIG,
@@ -19,6 +21,8 @@ from distilbert_core.files.hub import (
     offline_note,
     split_hub_options,
 )
+from distilbert_core.files.json_files import read_content
+from distilbert_core.files.limits import check_limit
 from distilbert_core.files.names import (
     ADDED_TOKENS_FILE,
     SPECIAL_TOKENS_FILE,
@@ -31,11 +35,14 @@ from distilbert_core.tokenization.files import (
     NORMALIZER_OPTIONS,
     PREFIX,
     Specification,
+    check_ids,
+    check_type,
     prefixed,
-    read_json,
+    read_options,
     render_json,
     render_vocabulary,
 )
+from distilbert_core.tokenization.options import COLUMNS, NO_MAX_LENGTH, SIDES, token_count
 from distilbert_core.tokenization.special_tokens import (
     ADDITIONAL,
     MAY_BE_UNSET,
@@ -44,9 +51,11 @@ from distilbert_core.tokenization.special_tokens import (
     Token,
     added_token,
     token_fields,
+    tokens_of,
 )
 from distilbert_core.tokenization.vocabulary import Vocabulary
 
+OPTION_FILES = (SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE, ADDED_TOKENS_FILE)  # a later one has precedence
 OMITTED_FILES = {True: (TOKENIZER_FILE,), False: (VOCAB_FILE, ADDED_TOKENS_FILE)}  # by the argument `legacy_format`
 STORED_OPTIONS = (  # arguments that tokenizer_config.json or special_tokens_map.json may hold
     *TOKEN_NAMES,
@@ -65,6 +74,22 @@ STORED_OPTIONS = (  # arguments that tokenizer_config.json or special_tokens_map
     "split_special_tokens",
     "model_input_names",
 )
+OPTION_TYPES = {
+    **dict.fromkeys(
+        (
+            "do_lower_case",
+            "do_basic_tokenize",
+            "clean_text",
+            "strip_accents",
+            "tokenize_chinese_chars",
+            "clean_up_tokenization_spaces",
+            "split_special_tokens",
+        ),
+        bool,
+    ),
+    **dict.fromkeys(("never_split", "model_input_names"), list),
+    "wordpieces_prefix": str,
+}
 
 
 class PretrainedTokenizer(Vocabulary, PushToHub):
@@ -220,35 +245,62 @@ def _load(
 
 def _read_options(source: str | Path, hub_options: Mapping[str, Any], has_tokenizer_file: bool) -> dict[str, Any]:
     """Return the arguments that are stored beside tokenizer.json or vocab.txt."""
-    stored = read_json(find_file(source, SPECIAL_TOKENS_FILE, **hub_options))
-    stored |= read_json(find_file(source, TOKENIZER_CONFIG_FILE, **hub_options))
+    files = {name: find_file(source, name, **hub_options) for name in OPTION_FILES}
+    contents = {name: read_options(path) for name, path in files.items()}
+    added_ids = contents.pop(ADDED_TOKENS_FILE)
+    stored = {name: value for content in contents.values() for name, value in content.items()}
+    with reading(files[TOKENIZER_CONFIG_FILE] or files[SPECIAL_TOKENS_FILE] or source, "the options of a tokenizer"):
+        options = _checked_options(stored, has_tokenizer_file)
+        described = stored.get("added_tokens_decoder") or {}
+        check_limit("added_tokens", len(described), "added_tokens_decoder")
+        added: dict[int, Token] = {int(index): added_token(token) for index, token in described.items()}
+        check_ids(added, "added_tokens_decoder")
+        names = None if has_tokenizer_file else {str(token) for token in added.values()}
+        for name in options.keys() & {*TOKEN_NAMES, ADDITIONAL}:
+            options[name] = _special_token(options[name], names)
+            tokens_of(name, options[name])
+    with reading(files[ADDED_TOKENS_FILE] or source, "added tokens"):
+        check_limit("added_tokens", len(added_ids), "It")
+        check_ids(added_ids.values(), "It")
+    for content, index in added_ids.items():
+        token = added.setdefault(index, content)
+        if str(token) != content:
+            raise CheckpointError(
+                f"{source}: the added token of id {index} is {shortened(str(token))} in {TOKENIZER_CONFIG_FILE}, but "
+                f"{shortened(content)} in {ADDED_TOKENS_FILE}."
+            )
+    return {"added_tokens_decoder": added, **options}
+
+
+def _checked_options(stored: dict[str, Any], has_tokenizer_file: bool) -> dict[str, Any]:
+    """Return the stored arguments, or raise an error for one of another type."""
     if extra := stored.get("extra_special_tokens"):  # the name in Transformers 5, where each token may have a name
         stored[ADDITIONAL] = stored.get(ADDITIONAL) or list(extra.values() if isinstance(extra, dict) else extra)
     if has_tokenizer_file:
         stored.pop("do_basic_tokenize", None)  # Transformers stores it, but uses tokenizer.json
     options = {name: stored[name] for name in STORED_OPTIONS if stored.get(name) is not None}
     options |= {name: None for name in MAY_BE_UNSET if name in stored and stored[name] is None}
-    added: dict[int, Token] = {
-        int(index): added_token(token) for index, token in stored.get("added_tokens_decoder", {}).items()
-    }
-    described = None if has_tokenizer_file else {str(token) for token in added.values()}
-    for content, index in read_json(find_file(source, ADDED_TOKENS_FILE, **hub_options)).items():
-        token = added.setdefault(index, content)
-        if str(token) != content:
-            raise CheckpointError(
-                f"{source}: the added token of id {index} is {str(token)!r} in {TOKENIZER_CONFIG_FILE}, but "
-                f"{content!r} in {ADDED_TOKENS_FILE}."
-            )
-    for name in options.keys() & {*TOKEN_NAMES, ADDITIONAL}:
-        options[name] = _special_token(options[name], described)
+    for name in options.keys() & OPTION_TYPES.keys():
+        check_type(name, options[name], OPTION_TYPES[name])
+    for name in ("padding_side", "truncation_side"):
+        check_choice(name, options.get(name, SIDES[0]), SIDES)
+    if "model_max_length" in options:
+        length = options["model_max_length"]
+        token_count("model_max_length", int(length) if length == NO_MAX_LENGTH else length)
     if "model_input_names" in options:  # some files list BERT's inputs, with token types
-        options["model_input_names"] = [name for name in options["model_input_names"] if name != "token_type_ids"]
-    return {"added_tokens_decoder": added, **options}
+        options["model_input_names"] = [
+            check_choice("model_input_names", name, COLUMNS)
+            for name in options["model_input_names"]
+            if name != "token_type_ids"
+        ]
+    return options
 
 
 def _is_kerashub(path: Path | None) -> bool:
     """Return whether a tokenizer.json is of a preset of KerasHub, which has its vocabulary in another file."""
-    return path is not None and path.stat().st_size < 1 << 16 and b'"registered_name": "keras_hub>' in path.read_bytes()
+    return path is not None and (
+        path.stat().st_size < 1 << 16 and b'"registered_name": "keras_hub>' in read_content(path)
+    )
 
 
 def _special_token(stored: Any, described: Container[str] | None) -> Any:

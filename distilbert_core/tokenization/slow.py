@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, shortened
 from distilbert_core.tokenization import files
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.decoding import SPACES
@@ -116,28 +116,29 @@ def _specification_of(path: str | Path, content: Mapping[str, Any]) -> files.Spe
     try:
         model, normalizer, decoder = content["model"], content["normalizer"] or {}, content.get("decoder") or {}
         steps = (model["type"], normalizer.get("type"), content["pre_tokenizer"]["type"], decoder.get("type"))
+        if steps not in _KNOWN_STEPS:
+            raise CheckpointError(
+                f"{path} is not of BERT's kind: its model, normalizer, pre_tokenizer and decoder must be "
+                f"{_KNOWN_STEPS[0]}, got {shortened(steps)}; DistilBertTokenizerFast can use it."
+            )
+        longest_word = model.get("max_input_chars_per_word", files.LONGEST_WORD)
+        options = {name: normalizer[name] for name in files.NORMALIZER_DEFAULTS if name in normalizer}
         prefix = model["continuing_subword_prefix"]
-        specification = files.Specification(
-            model["vocab"],
-            model["unk_token"],
-            prefix,
-            normalizer != {},
-            {name: normalizer[name] for name in files.NORMALIZER_DEFAULTS if name in normalizer},
-            model.get("max_input_chars_per_word", files.LONGEST_WORD),
-        )
-    except (LookupError, TypeError) as error:
+        files.check_type("model.vocab", model["vocab"], dict)
+        files.check_type("model.unk_token", model["unk_token"], str)
+        files.check_type("model.continuing_subword_prefix", prefix, str)
+        files.check_type("model.max_input_chars_per_word", longest_word, int)
+        for name, value in options.items():
+            if value is not None or name != "strip_accents":
+                files.check_type(f"normalizer.{name}", value, bool)
+        if decoder["prefix"] != prefix:
+            raise CheckpointError(
+                f"{path} is not of BERT's kind: the prefix of its decoder must be that of its model, "
+                f"{shortened(prefix)}, got {shortened(decoder['prefix'])}; DistilBertTokenizerFast can use it."
+            )
+    except (LookupError, TypeError, AttributeError) as error:
         raise files.not_tokenizer_json(path, error) from error
-    if steps not in _KNOWN_STEPS:
-        raise CheckpointError(
-            f"{path} is not of BERT's kind: its model, normalizer, pre_tokenizer and decoder must be "
-            f"{_KNOWN_STEPS[0]}, got {steps}; DistilBertTokenizerFast can use it."
-        )
-    if decoder["prefix"] != prefix:
-        raise CheckpointError(
-            f"{path} is not of BERT's kind: the prefix of its decoder must be that of its model, {prefix!r}, got "
-            f"{decoder['prefix']!r}; DistilBertTokenizerFast can use it."
-        )
-    return specification
+    return files.Specification(model["vocab"], model["unk_token"], prefix, normalizer != {}, options, longest_word)
 
 
 _KNOWN_STEPS = (

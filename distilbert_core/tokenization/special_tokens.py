@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from tokenizers import AddedToken
 
-from distilbert_core.errors import InputError
+from distilbert_core.errors import InputError, shortened
 
 SPECIAL_TOKENS = {  # argument -> default
     "unk_token": "[UNK]",
@@ -20,6 +20,7 @@ FURTHER_TOKENS = ("bos_token", "eos_token")  # of other models; None by default
 TOKEN_NAMES = (*FURTHER_TOKENS, *SPECIAL_TOKENS)
 MAY_BE_UNSET = (*FURTHER_TOKENS, "pad_token", "mask_token")  # every text needs the other special tokens
 ADDITIONAL = "additional_special_tokens"  # the argument that is a list of tokens
+TOKEN_OPTIONS = ("lstrip", "normalized", "rstrip", "single_word", "special")  # of an AddedToken
 
 Token = str | AddedToken
 Id = TypeVar("Id", int, int | None)
@@ -71,7 +72,7 @@ def check_tokens(tokens: Iterable[Any]) -> None:
     """Raise InputError if a value is not a token, or is an empty one."""
     for token in tokens:
         if not isinstance(token, Token):
-            raise InputError(f"A token must be a text or an AddedToken, got {token!r}.")
+            raise InputError(f"A token must be a text or an AddedToken, got {shortened(token)}.")
         if not str(token):
             raise InputError("A token must not be empty: it would take an id, but never be matched.")
 
@@ -87,14 +88,14 @@ def tokens_of(name: str, value: Any) -> Sequence[Token]:
     """
     if name == ADDITIONAL:
         if isinstance(value, Token) or not isinstance(value, Sequence):
-            raise InputError(f"{name} must be a list of tokens, got {value!r}.")
+            raise InputError(f"{name} must be a list of tokens, got {shortened(value)}.")
         tokens = value
     elif value is None and name in MAY_BE_UNSET:
         tokens = ()
     elif isinstance(value, Token):
         tokens = (value,)
     else:
-        raise InputError(f"{name} must be a token, got {value!r}.")
+        raise InputError(f"{name} must be a token, got {shortened(value)}.")
     check_tokens(tokens)
     return tokens
 
@@ -118,7 +119,8 @@ def not_in_vocabulary(name: str, tokens: Iterable[str]) -> str:
     """Return the error message for special tokens that are not in the vocabulary."""
     value = list(tokens) if name == ADDITIONAL else next(iter(tokens))
     return (
-        f"{name} must be in the vocabulary, got {value!r}; tokenizer.add_special_tokens({{{name!r}: ...}}) adds tokens."
+        f"{name} must be in the vocabulary, got {shortened(value)}; tokenizer.add_special_tokens({{{name!r}: ...}}) "
+        "adds tokens."
     )
 
 
@@ -132,11 +134,15 @@ def new_token(content: str, special: bool) -> AddedToken:
 
 def added_token(stored: Mapping[str, Any]) -> AddedToken:
     """Return an added token from its stored form."""
-    options = {name: value for name, value in stored.items() if name not in ("content", "__type", "id")}
+    options = {name: stored[name] for name in TOKEN_OPTIONS if name in stored}
+    if not isinstance(stored["content"], str) or not all(isinstance(value, bool) for value in options.values()):
+        raise InputError(
+            f"A stored token must have a text as content, and {', '.join(TOKEN_OPTIONS)} must be true or false; "
+            f"got {shortened(dict(stored))}."
+        )
     return AddedToken(stored["content"], **options)
 
 
 def token_fields(token: AddedToken) -> dict[str, Any]:
     """Return the stored form of an added token."""
-    names = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
-    return {name: getattr(token, name) for name in names}
+    return {name: getattr(token, name) for name in ("content", *TOKEN_OPTIONS)}
