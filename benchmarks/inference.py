@@ -17,8 +17,8 @@ First, all logits are compared with our model in float64. If a float32 contestan
 the benchmark stops.
 
 The other libraries may be in other environments, which --python names; those that are not installed are listed.
-`peers` has torch, transformers 5, onnx, onnxruntime, onnxscript, openvino, ctranslate2, keras-hub, tensorflow-cpu and
-jax; `transformers4` has transformers 4.53, torch, tensorflow-cpu 2.18, tf-keras 2.18, jax 0.4.34 and flax 0.9.
+`peers` has torch, transformers 5, onnx, onnxruntime, onnxscript, openvino, nncf, ctranslate2, keras-hub, tensorflow-cpu
+and jax; `transformers4` has transformers 4.53, torch, tensorflow-cpu 2.18, tf-keras 2.18, jax 0.4.34 and flax 0.9.
 """
 
 from __future__ import annotations
@@ -151,10 +151,18 @@ def ours_exported(job: dict[str, Any], engine: str, dtype: str = "float32", form
 
     folder = Path(job["folder"], format)
     if not folder.exists():
-        convert(job["folder"], folder, format)
+        static = format in ("onnx-int8-static", "openvino-int8")
+        convert(job["folder"], folder, format, calibrate=calibration_texts(job) if static else None)
     model = load_inference(engine, Head.SEQUENCE_CLASSIFICATION, folder, dtype=dtype)
     arrays = inputs(job)
     return lambda: model(**arrays)["logits"]
+
+
+def calibration_texts(job: dict[str, Any]) -> list[list[int]]:
+    """Return the token ids of the texts of row (b), without padding, for static int8."""
+    arrays = np.load(Path(job["folder"], "b.npz"))
+    ids, mask = arrays["input_ids"], arrays["attention_mask"]
+    return [row[real == 1].tolist() for row, real in zip(ids, mask, strict=True)]
 
 
 def transformers_torch(job: dict[str, Any], dtype: str = "float32", compiled: bool = False) -> Prepare:
@@ -221,8 +229,8 @@ def onnxruntime(job: dict[str, Any], int8: bool = False) -> Prepare:
     return lambda arrays: lambda: session.run(["logits"], arrays)[0]
 
 
-def openvino(job: dict[str, Any], precision: str = "f32") -> Prepare:
-    """OpenVINO, from the same ONNX file."""
+def openvino(job: dict[str, Any], precision: str = "f32", int8: bool = False) -> Prepare:
+    """OpenVINO, from the same ONNX file; int8 with NNCF's static quantisation of it."""
     import openvino as ov
 
     options = {
@@ -230,7 +238,14 @@ def openvino(job: dict[str, Any], precision: str = "f32") -> Prepare:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": precision,
     }
-    model = ov.Core().compile_model(onnx_file(job), "CPU", options)
+    graph: Any = onnx_file(job)
+    if int8:
+        import nncf
+
+        texts = [np.array([ids]) for ids in calibration_texts(job)]
+        data = nncf.Dataset([{"input_ids": ids, "attention_mask": np.ones_like(ids)} for ids in texts])
+        graph = nncf.quantize(ov.Core().read_model(graph), data, model_type=nncf.ModelType.TRANSFORMER)
+    model = ov.Core().compile_model(graph, "CPU", options)
     taken = model.get_property("INFERENCE_PRECISION_HINT").to_string()
     if taken != precision:
         raise SystemExit(f"OpenVINO does not support {precision} on this CPU; it uses {taken}")
@@ -329,6 +344,12 @@ CONTESTANTS = {
     },
     "ours onnx": Contestant(partial(ours_exported, engine="onnx"), ("onnxruntime", *EXPORT)),
     "ours onnx int8": Contestant(partial(ours_exported, engine="onnx", format="onnx-int8"), ("onnxruntime", *EXPORT)),
+    "ours onnx int8 static": Contestant(
+        partial(ours_exported, engine="onnx", format="onnx-int8-static"), ("onnxruntime", *EXPORT)
+    ),
+    "ours openvino int8": Contestant(
+        partial(ours_exported, engine="openvino", format="openvino-int8"), ("openvino", "nncf", *EXPORT)
+    ),
     "ours openvino": Contestant(partial(ours_exported, engine="openvino"), ("openvino", *EXPORT)),
     "ours openvino bfloat16": Contestant(
         partial(ours_exported, engine="openvino", dtype="bfloat16"), ("openvino", *EXPORT)
@@ -342,6 +363,7 @@ CONTESTANTS = {
     "ONNX Runtime": _peer(onnxruntime, f"onnxruntime, {EXPORTED}"),
     "ONNX Runtime int8": _peer(onnxruntime, f"onnxruntime, {EXPORTED}", int8=True),
     "OpenVINO": _peer(openvino, f"openvino, {EXPORTED}"),
+    "OpenVINO int8 static": _peer(openvino, f"openvino, nncf, {EXPORTED}", int8=True),
     "OpenVINO bfloat16": _peer(openvino, f"openvino, {EXPORTED}", precision="bf16"),
     "CTranslate2": _peer(ctranslate2, "ctranslate2, transformers 5, torch"),
     "CTranslate2 int8": _peer(ctranslate2, "ctranslate2, transformers 5, torch", kind="int8"),
@@ -372,7 +394,10 @@ GROUPS = {
     ],
     "exported": ["ours onnx", "ours openvino", "ONNX Runtime", "OpenVINO"],
     "exported-bfloat16": ["ours openvino bfloat16", "OpenVINO bfloat16"],
-    "int8": ["ours onnx int8", "ONNX Runtime int8", "CTranslate2 int8"],
+    "int8": [
+        *("ours onnx int8", "ours onnx int8 static", "ours openvino int8", "ours pt"),
+        *("ONNX Runtime int8", "OpenVINO int8 static", "CTranslate2 int8", "Transformers 5"),
+    ],
 }
 # The others compile a program for each shape, which takes longer than the batches by length of a user save.
 COMPILED_FOR_SHAPES = {"Transformers 5 compiled", "Transformers 5 bfloat16 compiled", *IN_TENSORFLOW_AND_JAX}
