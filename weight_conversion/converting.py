@@ -133,8 +133,7 @@ def convert(
         files = add_weights(files, format, replace(weights, config=config), stored, limit)
         if check is not None:
             files = _with_check(files, lambda folder: checked.append(check(folder)))
-        obsolete = obsolete_files(folder, files)
-        replace_files(folder, files, obsolete=obsolete, before=check_source)
+        removed = replace_files(folder, files, obsolete=lambda: obsolete_files(folder, files), before=check_source)
 
     notes = [] if format.unwritten is None else format.unwritten(weights.sidecars, replace(weights, tensors=tensors))
     if size > limit and not format.split:
@@ -143,7 +142,7 @@ def convert(
     if any(underflows.values()):
         names = listed([name for name, count in underflows.items() if count])
         notes.append(f"{sum(underflows.values())} values were too small for {dtype} and became 0, in {names}.")
-    return replace(weights, notes=[*weights.notes, *notes, *file_notes(unused, folder, obsolete)])
+    return replace(weights, notes=[*weights.notes, *notes, *file_notes(unused, folder, removed)])
 
 
 NATIVE_FORMATS = {"torch": "bin", "keras": "h5", "flax": "msgpack"}  # framework -> the format of Transformers 4
@@ -179,7 +178,7 @@ def save_native(
     files: Files = {CONFIG_FILE: config.to_json_string().encode()}
     files = add_weights(files, format, weights, stored_tensors(format, weights), parse_size(max_shard_size))
     kept = [*files, *TOKENIZER_FILES]
-    replace_files(folder, files, obsolete=obsolete_files(Path(folder).expanduser(), kept))
+    replace_files(folder, files, obsolete=lambda: obsolete_files(Path(folder).expanduser(), kept))
 
 
 def _with_check(files: Files, check: Callable[[Path], None]) -> Files:

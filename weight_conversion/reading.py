@@ -15,6 +15,7 @@ from distilbert_core.files.boundary import reading
 from distilbert_core.files.checkpoint import refuse_pointer
 from distilbert_core.files.hub import ADAPTER_CONFIG, find_file, local_folder, resolve_file, split_hub_options
 from distilbert_core.files.json_files import read_json
+from distilbert_core.files.journal import settled_source
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.files.selection import Selection
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
@@ -85,6 +86,7 @@ def open_checkpoint(source: str | Path, selection: Selection | None = None, **hu
 
 def _open(source: str | Path, selection: Selection, hub_options: Mapping[str, Any], adapters: int) -> Opened:
     """Open a checkpoint that may be an adapter on a base, which may itself be one of the remaining `adapters`."""
+    source = settled_source(source)
     named = None if Path(source).is_file() else find_named(source, selection, hub_options)
     adapter = None if named else _find_adapter(source, hub_options)
     if adapter is not None:

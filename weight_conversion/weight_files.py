@@ -38,7 +38,8 @@ class WeightFiles:
         """The file that stands for all of them, below its folder: the index, or the weight file."""
         file = (self.index or self.files)[0]
         folder = local_folder(self.source)
-        return file.name if folder is None else file.relative_to(folder).as_posix()
+        is_below = folder is not None and file.is_relative_to(folder)
+        return file.relative_to(folder).as_posix() if is_below else file.name
 
 
 def weight_file_names(source: str | Path, **hub_options: Any) -> list[str]:

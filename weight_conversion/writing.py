@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from distilbert_core.errors import CheckpointError
+from distilbert_core.files.journal import is_vacant
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.files.shards import render_index, shard_name, split_by_size
 from distilbert_core.model.heads import Head, parameter_table
@@ -20,7 +21,7 @@ Write = Callable[[Path, Tensors, Head], None]
 
 def check_destination(folder: Path, force: bool) -> None:
     """Raise CheckpointError if a destination is a file, or a folder with files, unless `force` is given."""
-    if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not force and not is_vacant(folder):
         raise CheckpointError(f"{folder} exists already; give force=True (--force) to replace files in it.")
 
 

@@ -1,78 +1,105 @@
-"""Atomic writes: files appear complete or not at all."""
+"""Atomic writes: the files of a save appear together, complete, or not at all."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from distilbert_core.errors import CheckpointError
+from distilbert_core.files.journal import Staging, finish, flush, locked, remove_litter
+
+Writer = bytes | Callable[[Path], None]
 
 
 def replace_files(
     folder: str | Path,
-    writers: Mapping[str, bytes | Callable[[Path], None]],
-    obsolete: Iterable[str] = (),
+    writers: Mapping[str, Writer],
+    obsolete: Iterable[str] | Callable[[], Iterable[str]] = (),
     before: Callable[[], None] | None = None,
-) -> None:
-    """Write files into a folder so that a failure leaves the previous files unchanged.
+) -> list[str]:
+    """Write files into a folder: all of them, or none.
 
-    All files are first written to a temporary folder. A new folder then gets its name in one step; in an existing
-    folder, each file is renamed to its place, and the `obsolete` ones are removed last.
+    All files are first written to a temporary folder. A new folder then gets its name in one step. In an existing
+    folder, a journal makes the changes one step (`distilbert_core.files.journal`): if the process is killed, readers
+    find all old files or all new ones, and the next save removes what was left. Files with other names stay. Of two
+    processes that save to one folder, the last one replaces the files of the first.
 
     Args:
         folder: Destination; it is created if needed.
         writers: By name, the content, or a function that writes a file or a folder at a path. A name may contain
             folders ('assets/vocabulary.txt').
-        obsolete: Names of files and folders to remove from the folder.
+        obsolete: Names of files and folders to remove from the folder, or a function that returns them. It is called
+            when no other process can change the folder.
         before: Called after all files are written and before the first one is renamed; if it raises, nothing changes.
 
+    Returns:
+        The obsolete names that the folder had.
+
     Raises:
-        CheckpointError: `folder` is a file.
+        CheckpointError: `folder` is a file, a name leads out of it, or another process keeps it locked.
         OSError: The disk is full, or the folder is not writable.
     """
     folder = Path(folder).expanduser()
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder} must be a folder, it is a file.")
     exists = folder.is_dir()
-    (folder if exists else folder.parent).mkdir(parents=True, exist_ok=True)
-    staging = (folder if exists else folder.parent) / f".saving-{uuid.uuid4().hex}"
-    staging.mkdir()
+    place = folder if exists else folder.parent
+    place.mkdir(parents=True, exist_ok=True)
+    for cleaned in {folder, folder.parent}:
+        remove_litter(cleaned)
+    staging = Staging(place)
     try:
-        for name, content in writers.items():
-            path = staging / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if callable(content):
-                content(path)
-            else:
-                path.write_bytes(content)
-            for file in [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file()]:
-                file.chmod(staging.stat().st_mode & 0o666)  # as a new file; safetensors' are private
-                _flush_to_disk(file)
+        _write(staging.new, writers)
         if before is not None:
             before()
-        if not exists:
-            staging.rename(folder)
-            return
-        for name in writers:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            _move_folder(folder / name, staging)
-            os.replace(staging / name, folder / name)
-        for name in set(obsolete) - writers.keys():
-            _move_folder(folder / name, staging)
-            (folder / name).unlink(missing_ok=True)
+        if not exists and _becomes(staging.new, folder):
+            return []
+        if not exists:  # another process has made the folder
+            staging.move(folder)
+        with locked(folder):
+            finish(folder)  # another save, which was killed
+            names = obsolete() if callable(obsolete) else obsolete
+            removed = sorted(name for name in set(names) - writers.keys() if os.path.lexists(folder / name))
+            if len(writers) == 1 and not removed and _replaces(staging.new, folder, *writers):
+                return []
+            staging.commit(folder, writers, removed)
+        return removed
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        staging.close()
 
 
-def _move_folder(path: Path, staging: Path) -> None:
-    """Move a folder at a path into `staging`: a file cannot be renamed over a folder that holds files."""
-    if path.is_dir() and not path.is_symlink():
-        os.replace(path, staging / uuid.uuid4().hex)
+def _write(folder: Path, writers: Mapping[str, Writer]) -> None:
+    """Write files into a folder, and make sure that they are on the disk."""
+    mode = folder.stat().st_mode & 0o666  # as a new file; safetensors' are private
+    for name, content in writers.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if callable(content):
+            content(path)
+        else:
+            path.write_bytes(content)
+        for file in [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file()]:
+            file.chmod(mode)
+            flush(file)
+    for inner in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        flush(inner)
 
 
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+def _becomes(new: Path, folder: Path) -> bool:
+    """Give a folder its name; return whether the name was free."""
+    try:
+        new.rename(folder)
+    except OSError:
+        if folder.is_dir():
+            return False
+        raise
+    return True
+
+
+def _replaces(new: Path, folder: Path, name: str) -> bool:
+    """Replace one file, which needs no journal; return False if a folder is in the way."""
+    if "/" in name or (new / name).is_dir() or (folder / name).is_dir():
+        return False
+    os.replace(new / name, folder / name)
+    return True

@@ -15,6 +15,7 @@ from distilbert_core.errors import CheckpointError
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.conversion import StoredConfig, load_conversion
 from distilbert_core.files.hub import ADAPTER_CONFIG, find_file, resolve_file
+from distilbert_core.files.journal import settled_source
 from distilbert_core.files.selection import Selection
 from distilbert_core.files.shards import parse_size, read_index, render_index, shard_name, split_by_size
 
@@ -75,6 +76,7 @@ class Checkpoint:
     def __init__(
         self, source: str | Path, tensor_type: str = "np", selection: Selection | None = None, **hub_options: Any
     ) -> None:
+        source = settled_source(source)
         self._clear(Path(source).parent if Path(source).is_file() else source)
         selection = selection or Selection()
         if Path(source).is_file():
@@ -279,10 +281,13 @@ def save_checkpoint(
     if len(shards) > 1:
         total_size = sum(array.nbytes for array in arrays.values())
         writers[file(INDEX_FILE)] = render_index(dict(zip(names, shards, strict=True)), total_size)
-    old = [file(WEIGHTS_FILE), file(INDEX_FILE)]
-    stem = file(WEIGHTS_FILE).rpartition(".")[0]
-    old += [path.name for path in Path(folder).expanduser().glob(f"{stem}-*-of-*.safetensors")]
-    replace_files(folder, {**writers, **files}, obsolete=old)
+
+    def old_weights() -> list[str]:
+        stem = file(WEIGHTS_FILE).rpartition(".")[0]
+        shards = Path(folder).expanduser().glob(f"{stem}-*-of-*.safetensors")
+        return [file(WEIGHTS_FILE), file(INDEX_FILE), *(path.name for path in shards)]
+
+    replace_files(folder, {**writers, **files}, obsolete=old_weights)
 
 
 def _weights_writer(arrays: dict[str, np.ndarray]) -> Callable[[Path], None]:

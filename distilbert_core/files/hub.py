@@ -10,6 +10,7 @@ from typing import Any
 
 from distilbert_core.compatibility import renames
 from distilbert_core.errors import CheckpointError, InputError, InputWarning, did_you_mean
+from distilbert_core.files.journal import settled
 
 EMBEDDED_MODELS = Path(__file__).parents[1] / "models"
 DEFAULT_MODEL = "sst2-tiny"
@@ -72,10 +73,11 @@ def default_model(task: str, stacklevel: int = 2) -> str:
 def local_folder(source: str | Path) -> Path | None:
     """Return the folder that `source` names, or None if it is a Hub id.
 
-    A folder on disk has precedence over a model that is embedded in this package. The network is not used.
+    A folder on disk has precedence over a model that is embedded in this package. The network is not used. If a save
+    into the folder was killed, its files are as described at `distilbert_core.files.journal.settled`.
 
     Raises:
-        CheckpointError: `source` is a path of a folder that does not exist.
+        CheckpointError: `source` is a path of a folder that does not exist, or the journal of a save is damaged.
     """
     text = str(source)
     if not text:
@@ -85,7 +87,7 @@ def local_folder(source: str | Path) -> Path | None:
     except RuntimeError:
         raise CheckpointError(f"The folder {text} does not exist: the user is unknown.") from None
     if folder.is_dir():
-        return folder
+        return settled(folder)
     if Path(text).name == text and (EMBEDDED_MODELS / text).is_dir():
         return EMBEDDED_MODELS / text
     if folder.is_file():
@@ -110,7 +112,7 @@ def find_file(source: str | Path, name: str, *, subfolder: str = "", **hub_optio
     """
     folder = local_folder(source)
     if folder is not None:
-        path = folder / subfolder / name
+        path = (settled(folder / subfolder) if subfolder else folder) / name
         return path if path.is_file() else None
 
     from huggingface_hub import errors as hub_errors

@@ -19,6 +19,7 @@ from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.boundary import reading
 from distilbert_core.files.hub import PUSHING, PushToHub, resolve_file, split_hub_options
 from distilbert_core.files.json_files import read_json
+from distilbert_core.files.journal import settled_source
 from distilbert_core.model.label_maps import LABEL_FIELDS, label_maps
 
 CONFIG_FILE = "config.json"
@@ -291,7 +292,7 @@ def _find_file(source: str | Path, hub_options: Mapping[str, Any]) -> Path:
         source: A folder, a Hub id, a config.json, or another file of the checkpoint.
         hub_options: Options of the Hub.
     """
-    path = Path(source)
+    path = Path(settled_source(source))
     if not path.is_file():
         return resolve_file(source, CONFIG_FILE, **hub_options)
     return path if path.suffix == ".json" else resolve_file(path.parent, CONFIG_FILE)

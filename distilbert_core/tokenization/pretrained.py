@@ -21,6 +21,7 @@ from distilbert_core.files.hub import (
     offline_note,
     split_hub_options,
 )
+from distilbert_core.files.journal import settled_source
 from distilbert_core.files.json_files import read_content
 from distilbert_core.files.limits import check_limit
 from distilbert_core.files.names import (
@@ -222,7 +223,7 @@ def _load(
     cls: type[Tokenizer], source: str | Path, hub_options: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> Tokenizer:
     """Load the tokenizer of a source; `arguments` override the stored ones."""
-    file = Path(source).expanduser()
+    file = Path(settled_source(Path(source).expanduser()))
     beside = ""
     if file.is_file() and file.name.endswith((*WEIGHT_SUFFIXES, ADAPTER_CONFIG)):
         source, beside = file.parent, f" beside {file.name}"

@@ -16,6 +16,7 @@ from distilbert_core.checks import check_choice
 from distilbert_core.errors import CheckpointError, InputError, InputWarning, did_you_mean
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.hub import split_hub_options
+from distilbert_core.files.journal import is_vacant
 from distilbert_core.model.backends import BACKENDS, default_backend
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
@@ -333,7 +334,7 @@ def _check_settings(folder: Path, settings: Mapping[str, Any], resume: bool, def
         defaults: The numbers of a default recipe. A run that began before a field existed has its default.
     """
     if not resume:
-        if folder.parent.exists() and (not folder.parent.is_dir() or any(folder.parent.iterdir())):
+        if not is_vacant(folder.parent):
             raise InputError(
                 f"{folder.parent} exists already; give another output, or resume=True (--resume) to continue its run."
             )

@@ -119,8 +119,8 @@ class Run:
         if self.eval_rows is None or self._is_better(report):
             self.progress.best_step = self.progress.step
             if writes:
+                self.task.tokenizer.save_pretrained(self.output)  # first: a model then always has its tokenizer
                 self.engine.model.save_pretrained(self.output)
-                self.task.tokenizer.save_pretrained(self.output)
         if writes:
             self._save_state(state)
 

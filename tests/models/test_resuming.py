@@ -131,7 +131,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(framework, data, base, whole, tmp
     import distilbert_core.files.atomic
 
     flushed = []
-    flush = distilbert_core.files.atomic._flush_to_disk
+    flush = distilbert_core.files.atomic.flush
 
     def full(path):
         flushed.append(path.name)
@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(framework, data, base, whole, tmp
         flush(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(distilbert_core.files.atomic, "_flush_to_disk", full)
+        patch.setattr(distilbert_core.files.atomic, "flush", full)
         with pytest.raises(OSError, match="No space left on device"):
             run(framework, data, base, tmp_path / "new")
     assert not list(tmp_path.glob("**/.saving-*"))

@@ -113,10 +113,9 @@ def make_student(
     student = replace(weights, config=new, tensors=tensors)
 
     files = add_weights({CONFIG_FILE: new.to_json_string().encode(), **sidecars}, FORMATS["pt"], student, tensors)
-    obsolete = obsolete_files(folder, files)
     unused = unused_files(weights, folder, find_modules(weights.source, hub_options))
-    replace_files(folder, files, obsolete=obsolete, before=check_teacher)
-    notes = [*weights.notes, *_changes(old, new, kept), *file_notes(unused, folder, obsolete)]
+    removed = replace_files(folder, files, obsolete=lambda: obsolete_files(folder, files), before=check_teacher)
+    notes = [*weights.notes, *_changes(old, new, kept), *file_notes(unused, folder, removed)]
     return replace(open_weights(folder, weights.head), notes=notes, sidecars=sidecars)
 
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import reprlib
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +20,7 @@ import numpy as np
 from distilbert_core.checks import check_choice, positive_integer
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.journal import remove_litter, settled
 
 CACHE_INDEX_FILE = "index.json"
 SHARD_FILE = "steps-from-{:08d}.safetensors"
@@ -104,10 +104,10 @@ class TeacherCache:
             requested = {"settings": json.loads(json.dumps(dict(settings))), "storage": storage}
         except (TypeError, ValueError) as error:
             raise InputError(f"settings must be JSON values: {error}.") from error
+        settled(folder)
         if not (folder / CACHE_INDEX_FILE).exists():
             replace_files(folder, {CACHE_INDEX_FILE: _json({**requested, "shards": []})})
-        for unfinished in folder.glob(".saving-*"):  # by a process that was killed
-            shutil.rmtree(unfinished, ignore_errors=True)
+        remove_litter(folder)
         index = _read_index(folder / CACHE_INDEX_FILE)
         differing = [
             f"{name} (stored {reprlib.repr(stored.get(name))}, given {reprlib.repr(given.get(name))})"

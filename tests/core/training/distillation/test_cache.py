@@ -112,7 +112,7 @@ def test_a_shard_that_cannot_be_written_changes_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("distilbert_core.files.atomic._flush_to_disk", full)
+        patch.setattr("distilbert_core.files.atomic.flush", full)
         with pytest.raises(OSError, match="No space left"):
             cache.put(5, outputs(5))
     assert (tmp_path / "index.json").read_bytes() == before
