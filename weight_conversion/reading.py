@@ -14,8 +14,8 @@ from distilbert_core.errors import CheckpointError
 from distilbert_core.files.boundary import reading
 from distilbert_core.files.checkpoint import refuse_pointer
 from distilbert_core.files.hub import ADAPTER_CONFIG, find_file, local_folder, resolve_file, split_hub_options
-from distilbert_core.files.json_files import read_json
 from distilbert_core.files.journal import settled_source
+from distilbert_core.files.json_files import read_json
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.files.selection import Selection
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig

@@ -38,8 +38,9 @@ class WeightFiles:
         """The file that stands for all of them, below its folder: the index, or the weight file."""
         file = (self.index or self.files)[0]
         folder = local_folder(self.source)
-        is_below = folder is not None and file.is_relative_to(folder)
-        return file.relative_to(folder).as_posix() if is_below else file.name
+        if folder is None or not file.is_relative_to(folder):
+            return file.name
+        return file.relative_to(folder).as_posix()
 
 
 def weight_file_names(source: str | Path, **hub_options: Any) -> list[str]:

@@ -20,13 +20,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from distilbert_core.errors import CheckpointError
+from distilbert_core.files.json_files import read_json
 from distilbert_core.files.locks import Lock
 
 PREFIX = ".saving-"
 COMPLETE = f"{PREFIX}complete"
 LITTER = re.compile(re.escape(PREFIX) + "[0-9a-f]+")
 JOURNAL, NEW, OLD = "journal.json", "new", "old"  # in the folder of a save
-LARGEST_JOURNAL = 10_000_000  # bytes
 PATIENCE = 60.0  # seconds to wait for another save, whose renames take milliseconds
 OLD_AGE = 86_400.0  # seconds after which litter is removed where the file system has no locks
 
@@ -287,16 +287,13 @@ def _read_journal(folder: Path) -> tuple[list[str], list[str]]:
     """
     path = folder / COMPLETE / JOURNAL
     try:
-        if path.stat().st_size > LARGEST_JOURNAL:
-            raise ValueError(f"it has more than {LARGEST_JOURNAL} bytes")
-        changes = json.loads(path.read_text(encoding="utf-8"))
-        names, obsolete = changes["files"], changes["obsolete"]
+        changes = read_json(path, "a journal of a save")
+        names, obsolete = changes.get("files"), changes.get("obsolete")
         if not isinstance(names, list) or not isinstance(obsolete, list):
-            raise TypeError("files and obsolete must be lists")
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise CheckpointError(f"{path} must have the lists files and obsolete.")
+    except CheckpointError as error:
         raise CheckpointError(
-            f"{path} is not a valid journal of a save ({error!r}). Its folder may be removed; some files in {folder} "
-            "may then be of another save."
+            f"{error} It is the journal of a save: remove its folder; then files in {folder} may be of another save."
         ) from error
     for name in (*names, *obsolete):
         _check_name(folder, name, path)

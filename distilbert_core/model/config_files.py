@@ -18,8 +18,8 @@ from distilbert_core.errors import CheckpointError, ConfigError, ConfigWarning, 
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.boundary import reading
 from distilbert_core.files.hub import PUSHING, PushToHub, resolve_file, split_hub_options
-from distilbert_core.files.json_files import read_json
 from distilbert_core.files.journal import settled_source
+from distilbert_core.files.json_files import read_json
 from distilbert_core.model.label_maps import LABEL_FIELDS, label_maps
 
 CONFIG_FILE = "config.json"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import json
 import os
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -77,17 +79,21 @@ def _save(folder: Path, seed: int, shard: int | str = "1GB") -> None:
     save_random(folder, small_config(dropout=seed / 100), HEAD, seed, "float32", max_shard_size=shard)
 
 
-def _save_tokenizer(folder: Path, tokens: tuple[str, ...], **options: object) -> None:
-    with tempfile.TemporaryDirectory() as made:
-        write_vocabulary(Path(made), tokens)
-        DistilBertTokenizer.from_pretrained(made, **options).save_pretrained(folder)
+def _save_tokenizer(folder: Path, seed: int) -> None:
+    DistilBertTokenizer.from_pretrained(_source(seed), model_max_length=20 * seed).save_pretrained(folder)
+
+
+@cache
+def _source(seed: int) -> Path:
+    """A checkpoint with a tokenizer. Its folder is removed when the process ends."""
+    made = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, made)
+    _save(made, seed)
+    return write_vocabulary(made, (*SMALL, f"token{seed}"))
 
 
 def _convert(folder: Path, to: str, seed: int) -> None:
-    with tempfile.TemporaryDirectory() as made:
-        _save(Path(made), seed)
-        write_vocabulary(Path(made), (*SMALL, f"token{seed}"))
-        convert(made, folder, to, force=True)
+    convert(_source(seed), folder, to, force=True)
 
 
 def _read_weights(folder: Path) -> str:
@@ -120,9 +126,7 @@ OPERATIONS = {
     "save-shards": Operation(lambda f: _save(f, 1, 9000), lambda f: _save(f, 2), _read_checkpoint),
     "into-shards": Operation(lambda f: _save(f, 1), lambda f: _save(f, 2, 9000), _read_checkpoint),
     "tokenizer": Operation(
-        lambda folder: _save_tokenizer(folder, SMALL, model_max_length=20),
-        lambda folder: _save_tokenizer(folder, ("[PAD]", "new", *SMALL[1:]), model_max_length=40),
-        _read_tokenizer,
+        lambda folder: _save_tokenizer(folder, 1), lambda folder: _save_tokenizer(folder, 2), _read_tokenizer
     ),
     **{
         f"{before}-to-{to}": _conversion(before, to)

@@ -161,14 +161,14 @@ def test_a_journal_that_leads_out_of_its_folder_changes_nothing(tmp_path: Path, 
 def test_a_damaged_journal(tmp_path: Path, text: str) -> None:
     folder = pending(tmp_path / "folder", [])
     (folder / COMPLETE / JOURNAL).write_text(text, errors="surrogatepass")
-    with pytest.raises(CheckpointError, match=r"journal.json is not a valid journal of a save \(.*may be removed"):
+    with pytest.raises(CheckpointError, match=r"journal.json .*It is the journal of a save: remove its folder; then"):
         find_file(folder, "a")
 
 
 def test_a_journal_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
     folder = pending(tmp_path / "folder", [])
     os.truncate(folder / COMPLETE / JOURNAL, 1 << 30)
-    with pytest.raises(CheckpointError, match="it has more than 10000000 bytes"):
+    with pytest.raises(CheckpointError, match=r"journal.json has .* bytes"):
         find_file(folder, "a")
 
 
