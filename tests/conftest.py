@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 
 import huggingface_hub
 import pytest
@@ -47,6 +49,14 @@ def uploads(monkeypatch: pytest.MonkeyPatch) -> Uploads:
     made = Uploads()
     monkeypatch.setattr(huggingface_hub, "HfApi", made)
     return made
+
+
+@pytest.fixture
+def few_objects() -> Iterator[None]:
+    """Let the garbage collector pass over the objects of earlier tests: Keras calls it for each variable it deletes."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -148,6 +148,7 @@ def test_wrong_labels_in_a_graph(tmp_path, wrong):
 
 
 @pytest.mark.filterwarnings("ignore:Layer (LayerNorm|Dropout|Embedding):UserWarning")  # nothing to quantize in them
+@pytest.mark.usefixtures("few_objects")
 def test_quantize_reaches_every_dense_layer(tmp_path):
     """Keras leaves layers that are subclasses of its own as they are, unless these say otherwise."""
     model, inputs = TF.random_model(Head.SEQUENCE_CLASSIFICATION, tmp_path, "float32")

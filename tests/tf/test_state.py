@@ -176,6 +176,7 @@ def test_resizing_on_several_devices():
 @pytest.mark.parametrize(("mode", "tolerance"), [("int8", 0.2), ("int4", 1.0)])
 @pytest.mark.parametrize("head", [HEAD, Head.MASKED_LM])
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")  # such as norms
+@pytest.mark.usefixtures("few_objects")
 def test_a_quantized_model_computes_the_same_and_loads(tmp_path, head, mode, tolerance):
     save_random(tmp_path / "model", CONFIG, head, dtype="float32")
     model, inputs = FRAMEWORK.load(head, tmp_path / "model"), inputs_of(head)
@@ -267,6 +268,7 @@ def test_a_class_that_would_not_make_all_layers_again_is_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("few_objects")
 def test_layers_of_a_class_that_are_not_dense(tmp_path):
     class Others(FRAMEWORK.cls(HEAD)):
         def __init__(self, config, **options):
