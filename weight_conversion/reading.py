@@ -81,7 +81,8 @@ def open_checkpoint(source: str | Path, selection: Selection | None = None, **hu
     Raises:
         CheckpointError: The checkpoint does not exist, is damaged, or has a format that cannot be read.
     """
-    return _open(source, selection or Selection(), hub_options, MOST_ADAPTERS)
+    with reading(source, "a checkpoint"):
+        return _open(source, selection or Selection(), hub_options, MOST_ADAPTERS)
 
 
 def _open(source: str | Path, selection: Selection, hub_options: Mapping[str, Any], adapters: int) -> Opened:
@@ -202,6 +203,12 @@ def open_weights(source: str | Path | Weights, head: Head | None = None, **hub_o
             return source
         source = source.name
     opened = open_checkpoint(source, **hub_options)
+    with reading(source, "a checkpoint"):
+        return _weights(opened, source, head, hub_options)
+
+
+def _weights(opened: Opened, source: str | Path, head: Head | None, hub_options: Mapping[str, Any]) -> Weights:
+    """Return a checkpoint as the weights of a model."""
     if opened.config_file is not None and _is_bert(opened.config_file):
         weights = _from_bert(opened.config_file, opened.stored, head, str(opened.folder))
     else:

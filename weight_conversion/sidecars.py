@@ -15,6 +15,7 @@ from distilbert_core.files.boundary import found
 from distilbert_core.files.hub import find_file, local_folder
 from distilbert_core.files.json_files import parse_json, read_content
 from distilbert_core.files.limits import check_limit
+from distilbert_core.files.links import refuse_link
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.model.config import CONFIG_FILE
 from weight_conversion.weights import Weights
@@ -83,6 +84,7 @@ def find_modules(source: str | Path, hub_options: Mapping[str, Any]) -> dict[str
     for module in _module_folders(listing):
         folder = listing.parent / module
         if is_local:
+            refuse_link(folder, listing.parent)
             names += [file.relative_to(listing.parent).as_posix() for file in _files_below(folder)]
         else:
             names += [f"{module}/{name}" for name in MODULE_FILES]
@@ -139,7 +141,7 @@ def _unused_below(folder: Path, used: Collection[Path]) -> Iterator[str]:
     for path in sorted(folder.iterdir()) if folder not in used else ():
         if path in used or path.name.startswith("."):
             continue
-        if not path.is_dir():
+        if path.is_symlink() or not path.is_dir():
             yield path.name
         elif any(path in other.parents for other in used):
             yield from (f"{path.name}/{name}" for name in _unused_below(path, used))

@@ -11,11 +11,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, listed
 from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.boundary import reading
 from distilbert_core.files.conversion import StoredConfig, load_conversion
 from distilbert_core.files.hub import ADAPTER_CONFIG, find_file, resolve_file
 from distilbert_core.files.journal import settled_source
+from distilbert_core.files.limits import check_limit
 from distilbert_core.files.selection import Selection
 from distilbert_core.files.shards import parse_size, read_index, render_index, shard_name, split_by_size
 
@@ -81,6 +83,12 @@ class Checkpoint:
         selection = selection or Selection()
         if Path(source).is_file():
             _check_file(Path(source), selection, hub_options)
+        with reading(source, "a checkpoint"):
+            self._open_all(source, tensor_type, selection, hub_options)
+
+    def _open_all(
+        self, source: str | Path, tensor_type: str, selection: Selection, hub_options: Mapping[str, Any]
+    ) -> None:
         for path, names in _weight_files(source, selection, hub_options).items():
             self._open(path, names, tensor_type)
         if not self.entries or not _are_own_names(self.entries):
@@ -124,11 +132,13 @@ class Checkpoint:
         from safetensors import SafetensorError, safe_open
 
         refuse_pointer(path)
+        check_header(path)
         try:
             file = safe_open(path, framework="np" if tensor_type == "map" else tensor_type)
             stored = set(file.keys())
+            check_limit("tensors", len(stored), str(path))
             if names is not None and names - stored:
-                lacking = ", ".join(sorted(names - stored))
+                lacking = listed(sorted(names - stored))
                 raise CheckpointError(f"{path} lacks entries that the index names: {lacking}.")
             for name in stored if names is None else names:
                 tensor = file.get_slice(name)
@@ -168,7 +178,8 @@ class Checkpoint:
 
     def read(self, name: str) -> Any:
         """Return the tensor called `name`."""
-        return self._readers[name]()
+        with reading(self.entries[name].path, "a weight file"):
+            return self._readers[name]()
 
 
 def _check_file(path: Path, selection: Selection, hub_options: Mapping[str, Any]) -> None:
@@ -190,6 +201,18 @@ def refuse_pointer(path: Path) -> None:
                     f"{path} is a pointer of Git LFS in place of the weights: run `git lfs pull` in its folder, or "
                     "fetch it with `hf download`."
                 )
+
+
+def check_header(path: Path) -> int:
+    """Return the bytes of the header of a safetensors file.
+
+    Raises:
+        CheckpointError: It is longer than any header.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    check_limit("header_bytes", size, f"{path} is damaged or not a safetensors file: its header")
+    return size
 
 
 def _are_own_names(names: Collection[str]) -> bool:

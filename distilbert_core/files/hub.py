@@ -10,7 +10,9 @@ from typing import Any
 
 from distilbert_core.compatibility import renames
 from distilbert_core.errors import CheckpointError, InputError, InputWarning, did_you_mean
+from distilbert_core.files.boundary import reading
 from distilbert_core.files.journal import settled
+from distilbert_core.files.links import refuse_link
 
 EMBEDDED_MODELS = Path(__file__).parents[1] / "models"
 DEFAULT_MODEL = "sst2-tiny"
@@ -108,12 +110,18 @@ def find_file(source: str | Path, name: str, *, subfolder: str = "", **hub_optio
             `huggingface_hub`. With HF_HUB_OFFLINE=1, a file that the cached checkpoint lacks counts as missing.
 
     Raises:
-        CheckpointError: The folder or repository does not exist, or cannot be reached.
+        CheckpointError: The folder or repository does not exist, or cannot be reached; or the file is a link that leads
+            out of the folder.
     """
     folder = local_folder(source)
     if folder is not None:
-        path = (settled(folder / subfolder) if subfolder else folder) / name
-        return path if path.is_file() else None
+        parent = settled(folder / subfolder) if subfolder else folder
+        path = parent / name
+        with reading(path, "the name of a file"):  # a name out of an index may be too long
+            if not path.is_file():
+                return None
+            refuse_link(path, parent)
+        return path
 
     from huggingface_hub import errors as hub_errors
     from huggingface_hub import hf_hub_download

@@ -110,6 +110,14 @@ def _view(folder: Path) -> Path:
     return Path(_views[key].name, folder.absolute().name)
 
 
+def origin(folder: Path) -> Path:
+    """Return the folder whose files a temporary folder of links shows, or the folder itself; see `settled`."""
+    for (source, *_), made in _views.items():
+        if folder.is_relative_to(made.name):
+            return Path(source, folder.relative_to(Path(made.name, Path(source).name)))
+    return folder
+
+
 def _files_below(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield the names below a folder, separated by '/', and the paths of its files and of its links."""
     for path in folder.iterdir():

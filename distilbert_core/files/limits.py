@@ -46,6 +46,18 @@ LIMITS = {
     # -- shards
     "index_entries": Limit(100_000, "entries in an index of shards", "1,000 layers have 16,000 parameters"),
     "modules": Limit(100, "modules of sentence-transformers", "a model has about three"),
+    # -- weight files
+    "tensors": Limit(20_000, "tensors", "1,000 layers have 16,000 parameters"),
+    "header_bytes": Limit(10_000_000, "bytes", "the header of DistilBERT base has 11 thousand"),
+    "pickle_size": Limit(10_000_000, "operations and characters in its pickle", "DistilBERT base has 12 thousand"),
+    "hdf5_levels": Limit(32, "levels of groups", "DistilBERT in Keras has 9"),
+    "hdf5_members": Limit(50_000, "groups and arrays", "1,000 layers have 16,000 parameters, each in two groups"),
+    "hdf5_names": Limit(1_000_000, "bytes of names in an attribute", "an attribute of the usual kind has 64 KB"),
+    "hdf5_copies": Limit(8, "arrays with the same name", "the embeddings of a tied model are listed twice"),
+    "msgpack_levels": Limit(16, "levels of maps", "DistilBERT in Flax has 7"),
+    "archive_members": Limit(10_000, "members of an archive", "a .bin file has one for each tensor"),
+    "member_bytes": Limit(16 << 20, "bytes in a member beside the weights", "the description of a model has 2 KB"),
+    "axes": Limit(8, "axes of an array", "parameters have at most three"),
     # -- records: .csv, .tsv, .jsonl, .txt, compressed or not
     "line_bytes": Limit(64 << 20, "bytes in a line", "a text of 64 MB has ten million words"),
     "csv_columns": Limit(10_000, "columns", "a table of texts and labels has few"),

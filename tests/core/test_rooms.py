@@ -42,7 +42,7 @@ SEVERAL_MODULES = {
     "core/tokenization": {"against_transformers_4", "scripts", "tokenizers_alike"},
     "core/pipelines": {"defaults"},
     "core/training/tasks": {"bad_files", "batches", "features", "files", "metrics"},
-    "conversion": {"crashes", "damaged_checkpoints"},
+    "conversion": {"crashes", "damaged_checkpoints", "hostile_files"},
     "conversion/formats": {"new_format"},
     "pt": {
         "bench",

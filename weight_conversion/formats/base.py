@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial, wraps
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, shortened
+from distilbert_core.files.boundary import found, reading, reads
+from distilbert_core.files.limits import check_limit
 from distilbert_core.libraries import require_library
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
@@ -24,6 +27,7 @@ LIBRARIES = {  # module -> name, where they differ
     "openvino": "OpenVINO",
     "nncf": "NNCF",
 }
+READERS = ("matches", "read_config", "sidecars", "unread", "find")  # functions of a `Format` that read files
 COLUMNS_AT_ONCE = 32  # columns that are transposed at a time
 Tensors = Mapping[str, LazyTensor]  # by stored name
 Arrays = dict[str, np.ndarray]  # the inputs of a graph by name
@@ -33,6 +37,9 @@ Files = dict[str, bytes | Callable[[Path], None]]  # by name: the content, or a 
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """A format of weight files.
+
+    Its functions that read a file are behind the boundary: whatever they raise becomes a CheckpointError that names the
+    file. So are the functions that read the arrays later.
 
     Attributes:
         name: Name of the format for `--to`.
@@ -97,6 +104,10 @@ class Format:
             raise TypeError(f"The format {self.name or self.title!r} lacks {', '.join(lacking)}.")
         if self.split and self.write is None:
             raise TypeError(f"The format {self.name!r} has no write, so it must have split=False.")
+        object.__setattr__(self, "open", _lazily(self.open, self.title))
+        for name in READERS:
+            if (function := getattr(self, name)) is not None:
+                object.__setattr__(self, name, reads(f"a part of {self.title}")(function))
 
     def is_transposed(self, parameter: Parameter) -> bool:
         """Return whether the two axes of a parameter are swapped in this format."""
@@ -111,6 +122,29 @@ class Format:
     def index(self) -> str:
         """Name of the index of shards."""
         return f"{self.file}.index.json"
+
+
+def _lazily(open_file: Callable[[Path], dict[str, LazyTensor]], title: str) -> Callable[[Path], dict[str, LazyTensor]]:
+    """Return the function that opens a file, with everything that it reads, now or later, behind the boundary."""
+
+    @wraps(open_file)
+    def open_checked(path: Path) -> dict[str, LazyTensor]:
+        with reading(path, title):
+            tensors = open_file(path)
+            check_limit("tensors", len(tensors), str(path))
+            for name, tensor in tensors.items():
+                check_limit("axes", len(tensor.shape), f"{path}: {shortened(name)}")
+            return {
+                name: replace(tensor, read=partial(_read_checked, tensor.read, path, title))
+                for name, tensor in tensors.items()
+            }
+
+    return open_checked
+
+
+def _read_checked(read: Callable[[], np.ndarray], path: Path, title: str) -> np.ndarray:
+    with reading(path, f"arrays of {title}"):
+        return read()
 
 
 def read_array(path: Path, dtype: str, shape: tuple[int, ...], offset: int) -> np.ndarray:
@@ -155,4 +189,4 @@ def contiguous(array: np.ndarray) -> np.ndarray:
 
 def damaged(path: Path, kind: str, error: BaseException) -> CheckpointError:
     """Return the error for a file that cannot be read."""
-    return CheckpointError(f"{path} is damaged or not {kind} ({type(error).__name__}: {error}).")
+    return CheckpointError(f"{path} is damaged or not {kind} ({found(error)}).")

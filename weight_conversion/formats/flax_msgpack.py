@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from distilbert_core.files.limits import check_limit
 from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import LAYOUTS
 from weight_conversion.formats.base import Format, Tensors, damaged, read_array, require
@@ -26,8 +27,6 @@ CHUNKED = "__msgpack_chunked_array__"  # marks a map that is one large array in 
 EXTENSIONS = {0xC7: 1, 0xC8: 2, 0xC9: 4}  # code of an extension -> bytes of its length
 SHORT_EXTENSIONS = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}  # code of an extension -> its length
 BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4}  # code of a byte string -> bytes of its length
-MOST_LEVELS = 16  # of maps; DistilBERT has 7
-MOST_ENTRIES = 100_000  # DistilBERT base has 104
 WINDOW = 512  # bytes that are always enough for a name, or for the shape and dtype of an array
 
 Keys = tuple[str, ...]
@@ -42,8 +41,7 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
             leaves: dict[Keys, Any] = {}
             for keys, leaf in _leaves(cursor, (), path):
                 leaves[keys] = leaf
-                if len(leaves) > MOST_ENTRIES:
-                    raise ValueError(f"it has more than {MOST_ENTRIES} entries")
+                check_limit("tensors", len(leaves), "it", ValueError)
             if cursor.position != cursor.size:
                 raise ValueError(f"{cursor.size - cursor.position} bytes follow its end")
         return _join_chunks(leaves)
@@ -91,12 +89,10 @@ class _Cursor:
 
 def _leaves(cursor: _Cursor, keys: Keys, path: Path) -> Iterator[tuple[Keys, Any]]:
     """Yield the leaves of the next map by path: arrays as tensors, and the numbers that belong to chunks."""
-    if len(keys) > MOST_LEVELS:
-        raise ValueError(f"its maps are more than {MOST_LEVELS} levels deep")
+    check_limit("msgpack_levels", len(keys), "it", ValueError)
     names = set()
     count = cursor.unpack("read_map_header")
-    if count > MOST_ENTRIES:
-        raise ValueError(f"a map has {count} entries, more than {MOST_ENTRIES}")
+    check_limit("tensors", count, "a map", ValueError)
     for _ in range(count):
         name = cursor.unpack()
         if not isinstance(name, str) or "/" in name or name in names:

@@ -6,6 +6,7 @@ Files are not trusted: links to other files and compressed datasets are refused.
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -14,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from distilbert_core.files.limits import check_limit
 from weight_conversion.formats.base import damaged, require
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
 BFLOAT16 = np.dtype("V2")
 VARIABLES = "vars"  # the group with the variables of a layer
-MOST_LEVELS = 32  # of groups; DistilBERT has 9
 
 
 def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[str, LazyTensor], dict[str, str]]:
@@ -38,9 +39,9 @@ def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[st
     h5py = require("h5py", "convert", path.name)
     try:
         root = h5py.File(file or path, "r")
-        members = dict(_datasets(root, "", h5py))
+        members = dict(_members(root, h5py))
         names = {
-            where.rpartition("/")[0]: str(group.attrs["name"])
+            where.rpartition("/")[0]: str(attribute(group, "name"))
             for where, group in members.items()
             if isinstance(group, h5py.Group) and "name" in group.attrs
         }
@@ -50,19 +51,50 @@ def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[st
         raise damaged(path, "an HDF5 weight file", error) from error
 
 
-def _datasets(group: Any, where: str, h5py: Any) -> Iterator[tuple[str, Any]]:
-    """Yield all datasets and groups of variables below a group, by path."""
-    if where.count("/") > MOST_LEVELS:
-        raise ValueError(f"its groups are more than {MOST_LEVELS} levels deep")
-    for name in group:
-        inner = f"{where}/{name}" if where else name
-        member = member_of(group, name)
-        if isinstance(member, h5py.Group):
-            if name == VARIABLES:
+def _members(root: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
+    """Yield all datasets and groups of variables of a file, by path.
+
+    Raises:
+        ValueError: A group has two paths, so that the number of paths has no limit, or there are too many groups.
+    """
+    groups, first = [("", root)], {root.id: "/"}
+    copies: Counter[Any] = Counter()
+    count = datasets = 0
+    while groups:
+        where, group = groups.pop()
+        check_limit("hdf5_levels", where.count("/"), "the file", ValueError)
+        for name in group:
+            count += 1
+            check_limit("hdf5_members", count, "the file", ValueError)
+            inner = f"{where}/{name}" if where else name
+            member = member_of(group, name)
+            if isinstance(member, h5py.Group):
+                if first.setdefault(member.id, inner) != inner:
+                    raise ValueError(f"the group {inner} is the group {first[member.id]} again")
+                if name == VARIABLES:
+                    yield inner, member
+                groups.append((inner, member))
+            elif isinstance(member, h5py.Dataset):
+                copies[member.id] += 1
+                datasets += 1
+                check_limit("hdf5_copies", copies[member.id], f"{inner} of the file", ValueError)
+                check_limit("tensors", datasets, "the file", ValueError)
                 yield inner, member
-            yield from _datasets(member, inner, h5py)
-        elif isinstance(member, h5py.Dataset):
-            yield inner, member
+
+
+def attribute(item: Any, name: str) -> Any:
+    """Return an attribute of a group or a file.
+
+    Raises:
+        ValueError: It is longer than any list of names. Texts of any length are only read one at a time, as many
+            of them can point at the same bytes of the file.
+    """
+    h5py = require("h5py", "convert", name)
+    stored = item.attrs.get_id(name)
+    check_limit("hdf5_names", stored.get_storage_size(), f"the attribute {name} of {item.name}", ValueError)
+    if stored.shape and h5py.check_string_dtype(stored.dtype) and h5py.check_string_dtype(stored.dtype).length is None:
+        raise ValueError(f"the attribute {name} of {item.name} must hold texts of one length")
+    return item.attrs[name]
 
 
 def member_of(group: Any, path: str) -> Any:
@@ -90,6 +122,8 @@ def tensor_of(dataset: Any, path: Path) -> LazyTensor:
         raise ValueError(f"{dataset.name} is not stored in the file itself")
     if dataset.id.get_storage_size() < dataset.nbytes:
         raise ValueError(f"{dataset.name} is compressed or incomplete")
+    if dataset.nbytes > path.stat().st_size:
+        raise ValueError(f"{dataset.name} has {dataset.nbytes} bytes, more than the file")
     # HDF5 has no bfloat16: Keras stores two opaque bytes and an attribute.
     is_bfloat16 = dataset.dtype == BFLOAT16 and dataset.attrs.get("dtype") == "bfloat16"
     dtype = "bfloat16" if is_bfloat16 else dataset.dtype.name

@@ -19,7 +19,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, shortened
+from distilbert_core.files.json_files import parse_object
+from distilbert_core.files.limits import check_limit
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import LAYOUTS
@@ -32,7 +34,7 @@ from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights
 WEIGHTS = "model.weights.h5"  # also inside a .keras file
 MODEL_CONFIG = "config.json"  # inside a .keras file: the description of the model
 METADATA = "metadata.json"
-LARGEST_CONFIG = 1 << 24  # bytes
+ENCRYPTED = 1  # flag of a member
 KERAS_VERSION = "3.10.0"  # the first version that this project supports
 
 HEADER = struct.Struct("<26xHH")  # header of an entry in an archive: lengths of its name and of its extra field
@@ -64,14 +66,14 @@ def open_model(path: Path) -> dict[str, LazyTensor]:
     """Return the arrays of a .keras file by the names of their layers."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entry = archive.getinfo(WEIGHTS)
-            if entry.compress_type != zipfile.ZIP_STORED:
+            entry = _member(archive, WEIGHTS)
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
                 raise ValueError(f"its {WEIGHTS} is compressed, which Keras does not do")
             with archive.open(entry) as content:  # reading an entry checks its checksum
                 while content.read(1 << 20):
                     pass
             content_start = _content_start(path, entry)
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except Exception as error:  # damaged archives raise zlib.error, struct.error ...
         raise damaged(path, "a .keras file", error) from error
     return _by_layer(*open_datasets(path, _Part(path, content_start, entry.file_size)))
 
@@ -115,16 +117,29 @@ def _read_model_config(path: Path) -> dict[str, Any]:
     """Return the description of the model in a .keras file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(MODEL_CONFIG).file_size > LARGEST_CONFIG:
-                raise ValueError(f"its {MODEL_CONFIG} is larger than {LARGEST_CONFIG} bytes")
-            model = json.loads(archive.read(MODEL_CONFIG))
+            entry = _member(archive, MODEL_CONFIG)
+            check_limit("member_bytes", entry.file_size, f"its {MODEL_CONFIG}", ValueError)
+            with archive.open(entry) as content:  # never more than the size above, whatever it unpacks to
+                text = content.read(entry.file_size)
+            model = parse_object(MODEL_CONFIG, text)
         name = str(model["registered_name"])
         fields = model["config"]["config"] if name.startswith("distilbert>") else None
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, EOFError, NotImplementedError) as error:
+    except Exception as error:
         raise damaged(path, "a .keras file", error) from error
     if not isinstance(fields, dict):
-        raise CheckpointError(f"{path} must hold a model of distilbert_tf, got {name!r}.")
+        raise CheckpointError(f"{path} must hold a model of distilbert_tf, got {shortened(name)}.")
     return model
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """Return the only member of an archive with a name."""
+    check_limit("archive_members", len(archive.filelist), "it", ValueError)
+    entries = [entry for entry in archive.filelist if entry.filename == name]
+    if len(entries) != 1:
+        raise ValueError(f"it has {name} {len(entries)} times")
+    if entries[0].flag_bits & ENCRYPTED:
+        raise ValueError(f"its {name} is encrypted")
+    return entries[0]
 
 
 def is_weights(path: Path) -> bool:

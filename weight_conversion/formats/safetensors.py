@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.files.checkpoint import SAFETENSORS_CODES, SAFETENSORS_DTYPES
+from distilbert_core.files.checkpoint import SAFETENSORS_CODES, SAFETENSORS_DTYPES, check_header
+from distilbert_core.files.limits import check_limit
 from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import LAYOUTS, Layout
 from distilbert_core.model.parameters import Parameter
@@ -23,7 +24,6 @@ from weight_conversion.names import canonical_name, flax_name, tensorflow_name
 from weight_conversion.weights import LazyTensor
 
 ALIGNMENT = 8  # bytes, of the end of the header
-LONGEST_HEADER = 10_000_000  # bytes; the header of DistilBERT base has 11 thousand
 
 
 def open_file(path: Path) -> dict[str, LazyTensor]:
@@ -54,14 +54,13 @@ def _header(path: Path) -> tuple[dict[str, Any], dict[str, str], int]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if size > LONGEST_HEADER:
-                raise ValueError(f"its header has {size} bytes, more than {LONGEST_HEADER}")
-            with safe_open(path, framework="np"):  # checks that the entries fit and fill the file
-                header = json.loads(file.read(size))
+        size = check_header(path)
+        with path.open("rb") as file, safe_open(path, framework="np"):  # checks that the entries fit and fill the file
+            file.seek(8)
+            header = json.loads(file.read(size))
     except (SafetensorError, ValueError, OSError) as error:
         raise damaged(path, "a safetensors file", error) from error
+    check_limit("tensors", len(header), str(path))
     metadata = header.pop("__metadata__", None) or {}
     return header, metadata, 8 + size
 

@@ -5,20 +5,22 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, shortened
+from distilbert_core.files.json_files import parse_object
+from distilbert_core.files.limits import check_limit
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import LAYOUTS
 from distilbert_core.model.parameters import BASE_MODEL, Parameter
 from weight_conversion.formats.base import Format, Tensors, damaged, require
-from weight_conversion.formats.hdf5 import member_of, new_file, tensor_of
+from weight_conversion.formats.hdf5 import attribute, member_of, new_file, tensor_of
 from weight_conversion.names import tensorflow_name
 from weight_conversion.weights import LazyTensor
 
@@ -37,10 +39,13 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
 
     tensors: dict[str, LazyTensor] = {}
     datasets: dict[str, Any] = {}
+    copies: Counter[str] = Counter()
     try:
         file = h5py.File(path, "r")
         whole = MODEL_CONFIG in file.attrs and WHOLE_MODEL in file
         for name, dataset in _datasets(member_of(file, WHOLE_MODEL) if whole else file, h5py):
+            copies[name] += 1
+            check_limit("hdf5_copies", copies[name], f"{path}: {shortened(name)}")
             if name in tensors and not _equal(datasets[name], dataset):
                 raise ValueError(f"it holds {name} twice, with different values")
             datasets.setdefault(name, dataset)
@@ -55,8 +60,10 @@ def read_config(path: Path) -> DistilBertConfig | None:
     h5py = require("h5py", "convert", path.name)
     try:
         with h5py.File(path, "r") as file:
-            model = json.loads(file.attrs.get(MODEL_CONFIG, "{}"))
-        name, fields = model.get("class_name", ""), model.get("config", {}).get("config")
+            text = attribute(file, MODEL_CONFIG) if MODEL_CONFIG in file.attrs else "{}"
+        model = parse_object(path, text)
+        name, fields = str(model.get("class_name", "")), model.get("config")
+        fields = fields.get("config") if isinstance(fields, dict) else None
     except Exception as error:
         raise damaged(path, "an HDF5 weight file", error) from error
     if not name.startswith(CLASS_PREFIX) or not isinstance(fields, dict):
@@ -71,19 +78,32 @@ def _datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
         listed.add(dataset.id)
         yield name, dataset
     others: dict[str, Any] = {}
-    file.visititems(lambda path, item: others.update({path: item}) if isinstance(item, h5py.Dataset) else None)
+    count = 0
+
+    def visit(path: str, item: Any) -> None:  # each object once, however many links it has
+        nonlocal count
+        count += 1
+        check_limit("hdf5_members", count, "the file", ValueError)
+        check_limit("hdf5_levels", path.count("/"), "the file", ValueError)
+        if isinstance(item, h5py.Dataset):
+            others[path] = item
+
+    file.visititems(visit)
     yield from ((path, dataset) for path, dataset in others.items() if dataset.id not in listed)
 
 
 def _listed_datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
     if "layer_names" not in file.attrs:
         raise ValueError("it has no layer_names, so it is not a weight file of Keras")
-    for layer in _texts(file.attrs["layer_names"]):
+    layers = _texts(attribute(file, "layer_names"))
+    if len(set(layers)) != len(layers):
+        raise ValueError("its layer_names list a layer twice")
+    for layer in layers:
         group = member_of(file, layer)
         if isinstance(group, h5py.Dataset):  # a shard has no groups
             yield layer, group
             continue
-        for name in _texts(group.attrs["weight_names"]):
+        for name in _texts(attribute(group, "weight_names")):
             dataset = member_of(group, name)
             if not isinstance(dataset, h5py.Dataset):
                 raise TypeError(f"{name} is not a dataset")

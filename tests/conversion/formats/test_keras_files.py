@@ -126,7 +126,7 @@ DAMAGE = {
         "keras",
         "model.keras",
         lambda path: rewrite_zip(path, lambda content: content.pop("model.weights.h5") and None),
-        "no item named 'model.weights.h5'",
+        "it has model.weights.h5 0 times",
     ),
     "keras-compressed": (
         "keras",
@@ -146,7 +146,7 @@ DAMAGE = {
         "keras",
         "model.keras",
         lambda path: rewrite_zip(path, lambda content: content.update({"config.json": b" " * (1 << 25)})),
-        "config.json is larger than 16777216 bytes",
+        "config.json has 33554432 bytes in a member",
     ),
     "keras-config-no-json": (
         "keras",
@@ -171,7 +171,7 @@ DAMAGE = {
         "keras-weights",
         "model.weights.h5",
         lambda path: edit_h5(path, make_circle),
-        "more than 32 levels deep",
+        "is the group embeddings again",
     ),
     "weights-missing-layer": (
         "keras-weights",

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from distilbert_core.files.json_files import parse_json, read_content
+from distilbert_core.files.links import refuse_link
 from distilbert_core.model.heads import Head
-from weight_conversion.formats.base import damaged
 
 TASK, TASK_WEIGHTS = "task.json", "task.weights.h5"
 TOKENIZER, VOCABULARY = "tokenizer.json", "assets/tokenizer/vocabulary.txt"
@@ -66,10 +67,8 @@ EPSILON = (
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file; empty if the file holds another value."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise damaged(path, "a JSON file", error) from error
+    refuse_link(path, path.parent)
+    content = parse_json(path, read_content(path))
     return content if isinstance(content, dict) else {}
 
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, shortened
+from distilbert_core.files.boundary import reading
+from distilbert_core.files.links import refuse_link
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head
 from weight_conversion.formats.hdf5 import open_datasets
@@ -36,7 +38,7 @@ from weight_conversion.formats.kerashub.preset import (
     read_json,
     settings_of,
 )
-from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
+from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, check_sizes
 
 # File -> settings without a counterpart here, with their usual value. All other settings must be in `READ`.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -70,7 +72,8 @@ def read_config(path: Path) -> DistilBertConfig:
         CheckpointError: A file of the preset is damaged, or the preset is not a DistilBERT.
         ConfigError: A field has an impossible value.
     """
-    fields = _fields(path.with_name(CONFIG_FILE), "DistilBertBackbone", FIELDS)
+    file = path.with_name(CONFIG_FILE)
+    fields = _fields(file, "DistilBertBackbone", FIELDS)
     fields = {"attention_dropout": fields["dropout"]} | kept_fields(path) | fields  # KerasHub has one dropout for both
     head = read_head(path)
     if head in TASK_MODELS:
@@ -79,7 +82,8 @@ def read_config(path: Path) -> DistilBertConfig:
         fields["tie_word_embeddings"] = True
     if head is Head.SEQUENCE_CLASSIFICATION and _has_stale_labels(fields):
         fields = {name: value for name, value in fields.items() if name not in ("id2label", "label2id")}
-    return DistilBertConfig.from_dict({**fields, "architectures": [head.architecture]})
+    with reading(file, "a preset of KerasHub"):
+        return DistilBertConfig.from_dict({**fields, "architectures": [head.architecture]})
 
 
 def _has_stale_labels(fields: Mapping[str, Any]) -> bool:
@@ -99,7 +103,7 @@ def _fields(path: Path, expected: str, names: Mapping[str, str]) -> dict[str, An
     """Return fields of an object that Keras described in a file, by their names in DistilBERT."""
     content = read_json(path)
     if content.get("class_name") != expected:
-        raise CheckpointError(f"{path} must describe a {expected}, got {content.get('class_name')!r}.")
+        raise CheckpointError(f"{path} must describe a {expected}, got {shortened(content.get('class_name'))}.")
     config = content.get("config")
     if not isinstance(config, dict) or not names.keys() <= config.keys():
         raise CheckpointError(f"{path} lacks some of the fields {', '.join(names)} of a {expected}.")
@@ -117,6 +121,7 @@ def open_preset(path: Path) -> dict[str, LazyTensor]:
     """Return the arrays of a preset whose backbone is at `path`, in the shapes of plain dense layers."""
     config, head = read_config(path), read_head(path)
     backbone = _arrays(path)
+    check_sizes(config, {where: tensor.shape for where, tensor in backbone.items()}, str(path))
     task_weights = path.with_name(TASK_WEIGHTS)
     if head is not Head.BASE and not task_weights.is_file():
         raise CheckpointError(f"{task_weights} does not exist; remove {TASK} too if you want the backbone only.")
@@ -132,6 +137,7 @@ def open_preset(path: Path) -> dict[str, LazyTensor]:
 
 
 def _arrays(path: Path) -> dict[str, LazyTensor]:
+    refuse_link(path, path.parent)
     datasets, _ = open_datasets(path)
     return {where.replace("_layer_checkpoint_dependencies", "layers"): array for where, array in datasets.items()}
 

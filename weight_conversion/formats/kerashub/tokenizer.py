@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distilbert_core.errors import DistilBertError
+from distilbert_core.files.json_files import read_content
+from distilbert_core.files.links import refuse_link
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
@@ -47,7 +49,9 @@ def sidecars(path: Path) -> dict[str, bytes]:
         "model_max_length": settings_of(path.with_name(PREPROCESSOR)).get("sequence_length"),
     }
     settings = {name: value for name, value in settings.items() if value is not None}
-    return {VOCABULARY_FILE: vocabulary.read_bytes(), TOKENIZER_CONFIG: json.dumps(settings, indent=2).encode()}
+    refuse_link(vocabulary, path.parent)
+    tokens = read_content(vocabulary, limit="vocabulary_bytes")
+    return {VOCABULARY_FILE: tokens, TOKENIZER_CONFIG: json.dumps(settings, indent=2).encode()}
 
 
 def preset_tokenizer(files: Mapping[str, bytes]) -> tuple[DistilBertTokenizer | None, list[str]]:
