@@ -31,33 +31,36 @@ def read_content(path: str | Path, what: str = "a file of text", limit: str = "j
         return file.read(LIMITS[limit].most)
 
 
-def read_json(path: str | Path, what: str = "a JSON object") -> dict[str, Any]:
+def read_json(path: str | Path, what: str = "a JSON object", limits: str = "json") -> dict[str, Any]:
     """Return the object in a JSON file.
 
     Args:
         path: The file.
         what: What the file should be, with an article, for the message.
+        limits: Beginning of the names of its limits: 'json' or 'config'.
 
     Raises:
         CheckpointError: The file is missing, is larger than the limits, is not JSON in UTF-8, or holds another value.
     """
     with reading(path, what):
-        return parse_object(path, read_content(path, what))
+        return parse_object(path, read_content(path, what, f"{limits}_bytes"), limits)
 
 
-def parse_object(name: str | Path, content: bytes | str) -> dict[str, Any]:
-    """Return the object that a JSON text holds.
+def parse_object(name: str | Path, content: bytes | str, limits: str = "json") -> dict[str, Any]:
+    """Return the object that a JSON text holds; the arguments are those of `parse_json`.
 
     Raises:
         CheckpointError: The text is above a limit, is not JSON, or holds another value.
     """
-    value = parse_json(name, content)
+    value = parse_json(name, content, limits=limits)
     if not isinstance(value, dict):
         raise CheckpointError(f"{name} must hold a JSON object, got {type(value).__name__}.")
     return value
 
 
-def parse_json(name: str | Path, content: bytes | str, error: type[DistilBertError] = CheckpointError) -> Any:
+def parse_json(
+    name: str | Path, content: bytes | str, error: type[DistilBertError] = CheckpointError, limits: str = "json"
+) -> Any:
     """Return the value of a JSON text.
 
     Commas and brackets are counted before the text is parsed: they bound the memory that its values take.
@@ -66,6 +69,7 @@ def parse_json(name: str | Path, content: bytes | str, error: type[DistilBertErr
         name: Name of the file, for messages.
         content: The text, or its bytes in UTF-8.
         error: Type of the error.
+        limits: Beginning of the names of its limits.
 
     Raises:
         CheckpointError: The text is above a limit, or is not JSON in UTF-8; with `error`, an error of that type.
@@ -78,8 +82,8 @@ def parse_json(name: str | Path, content: bytes | str, error: type[DistilBertErr
     """
     try:
         text = content.decode() if isinstance(content, bytes) else content
-        check_limit("json_bytes", len(text), str(name), error)
-        check_limit("json_values", sum(map(text.count, ",[{")), str(name), error)
+        check_limit(f"{limits}_bytes", len(text), str(name), error)
+        check_limit(f"{limits}_values", sum(map(text.count, ",[{")), str(name), error)
         value = json.loads(text)
         # Encoding fails if half of a surrogate pair is left.
         (json.dumps(value, ensure_ascii=False) if SURROGATE.search(text) else text).encode()

@@ -24,25 +24,27 @@ class Limit:
 
 LIMITS = {
     # -- JSON: config.json, the files of a tokenizer, indexes of shards, lists of modules
-    "json_bytes": Limit(64 << 20, "bytes of JSON", "the tokenizer.json of a million tokens has about 40 MB"),
-    "json_values": Limit(2_000_000, "values in JSON", "a vocabulary has at most a million tokens; each is one value"),
+    "json_bytes": Limit(64 << 20, "bytes of JSON", "the tokenizer.json of 520,000 tokens has about 20 MB"),
+    "json_values": Limit(700_000, "values in JSON", "a vocabulary has at most 520,000 tokens, and each is one value"),
     "json_nesting": Limit(64, "levels of JSON", "a configuration has about five levels"),
     # -- the configuration
+    "config_bytes": Limit(16 << 20, "bytes of JSON", "the maps of 131,072 labels have about 8 MB"),
+    "config_values": Limit(400_000, "values in JSON", "the maps of 131,072 labels have 262,144"),
     "n_layers": Limit(1_000, "layers", "DeepNet, the deepest published Transformer, has 1,000"),
     "n_heads": Limit(1_024, "heads", "large language models have about 128"),
     "dim": Limit(1 << 16, "units of width", "large language models have about 16,384"),
     "hidden_dim": Limit(1 << 20, "units of width", "it is about four times dim"),
     "max_position_embeddings": Limit(1 << 20, "positions", "attention to a million positions takes terabytes"),
-    "vocab_size": Limit(1 << 24, "tokens", "the largest vocabularies of encoders have about a million"),
-    "num_labels": Limit(500_000, "labels", "their names alone take 200 MB of memory"),
+    "vocab_size": Limit(1 << 24, "tokens", "the largest vocabularies of encoders have about 500,000"),
+    "num_labels": Limit(131_072, "labels", "the maps of their names take 100 MB of memory"),
     "parameters_per_byte": Limit(8, "parameters in a byte of the weight files", "a parameter takes one bit or more"),
     # -- the tokenizer
-    "vocabulary_bytes": Limit(64 << 20, "bytes of vocabulary", "a million tokens have about 10 MB"),
-    "vocabulary_tokens": Limit(1_000_000, "tokens in a vocabulary", "LaBSE, the largest of BERT's kind, has 501,153"),
+    "vocabulary_bytes": Limit(32 << 20, "bytes of vocabulary", "520,000 tokens have about 6 MB"),
+    "vocabulary_tokens": Limit(520_000, "tokens in a vocabulary", "LaBSE, the largest of BERT's kind, has 501,153"),
     "token_characters": Limit(10_000, "characters in a token", "words of more than 100 characters are unknown"),
-    "added_tokens": Limit(100_000, "added tokens", "they are searched in every text"),
-    "token_id": Limit((1 << 22) - 1, "as an id of a token", "vocab.txt has a line for each id"),
-    "kerashub_marker_bytes": Limit(1 << 16, "bytes", "tokenizer.json of KerasHub holds a few options"),
+    "word_characters": Limit(10_000, "characters in a word", "the time to split a word grows with its square"),
+    "added_tokens": Limit(40_000, "added tokens", "they are searched in every text, as one expression"),
+    "token_id": Limit((1 << 21) - 1, "as an id of a token", "vocab.txt has a line for each id"),
     # -- shards
     "index_entries": Limit(100_000, "entries in an index of shards", "1,000 layers have 16,000 parameters"),
     "modules": Limit(100, "modules of sentence-transformers", "a model has about three"),
@@ -60,7 +62,6 @@ LIMITS = {
     "axes": Limit(8, "axes of an array", "parameters have at most three"),
     # -- records: .csv, .tsv, .jsonl, .txt, compressed or not
     "line_bytes": Limit(64 << 20, "bytes in a line", "a text of 64 MB has ten million words"),
-    "csv_columns": Limit(10_000, "columns", "a table of texts and labels has few"),
 }
 
 

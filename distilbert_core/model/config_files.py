@@ -104,12 +104,11 @@ class ConfigFiles(PushToHub):
             ConfigError: JSON cannot hold the value of a field, such as a function for `activation`.
         """
         fields = self.to_diff_dict() if use_diff else self.to_dict()
-        for name, value in fields.items():
-            try:
-                json.dumps(value, sort_keys=True)
-            except (TypeError, ValueError):
-                raise ConfigError(f"{name} cannot be written to config.json, got {shortened(value)}.") from None
-        return json.dumps(fields, indent=2, sort_keys=True) + "\n"
+        try:
+            return json.dumps(fields, indent=2, sort_keys=True) + "\n"
+        except (TypeError, ValueError):
+            name = next(name for name, value in fields.items() if not _is_json(value))
+            raise ConfigError(f"{name} cannot be written to config.json, got {shortened(fields[name])}.") from None
 
     @renames(json_file_path="path")
     def to_json_file(self, path: str | Path, use_diff: bool = True) -> None:
@@ -213,7 +212,7 @@ class ConfigFiles(PushToHub):
     @classmethod
     def _fields_of(cls, path: str | Path) -> dict[str, Any]:
         """Return the fields in the config.json of a DistilBERT."""
-        fields = read_json(path, "the configuration of a model (a JSON object)")
+        fields = read_json(path, "the configuration of a model (a JSON object)", "config")
         kind = fields.get("model_type", cls.model_type)
         if kind != cls.model_type:
             advice = " Convert it first: distilbert convert SOURCE FOLDER." if kind == "bert" else ""
@@ -283,6 +282,14 @@ class ConfigFiles(PushToHub):
         replace_files(folder, {CONFIG_FILE: self.to_json_string().encode()})
         if push_to_hub:
             self.push_to_hub(**{"repo_id": Path(folder).expanduser().absolute().name, **upload})
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _find_file(source: str | Path, hub_options: Mapping[str, Any]) -> Path:

@@ -203,7 +203,8 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
         name = tokenizer_file or "tokenizer_object"
         text = files.read_tokenizer_json(tokenizer_file) if tokenizer_file else tokenizer_object.to_str()
         content = files.parse_tokenizer_json(name, text)
-        return self._read_engine(name, text, content, normalizer), files.added_tokens_of(content)
+        added = files.added_tokens_of(content)
+        return self._read_engine(name, text, content, normalizer), added
 
     def _add_described(self, added: Mapping[int, Token], special: set[str]) -> None:
         """Add stored tokens by id. A text has the options in tokenizer.json, or the default ones."""
@@ -239,14 +240,14 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
         raise NotImplementedError
 
     def _read_engine(
-        self, name: str | Path, text: str, content: Mapping[str, Any], normalizer: Mapping[str, bool]
+        self, name: str | Path, text: str, content: dict[str, Any], normalizer: Mapping[str, bool]
     ) -> Engine:
         """Return the engine of tokenizer.json.
 
         Args:
             name: Name of the file, for errors.
             text: Text of the file.
-            content: Content of the file.
+            content: Content of the file. It may be changed.
             normalizer: Options that override the normaliser's in the file.
         """
         raise NotImplementedError

@@ -12,7 +12,6 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.processors import TemplateProcessing
 
-from distilbert_core.errors import CheckpointError
 from distilbert_core.files.names import TOKENIZER_FILE, VOCAB_FILE
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.encodings import Truncation
@@ -21,6 +20,7 @@ from distilbert_core.tokenization.files import (
     LONGEST_WORD,
     NORMALIZER_DEFAULTS,
     Specification,
+    not_tokenizer_json,
 )
 from distilbert_core.tokenization.library_engine import make_engine, render_engine, set_template
 from distilbert_core.tokenization.slow import DistilBertTokenizer
@@ -47,12 +47,13 @@ class DistilBertTokenizerFast(BaseTokenizer):
         return make_engine(specification)
 
     def _read_engine(
-        self, name: str | Path, text: str, content: Mapping[str, Any], normalizer: Mapping[str, bool]
+        self, name: str | Path, text: str, content: dict[str, Any], normalizer: Mapping[str, bool]
     ) -> Tokenizer:
+        content.clear()  # the library parses the text again; a large vocabulary would take its memory twice
         try:
             engine = Tokenizer.from_str(text)
         except Exception as error:  # the library raises plain Exception for any fault of the file
-            raise CheckpointError(f"{name} is not a valid tokenizer.json ({error}).") from error
+            raise not_tokenizer_json(name, error) from error
         engine.no_padding()  # files may hold the options of a call
         engine.no_truncation()
         if isinstance(engine.normalizer, BertNormalizer):

@@ -108,6 +108,11 @@ def parse_tokenizer_json(name: str | Path, text: str) -> dict[str, Any]:
         check_type("model.vocab", vocabulary, dict | list)
         if isinstance(vocabulary, dict):
             check_ids(vocabulary.values(), "model.vocab")
+        longest = model.get("max_input_chars_per_word", LONGEST_WORD)
+        check_type("model.max_input_chars_per_word", longest, int)
+        check_limit("word_characters", longest, "model.max_input_chars_per_word")
+        if longest < 0:
+            raise CheckpointError(f"model.max_input_chars_per_word must be 0 or more, got {shortened(longest)}.")
         check_limit("vocabulary_tokens", len(vocabulary), "model.vocab")
         check_limit("token_characters", max((len(token) for token in vocabulary), default=0), "model.vocab")
         check_limit("added_tokens", len(added), "added_tokens")

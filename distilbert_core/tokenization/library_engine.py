@@ -17,9 +17,10 @@ from distilbert_core.tokenization.files import NORMALIZER_DEFAULTS, Specificatio
 
 def make_engine(specification: Specification) -> Tokenizer:
     """Return an engine of the `tokenizers` library."""
+    vocabulary = specification.vocabulary
     engine = Tokenizer(
         WordPiece(
-            dict(specification.vocabulary),
+            vocabulary if isinstance(vocabulary, dict) else dict(vocabulary),
             unk_token=specification.unk_token,
             continuing_subword_prefix=specification.prefix,
             max_input_chars_per_word=specification.longest_word,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -75,6 +76,7 @@ STORED_OPTIONS = (  # arguments that tokenizer_config.json or special_tokens_map
     "split_special_tokens",
     "model_input_names",
 )
+FITTING = {"never_split", "wordpieces_prefix"}  # options that must fit the class, or the other file
 OPTION_TYPES = {
     **dict.fromkeys(
         (
@@ -239,9 +241,9 @@ def _load(
         note = offline_note(source, hub_options)
         raise CheckpointError(f"{source} has neither {TOKENIZER_FILE} nor {VOCAB_FILE}{beside}{note}.")
     stored = _read_options(source, hub_options, has_tokenizer_file=tokenizer_file is not None)
-    return cls(
-        **{"name_or_path": source, "vocab_file": vocab_file, "tokenizer_file": tokenizer_file, **stored, **arguments}
-    )
+    files = {"name_or_path": source, "vocab_file": vocab_file, "tokenizer_file": tokenizer_file}
+    with reading(source, "a tokenizer") if stored.keys() & FITTING - arguments.keys() else nullcontext():
+        return cls(**{**files, **stored, **arguments})
 
 
 def _read_options(source: str | Path, hub_options: Mapping[str, Any], has_tokenizer_file: bool) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class DistilBertTokenizer(BaseTokenizer):
         )
 
     def _read_engine(
-        self, name: str | Path, text: str, content: Mapping[str, Any], normalizer: Mapping[str, bool]
+        self, name: str | Path, text: str, content: dict[str, Any], normalizer: Mapping[str, bool]
     ) -> WordPieceTokenizer:
         specification = _specification_of(name, content)
         engine = self._make_engine(replace(specification, normalizer={**specification.normalizer, **normalizer}))
@@ -127,7 +127,6 @@ def _specification_of(path: str | Path, content: Mapping[str, Any]) -> files.Spe
         files.check_type("model.vocab", model["vocab"], dict)
         files.check_type("model.unk_token", model["unk_token"], str)
         files.check_type("model.continuing_subword_prefix", prefix, str)
-        files.check_type("model.max_input_chars_per_word", longest_word, int)
         for name, value in options.items():
             if value is not None or name != "strip_accents":
                 files.check_type(f"normalizer.{name}", value, bool)

@@ -342,7 +342,7 @@ FOLDER_ATTACKS = {  # on the files beside model.safetensors
         "the model has 12[0-9]* parameters, but the weight files have",
     ),
     "another model": (_config(model_type="gpt2"), "must have model_type"),
-    "many labels": (_config(num_labels=10**9), "num_labels must be at most 500000, got 1000000000"),
+    "many labels": (_config(num_labels=10**9), "num_labels must be at most 131072, got 1000000000"),
     "impossible": (_config(dim=-1), "dim must be a positive integer"),
 }
 ATTACKS = [
