@@ -192,8 +192,8 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         check_packed(self.head, options["segment_ids"], options["output_tokens"], shape_of(output_indices))
         choices = None
         if self.head.has_choices and output_indices is None:
-            inputs |= {name: as_input(name, inputs[name]) for name in ("input_ids", "inputs_embeds")}
-            choices = choice_count(shape_of(inputs["input_ids"]), shape_of(inputs["inputs_embeds"]))
+            inputs = {name: as_input(name, x) for name, x in inputs.items()}
+            choices = choice_count(**{name: shape_of(x) for name, x in inputs.items()})
             inputs = {name: _flatten_choices(x) for name, x in inputs.items()}
         base: Any = model.distilbert(**inputs, **options, return_dict=True, **mode)
         if output_indices is None:
@@ -227,9 +227,9 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         return logits[..., 0] if self.head.has_choices else logits
 
 
-def _flatten_choices(x: ArrayLike | None) -> Array | None:
-    """[B, C, ...] -> [B * C, ...]."""
-    return None if x is None else jnp.reshape(x, (-1, *jnp.shape(x)[2:]))
+def _flatten_choices(x: Array | None) -> Array | None:
+    """[B, C, ...] -> [B * C, ...]; positions of all texts, [1, T] or [T], remain as they are."""
+    return x if x is None or jnp.ndim(x) < 3 else jnp.reshape(x, (-1, *jnp.shape(x)[2:]))
 
 
 class FlaxDistilBertForMaskedLM(_ModelWithHead):

@@ -23,7 +23,7 @@ from distilbert_flax.attention import Segments, eager_attention, fused_attention
 from distilbert_flax.layers import FixedTable, LayerFactory, activation_function
 from distilbert_flax.pretrained import FlaxDistilBertPreTrainedModel
 from distilbert_flax.scanning import Kept, loop_blocks, scan_blocks
-from distilbert_flax.tensors import as_input, check_values, shape_of
+from distilbert_flax.tensors import as_input, check_values, is_nonzero, shape_of
 
 
 class Embeddings(nnx.Module):
@@ -412,7 +412,7 @@ def attention_segments(
     if segment_ids is not None:
         of_queries, of_keys = segment_ids, segment_ids
     elif attention_mask is not None:
-        of_queries, of_keys = jnp.ones(attention_mask.shape, bool), attention_mask != 0
+        of_queries, of_keys = jnp.ones(attention_mask.shape, bool), is_nonzero(attention_mask)
     else:
         return None, None
     of_outputs = of_queries if output_tokens is None else jnp.take_along_axis(of_queries, output_tokens, axis=1)

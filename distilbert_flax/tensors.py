@@ -78,6 +78,17 @@ def as_input(name: str, value: Any) -> Array | None:
     return array
 
 
+def is_nonzero(array: Array) -> Array:
+    """Return True for the elements that are not 0 or -0.0, as booleans.
+
+    Floating-point numbers are compared by their bits: XLA takes denormal numbers for 0 on a CPU.
+    """
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return array != 0
+    bits = jax.lax.bitcast_convert_type(array, jnp.dtype(f"uint{8 * array.dtype.itemsize}"))
+    return bits << 1 != 0  # without the sign
+
+
 def values_known(array: Any) -> bool:
     """Return whether the values of an array can be read: not under jit or vmap, nor in their own gradient."""
     return not isinstance(array, jax.core.Tracer)

@@ -153,11 +153,12 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         shape: tuple[int, ...] | None = None
         if self.head.has_choices and output_indices is None:
             given = choose(inputs["input_ids"], inputs["inputs_embeds"])
-            texts = (inputs[name] for name in ("input_ids", "inputs_embeds"))
-            choices = choice_count(*(None if x is None else x.shape for x in texts))  # a tracer's sizes are tensors
+            texts = (None if x is None else x.shape for x in (inputs["input_ids"], inputs["inputs_embeds"]))
+            others = (shape_of(inputs[name]) for name in ("attention_mask", "position_ids"))
+            choices = choice_count(*texts, *others)  # a tracer's sizes are tensors
             # The sizes of the input: a computed size (-1) would restrict an exported program to batches of two or more.
             shape = given.shape[0], choices
-            inputs = {name: None if x is None else x.flatten(0, 1) for name, x in inputs.items()}  # [B * C, ...]
+            inputs = {name: _flatten_choices(x) for name, x in inputs.items()}  # [B * C, ...]
         base = self.distilbert(**inputs, **options, return_dict=True)
         if output_indices is None:
             logits = self.head_logits(base.last_hidden_state)
@@ -192,6 +193,11 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         if padding is not None:
             return logits.masked_fill(padding[..., None], -math.inf)
         return logits[..., 0] if self.head.has_choices else logits
+
+
+def _flatten_choices(x: Tensor | None) -> Tensor | None:
+    """[B, C, ...] -> [B * C, ...]; positions of all texts, [1, T] or [T], remain as they are."""
+    return x if x is None or x.ndim < 3 else x.flatten(0, 1)
 
 
 class DistilBertForMaskedLM(_ModelWithHead):

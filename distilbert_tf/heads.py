@@ -165,7 +165,7 @@ class _ModelWithHead(FittedModel):
         check_packed(self.head, options["segment_ids"], options["output_tokens"], shape_of(output_indices))
         choices = None
         if self.head.has_choices and output_indices is None:
-            choices = _choices(inputs["input_ids"], inputs["inputs_embeds"])
+            choices = _choices(inputs)
             inputs = {name: _flatten_choices(x) for name, x in inputs.items()}
         base = self.distilbert(**inputs, **options, return_dict=True, training=training)
         if output_indices is None:
@@ -205,18 +205,17 @@ class _ModelWithHead(FittedModel):
         return logits[..., 0] if self.head.has_choices else logits
 
 
-def _choices(input_ids: tf.Tensor | None, inputs_embeds: tf.Tensor | None) -> int | tf.Tensor:
+def _choices(inputs: dict[str, Any]) -> int | tf.Tensor:
     """Return the number of choices; a tensor if it is not known while a graph is traced."""
-    x = choose(inputs_embeds, input_ids)
-    shape = shape_of(x)
+    shape = shape_of(choose(inputs["inputs_embeds"], inputs["input_ids"]))
     if shape is not None and len(shape) > 2 and shape[1] is None:
-        return ops.shape(x)[1]
-    return choice_count(shape_of(input_ids), shape_of(inputs_embeds))
+        return ops.shape(choose(inputs["inputs_embeds"], inputs["input_ids"]))[1]
+    return choice_count(**{name: shape_of(x) for name, x in inputs.items()})
 
 
 def _flatten_choices(x: tf.Tensor | None) -> tf.Tensor | None:
-    """[B, C, ...] -> [B * C, ...]."""
-    return None if x is None else ops.reshape(x, (-1, *ops.shape(x)[2:]))
+    """[B, C, ...] -> [B * C, ...]; positions of all texts, [1, T] or [T], remain as they are."""
+    return x if x is None or len(x.shape) < 3 else ops.reshape(x, (-1, *ops.shape(x)[2:]))
 
 
 @keras.saving.register_keras_serializable("distilbert")

@@ -19,7 +19,7 @@ from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
 from distilbert_tf.attention import Segments, blockwise_attention, eager_attention, may_branch
 from distilbert_tf.layers import Dense, DenseRows, LayerFactory, activation_function, gelu
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
-from distilbert_tf.tensors import check_values, shape_of
+from distilbert_tf.tensors import check_values, is_nonzero, shape_of
 
 
 class Embeddings(keras.layers.Layer):
@@ -361,5 +361,5 @@ def attention_segments(
         return (segment_ids, segment_ids), (queries, segment_ids)
     if attention_mask is None:
         return None, None
-    real = tf.cast(ops.cast(attention_mask, "bool"), tf.int32)  # [B, T]
+    real = tf.cast(is_nonzero(attention_mask), tf.int32)  # [B, T]
     return ((tf.ones((1, 1), tf.int32), real),) * 2

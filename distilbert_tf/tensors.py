@@ -53,6 +53,18 @@ def check_values(name: str, ids: tf.Tensor | None, size: int, meaning: str) -> N
     check_range(name, int(ops.min(ids)), int(ops.max(ids)), size, meaning)
 
 
+def is_nonzero(x: tf.Tensor) -> tf.Tensor:
+    """Return True for the elements that are not 0 or -0.0, as booleans.
+
+    Floating-point numbers are compared by their bits: TensorFlow's kernels take denormal numbers for 0.
+    """
+    if not x.dtype.is_floating:
+        return tf.cast(x, tf.bool)
+    integer = {1: tf.int8, 2: tf.int16, 4: tf.int32, 8: tf.int64}[x.dtype.size]
+    bits = tf.bitcast(x, integer)
+    return tf.logical_and(bits != 0, bits != integer.min)  # 0 and -0.0
+
+
 def upcast(x: tf.Tensor) -> tf.Tensor:
     """Return a tensor in at least float32."""
     return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)

@@ -103,15 +103,23 @@ def check_shape(name: str, shape: Shape | None, expected: Shape, meaning: str) -
         raise InputError(f"{name} must have shape {meaning} = ({sizes}), got {tuple(shape)}.")
 
 
-def choice_count(input_ids: Shape | None, inputs_embeds: Shape | None) -> int:
+def choice_count(
+    input_ids: Shape | None,
+    inputs_embeds: Shape | None,
+    attention_mask: Shape | None = None,
+    position_ids: Shape | None = None,
+) -> int:
     """Return the number of choices C of a multiple-choice input, from its shape.
 
     Args:
         input_ids: Shape [B, C, T], or None.
         inputs_embeds: Shape [B, C, T, D], or None.
+        attention_mask: Shape [B, C, T], or None.
+        position_ids: Shape [B, C, T], [1, T] or [T], or None.
 
     Raises:
-        InputError: The input has no axis of choices, or no input is given.
+        InputError: The input has no axis of choices, or no input is given, or the mask or the positions have sizes of
+            these axes in another order.
     """
     shape = input_ids if inputs_embeds is None else inputs_embeds
     if shape is None:
@@ -121,6 +129,12 @@ def choice_count(input_ids: Shape | None, inputs_embeds: Shape | None) -> int:
     count = shape[1]
     if count is None:
         raise InputError("The number of choices must be known when the model is traced.")
+    expected = shape[:3]
+    check_shape("attention_mask", attention_mask, expected, "[batch, choices, tokens] like the input")
+    if position_ids is not None and len(position_ids) > 2:
+        if tuple(position_ids[:2]) == (1, 1):
+            expected = (1, 1, shape[2])
+        check_shape("position_ids", position_ids, expected, "[tokens], [1, tokens] or [batch, choices, tokens]")
     return count
 
 

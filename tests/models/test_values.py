@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 
-from distilbert_core import DistilBertConfig, Head
+from distilbert_core import DistilBertConfig, Head, InputError
 from distilbert_core.model.config import ACTIVATIONS
 from support.checkpoints import CASE_IDS, CASES, HEADS, random_inputs, save_random, small_config
 from support.comparison import assert_close
@@ -69,6 +70,46 @@ def test_positions_shared_by_the_batch(framework, tmp_path, shape):
         **EVERYTHING,
     )
     assert_close(got, forward(config, Head.BASE, arrays, input_ids=ids, position_ids=positions), FLOAT64_TOLERANCE)
+
+
+@pytest.mark.parametrize("shape", [(11,), (1, 11), (5, 4, 11)])
+def test_positions_of_choices(framework, tmp_path, shape):
+    config = small_config(n_layers=1)
+    save_random(tmp_path, config, Head.MULTIPLE_CHOICE)
+    model = framework.load(Head.MULTIPLE_CHOICE, tmp_path, dtype="auto")
+    inputs = random_inputs(config, Head.MULTIPLE_CHOICE)
+    positions = np.broadcast_to(np.arange(11)[::-1], shape).copy()
+    every = np.broadcast_to(positions, inputs["input_ids"].shape).copy()
+    got, expected = (framework.call(model, **inputs, position_ids=each) for each in (positions, every))
+    assert_close(got, expected, 0.0)
+    assert abs(got.logits - framework.call(model, **inputs).logits).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["attention_mask", "position_ids"])
+def test_choices_in_another_order_are_an_error(framework, tmp_path, name):
+    """The number of texts is the same, so they would be mixed up in silence."""
+    config = small_config(n_layers=1)
+    save_random(tmp_path, config, Head.MULTIPLE_CHOICE)
+    model = framework.load(Head.MULTIPLE_CHOICE, tmp_path)
+    inputs = {**random_inputs(config, Head.MULTIPLE_CHOICE), name: np.ones((4, 5, 11), np.int64)}
+    with pytest.raises(InputError, match=rf"{name} must have shape .*= \(5, 4, 11\), got \(4, 5, 11\)"):
+        framework.call(model, **inputs)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "smallest"), [("float16", 6e-8), ("bfloat16", 1e-40), ("float32", 1e-42), (float, 5e-324)]
+)
+def test_denormal_numbers_in_a_mask_show_tokens(framework, tmp_path, dtype, smallest):
+    """And -0.0 hides them. TensorFlow and XLA take denormal numbers for 0 when they compare."""
+    config = small_config(n_layers=1)
+    save_random(tmp_path, config, Head.BASE)
+    model = framework.load(Head.BASE, tmp_path)
+    inputs = random_inputs(config, Head.BASE)
+    shown = inputs["attention_mask"] == 1
+    mask = np.where(shown, smallest, -0.0).astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    assert (mask != 0).sum() == shown.sum()
+    got = framework.call(model, **{**inputs, "attention_mask": mask})
+    assert_close(got, framework.call(model, **inputs), 0.0)
 
 
 def test_head_mask_of_a_pruned_model_counts_original_heads(framework, tmp_path):

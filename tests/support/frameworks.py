@@ -114,7 +114,7 @@ class PyTorch(Framework):
         with torch.no_grad():
             output = model(**self.tensors(inputs))
         model.eval()
-        return _map(self.array, output)
+        return map_arrays(self.array, output)
 
     def _loss(self, model: Any, cotangent: np.ndarray | None, inputs: dict[str, Any]) -> Any:
         output = model(**self.tensors(inputs))
@@ -152,7 +152,7 @@ class Keras(Framework):
         return self.cls(head)(config)
 
     def call(self, model: Any, train: bool = False, **inputs: Any) -> Any:
-        return _map(lambda x: x.numpy(), model(**inputs, training=train))
+        return map_arrays(lambda x: x.numpy(), model(**inputs, training=train))
 
     def _taped(self, model: Any, cotangent: np.ndarray | None, inputs: dict[str, Any]) -> list[Any]:
         import tensorflow as tf
@@ -199,9 +199,10 @@ class Flax(Framework):
         return self.cls(head)(config, rngs=nnx.Rngs(seed))
 
     def call(self, model: Any, train: bool = False, **inputs: Any) -> Any:
-        return _map(np.asarray, model(**inputs, train=train))
+        return map_arrays(np.asarray, model(**inputs, train=train))
 
-    def _gradient_state(self, model: Any, cotangent: np.ndarray | None, inputs: dict[str, Any]) -> Any:
+    def gradient_state(self, model: Any, cotangent: np.ndarray | None, inputs: dict[str, Any]) -> Any:
+        """Return the gradients as Flax does; it may be called under `nnx.jit`."""
         from flax import nnx
 
         def loss(model: Any) -> Any:
@@ -211,11 +212,15 @@ class Flax(Framework):
         return nnx.grad(loss)(model)
 
     def gradients(self, model: Any, cotangent: np.ndarray | None = None, **inputs: Any) -> Arrays:
+        return self.as_gradients(model, self.gradient_state(model, cotangent, inputs))
+
+    def as_gradients(self, model: Any, gradients: Any) -> Arrays:
+        """Return the result of `gradient_state` in the layout of a checkpoint."""
         from flax import nnx
 
         from distilbert_flax.pretrained import LAYOUT
 
-        state = nnx.to_flat_state(self._gradient_state(model, cotangent, inputs))
+        state = nnx.to_flat_state(gradients)
         by_path = {".".join(map(str, path)): np.asarray(variable[...]) for path, variable in state}
         found = {}
         for parameter in _stored(model):
@@ -229,7 +234,7 @@ class Flax(Framework):
         import jax
         from flax import nnx
 
-        gradients = self._gradient_state(model, None, inputs)
+        gradients = self.gradient_state(model, None, inputs)
         parameters = nnx.state(model, nnx.Param)
         nnx.update(model, jax.tree.map(lambda p, g: p - rate * g, parameters, gradients))
 
@@ -241,10 +246,10 @@ def _stored(model: Any) -> list[Parameter]:
     return [p for p in parameter_table(model.config, model.head) if p.tied_to is None]
 
 
-def _map(function: Any, output: Any) -> Any:
+def map_arrays(function: Any, output: Any) -> Any:
     """Apply a function to every tensor of an output, keeping its containers."""
     if isinstance(output, dict):
-        return type(output)({name: _map(function, value) for name, value in output.items()})
+        return type(output)({name: map_arrays(function, value) for name, value in output.items()})
     if isinstance(output, tuple):
-        return tuple(_map(function, value) for value in output)
+        return tuple(map_arrays(function, value) for value in output)
     return function(output)
