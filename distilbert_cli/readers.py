@@ -61,7 +61,7 @@ def read_records(
         raise InputError("Give texts or --file, not both.")
     if arguments:
         return iter(arguments)
-    if path is None and sys.stdin.isatty():
+    if path is None and sys.stdin is not None and sys.stdin.isatty():
         raise InputError('Nothing to read: give a text ("I love it!"), --file, or lines on standard input.')
     return parse_records(path, columns, only_texts=not lists)
 

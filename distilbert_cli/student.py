@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
@@ -29,6 +28,7 @@ from distilbert_cli.options import (
 )
 from distilbert_cli.training import EVAL, NEW_HEAD, RESUME, output_folder, print_metrics, recipe_options
 from distilbert_core.errors import DistilBertError, InputError
+from distilbert_core.files.records import decoded_lines
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.training import distillation
@@ -101,8 +101,7 @@ def student(teacher, destination, head, vocabulary_of, vocabulary_size, revision
 
 def _lines(files: Iterable[Path]) -> Iterator[str]:
     for file in files:
-        with file.open(encoding="utf-8") as lines:
-            yield from lines
+        yield from decoded_lines(file)
 
 
 def _report(destination: Path, made: Weights) -> None:
@@ -206,8 +205,8 @@ def _config_sizes(file: Path, teacher: str, revision: str | None) -> dict[str, A
         InputError: The file is not a configuration, or has more layers than the teacher.
     """
     try:
-        config = DistilBertConfig.from_dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        config = DistilBertConfig.from_json_file(file)
+    except DistilBertError as error:
         raise InputError(f"{file} is not a valid config.json: {error}") from error
     whole = DistilBertConfig.from_pretrained(teacher, revision=revision)
     if config.n_layers > whole.n_layers:

@@ -12,6 +12,7 @@ from distilbert_core.files.boundary import found, reading
 from distilbert_core.files.limits import LIMITS, check_limit
 
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of half of a surrogate pair: UTF-8 has no code for one half
+TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)  # a text in JSON
 
 
 def read_content(path: str | Path, what: str = "a file of text", limit: str = "json_bytes") -> bytes:
@@ -83,7 +84,8 @@ def parse_json(
     try:
         text = content.decode() if isinstance(content, bytes) else content
         check_limit(f"{limits}_bytes", len(text), str(name), error)
-        check_limit(f"{limits}_values", sum(map(text.count, ",[{")), str(name), error)
+        if _marks(text) > LIMITS[f"{limits}_values"].most:  # some may be in texts
+            check_limit(f"{limits}_values", _marks(TEXT.sub("", text)), str(name), error)
         value = json.loads(text)
         # Encoding fails if half of a surrogate pair is left.
         (json.dumps(value, ensure_ascii=False) if SURROGATE.search(text) else text).encode()
@@ -94,6 +96,11 @@ def parse_json(
     if _is_deeper(value, LIMITS["json_nesting"].most):
         raise error(f"{name} has more than {LIMITS['json_nesting'].most} {LIMITS['json_nesting'].unit}.")
     return value
+
+
+def _marks(text: str) -> int:
+    """Return the number of commas and opening brackets, which bounds the number of values."""
+    return sum(map(text.count, ",[{"))
 
 
 def _is_deeper(value: Any, most: int) -> bool:

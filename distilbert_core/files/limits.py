@@ -61,6 +61,9 @@ LIMITS = {
     "member_bytes": Limit(16 << 20, "bytes in a member beside the weights", "the description of a model has 2 KB"),
     "axes": Limit(8, "axes of an array", "parameters have at most three"),
     # -- records: .csv, .tsv, .jsonl, .txt, compressed or not
+    "records_bytes": Limit(1 << 30, "bytes of JSON", "SQuAD 2.0 has 42 MB in one file"),
+    "records_values": Limit(20_000_000, "values in JSON", "SQuAD 2.0 has about two million in one file"),
+    "line_values": Limit(1_000_000, "values in a line", "a record holds a few texts and labels"),
     "line_bytes": Limit(64 << 20, "bytes in a line", "a text of 64 MB has ten million words"),
 }
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,11 +15,15 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from stat import S_ISDIR
-from typing import Any
+from typing import Any, BinaryIO
 
-from distilbert_core.errors import InputError
+from distilbert_core.errors import InputError, shortened
+from distilbert_core.files.boundary import reading
+from distilbert_core.files.json_files import parse_json
+from distilbert_core.files.limits import LIMITS, check_limit
 
 LINES = "text"  # the only column of a file of lines
+MOST_NAMES = 20  # names of columns in a message
 
 
 def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = False) -> Iterator[tuple[Any, ...]]:
@@ -57,16 +60,17 @@ def column_names(path: Path) -> list[str]:
     _check_readable(path)
     kind = file_kind(path)
     if kind in DIALECTS:
-        try:
-            return next(csv.reader(decoded_lines(path), **DIALECTS[kind]), [])
-        except csv.Error:
-            return []  # `parse_records` raises the error
+        with reading(path, "a table", InputError):
+            try:
+                return next(csv.reader(decoded_lines(path), **DIALECTS[kind]), [])
+            except csv.Error:
+                return []  # `parse_records` raises the error
     if PARSERS.get(kind) is _parse_jsonl:
         names: dict[str, None] = {}
         for line in decoded_lines(path):
             try:
-                names |= dict.fromkeys(json.loads(line) if line.strip() else ())
-            except (ValueError, TypeError):
+                names |= dict.fromkeys(parse_json("", line, InputError, "line") if line.strip() else ())
+            except (InputError, TypeError):  # `parse_records` raises the error
                 break
         return list(names)
     return [LINES]
@@ -76,10 +80,11 @@ def _check_readable(path: Path | None) -> None:
     """Raise InputError if a path is a folder, or a file of another format."""
     if path is None:
         return
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    with reading(path, "a file of records", InputError):
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error}") from error
     if S_ISDIR(mode):
         raise InputError(
             f"{path} cannot be read: it is a folder; give a file. For a folder of datasets.save_to_disk, call "
@@ -113,22 +118,27 @@ def decoded_lines(path: Path | None) -> Iterator[str]:
         InputError: The file cannot be read, or is not UTF-8.
     """
     name = file_name(path)
-    try:
-        with _open(path) as file:
-            for number, line in enumerate(file, 1):
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")  # some programs write a byte order mark
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise InputError(
-            f"{name} must be UTF-8, but line {number} has the byte 0x{byte:02x} at position {error.start + 1}; convert "
-            "the file to UTF-8."
-        ) from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{name} cannot be read: {error}") from error
+    most = LIMITS["line_bytes"].most
+    with reading(path, "text in UTF-8", InputError):
+        try:
+            with _open(path) as file:
+                for number, line in enumerate(iter(partial(file.readline, most + 1), b""), 1):
+                    check_limit("line_bytes", len(line), f"{name} line {number}", InputError)
+                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")  # some programs write a byte order mark
+        except UnicodeDecodeError as error:
+            byte = error.object[error.start]
+            raise InputError(
+                f"{name} must be UTF-8, but line {number} has the byte 0x{byte:02x} at position {error.start + 1}; "
+                "convert the file to UTF-8."
+            ) from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{name} cannot be read: {error}") from error
 
 
-def _open(path: Path | None) -> AbstractContextManager[Iterable[bytes]]:
+def _open(path: Path | None) -> AbstractContextManager[BinaryIO | gzip.GzipFile]:
     if path is None:
+        if sys.stdin is None or sys.stdin.closed:
+            raise InputError("standard input is closed: give a text, or a file.")
         return sys.stdin.buffer
     return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
@@ -180,10 +190,7 @@ def _parse_jsonl(name: str, lines: Iterable[str], columns: Sequence[str]) -> Ite
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{name} line {number} is not valid JSON ({error}).") from error
+        record = parse_json(f"{name} line {number}", line, InputError, "line")
         if not isinstance(record, dict):
             raise InputError(f"{name} line {number} must be a JSON object, got {type(record).__name__}.")
         missing = [column for column in columns if column not in record]
@@ -206,8 +213,10 @@ def _only_texts(name: str, records: Iterable[tuple], columns: Sequence[str]) -> 
 
 
 def quoted(names: Iterable[Any]) -> str:
-    """Return names in quotation marks, separated by commas."""
-    return ", ".join(map(repr, names))
+    """Return names in quotation marks, separated by commas. A long list is cut."""
+    names = list(names)
+    most = names[:MOST_NAMES]
+    return ", ".join(map(shortened, most)) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
 
 
 # Tab-separated files have no quoting: quotation marks are literal. Without `strict`, an unclosed quotation mark would

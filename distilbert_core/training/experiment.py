@@ -17,6 +17,7 @@ from distilbert_core.errors import CheckpointError, InputError, InputWarning, di
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.hub import split_hub_options
 from distilbert_core.files.journal import is_vacant
+from distilbert_core.files.json_files import read_json
 from distilbert_core.model.backends import BACKENDS, default_backend
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
@@ -340,8 +341,8 @@ def _check_settings(folder: Path, settings: Mapping[str, Any], resume: bool, def
             )
         return
     try:
-        before = json.loads((folder / SETTINGS_FILE).read_text())
-    except (OSError, ValueError) as error:
+        before = read_json(folder / SETTINGS_FILE, "the settings of a run")
+    except CheckpointError as error:
         raise CheckpointError(f"{folder.parent} has no run to continue: {error}") from error
     before["recipe"] = {**defaults, **before.get("recipe", {})}
     changed = sorted(name for name in settings if settings[name] != before.get(name))

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any, Self
 
 from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.boundary import reads
 from distilbert_core.libraries import require_library
 from distilbert_core.training.metrics import Metrics
 
@@ -27,7 +28,7 @@ class Log:
     """
 
     def __init__(self, path: Path, step: int):
-        kept = [line for line in _lines(path) if json.loads(line)["step"] <= step]
+        kept = [line for line, record in _lines(path) if record["step"] <= step]
         replace_files(path.parent, {path.name: "".join(kept).encode()})
         self._file = path.open("a")
         self._losses: list[Mapping[str, float]] = []
@@ -88,10 +89,12 @@ class NullLog(Log):
         """Ignore an evaluation."""
 
 
-def _lines(path: Path) -> list[str]:
-    """Return the whole lines of a file. The last may be incomplete if the process was killed."""
-    text = path.read_text() if path.exists() else ""
-    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+@reads("the log of a run")
+def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return the whole lines of a file, and what they hold. The last may be incomplete if the process was killed."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [(line, {"step": 0, **json.loads(line)}) for line in whole]
 
 
 @contextmanager
@@ -144,7 +147,7 @@ def draw_curve(log: Path, path: Path, metric: str) -> None:
     """
     Figure = require_library("matplotlib.figure", "Matplotlib", "finetune").Figure  # noqa: N806, the name of a class
 
-    records = [json.loads(line) for line in _lines(log)]
+    records = [record for _, record in _lines(log)]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     steps = [record for record in records if "loss" in record]

@@ -13,6 +13,7 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError, TrainingError
 from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.boundary import reading
 from distilbert_core.training.batches import training_order
 from distilbert_core.training.engine import Engine
 from distilbert_core.training.metrics import Metrics
@@ -162,7 +163,7 @@ class Run:
         if not path.exists():
             return
         try:
-            with safe_open(path, "np") as file:
+            with reading(path, "the state of a run"), safe_open(path, "np") as file:
                 self.progress = Progress(**json.loads(file.metadata()["progress"]))
                 self.engine.load_state({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:

@@ -20,7 +20,9 @@ import numpy as np
 from distilbert_core.checks import check_choice, positive_integer
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.boundary import reads
 from distilbert_core.files.journal import remove_litter, settled
+from distilbert_core.files.json_files import read_json
 
 CACHE_INDEX_FILE = "index.json"
 SHARD_FILE = "steps-from-{:08d}.safetensors"
@@ -273,9 +275,10 @@ def _json(index: Mapping[str, Any]) -> bytes:
     return (json.dumps(index) + "\n").encode()
 
 
+@reads("the index of a cache")
 def _read_index(path: Path) -> dict[str, Any]:
     try:
-        index = json.loads(path.read_bytes())
+        index = read_json(path, "the index of a cache")
         kinds = {name: type(index[name]) for name in ("settings", "storage", "shards")}
         if kinds != {"settings": dict, "storage": dict, "shards": list}:
             raise ValueError("settings and storage must be objects, shards a list")
@@ -287,6 +290,7 @@ def _read_index(path: Path) -> dict[str, Any]:
     return index
 
 
+@reads("arrays of a teacher")
 def _read_shard(path: Path, checksum: str) -> dict[int, Arrays]:
     """Return the arrays of each step of a shard."""
     from safetensors.numpy import load_file

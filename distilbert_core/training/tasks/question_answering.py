@@ -5,7 +5,6 @@ Shapes: B batch, T tokens.
 
 from __future__ import annotations
 
-import json
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import InputError
+from distilbert_core.files.boundary import reading
+from distilbert_core.files.json_files import parse_json
 from distilbert_core.files.records import decoded_lines
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
@@ -32,21 +33,20 @@ IMPOSSIBLE = "is_impossible"  # column of SQuAD 2.0: whether the question has no
 
 def read_squad(path: Path) -> Iterator[Row]:
     """Yield the questions of a .json file in the format of SQuAD 1.1 or 2.0."""
-    try:
-        data = json.loads("".join(decoded_lines(path)))["data"]
-        for article in data:
-            for paragraph in article["paragraphs"]:
-                for question in paragraph["qas"]:
-                    yield {
-                        "question": question["question"],
-                        "context": paragraph["context"],
-                        "answers": question["answers"],
-                        **({IMPOSSIBLE: question[IMPOSSIBLE]} if IMPOSSIBLE in question else {}),
-                    }
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not in SQuAD's format: {error!r}.") from error
+    with reading(path, "questions in SQuAD's format", InputError):
+        data = parse_json(path, "".join(decoded_lines(path)), InputError, "records")
+        try:
+            for article in data["data"]:
+                for paragraph in article["paragraphs"]:
+                    for question in paragraph["qas"]:
+                        yield {
+                            "question": question["question"],
+                            "context": paragraph["context"],
+                            "answers": question["answers"],
+                            **({IMPOSSIBLE: question[IMPOSSIBLE]} if IMPOSSIBLE in question else {}),
+                        }
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path} is not in SQuAD's format: {error!r}.") from error
 
 
 class QuestionAnswering(Task):

@@ -192,7 +192,7 @@ BAD_FILES = [  # task, file name, content, names of columns, message
         None,
         "tokens must be a text, got 1",
     ),
-    ("question-answering", "a.json", "{", None, "a.json is not in SQuAD's format: JSONDecodeError"),
+    ("question-answering", "a.json", "{", None, "a.json is not valid JSON (JSONDecodeError"),
     ("question-answering", "a.json", '{"data": [{}]}', None, "a.json is not in SQuAD's format: KeyError('paragraphs')"),
     ("question-answering", "a.json", "[1]", None, "a.json is not in SQuAD's format: TypeError"),
     ("question-answering", "a.json", b'{"data": "\xff"}', None, "a.json must be UTF-8, but line 1 has the byte 0xff"),
