@@ -20,7 +20,7 @@ import numpy as np
 from distilbert_core.checks import check_choice, positive_integer
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.files.atomic import replace_files
-from distilbert_core.files.boundary import reads
+from distilbert_core.files.boundary import found, reads
 from distilbert_core.files.journal import remove_litter, settled
 from distilbert_core.files.json_files import read_json
 
@@ -286,7 +286,7 @@ def _read_index(path: Path) -> dict[str, Any]:
             if Path(shard["file"]).name != shard["file"]:
                 raise ValueError(f"{shard['file']!r} is not a file name")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a valid index of a cache ({error!r}); remove its folder.") from error
+        raise CheckpointError(f"{path} is not a valid index of a cache ({found(error)}); remove its folder.") from error
     return index
 
 

@@ -198,8 +198,8 @@ def test_a_shard_that_vanishes(tmp_path):
 SHARD = {"file": "../a", "steps": [0], "sha256": ""}
 BAD_INDICES = {
     "no JSON": ("{", "JSONDecodeError"),
-    "a list": ("[]", "TypeError"),
-    "no shards": ('{"settings": {}, "storage": {}}', "KeyError"),
+    "a list": ("[]", "must hold a JSON object"),
+    "no shards": ('{"settings": {}, "storage": {}}', "it lacks .shards"),
     "wrong kinds": ('{"settings": [], "storage": {}, "shards": []}', "must be objects"),
     "shard of no kind": ('{"settings": {}, "storage": {}, "shards": [1]}', "TypeError"),
     "outside": (json.dumps({"settings": {}, "storage": {}, "shards": [SHARD]}), "is not a file name"),
