@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -20,6 +23,7 @@ from distilbert_cli.options import HELP_OPTIONS
 from distilbert_core.errors import DistilBertError
 
 INTERRUPTED = 130  # the exit status that shells use after Ctrl-C
+TERMINATED = 143  # and after SIGTERM
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "distilbert")
 # Settings of the frameworks; a variable that the user has set is kept.
 ENVIRONMENT = {
@@ -35,7 +39,31 @@ class _Failure(click.ClickException):
     """An error in an input or a checkpoint, not in the usage: one line on standard error, exit status 1."""
 
     def show(self, file=None) -> None:
-        click.echo(f"distilbert: error: {' '.join(self.message.split())}", err=True, file=file)
+        line = " ".join(self.message.split()).encode("utf-8", "backslashreplace").decode()
+        click.echo(f"distilbert: error: {line}", err=True, file=file)
+
+
+class _Terminated(SystemExit):
+    """The process was asked to end by SIGTERM; files that are being written are removed on the way out."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Context manager: SIGTERM raises `_Terminated`, unless the program that calls us handles it in its own way."""
+
+    def terminate(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        raise _Terminated(TERMINATED)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _Group(click.Group):
@@ -47,7 +75,8 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> None:
         try:
             super().invoke(context)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # the reader of the pipe, such as `head`, has finished
@@ -77,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words of the command line; default: the arguments of this process.
 
     Returns:
-        The exit status: 0; 1 after an error; 2 after wrong usage; 130 after Ctrl-C. The error has been printed.
+        The exit status: 0; 1 after an error; 2 after wrong usage; 130 after Ctrl-C; 143 after SIGTERM. The error has
+        been printed.
 
     Example:
         >>> from distilbert_cli import main
@@ -86,7 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0
     """
     try:
-        return distilbert.main(arguments, prog_name="distilbert", standalone_mode=False) or 0
+        with _terminable():
+            return distilbert.main(arguments, prog_name="distilbert", standalone_mode=False) or 0
+    except _Terminated:
+        click.echo("distilbert: terminated.", err=True)
+        return TERMINATED
     except click.ClickException as error:
         error.show()
         return error.exit_code

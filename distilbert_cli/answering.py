@@ -18,6 +18,7 @@ from distilbert_cli.options import (
     POSITIVE,
     TEXTS,
     WORDS,
+    FilePath,
     command,
     file_option,
     model_options,
@@ -122,7 +123,7 @@ def tag(texts, file, column, aggregation, stride, as_json, output, **model):
 @click.option("--context", metavar="TEXT", help="Text that contains the answers.")
 @click.option(
     "--context-file",
-    type=click.Path(allow_dash=True, path_type=Path),
+    type=FilePath(allow_dash=True, path_type=Path),
     metavar="FILE",
     help="File that contains the context; - reads standard input.",
 )

@@ -14,6 +14,7 @@ import click
 from distilbert_cli.contest import GOALS, Choice, Contest, Result, choose, list_contestants, missing_library
 from distilbert_cli.options import (
     EMBEDDED,
+    FILE_TO_WRITE,
     POSITIVE,
     REVISION,
     CommaSeparated,
@@ -61,7 +62,7 @@ def _file_to_write(suffix: str, help: str) -> Callable[[Any], Any]:
             raise click.BadParameter(f"{path} must end in .{suffix}.")
         return path
 
-    kind = click.Path(dir_okay=False, path_type=Path)
+    kind = FILE_TO_WRITE
     return click.option(f"--{suffix}", type=kind, callback=check, metavar=f"FILE.{suffix}", help=help)
 
 

@@ -14,6 +14,7 @@ import click
 
 from distilbert_cli.options import (
     COLUMNS,
+    FILE_TO_WRITE,
     FORCE,
     HEADS,
     JSON,
@@ -193,9 +194,7 @@ def _check_bits(source: Weights, result: Weights, dtype: str | None) -> None:
     multiple=True,
 )
 @click.option("--attentions", is_flag=True, help="Also compare the attention probabilities of every layer.")
-@click.option(
-    "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write an HTML report."
-)
+@click.option("--report", type=FILE_TO_WRITE, metavar="FILE", help="Also write an HTML report.")
 @FORCE
 @REVISION
 @JSON

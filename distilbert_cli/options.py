@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from distilbert_core.errors import shortened
 from distilbert_core.files.hub import DEFAULT_MODEL, EMBEDDED_MODELS
 from distilbert_core.model.backends import BACKENDS, RUNNABLE
 from distilbert_core.model.heads import Head
@@ -50,7 +51,19 @@ def refuse(reason: str, *names: str) -> None:
 
 # -- kinds of values ------------------------------------------------------------------------------------------------
 
-PATH = click.Path(path_type=Path)
+
+class FilePath(click.Path):
+    """A path; one with a NUL, which no file can have, is wrong usage."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Return the path that an option or an argument has."""
+        if "\0" in str(value):
+            self.fail(f"{shortened(str(value))} has a NUL, which no path can have.", parameter, context)
+        return super().convert(value, parameter, context)
+
+
+PATH = FilePath(path_type=Path)
+FILE_TO_WRITE = FilePath(dir_okay=False, path_type=Path)
 POSITIVE = click.IntRange(min=1)
 
 
@@ -244,7 +257,7 @@ def output_options(*suffixes: str) -> Decorator:
         json_option("Print one JSON object per line.", callback=check_format),
         click.option(
             "--output",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=FILE_TO_WRITE,
             callback=check_suffix,
             metavar="FILE",
             help=f"Write a {' or '.join(suffixes)} file instead. The file appears only when it is complete.",

@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from distilbert_core.errors import DistilBertError, InputError
 from distilbert_core.files.atomic import replace_files
 
 Record = dict[str, Any]
@@ -57,19 +58,28 @@ def write(records: Iterable[Record], columns: Columns, output: Path | None, as_j
         as_json: Print JSON lines instead of a table.
 
     Raises:
-        OSError: The file cannot be written.
+        InputError: The file, or standard output, cannot be written.
+        BrokenPipeError: The reader of standard output has finished.
     """
-    if output is not None:
-        write_file = partial(FILE_WRITERS[output.suffix], records, columns)
-        replace_files(output.parent, {output.name: write_file})
-    elif as_json:
-        for record in records:
-            click.echo(to_json(record))
-    elif sys.stdout.isatty():
-        _print_tables(columns, columns.rows(records))
-    else:
-        for row in columns.rows(records):
-            click.echo("\t".join(" ".join(_cell(value).splitlines()).replace("\t", " ") for value in row))
+    if output is None and sys.stdout is None:
+        raise InputError("standard output is closed: give --output.")
+    try:
+        if output is not None:
+            write_file = partial(FILE_WRITERS[output.suffix], records, columns)
+            replace_files(output.parent, {output.name: write_file})
+        elif as_json:
+            for record in records:
+                click.echo(to_json(record))
+        elif sys.stdout.isatty():
+            _print_tables(columns, columns.rows(records))
+        else:
+            for row in columns.rows(records):
+                click.echo("\t".join(" ".join(_cell(value).splitlines()).replace("\t", " ") for value in row))
+    except (DistilBertError, BrokenPipeError):
+        raise
+    except OSError as error:
+        name = "standard output" if output is None else output
+        raise InputError(f"{name} cannot be written: {error.strerror or error}.") from error
 
 
 def to_json(record: Record) -> str:

@@ -215,8 +215,8 @@ def _only_texts(name: str, records: Iterable[tuple], columns: Sequence[str]) -> 
 def quoted(names: Iterable[Any]) -> str:
     """Return names in quotation marks, separated by commas. A long list is cut."""
     names = list(names)
-    most = names[:MOST_NAMES]
-    return ", ".join(map(shortened, most)) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
+    most = [shortened(name, most=32) for name in names[:MOST_NAMES]]
+    return ", ".join(most) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
 
 
 # Tab-separated files have no quoting: quotation marks are literal. Without `strict`, an unclosed quotation mark would
