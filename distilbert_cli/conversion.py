@@ -65,6 +65,12 @@ DIFFERENT = 1  # exit status
 @click.option(
     "--verify", "check", is_flag=True, help="Compare the result with the source: all bits, and the model's outputs."
 )
+@click.option("--checksum", is_flag=True, help="Also write checksums.sha256, which `sha256sum -c` reads.")
+@click.option(
+    "--verify-source",
+    is_flag=True,
+    help="Compare the source with its checksums.sha256, or with its checksums on the Hub, first.",
+)
 @click.option(
     "--calibrate",
     type=PATH,
@@ -96,6 +102,8 @@ def convert(
     max_shard_size,
     force,
     check,
+    checksum,
+    verify_source,
     calibrate,
     eval_file,
     max_drop,
@@ -121,6 +129,7 @@ def convert(
         lambda: sum(tensor.astype(dtype or tensor.dtype).nbytes for tensor in weights.tensors.values())
     ) as progress:
         options = {"dtype": dtype, "max_shard_size": max_shard_size, "force": force}
+        options |= {"checksum": checksum, "verify": verify_source}
         if calibrate is not None or eval_file is not None:
             options |= _data_options(weights, source, to, calibrate, eval_file, max_drop, columns, hub_options)
         converted = convert_weights(weights, destination, to, **options, progress=progress, **hub_options)

@@ -5,7 +5,6 @@ Formulas: W + alpha / r * B A (Hu et al. 2021), with alpha / sqrt(r) for rsLoRA 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,14 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointError, listed
+from distilbert_core.errors import CheckpointError, listed, shortened
+from distilbert_core.files.boundary import found
 from distilbert_core.files.hub import ADAPTER_CONFIG, find_file
+from distilbert_core.files.json_files import read_json
+from distilbert_core.files.limits import check_limit
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.report import entry_names
 from weight_conversion.formats import safetensors, torch_bin
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
-OPENERS = {"adapter_model.safetensors": safetensors.open_file, "adapter_model.bin": torch_bin.open_file}
+OPENERS = {"adapter_model.safetensors": safetensors.PT.open, "adapter_model.bin": torch_bin.FORMAT.open}
 
 MERGE = (
     "Merge it with peft, where it can: AutoPeftModelForSequenceClassification.from_pretrained(FOLDER)"
@@ -42,6 +44,10 @@ PEFT_WRAPPER = re.compile(r"\b(?:modules_to_save|base_layer)\.")
 ORIGINAL = ".original_module."  # values before training, of a layer that was trained as a whole
 LOW_RANK = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
 BIAS = re.compile(r"(.+)\.lora_B\.bias")
+PLAIN_NAME = re.compile(r"[\w.]+")  # a key of alpha_pattern without operators; its points match points
+SET = re.compile(r"\\.|\[[^\]]*\]")  # a part of a regular expression that matches one character
+REPEATED, MOST_REPEATED = re.compile(r"[*+{]"), 4
+REPETITION = re.compile(r"\)\s*[*+{]|\{\d{3,}|\}\s*[*+{]")  # a repeated group, a repetition of a repetition, many
 LABELLED = ("SEQ_CLS", "TOKEN_CLS")  # tasks whose classifier has one row per label
 
 
@@ -73,18 +79,23 @@ class Adapter:
         Raises:
             CheckpointError: The adapter is damaged, does not use LoRA, or does more than the formula.
         """
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-            kind, base = settings["peft_type"], settings["base_model_name_or_path"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise CheckpointError(f"{path} is not a valid configuration of an adapter ({error!r}).") from error
+        settings = read_json(path, "the configuration of an adapter")
+        lacking = [name for name in ("peft_type", "base_model_name_or_path") if name not in settings]
+        if lacking:
+            raise CheckpointError(f"{path} is not a valid configuration of an adapter: it lacks {', '.join(lacking)}.")
+        kind, base = settings["peft_type"], settings["base_model_name_or_path"]
         if kind != "LORA":
-            raise CheckpointError(f"{path} must be of peft_type 'LORA', got {kind!r}. {MERGE}")
-        more = [f"{name}={settings[name]!r}" for name, plain in PLAIN.items() if settings.get(name) not in plain]
+            raise CheckpointError(f"{path} must be of peft_type 'LORA', got {shortened(kind)}. {MERGE}")
+        more = [
+            f"{name}={shortened(settings[name])}" for name, plain in PLAIN.items() if settings.get(name) not in plain
+        ]
         if more:
             raise CheckpointError(f"{path} asks for more than low-rank updates: {listed(more)}. {MERGE}")
-        if not isinstance(base, str) or not base:
-            raise CheckpointError(f"{path} must name its base, a folder or a Hub id, in base_model_name_or_path.")
+        if not isinstance(base, str) or not base.isprintable() or not base or _is_file_or_missing(base):
+            got = shortened(base)
+            raise CheckpointError(
+                f"{path} must name its base, a folder or a Hub id, in base_model_name_or_path: {got}."
+            )
         for name, opener in OPENERS.items():
             weights = find_file(source, name, **hub_options)
             if weights is not None:
@@ -134,29 +145,40 @@ class Adapter:
             kernel, shift = (_entry(f"{module}.{leaf}", merged) for leaf in ("weight", "bias"))
             if kernel is None or not {"A", "B"} <= update.keys() or ("bias" in update and shift is None):
                 raise CheckpointError(f"{self.weights} does not fit {self.base}: nothing to update at {module}.")
-            scale = self._scale(module, update["A"].shape[0])
+            scale = self._scale(module, next(iter(update["A"].shape), 0))
             swapped = f"{module}.lora_embedding_A" in self.tensors
             merged[kernel] = self._updated(kernel, merged[kernel], update, scale, swapped)
             if shift is not None and "bias" in update:
+                if merged[shift].shape != update["bias"].shape:
+                    raise CheckpointError(f"{self.weights} does not fit {self.base}: the bias of {module}.")
                 merged[shift] = _sum(merged[shift], update["bias"], scale)
         return merged
 
     def _scale(self, module: str, rank: int) -> float:
         """Return the scale of a low-rank update."""
-        alphas = {"": self.settings.get("lora_alpha"), **(self.settings.get("alpha_pattern") or {})}
+        patterns = self.settings.get("alpha_pattern") or {}
         try:
-            matching = [alpha for key, alpha in alphas.items() if key and re.match(rf"(.*\.)?({key})$", module)]
-            alpha = float(matching[0] if matching else alphas[""])
-        except (re.error, TypeError, ValueError) as error:
-            raise CheckpointError(f"{self.path} has an invalid lora_alpha or alpha_pattern ({error!r}).") from error
+            check_limit("patterns", len(patterns), "alpha_pattern", ValueError)
+            matching = [alpha for key, alpha in patterns.items() if _matches(key, module)]
+            alpha = float(matching[0] if matching else self.settings.get("lora_alpha"))  # type: ignore[arg-type]
+            if not math.isfinite(alpha) or not rank:
+                raise ValueError(f"alpha is {alpha}, the rank of {module} {rank}")
+        except (re.error, TypeError, ValueError, AttributeError, OverflowError) as error:
+            reason = found(error)
+            raise CheckpointError(f"{self.path} has an invalid lora_alpha or alpha_pattern ({reason}).") from error
         return alpha / (math.sqrt(rank) if self.settings.get("use_rslora") else rank)
 
     def _updated(
         self, name: str, base: LazyTensor, update: Mapping[str, LazyTensor], scale: float, swapped: bool
     ) -> LazyTensor:
         a, b = update["A"], update["B"]
-        shape = (b.shape[0], a.shape[-1])
-        if len(a.shape) != 2 or b.shape[1:] != a.shape[:1] or base.shape != (shape[::-1] if swapped else shape):
+        shape = (*b.shape[:1], *a.shape[-1:])
+        if (
+            len(a.shape) != 2
+            or len(b.shape) != 2
+            or b.shape[1:] != a.shape[:1]
+            or base.shape != (shape[::-1] if swapped else shape)
+        ):
             raise CheckpointError(
                 f"{self.weights} does not fit {self.base}: an update of shapes {b.shape} and {a.shape} for {name}, "
                 f"which is {base.shape}."
@@ -168,6 +190,29 @@ class Adapter:
             return (_wide(array) + scale * (product.T if swapped else product)).astype(array.dtype)
 
         return replace(base, read=read)
+
+
+def _is_file_or_missing(base: str) -> bool:
+    """Return whether a base is a file, which peft never names, or a full path of nothing."""
+    try:
+        return Path(base).is_file() or (Path(base).is_absolute() and not Path(base).is_dir())
+    except OSError:  # the name is too long
+        return True
+
+
+def _matches(pattern: str, module: str) -> bool:
+    """Return whether a key of alpha_pattern, the end of a module's name, names a module.
+
+    The key may be a regular expression. One in which a repeated part has repeated or alternative parts is refused, as
+    it can take longer than the universe exists.
+    """
+    if PLAIN_NAME.fullmatch(pattern):
+        return f".{module}".endswith(f".{pattern}")
+    check_limit("pattern_characters", len(pattern), "a key of alpha_pattern", ValueError)
+    plain = SET.sub("x", pattern)
+    if REPETITION.search(plain) or len(REPEATED.findall(plain)) > MOST_REPEATED:
+        raise ValueError(f"{shortened(pattern)} is too complex")
+    return re.match(rf"(.*\.)?({pattern})$", module) is not None
 
 
 def _sum(base: LazyTensor, change: LazyTensor, scale: float) -> LazyTensor:

@@ -16,6 +16,7 @@ import numpy as np
 from distilbert_core.checks import check_choice
 from distilbert_core.errors import CheckpointWarning, InputError, listed
 from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.checksums import verify_files
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.files.selection import Selection
 from distilbert_core.files.shards import parse_size
@@ -44,6 +45,8 @@ def convert(
     progress: Callable[[int], None] | None = None,
     calibrate: Sequence[Sequence[int]] | None = None,
     check: Callable[[Path], str] | None = None,
+    checksum: bool = False,
+    verify: bool = False,
     **hub_options: Any,
 ) -> Weights:
     """Convert a checkpoint to another format.
@@ -67,6 +70,8 @@ def convert(
             300 texts are used.
         check: Called with a folder that holds the complete result, before it appears. It returns a note, or raises an
             error, after which nothing is written.
+        checksum: List the SHA-256 of the files in checksums.sha256, which `sha256sum -c` and `verify` read.
+        verify: Compare the files of the source with its checksums.sha256, or with their checksums on the Hub, first.
         **hub_options: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
             `subfolder`).
 
@@ -106,6 +111,8 @@ def convert(
         raise InputError(f"calibrate (--calibrate) is for the formats {known}, not for {to}.")
 
     weights = open_weights(source, head, **hub_options)
+    if verify:
+        verify_files(weights.name, weights.paths)
     underflows: dict[str, int] = {}
     tensors = {
         name: _cast(name, _watched(name, tensor), dtype or tensor.dtype, underflows)
@@ -133,7 +140,9 @@ def convert(
         files = add_weights(files, format, replace(weights, config=config), stored, limit)
         if check is not None:
             files = _with_check(files, lambda folder: checked.append(check(folder)))
-        removed = replace_files(folder, files, obsolete=lambda: obsolete_files(folder, files), before=check_source)
+        removed = replace_files(
+            folder, files, obsolete=lambda: obsolete_files(folder, files), before=check_source, checksum=checksum
+        )
 
     notes = [] if format.unwritten is None else format.unwritten(weights.sidecars, replace(weights, tensors=tensors))
     if size > limit and not format.split:
@@ -156,6 +165,7 @@ def save_native(
     arrays: Mapping[str, np.ndarray],
     max_shard_size: int | str,
     variant: str | None = None,
+    checksum: bool = False,
 ) -> None:
     """Write a model in the format that Transformers 4 used for a framework.
 
@@ -167,6 +177,7 @@ def save_native(
         arrays: The arrays by canonical name.
         max_shard_size: Split weights larger than this, in bytes or as a text ('5GB').
         variant: As in `Selection`.
+        checksum: List the SHA-256 of the files in checksums.sha256.
 
     Raises:
         CheckpointError: The format cannot hold the dtype of the arrays, or a library is not installed.
@@ -178,7 +189,7 @@ def save_native(
     files: Files = {CONFIG_FILE: config.to_json_string().encode()}
     files = add_weights(files, format, weights, stored_tensors(format, weights), parse_size(max_shard_size))
     kept = [*files, *TOKENIZER_FILES]
-    replace_files(folder, files, obsolete=lambda: obsolete_files(Path(folder).expanduser(), kept))
+    replace_files(folder, files, obsolete=lambda: obsolete_files(Path(folder).expanduser(), kept), checksum=checksum)
 
 
 def _with_check(files: Files, check: Callable[[Path], None]) -> Files:

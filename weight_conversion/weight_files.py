@@ -126,7 +126,8 @@ def _search_order(selection: Selection) -> list[Format]:
 def _formats_of(path: Path) -> list[Format]:
     """Return the formats of files with this name, or else of files with this suffix."""
     named = [format for format in FORMATS.values() if path.name in (format.file, *format.aliases)]
-    return named or [format for format in FORMATS.values() if path.suffix in (format.suffix, *format.suffixes)]
+    suffixes = {format.name: {format.suffix, *format.suffixes} - {""} for format in FORMATS.values()}
+    return named or [format for format in FORMATS.values() if path.suffix in suffixes[format.name]]
 
 
 def _format_of(path: Path) -> Format:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from distilbert_core.errors import CheckpointError
+from distilbert_core.files.checksums import CHECKSUMS, renewed
 from distilbert_core.files.journal import Staging, finish, flush, locked, remove_litter
 
 Writer = bytes | Callable[[Path], None]
@@ -17,6 +18,7 @@ def replace_files(
     writers: Mapping[str, Writer],
     obsolete: Iterable[str] | Callable[[], Iterable[str]] = (),
     before: Callable[[], None] | None = None,
+    checksum: bool = False,
 ) -> list[str]:
     """Write files into a folder: all of them, or none.
 
@@ -32,6 +34,8 @@ def replace_files(
         obsolete: Names of files and folders to remove from the folder, or a function that returns them. It is called
             when no other process can change the folder.
         before: Called after all files are written and before the first one is renamed; if it raises, nothing changes.
+        checksum: List the SHA-256 of the files in checksums.sha256. A list that names one of the replaced or removed
+            files is renewed in any case.
 
     Returns:
         The obsolete names that the folder had.
@@ -53,20 +57,31 @@ def replace_files(
         _write(staging.new, writers)
         if before is not None:
             before()
-        if not exists and _becomes(staging.new, folder):
-            return []
+        if not exists:
+            _write_list(folder, staging.new, writers, (), checksum)
+            if _becomes(staging.new, folder):
+                return []
         if not exists:  # another process has made the folder
             staging.move(folder)
         with locked(folder):
             finish(folder)  # another save, which was killed
             names = obsolete() if callable(obsolete) else obsolete
             removed = sorted(name for name in set(names) - writers.keys() if os.path.lexists(folder / name))
-            if len(writers) == 1 and not removed and _replaces(staging.new, folder, *writers):
+            has_list = _write_list(folder, staging.new, writers, removed, checksum)
+            if len(writers) == 1 and not removed and not has_list and _replaces(staging.new, folder, *writers):
                 return []
-            staging.commit(folder, writers, removed)
+            staging.commit(folder, [*writers, *([CHECKSUMS] if has_list else [])], removed)
         return removed
     finally:
         staging.close()
+
+
+def _write_list(folder: Path, new: Path, names: Collection[str], removed: Iterable[str], checksum: bool) -> bool:
+    """Write checksums.sha256 beside the new files, if it is needed; return whether it was."""
+    content = renewed(folder, new, names, removed, checksum)
+    if content is not None:
+        _write(new, {CHECKSUMS: content})
+    return content is not None
 
 
 def _write(folder: Path, writers: Mapping[str, Writer]) -> None:

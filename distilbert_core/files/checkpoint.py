@@ -14,6 +14,7 @@ import numpy as np
 from distilbert_core.errors import CheckpointError, listed
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.boundary import reading
+from distilbert_core.files.checksums import verify_files
 from distilbert_core.files.conversion import StoredConfig, load_conversion
 from distilbert_core.files.hub import ADAPTER_CONFIG, find_file, resolve_file
 from distilbert_core.files.journal import settled_source
@@ -176,6 +177,15 @@ class Checkpoint:
         """The shape of each tensor by name."""
         return {name: entry.shape for name, entry in self.entries.items()}
 
+    def verify(self, source: str | Path) -> None:
+        """Compare the files with checksums.sha256, or with their checksums on the Hub.
+
+        Raises:
+            CheckpointError: A file differs, is missing, or has no checksum.
+        """
+        beside = {path.with_name("config.json") for path in self.paths}
+        verify_files(source, [*self.paths, *(path for path in sorted(beside) if path.is_file())])
+
     def read(self, name: str) -> Any:
         """Return the tensor called `name`."""
         with reading(self.entries[name].path, "a weight file"):
@@ -278,6 +288,7 @@ def save_checkpoint(
     files: Mapping[str, bytes],
     max_shard_size: int | str = "5GB",
     variant: str | None = None,
+    checksum: bool = False,
 ) -> None:
     """Write arrays as safetensors, one file or several, together with other files, in the Hub's layout.
 
@@ -288,6 +299,7 @@ def save_checkpoint(
         max_shard_size: Largest size of one weight file, in bytes or as a text ('5GB'). Larger weights are split
             into shards with an index.
         variant: Write model.VARIANT.safetensors in place of model.safetensors.
+        checksum: List the SHA-256 of the files in checksums.sha256.
 
     Raises:
         OSError: The disk is full, or the folder is not writable. The previous files are then unchanged.
@@ -310,7 +322,7 @@ def save_checkpoint(
         shards = Path(folder).expanduser().glob(f"{stem}-*-of-*.safetensors")
         return [file(WEIGHTS_FILE), file(INDEX_FILE), *(path.name for path in shards)]
 
-    replace_files(folder, {**writers, **files}, obsolete=old_weights)
+    replace_files(folder, {**writers, **files}, obsolete=old_weights, checksum=checksum)
 
 
 def _weights_writer(arrays: dict[str, np.ndarray]) -> Callable[[Path], None]:

@@ -92,6 +92,7 @@ class Conversion(Protocol):
         arrays: Mapping[str, np.ndarray],
         max_shard_size: int | str,
         variant: str | None = None,
+        checksum: bool = False,
         /,
     ) -> None:
         """Write a checkpoint in the own format of a framework."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distilbert_core.errors import CheckpointError, DistilBertError
+from distilbert_core.errors import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,12 @@ LIMITS = {
     "msgpack_levels": Limit(16, "levels of maps", "DistilBERT in Flax has 7"),
     "archive_members": Limit(10_000, "members of an archive", "a .bin file has one for each tensor"),
     "member_bytes": Limit(16 << 20, "bytes in a member beside the weights", "the description of a model has 2 KB"),
+    "checkpoint_files": Limit(100_000, "files", "Orbax writes some files for each process and array"),
+    "chunks": Limit(100_000, "chunks", "the chunks of an array are large, one for each device"),
+    "onnx_levels": Limit(64, "levels of messages", "the graph of a model has five"),
+    "onnx_fields": Limit(2_000_000, "fields", "the graph of a model has some ten thousand"),
+    "patterns": Limit(1_000, "patterns", "an adapter has one for each module at most, and usually none"),
+    "pattern_characters": Limit(1_000, "characters", "a pattern is about as long as the name of a module"),
     "axes": Limit(8, "axes of an array", "parameters have at most three"),
     # -- records: .csv, .tsv, .jsonl, .txt, compressed or not
     "records_bytes": Limit(1 << 30, "bytes of JSON", "SQuAD 2.0 has 42 MB in one file"),
@@ -68,7 +74,7 @@ LIMITS = {
 }
 
 
-def check_limit(name: str, value: int, subject: str, error: type[DistilBertError] = CheckpointError) -> None:
+def check_limit(name: str, value: int, subject: str, error: type[Exception] = CheckpointError) -> None:
     """Raise an error if a number is above its limit.
 
     Args:

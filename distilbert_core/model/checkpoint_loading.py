@@ -74,6 +74,7 @@ class CheckpointLoading(ModelHooks):
         use_safetensors: bool | None = None,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
+        verify: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Load a model from a local folder, an embedded model or the Hugging Face Hub.
@@ -98,6 +99,8 @@ class CheckpointLoading(ModelHooks):
                 classifier for another number of labels.
             output_loading_info: Also return a dict with 'missing_keys', 'unexpected_keys', 'mismatched_keys' and
                 'error_msgs'.
+            verify: Compare the files of the checkpoint with its checksums.sha256, which `save_pretrained` writes with
+                `checksum`, or with their checksums on the Hub, before any array is read.
             **kwargs: Options of the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
                 `subfolder`), fields of the configuration to replace (`num_labels=5`), options of the backend, and
                 `torch_dtype`: the dtype of the parameters in every framework. `from_tf=True` and `from_flax=True` read
@@ -132,6 +135,8 @@ class CheckpointLoading(ModelHooks):
         elif source is not None:
             selection = Selection(variant, use_safetensors, next(iter(frameworks), None))
             checkpoint = Checkpoint(source, cls._reader, selection, **hub_options)
+            if verify:
+                checkpoint.verify(source)
         else:
             raise InputError("Give source: a folder, a weight file or a Hub id; or config and state_dict.")
         config = _choose_config(config, source, checkpoint, hub_options, kwargs)

@@ -32,6 +32,7 @@ class CheckpointSaving(ModelHooks, PushToHub):
         is_main_process: bool = True,
         safe_serialization: bool | None = None,
         push_to_hub: bool = False,
+        checksum: bool = False,
         **kwargs: Any,
     ) -> None:
         """Write config.json and model.safetensors, as the Hub has them and every backend reads them.
@@ -51,6 +52,8 @@ class CheckpointSaving(ModelHooks, PushToHub):
                 tf_model.h5, flax_model.msgpack) in place of model.safetensors.
             push_to_hub: Also upload the files, by the method `push_to_hub`. The repository is `repo_id`, or has the
                 name of the folder.
+            checksum: List the SHA-256 of the files in checksums.sha256, which `sha256sum -c` reads, and
+                `from_pretrained` with `verify`.
             **kwargs: Arguments of `push_to_hub`. Other arguments of Transformers are in
                 `distilbert_core.compatibility.SAVING`.
 
@@ -67,13 +70,14 @@ class CheckpointSaving(ModelHooks, PushToHub):
             raise TypeError(f"Unknown keyword argument(s): {', '.join(sorted(kwargs))}.")
         if not is_main_process:
             return
-        options = {"max_shard_size": max_shard_size, "variant": variant, "safe_serialization": safe_serialization}
+        options: dict[str, Any] = {"max_shard_size": max_shard_size, "variant": variant, "checksum": checksum}
+        options["safe_serialization"] = safe_serialization
         if params is not None:
             if not hasattr(self, "with_params"):
                 raise TypeError("params is an argument of Flax models; give state_dict, arrays by name.")
             self.with_params(params).save_pretrained(folder, **options)
         else:
-            self._save(folder, max_shard_size, variant, state_dict, safe_serialization is not False)
+            self._save(folder, max_shard_size, variant, state_dict, safe_serialization is not False, checksum)
         if push_to_hub:
             upload = {"repo_id": Path(folder).expanduser().absolute().name, **upload}
             self.push_to_hub(**upload, **options, state_dict=state_dict, params=params)
@@ -85,6 +89,7 @@ class CheckpointSaving(ModelHooks, PushToHub):
         variant: str | None,
         state_dict: Mapping[str, Any] | None,
         safe_serialization: bool,
+        checksum: bool,
     ) -> None:
         if state_dict is not None:
             arrays = self._given_arrays(state_dict)
@@ -95,11 +100,12 @@ class CheckpointSaving(ModelHooks, PushToHub):
         config = self.config.updated(architectures=[architecture], torch_dtype=dtype)
         if safe_serialization:
             files = {CONFIG_FILE: config.to_json_string().encode()}
-            save_checkpoint(folder, arrays, files, max_shard_size, variant)
+            save_checkpoint(folder, arrays, files, max_shard_size, variant, checksum)
         elif self.head is None or self._is_derived():
             raise InputError("Layers of your own are written to model.safetensors only: leave out safe_serialization.")
         else:
-            load_conversion().save_native(folder, self._framework, config, self.head, arrays, max_shard_size, variant)
+            options = (max_shard_size, variant, checksum)
+            load_conversion().save_native(folder, self._framework, config, self.head, arrays, *options)
 
     def _given_arrays(self, state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Return the arrays of a checkpoint that a caller gives, without those of tied parameters.

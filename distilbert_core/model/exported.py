@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import CheckpointError, DistilBertError, InputError
+from distilbert_core.files.external_data import refuse_external_data
 from distilbert_core.files.hub import find_file, resolve_file, split_hub_options
 from distilbert_core.libraries import require_library
 from distilbert_core.model.batching import token_batches
@@ -170,6 +171,8 @@ class ExportedInference(PackedInference):
         if stored and head.architecture not in stored:
             raise CheckpointError(f"{source} was exported as {', '.join(stored)}, which has no {head.architecture}.")
         path = _find_model(backend, source, hub_options)
+        if path.suffix == ".onnx":
+            refuse_external_data(path)
         try:
             program = RUNTIMES[backend](path, device, dtype)
         except DistilBertError:

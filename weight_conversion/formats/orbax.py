@@ -6,7 +6,8 @@ random state: restore it into `nnx.state(model, nnx.Not(nnx.RngState))`.
 
 from __future__ import annotations
 
-import json
+import math
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointError
+from distilbert_core.errors import CheckpointError, shortened
+from distilbert_core.files.json_files import parse_object, read_content
+from distilbert_core.files.limits import check_limit
+from distilbert_core.files.links import refuse_link
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import LAYOUTS
@@ -27,6 +31,8 @@ METADATA = "_METADATA"  # the description of the tree
 MANIFEST = "manifest.ocdbt"  # the file that TensorStore opens
 VALUE = "value"  # the name of the array in an NNX variable
 STEP = re.compile(r"(?:.*[_-])?(\d+)")  # name of the folder of a step: a number, with or without a prefix
+NAME = re.compile(r"[^/\\\0?#\ud800-\udfff]{1,200}")  # a part of the path of an array
+UNPACKED, SPARE = 4, 100_000_000  # most bytes of an array: a multiple of the size of the files, and more
 LEVELS = 3  # folders that may hold config.json: the item, its step, the manager
 WORDS = "word_embeddings"  # a module of every model
 RANDOM = "rngs"  # the random state
@@ -41,20 +47,62 @@ def open_checkpoint(path: Path) -> dict[str, LazyTensor]:
     tensorstore = require("tensorstore", "flax", "an Orbax checkpoint")
     tensors = {}
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metadata = _read_tree(path)
+        check_limit("tensors", len(metadata["tree_metadata"]), str(path))
+        most = UNPACKED * _refuse_links(path.parent) + SPARE
         if metadata.get("use_ocdbt", False) and not path.with_name(MANIFEST).is_file():
             raise ValueError(f"{MANIFEST} is missing; all files of a checkpoint are needed, in a local folder")
         for entry in metadata["tree_metadata"].values():
             keys = [str(key["key"]) for key in entry["key_metadata"]]
             if RANDOM in keys:
                 continue
+            if any(not key or not NAME.fullmatch(key) for key in keys) or keys[0].startswith("."):
+                raise ValueError(f"{shortened(keys)} is not the path of an array")
             array = tensorstore.open(_spec(path.parent, keys, metadata), open=True, read=True).result()
+            _check_size(array, most, "/".join(keys))
             name = "/".join(keys).removesuffix(f"/{VALUE}")
             read = partial(_read, array, path)
             tensors[name] = LazyTensor(tuple(array.shape), array.dtype.name, read, f"{path.parent}: {name}")
     except Exception as error:  # TensorStore raises ValueError, RuntimeError ... on damaged files
         raise damaged(path, "an Orbax file", error) from error
     return tensors
+
+
+def _read_tree(path: Path) -> dict[str, Any]:
+    """Return the description of a tree."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not a file.")
+    refuse_link(path, path.parent)
+    return parse_object(path, read_content(path, "the description of an Orbax checkpoint", "member_bytes"))
+
+
+def _refuse_links(folder: Path) -> int:
+    """Return the bytes of the files below a folder.
+
+    Raises:
+        CheckpointError: A link leads out of the folder, or there are too many files.
+    """
+    size = count = 0
+    for where, folders, files in os.walk(folder):
+        count += len(files) + len(folders)
+        check_limit("checkpoint_files", count, str(folder))
+        for name in (*folders, *files):
+            refuse_link(Path(where, name), folder)
+            size += os.lstat(os.path.join(where, name)).st_size
+    return size
+
+
+def _check_size(array: Any, most: int, name: str) -> None:
+    """Raise ValueError if an array, or a chunk of it, is so large that the files cannot hold it.
+
+    Chunks are compressed, and a chunk that is not stored is filled with zeros.
+    """
+    check_limit("axes", array.rank, shortened(name), ValueError)
+    chunk = array.chunk_layout.read_chunk.shape or array.shape
+    chunks = math.prod(-(-size // max(part, 1)) for size, part in zip(array.shape, chunk, strict=True))
+    check_limit("chunks", chunks, shortened(name), ValueError)
+    if array.dtype.numpy_dtype.itemsize * max(math.prod(array.shape), math.prod(chunk)) > most:
+        raise ValueError(f"{shortened(name)} has the shape {array.shape}, more than the files can hold")
 
 
 def _spec(folder: Path, keys: list[str], metadata: dict[str, Any]) -> dict[str, Any]:
@@ -116,16 +164,16 @@ def find(folder: Path) -> Path | None:
 def _has_model(path: Path) -> bool:
     """Return whether a tree has the word embeddings of a model; moments of an optimizer do not count."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["tree_metadata"].values()
+        entries = _read_tree(path)["tree_metadata"].values()
         names = ["/".join(str(key["key"]) for key in entry["key_metadata"]) for entry in entries]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (CheckpointError, ValueError, KeyError, TypeError, AttributeError):
         return False
     return any(WORDS in name and not is_of_optimizer(name) for name in names)
 
 
 def unread(path: Path) -> list[str]:
     """Return a note if the checkpoint has a random state, which is dropped."""
-    entries = json.loads(path.read_text(encoding="utf-8"))["tree_metadata"].values()
+    entries = _read_tree(path)["tree_metadata"].values()
     if any(str(key["key"]) == RANDOM for entry in entries for key in entry["key_metadata"]):
         return [f"The random state ({RANDOM}) was dropped: it is not a parameter."]
     return []

@@ -15,7 +15,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from distilbert_core.errors import listed
+from distilbert_core.errors import listed, shortened
+from distilbert_core.files.limits import check_limit
 from distilbert_core.model.heads import Head
 from weight_conversion.formats.base import Format, Tensors, damaged, require
 from weight_conversion.names import canonical_name
@@ -41,7 +42,6 @@ TRUSTED = (
     "If you trust it, load it with the program that wrote it, and save the weights alone: "
     "torch.save(model.state_dict(), 'pytorch_model.bin')"
 )
-LONGEST_PICKLE = 10_000_000  # operations and characters; DistilBERT base has 12 thousand
 LEGACY_PICKLES = 5  # pickles before PyTorch 1.6: magic number, version, system, state dict, keys
 CHUNK = 2**20  # bytes read at a time
 
@@ -126,6 +126,7 @@ def _check_zip(path: Path) -> set[str]:
     """
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
+        check_limit("archive_members", len(entries), "it", ValueError)
         if len({entry.filename for entry in entries}) != len(entries):
             raise ValueError("it holds two files with the same name")
         for entry in entries:
@@ -164,14 +165,15 @@ def _check_pickle(file: IO[bytes]) -> set[str]:
     for operation, value, _ in pickletools.genops(file):
         argument = str(value)
         size += 1 + len(argument)
-        if size > LONGEST_PICKLE:
-            raise ValueError(f"its pickle has more than {LONGEST_PICKLE} operations")
+        check_limit("pickle_size", size, "it", ValueError)
         if operation.name == "GLOBAL" and HOLDERS.fullmatch(argument):
             holders.add(argument)
         elif operation.name == "GLOBAL" and not (argument in GLOBALS or STORAGE.fullmatch(argument)):
-            raise ValueError(f"it would call {argument.replace(' ', '.')}. {TRUSTED}")
+            raise ValueError(f"it would call {shortened(argument.replace(' ', '.'))[1:-1]}. {TRUSTED}")
         if operation.name in FORBIDDEN or (operation.name == "PROTO" and value != PROTOCOL):
-            raise ValueError(f"its pickle has {operation.name} {argument}, which a state dict never has. {TRUSTED}")
+            raise ValueError(
+                f"its pickle has {operation.name} {shortened(argument)[1:-1]}, which a state dict never has. {TRUSTED}"
+            )
     return holders
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from support.mutators.base import (
+    UNCHANGED,
     Edit,
     Mutator,
     Rng,
@@ -81,7 +82,7 @@ def _of_itself(rng: Rng, folder: Path) -> None:
 
 
 NAMED: dict[str, Edit] = {
-    "nothing changed": setting(),
+    UNCHANGED: setting(),
     "of itself": _of_itself,
     "a base that is a file": setting(base_model_name_or_path="/etc/passwd"),
     "a base that is a list": setting(base_model_name_or_path=["x"]),

@@ -84,7 +84,7 @@ class Mutator:
 
     def _names(self, rng: Rng) -> Iterator[str]:
         yield UNCHANGED
-        yield from self.named
+        yield from (name for name in self.named if name != UNCHANGED)
         names = sorted(self.random)
         while names:
             yield names[rng.integers(len(names))]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import json
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -60,8 +62,8 @@ def _repeated(rng: Rng, content: dict[str, Any]) -> None:
     content["tree_metadata"] |= {f"x{number}": entry for number in range(5000)}
 
 
-def zarr(**fields: Any) -> Edit:
-    """Return an edit that stores an array as plain files of zarr, with other metadata."""
+def zarr(data: bytes = bytes(48), **fields: Any) -> Edit:
+    """Return an edit that stores the arrays as plain files of zarr, with other metadata."""
 
     def edit(rng: Rng, folder: Path) -> None:
         content = json.loads((folder / TREE).read_text())
@@ -73,7 +75,7 @@ def zarr(**fields: Any) -> Edit:
             metadata = {"zarr_format": 2, "shape": [12], "chunks": [12], "dtype": "<f4", "order": "C", "filters": None}
             metadata |= {"compressor": None, "fill_value": 0.0, "dimension_separator": ".", **fields}
             (array / ".zarray").write_text(json.dumps(metadata))
-            (array / "0").write_bytes(bytes(48))
+            (array / "0").write_bytes(data)
 
     return edit
 
@@ -160,6 +162,8 @@ NAMED: dict[str, Edit] = {
     "an unknown compressor": zarr(compressor={"id": "evil"}),
     "blosc": zarr(compressor={"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}),
     "zstd": zarr(compressor={"id": "zstd", "level": 1}, shape=[2**28], chunks=[2**28]),
+    "a bomb of zlib": zarr(zlib.compress(bytes(2**28)), compressor={"id": "zlib", "level": 9}),
+    "a bomb of bz2": zarr(bz2.compress(bytes(2**26)), compressor={"id": "bz2", "level": 9}),
     "a filter": zarr(filters=[{"id": "pickle"}]),
     "zarr 3 in files": zarr3(),
     "zarr 3 of 2^40": zarr3(shape=[2**40]),
