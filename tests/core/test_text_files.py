@@ -23,7 +23,7 @@ RANDOM, RANDOM_LONG = 8, 3300  # random files of each mutator
 
 
 def read_all(mutator: Mutator, count: int, folder: Path, reader: str, seed: int = 0) -> list[Outcome]:
-    cases = islice(mutator.mutations(np.random.default_rng(seed), folder), count)
+    cases = islice(mutator.mutations(np.random.default_rng(seed), folder), 1, 1 + count)  # without the unchanged one
     return list(outcomes(cases, f"support.{reader}"))
 
 
