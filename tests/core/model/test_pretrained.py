@@ -105,7 +105,7 @@ REFUSED_ADAPTERS: list[tuple[dict[str, np.ndarray], dict[str, Any], str]] = [
     (LOW_RANK, {"peft_type": "IA3"}, r"peft_type 'LORA', got 'IA3'\. Merge it with peft"),
     (LOW_RANK, {"use_dora": True}, r"more than low-rank updates: use_dora=True\. Merge it"),
     (LOW_RANK, {"init_lora_weights": "pissa"}, r"more than low-rank updates: init_lora_weights='pissa'"),
-    (LOW_RANK, {"base_model_name_or_path": None}, r"must name a folder or a Hub id in base_model_name_or_path"),
+    (LOW_RANK, {"base_model_name_or_path": None}, r"must name its base, a folder or a Hub id"),
     (LOW_RANK, {"base_model_name_or_path": "./gone"}, r"base cannot be opened: The folder \./gone does not exist"),
     (LOW_RANK, {"lora_alpha": "much"}, r"invalid lora_alpha"),
     (LOW_RANK | {"a.lora_magnitude": np.ones(2)}, {}, r"a\.lora_magnitude, which is not of a low-rank update"),
@@ -133,7 +133,7 @@ def test_an_adapter_without_weights_and_one_on_itself(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"is an adapter of an adapter, and so on"):
         Checkpoint(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"is not a valid configuration of an adapter"):
+    with pytest.raises(CheckpointError, match=r"adapter_config.json is not valid JSON"):
         Checkpoint(tmp_path)
 
 

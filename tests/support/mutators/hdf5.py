@@ -102,12 +102,12 @@ def _deep(rng: Rng, file: Any, name: str) -> None:
 
 
 def _many_groups(rng: Rng, file: Any, name: str) -> None:
-    for number in range(30_000):
+    for number in range(12_000):
         file.create_group(f"g{number}")
 
 
 def _many_links(rng: Rng, file: Any, name: str) -> None:
-    for number in range(30_000):
+    for number in range(12_000):
         file[f"l{number}"] = file[name]
 
 
@@ -214,8 +214,8 @@ CHANGES: dict[str, Callable[[Rng, Any, str], object]] = {
     "circle of groups": _circle,
     "lattice of groups": _lattice,
     "5,000 levels": _deep,
-    "30,000 groups": _many_groups,
-    "30,000 links": _many_links,
+    "12,000 groups": _many_groups,
+    "12,000 links": _many_links,
     "external data": recreated(shape=(12,), dtype="float32", external=[(f"{DECOY}.raw", 0, 48)]),
     "external data of a device": recreated(shape=(2**40,), dtype="float32", external=[("/dev/zero", 0, 2**42)]),
     "virtual data": _virtual,
