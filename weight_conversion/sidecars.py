@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from distilbert_core.errors import CheckpointError, DistilBertError, listed, shortened
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.boundary import found
+from distilbert_core.files.checksums import CHECKSUMS
 from distilbert_core.files.hub import find_file, local_folder
 from distilbert_core.files.json_files import parse_json, read_content
 from distilbert_core.files.limits import check_limit
@@ -126,7 +127,7 @@ def unused_files(
     if folder is None:
         return [name for name in modules if name not in copied]
     used = {folder / name for name in (CONFIG_FILE, *weights.sidecars, *copied)} | set(weights.paths)
-    used.add(folder / os.path.relpath(destination, folder))
+    used |= {folder / os.path.relpath(destination, folder), folder / CHECKSUMS}
     return list(_unused_below(folder, used))
 
 

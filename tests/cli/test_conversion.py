@@ -260,3 +260,14 @@ def test_a_report_is_not_overwritten_without_force(checkpoint, tmp_path, monkeyp
     assert (report.read_text(), calls) == ("mine", [])  # and the error comes before the work
     assert main([*words, "--force"]) == 0
     assert report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_checksums_are_written_and_read(checkpoint, tmp_path, capsys):
+    """`--checksum` writes the list, `--verify-source` reads it, and a source without a list is one line."""
+    assert main(["convert", str(checkpoint), str(tmp_path / "h5"), "--to", "h5", "--checksum"]) == 0
+    assert "tf_model.h5" in (tmp_path / "h5/checksums.sha256").read_text()
+    assert main(["convert", str(tmp_path / "h5"), str(tmp_path / "pt"), "--verify-source"]) == 0
+    capsys.readouterr()
+    assert main(["convert", str(checkpoint), str(tmp_path / "new"), "--verify-source"]) == 1
+    assert "has no checksums.sha256" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

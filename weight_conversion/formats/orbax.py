@@ -88,7 +88,7 @@ def _refuse_links(folder: Path) -> int:
         check_limit("checkpoint_files", count, str(folder))
         for name in (*folders, *files):
             refuse_link(Path(where, name), folder)
-            size += os.lstat(os.path.join(where, name)).st_size
+            size += os.stat(os.path.join(where, name)).st_size
     return size
 
 
