@@ -32,6 +32,14 @@ def test_a_run_with_other_weights_is_another(framework, data, base, whole, tmp_p
     assert weights(tmp_path / "new") == weights(whole(framework))
 
 
+def test_the_same_seed_gives_the_same_bits(framework, data, base, whole, tmp_path):
+    run(framework, data, base, tmp_path / "again")
+    assert weights(tmp_path / "again") == weights(whole(framework))
+    assert records(tmp_path / "again") == records(whole(framework))
+    run(framework, data, base, tmp_path / "other", replace(RECIPE, seed=RECIPE.seed + 1))
+    assert weights(tmp_path / "other") != weights(whole(framework))
+
+
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(framework, data, base, whole, tmp_path, monkeypatch):
     """Killed before anything was saved, and in the middle."""
     engine = framework.module("training").BackendEngine
