@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from distilbert_core.compatibility import renames
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.forking import WORKS_ALONE
 from distilbert_core.model.inputs import choose
 from distilbert_core.model.outputs import ModelOutput
 from distilbert_core.model.parameters import Parameter
@@ -23,6 +24,8 @@ from distilbert_pt.layers import blank_parameters, initialise_, set_parameter
 from distilbert_pt.tensors import is_quantized, to_array, to_tensor
 
 Output = TypeVar("Output", bound=ModelOutput)
+
+WORKS_ALONE["pt"] = lambda: torch.get_num_threads() == 1
 
 
 class DistilBertPreTrainedModel(TransformersMembers):

@@ -71,6 +71,7 @@ class Checkpoint:
         metadata: Metadata of safetensors files.
         paths: The weight files.
         dropped: Descriptions of the contents that no model can load.
+        is_held: Whether the tensors stay the same if a save replaces the files.
 
     Raises:
         CheckpointError: The checkpoint has no weights, a file is damaged, or a shard is missing.
@@ -101,6 +102,7 @@ class Checkpoint:
         self.metadata: dict[str, str] = {}
         self.paths: list[Path] = []
         self.dropped: list[str] = []
+        self.is_held = True
         self._readers: dict[str, Callable[[], Any]] = {}
         self._read_config: Callable[[], StoredConfig | None] = lambda: None
 
@@ -159,6 +161,7 @@ class Checkpoint:
         opened = load_conversion().open_checkpoint(source, selection, **hub_options)
         self.folder, self._read_config = opened.folder, opened.config
         self.entries, self._readers, self.dropped = {}, {}, opened.dropped()
+        self.is_held = False
         folders = [path for path in opened.paths if path.is_dir()]
         self.paths = [path for path in opened.paths if path not in folders]
         self.paths += [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
@@ -233,22 +236,20 @@ def _are_own_names(names: Collection[str]) -> bool:
 
 
 def _maps(path: Path, entries: Mapping[str, Entry]) -> dict[str, Callable[[], np.ndarray]]:
-    """Return functions that memory-map the floating tensors of a safetensors file."""
+    """Return functions that return the floating tensors of a safetensors file, memory-mapped."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         start = file.tell()
+        data = np.memmap(file, np.uint8, "r")  # of this file, even if another one gets its name
     return {
-        name: partial(
-            np.memmap,
-            path,
-            SAFETENSORS_DTYPES[entry.dtype],
-            "r",
-            start + header[name]["data_offsets"][0],
-            entry.shape,
-        )
+        name: partial(_part, data, SAFETENSORS_DTYPES[entry.dtype], start, header[name]["data_offsets"], entry.shape)
         for name, entry in entries.items()
         if entry.path == path and entry.dtype in SAFETENSORS_DTYPES and 0 not in entry.shape
     }
+
+
+def _part(data: np.memmap, dtype: str, start: int, offsets: list[int], shape: tuple[int, ...]) -> np.ndarray:
+    return data[start + offsets[0] : start + offsets[1]].view(dtype).reshape(shape)
 
 
 def _copy(array: Any) -> Any:

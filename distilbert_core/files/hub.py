@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from distilbert_core.compatibility import renames
 from distilbert_core.errors import CheckpointError, InputError, InputWarning, did_you_mean
 from distilbert_core.files.boundary import reading
-from distilbert_core.files.journal import settled
+from distilbert_core.files.journal import PREFIX, settled
 from distilbert_core.files.links import refuse_link
 
 EMBEDDED_MODELS = Path(__file__).parents[1] / "models"
@@ -97,6 +99,25 @@ def local_folder(source: str | Path) -> Path | None:
     if isinstance(source, Path) or text.startswith(("/", "./", "../", "~")) or text.count("/") > 1 or "\\" in text:
         raise CheckpointError(f"The folder {text} does not exist.{_similar(source)}")
     return None
+
+
+def folder_state(source: str | Path, subfolder: str = "") -> frozenset[tuple[str, int, int]]:
+    """Return the name, inode and time of change of each file beside a checkpoint; nothing for one of the Hub.
+
+    If it is the same before and after files were read, no save has replaced them in between.
+
+    Raises:
+        CheckpointError: `source` is a path of a folder that does not exist.
+    """
+    folder = Path(source).parent if Path(source).is_file() else local_folder(source)
+    state = set()
+    if folder is not None:
+        with suppress(OSError), os.scandir(settled(folder / subfolder)) as entries:
+            for entry in entries:
+                if not entry.name.startswith(PREFIX):
+                    status = entry.stat()
+                    state.add((entry.name, status.st_ino, status.st_mtime_ns))
+    return frozenset(state)
 
 
 def find_file(source: str | Path, name: str, *, subfolder: str = "", **hub_options: Any) -> Path | None:

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -67,10 +67,10 @@ def settled_source(source: str | Path) -> str | Path:
     return source if folder == path.parent else folder / path.name
 
 
-def is_vacant(folder: Path) -> bool:
-    """Return whether a folder is missing, or is empty but for what killed saves left."""
+def is_vacant(folder: Path, ignored: Container[str] = ()) -> bool:
+    """Return whether a folder is missing, or is empty but for what killed saves left and for ignored names."""
     try:
-        return all(LITTER.fullmatch(name) for name in os.listdir(folder))
+        return all(name in ignored or LITTER.fullmatch(name) for name in os.listdir(folder))
     except FileNotFoundError:
         return True
     except NotADirectoryError:

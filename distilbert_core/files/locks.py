@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
+
+from distilbert_core.errors import InputError
 
 try:
     import fcntl
@@ -14,6 +17,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 INTERVAL = 0.005  # seconds between two attempts
+OWNER_FILE = ".lock"  # has the id of the process that uses a folder
 
 
 class Lock:
@@ -81,3 +85,73 @@ class Lock:
 
     def __exit__(self, *_: Any) -> None:
         self.release()
+
+
+@contextlib.contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Context manager: use a folder alone. The file '.lock' in it has the id of the process.
+
+    The folder is made if needed, and removed afterwards if it is empty. The file that a killed process left is taken
+    over. Where the file system has no locks, it counts until its process has ended.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        InputError: Another process, or another thread, uses the folder.
+    """
+    path = folder / OWNER_FILE
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if folder.is_file():
+                raise
+            continue
+        with contextlib.suppress(FileNotFoundError):  # the former owner removes file and folder at the end
+            path.touch()
+            try:
+                lock = Lock(path)
+            except BlockingIOError:
+                raise _in_use(path) from None
+            if lock.is_of(path):
+                break
+            lock.release()
+    if not lock.is_held and _is_alive(path):
+        raise _in_use(path)
+    with lock:
+        path.write_text(str(os.getpid()))
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it has files
+                folder.rmdir()
+
+
+def _in_use(path: Path) -> InputError:
+    try:
+        owner = f"process {int(path.read_text())}"
+    except (OSError, ValueError):
+        owner = "another process"
+    return InputError(
+        f"{path.parent.parent} is in use by {owner}: wait until it has ended, or give another output. If it has ended "
+        f"already, remove {path}."
+    )
+
+
+def _is_alive(path: Path) -> bool:
+    """Return whether the process that a file names may be alive."""
+    try:
+        process = int(path.read_text())
+    except ValueError:
+        return False
+    if os.name == "nt":  # where there is no harmless signal
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -13,20 +13,24 @@ import numpy as np
 from distilbert_core.compatibility import LOADING, LOADING_ORDER, accept, one_device, renames
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError, listed
 from distilbert_core.files.checkpoint import Checkpoint, Entry
-from distilbert_core.files.hub import find_file, split_hub_options
+from distilbert_core.files.hub import find_file, folder_state, split_hub_options
 from distilbert_core.files.json_files import read_content
 from distilbert_core.files.selection import Selection
+from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig, as_config
 from distilbert_core.model.config_checks import CONFIG_SIZES
 from distilbert_core.model.config_files import ALIASES
 from distilbert_core.model.dtypes import overflows_half, requested_dtype
+from distilbert_core.model.forking import start
 from distilbert_core.model.heads import parameter_table
 from distilbert_core.model.hooks import ModelHooks
 from distilbert_core.model.inputs import choose
+from distilbert_core.model.layouts import LAYOUTS
 from distilbert_core.model.parameters import Kind, Parameter, sinusoidal_table
 from distilbert_core.model.report import LoadingReport, check_fits
 
 # Fields, and other names of them, that decide how many parameters the base model has.
+ATTEMPTS = 20  # to open the files of one save while others are made
 SIZES = {*CONFIG_SIZES, *(alias for alias, name in ALIASES.items() if name in CONFIG_SIZES)}
 
 
@@ -120,6 +124,7 @@ class CheckpointLoading(ModelHooks):
             CheckpointWarning: Names the parameters that are freshly initialised, those that overflow in float16, and
                 the entries that were not used.
         """
+        start(next(row.name for row in BACKENDS.values() if row.layout is LAYOUTS[cls._framework]))
         hub_options, kwargs = split_hub_options(kwargs)
         options = {name: kwargs.pop(name) for name in cls._options & kwargs.keys()}
         parameter_dtypes = [kwargs.pop("torch_dtype", None), options.pop("param_dtype", None)]
@@ -132,14 +137,14 @@ class CheckpointLoading(ModelHooks):
             raise TypeError(f"source must be a folder, a weight file or a Hub id, got a {type(source).__name__}.")
         if state_dict is not None:
             checkpoint = Checkpoint.from_arrays(state_dict)
+            config = _choose_config(config, source, checkpoint, hub_options, kwargs)
         elif source is not None:
             selection = Selection(variant, use_safetensors, next(iter(frameworks), None))
-            checkpoint = Checkpoint(source, cls._reader, selection, **hub_options)
+            checkpoint, config, state = _open(source, config, cls._reader, selection, hub_options, kwargs)
             if verify:
                 checkpoint.verify(source)
         else:
             raise InputError("Give source: a folder, a weight file or a Hub id; or config and state_dict.")
-        config = _choose_config(config, source, checkpoint, hub_options, kwargs)
 
         name = "state_dict" if state_dict is not None else str(source)
         table: Sequence[Parameter] = parameter_table(config, cls.head)
@@ -156,6 +161,8 @@ class CheckpointLoading(ModelHooks):
             report = LoadingReport.of(table, checkpoint.shapes)
             _check_report(report, table, cls, name, ignore_mismatched_sizes)
         overflowing = model._read_parameters(table, report, checkpoint, device, in_half)
+        if not checkpoint.is_held and state != folder_state(source, hub_options.get("subfolder") or ""):
+            raise _changed(source)
         unused = [*_untied(report, table, checkpoint), *report.unexpected, *checkpoint.dropped]
         _warn(cls, name, report.fresh(table), unused, overflowing)
         if without_values:
@@ -228,6 +235,36 @@ class CheckpointLoading(ModelHooks):
         if device is not None and mapped != device:
             raise TypeError(f"device_map and device are one argument, got {device_map!r} and {device!r}.")
         return cls._named_device(mapped)
+
+
+def _open(
+    source: str | Path,
+    config: Any,
+    tensor_type: str,
+    selection: Selection,
+    hub_options: Mapping[str, Any],
+    fields: Mapping[str, Any],
+) -> tuple[Checkpoint, DistilBertConfig, object]:
+    """Return a checkpoint, its configuration, and the state of their folder.
+
+    If a save replaces the files in between, they are opened again, so that both are of one save.
+    """
+    for _ in range(ATTEMPTS):
+        state = folder_state(source, hub_options.get("subfolder") or "")
+        try:
+            checkpoint = Checkpoint(source, tensor_type, selection, **hub_options)
+            chosen = _choose_config(config, source, checkpoint, hub_options, fields)
+        except CheckpointError:
+            if state == folder_state(source, hub_options.get("subfolder") or ""):
+                raise
+            continue
+        if state == folder_state(source, hub_options.get("subfolder") or ""):
+            return checkpoint, chosen, state
+    raise _changed(source)
+
+
+def _changed(source: str | Path) -> CheckpointError:
+    return CheckpointError(f"{source} was changed while it was read; load it again.")
 
 
 def _choose_config(

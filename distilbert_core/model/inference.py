@@ -18,6 +18,7 @@ from distilbert_core.errors import CheckpointError, CheckpointWarning, InputErro
 from distilbert_core.model.backends import BACKENDS, backend_class
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.contract import Device
+from distilbert_core.model.forking import start
 from distilbert_core.model.heads import Head, parameter_table
 from distilbert_core.model.outputs import PLAIN_OUTPUTS
 from distilbert_core.model.packing import Packing, Ragged
@@ -209,6 +210,7 @@ class PackedInference(Inference):
 
     def __init__(self, model: Any):
         super().__init__(model)
+        start(self.backend)
         self._is_ours = not has_own_call(model)
 
     def __reduce__(self) -> Any:
@@ -226,6 +228,7 @@ class PackedInference(Inference):
         Raises:
             CheckpointError: The checkpoint does not exist, is damaged, or lacks the head.
         """
+        start(cls.backend)
         model_class = backend_class(cls.backend, head)
         if "dtype" in kwargs:  # weights are kept in the dtype of the computation; Flax distinguishes the two
             kwargs["torch_dtype"] = kwargs["dtype"]
@@ -258,6 +261,7 @@ class PackedInference(Inference):
 
     def run_ragged(self, texts: Ragged, selected: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Return the model's outputs for texts without padding; see `Inference.run_ragged`."""
+        start(self.backend)
         if not self._is_ours:
             return super().run_ragged(texts, selected)
         self._check_length(texts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
@@ -15,6 +14,7 @@ from distilbert_core.checks import check_choice
 from distilbert_core.compatibility import TOKENIZER_LOADING, accept_only
 from distilbert_core.errors import CheckpointWarning, InputError
 from distilbert_core.files.boundary import reading
+from distilbert_core.model.forking import ForkedLock
 from distilbert_core.tokenization import files
 from distilbert_core.tokenization.accessors import Accessors
 from distilbert_core.tokenization.decoding import Decoding
@@ -172,7 +172,7 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
         added = self._added()  # these keep their stored options
         self.add_tokens([token for token in tokens if isinstance(token, AddedToken) or token not in added], True)
         self._update_special_tokens()
-        self._lock = threading.Lock()
+        self._lock = ForkedLock()
 
     @staticmethod
     def _check_sources(vocab_file: Any, tokenizer_file: Any, tokenizer_object: Any) -> None:
@@ -263,7 +263,7 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
         return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "deprecation_warnings")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock(), deprecation_warnings={})
+        self.__dict__.update(state, _lock=ForkedLock(), deprecation_warnings={})
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(vocab_size={self.vocab_size}, model_max_length={self.model_max_length})"

@@ -115,4 +115,5 @@ class DistilBertTokenizerFast(BaseTokenizer):
 
     def to_json(self) -> bytes:
         """Return tokenizer.json."""
-        return render_engine(self.backend_tokenizer)
+        with self._lock:  # a call in another thread may have changed the template
+            return render_engine(self.backend_tokenizer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import numpy as np
 
 from distilbert_core.checks import check_choice
 from distilbert_core.errors import InputError
+from distilbert_core.model.forking import ForkedLock
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
 from distilbert_core.tokenization.encodings import Truncation
 from distilbert_core.tokenization.engine import Encoding
@@ -23,7 +23,7 @@ class TextEncoding(Preparation):
     """Encodes texts."""
 
     split_special_tokens: bool
-    _lock: threading.Lock
+    _lock: ForkedLock
 
     def __call__(
         self,

@@ -19,6 +19,7 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointWarning, InputError
 from distilbert_core.model.backends import backend_class, get_backend
+from distilbert_core.model.forking import start
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import PackedInference, warn_of_unused
 from distilbert_core.model.packed_batches import Batch, Sizes
@@ -153,6 +154,7 @@ class Engine(ABC):
         Raises:
             InputError: The batch has fewer rows than there are micro-batches.
         """
+        start(self.backend)
         first = step * self.recipe.accumulate
         micro_batches = self.division.own(self._split(batch))
         return self._take_step([self._prepare(part, first + index) for index, part in micro_batches], step)

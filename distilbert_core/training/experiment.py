@@ -6,6 +6,7 @@ import json
 import reprlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
@@ -18,6 +19,7 @@ from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.hub import split_hub_options
 from distilbert_core.files.journal import is_vacant
 from distilbert_core.files.json_files import read_json
+from distilbert_core.files.locks import OWNER_FILE, owned
 from distilbert_core.model.backends import BACKENDS, default_backend
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
@@ -224,6 +226,9 @@ class Experiment:
 
         Returns:
             The progress at the end of the run.
+
+        Raises:
+            InputError: Another process uses the output, or has made it since.
         """
         recipe = self.task.recipe
         engine = load_engine(
@@ -239,11 +244,13 @@ class Experiment:
             **self.hub_options,
         )
         run = Run(self.output, engine, self.task, self.features, self.eval_rows, self.eval_features)
-        if self.resume:
-            run.load_state()
-        elif engine.division.rank == 0:
-            replace_files(self.output / RUN_FOLDER, {SETTINGS_FILE: _json(self.settings)})
-        run.train(progress)
+        with owned(run.folder) if engine.division.rank == 0 else nullcontext():
+            if self.resume:
+                run.load_state()
+            elif engine.division.rank == 0:
+                _check_unused(self.output)
+                replace_files(run.folder, {SETTINGS_FILE: _json(self.settings)})
+            run.train(progress)
         return run.progress
 
 
@@ -335,10 +342,7 @@ def _check_settings(folder: Path, settings: Mapping[str, Any], resume: bool, def
         defaults: The numbers of a default recipe. A run that began before a field existed has its default.
     """
     if not resume:
-        if not is_vacant(folder.parent):
-            raise InputError(
-                f"{folder.parent} exists already; give another output, or resume=True (--resume) to continue its run."
-            )
+        _check_unused(folder.parent)
         return
     try:
         before = read_json(folder / SETTINGS_FILE, "the settings of a run")
@@ -351,4 +355,12 @@ def _check_settings(folder: Path, settings: Mapping[str, Any], resume: bool, def
         which = f" ({', '.join(numbers)})" if numbers else ""
         raise InputError(
             f"{folder.parent} was begun with another {', '.join(changed)}{which}; give the same to continue."
+        )
+
+
+def _check_unused(output: Path) -> None:
+    """Raise InputError if an output has files, other than the lock of a run that was killed at its start."""
+    if not is_vacant(output, {RUN_FOLDER}) or not is_vacant(output / RUN_FOLDER, {OWNER_FILE}):
+        raise InputError(
+            f"{output} exists already; give another output, or resume=True (--resume) to continue its run."
         )

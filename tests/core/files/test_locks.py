@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -8,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from distilbert_core.errors import InputError
 from distilbert_core.files import locks
-from distilbert_core.files.locks import Lock
+from distilbert_core.files.locks import Lock, owned
 
 HOLDER = """
 import sys, time
-from distilbert_core.files.locks import Lock
+from distilbert_core.files.locks import Lock, owned
 lock = Lock(sys.argv[1])
 print(lock.is_held, flush=True)
 time.sleep(60)
@@ -69,3 +72,65 @@ def test_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not lock.is_held
         assert not second.is_held
         assert lock.is_of(tmp_path)
+
+
+# -- the owner of a folder --------------------------------------------------------------------------------------
+
+
+def test_a_folder_has_one_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "output" / "training"
+    with owned(folder):
+        assert (folder / ".lock").read_text() == str(os.getpid())
+        expected = rf"output is in use by process {os.getpid()}: wait .*, or give another"
+        with pytest.raises(InputError, match=expected), owned(folder):
+            pass
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "file").touch()
+    with owned(folder):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["file"]
+
+
+def test_the_folder_of_a_killed_owner_is_taken_over(tmp_path: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from distilbert_core.files.locks import owned\n"
+    code += "with owned(Path(sys.argv[1])):\n    print('mine', flush=True)\n    time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process:
+        assert process.stdout.readline() == "mine\n"
+        with pytest.raises(InputError, match=f"is in use by process {process.pid}: "), owned(tmp_path):
+            pass
+        process.kill()
+    assert (tmp_path / ".lock").exists()
+    with owned(tmp_path):
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
+    assert not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize("content", ["", "no number", "99999999999999", "4194305"])
+def test_without_locks_the_process_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.setattr(locks, "fcntl", None)
+    (tmp_path / ".lock").write_text(content)  # no process has such an id
+    with owned(tmp_path), pytest.raises(InputError, match=f"is in use by process {os.getpid()}: "), owned(tmp_path):
+        pass
+
+
+def test_threads_take_turns(tmp_path: Path) -> None:
+    inside: list[int] = []
+    turns: list[int] = []
+
+    def take(number: int) -> None:
+        while len(turns) < 40:
+            with contextlib.suppress(InputError), owned(tmp_path / "folder"):
+                inside.append(number)
+                turns.append(len(inside))
+                inside.remove(number)
+
+    threads = [threading.Thread(target=take, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert set(turns) == {1}
+    assert not (tmp_path / "folder").exists()
