@@ -112,10 +112,10 @@ def folder_state(source: str | Path, subfolder: str = "") -> frozenset[tuple[str
     folder = Path(source).parent if Path(source).is_file() else local_folder(source)
     state = set()
     if folder is not None:
-        with suppress(OSError), os.scandir(settled(folder / subfolder)) as entries:
+        with suppress(OSError, ValueError), os.scandir(settled(folder / subfolder)) as entries:
             for entry in entries:
                 if not entry.name.startswith(PREFIX):
-                    status = entry.stat()
+                    status = entry.stat(follow_symlinks=False)
                     state.add((entry.name, status.st_ino, status.st_mtime_ns))
     return frozenset(state)
 

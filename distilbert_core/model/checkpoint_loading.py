@@ -140,9 +140,7 @@ class CheckpointLoading(ModelHooks):
             config = _choose_config(config, source, checkpoint, hub_options, kwargs)
         elif source is not None:
             selection = Selection(variant, use_safetensors, next(iter(frameworks), None))
-            checkpoint, config, state = _open(source, config, cls._reader, selection, hub_options, kwargs)
-            if verify:
-                checkpoint.verify(source)
+            checkpoint, config, state = _open(source, config, cls._reader, selection, verify, hub_options, kwargs)
         else:
             raise InputError("Give source: a folder, a weight file or a Hub id; or config and state_dict.")
 
@@ -161,8 +159,9 @@ class CheckpointLoading(ModelHooks):
             report = LoadingReport.of(table, checkpoint.shapes)
             _check_report(report, table, cls, name, ignore_mismatched_sizes)
         overflowing = model._read_parameters(table, report, checkpoint, device, in_half)
-        if not checkpoint.is_held and state != folder_state(source, hub_options.get("subfolder") or ""):
-            raise _changed(source)
+        held = source is None or checkpoint.is_held
+        if not held and state != folder_state(source or "", hub_options.get("subfolder") or ""):
+            raise _changed(source or "")
         unused = [*_untied(report, table, checkpoint), *report.unexpected, *checkpoint.dropped]
         _warn(cls, name, report.fresh(table), unused, overflowing)
         if without_values:
@@ -242,6 +241,7 @@ def _open(
     config: Any,
     tensor_type: str,
     selection: Selection,
+    verify: bool,
     hub_options: Mapping[str, Any],
     fields: Mapping[str, Any],
 ) -> tuple[Checkpoint, DistilBertConfig, object]:
@@ -253,6 +253,8 @@ def _open(
         state = folder_state(source, hub_options.get("subfolder") or "")
         try:
             checkpoint = Checkpoint(source, tensor_type, selection, **hub_options)
+            if verify:
+                checkpoint.verify(source)
             chosen = _choose_config(config, source, checkpoint, hub_options, fields)
         except CheckpointError:
             if state == folder_state(source, hub_options.get("subfolder") or ""):
