@@ -22,7 +22,6 @@ BOUNDARIES = {"reading", "reads"}  # of distilbert_core.files.boundary
 OPENED = "weight_conversion/reading.py open_checkpoint"
 INSIDE = {
     "weight_conversion/formats/": OPENED,
-    "weight_conversion/adapters.py Adapter.open": OPENED,
     "weight_conversion/reading.py _open: ": OPENED,
     "weight_conversion/reading.py _open_adapter: ": OPENED,
     "distilbert_core/files/checkpoint.py": "distilbert_core/files/checkpoint.py Checkpoint.__init__",
@@ -34,6 +33,7 @@ TRUSTED = {
     "distilbert_cli/__init__.py": "opens the null device",
     "distilbert_cli/info.py": "the text of a configuration that was read before",
     "distilbert_cli/turns.py": "answers of the command's own processes, and the kernel's files",
+    "distilbert_core/files/checksums.py file_sum": "the bytes are only added up",
     "distilbert_core/files/journal.py flush": "opens a file to flush it to the disk",
     "distilbert_core/files/json_files.py parse_json": "raises its own errors, which have the name of the file",
     "distilbert_core/files/locks.py": "the lock of a folder, which has no content",
