@@ -33,7 +33,10 @@ def eager_attention(
     Returns:
         Context [B, N, Q, H] and the weights [B, N, Q, T].
     """
-    scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)  # [B, N, Q, T]
+    query = query / math.sqrt(query.shape[-1])
+    if query.dtype == torch.float16:  # scores may exceed its largest number, 65,504
+        query, key = query.float(), key.float()
+    scores = query @ key.transpose(-1, -2)  # [B, N, Q, T]
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if mask is not None:
         # The lowest number, not -inf: a row of -inf alone would become NaN.

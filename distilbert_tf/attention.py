@@ -68,7 +68,10 @@ def eager_attention(
     Returns:
         Context [B, N, Q, H] and the weights [B, N, Q, T].
     """
-    scores = upcast(tf.matmul(query / math.sqrt(query.shape[-1]), key, transpose_b=True))  # [B, N, Q, T]
+    query = query / math.sqrt(query.shape[-1])
+    if query.dtype == tf.float16:  # scores may exceed its largest number, 65,504
+        query, key = upcast(query), upcast(key)
+    scores = upcast(tf.matmul(query, key, transpose_b=True))  # [B, N, Q, T]
     if segments is not None:
         of_queries, of_keys = segments
         # TensorFlow Lite refuses an axis that an index adds if sizes are unknown.
