@@ -16,7 +16,13 @@ READER = "support.readers:convert_and_load"
 QUICK = (  # known faults of earlier versions, which the ordinary run repeats
     *("10^9 layers", "lattice of groups", "encrypted weights", "deflated", "a bomb as configuration", "gzip bomb"),
     *("a deep configuration", "a shard above", "a long name of a shard", "a link to all files", "10^6 layers"),
-    *("lists of names that repeat", "a Lambda", "model.safetensors is a link out of the folder", "12,000 links"),
+    *(
+        "lists of names that repeat",
+        "a Lambda",
+        "a heap without end",
+        "model.safetensors is a link out of the folder",
+        "12,000 links",
+    ),
 )
 STRIDE = 9  # the ordinary run takes every ninth of the other mutations with a name
 ORDINARY, LONG = 8, 1250  # random files of each mutator

@@ -6,6 +6,7 @@ Files are not trusted: links to other files and compressed datasets are refused.
 from __future__ import annotations
 
 import io
+import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from weight_conversion.formats.base import damaged, require
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
 BFLOAT16 = np.dtype("V2")
+HEAP, HEAP_HEADER, HEAP_ENTRY = b"GCOL\x01", struct.Struct("<8sQ"), struct.Struct("<H6xQ")  # texts of any length
+CHUNK = 1 << 20  # bytes read at a time
 VARIABLES = "vars"  # the group with the variables of a layer
 
 
@@ -38,6 +41,7 @@ def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[st
     """
     h5py = require("h5py", "convert", path.name)
     try:
+        check_heaps(path)
         root = h5py.File(file or path, "r")
         members = dict(_members(root, h5py))
         names = {
@@ -80,6 +84,42 @@ def _members(root: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
                 check_limit("hdf5_copies", copies[member.id], f"{inner} of the file", ValueError)
                 check_limit("tensors", datasets, "the file", ValueError)
                 yield inner, member
+
+
+def check_heaps(path: Path) -> None:
+    """Raise ValueError if an entry of a heap of texts has no size: the HDF5 library would read it again for ever.
+
+    A heap begins with a mark, its version, three bytes and its size. An entry is an index, six bytes, a size and the
+    content, in multiples of eight bytes; the size of free space, with the index 0, includes these 16 bytes.
+    """
+    with path.open("rb") as file:
+        for start in _positions(file, HEAP):
+            file.seek(start)
+            _, size = HEAP_HEADER.unpack(file.read(HEAP_HEADER.size).ljust(HEAP_HEADER.size, b"\0"))
+            position, end = start + HEAP_HEADER.size, min(start + size, path.stat().st_size)
+            while position + HEAP_ENTRY.size <= end:
+                file.seek(position)
+                index, length = HEAP_ENTRY.unpack(file.read(HEAP_ENTRY.size))
+                need = HEAP_ENTRY.size + -(-length // 8) * 8 if index else length
+                if need == 0 or need >= 2**63:
+                    raise ValueError(f"the heap of texts at byte {start} is damaged")
+                position += need
+
+
+def _positions(file: Any, mark: bytes) -> Iterator[int]:
+    """Yield the positions of some bytes in a file, of which a part is read at a time."""
+    start, rest = 0, b""
+    while True:
+        file.seek(start)
+        content = rest + file.read(CHUNK)
+        if len(content) == len(rest):
+            return
+        found = content.find(mark)
+        while found >= 0:
+            yield start - len(rest) + found
+            found = content.find(mark, found + 1)
+        start += len(content) - len(rest)
+        rest = content[-len(mark) + 1 :]
 
 
 def attribute(item: Any, name: str) -> Any:

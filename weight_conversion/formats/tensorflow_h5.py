@@ -20,7 +20,7 @@ from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import LAYOUTS
 from distilbert_core.model.parameters import BASE_MODEL, Parameter
 from weight_conversion.formats.base import Format, Tensors, damaged, require
-from weight_conversion.formats.hdf5 import attribute, member_of, new_file, tensor_of
+from weight_conversion.formats.hdf5 import attribute, check_heaps, member_of, new_file, tensor_of
 from weight_conversion.names import tensorflow_name
 from weight_conversion.weights import LazyTensor
 
@@ -41,6 +41,7 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
     datasets: dict[str, Any] = {}
     copies: Counter[str] = Counter()
     try:
+        check_heaps(path)
         file = h5py.File(path, "r")
         whole = MODEL_CONFIG in file.attrs and WHOLE_MODEL in file
         for name, dataset in _datasets(member_of(file, WHOLE_MODEL) if whole else file, h5py):
@@ -60,7 +61,10 @@ def read_config(path: Path) -> DistilBertConfig | None:
     h5py = require("h5py", "convert", path.name)
     try:
         with h5py.File(path, "r") as file:
-            text = attribute(file, MODEL_CONFIG) if MODEL_CONFIG in file.attrs else "{}"
+            if MODEL_CONFIG not in file.attrs:
+                return None
+            check_heaps(path)
+            text = attribute(file, MODEL_CONFIG)
         model = parse_object(path, text)
         name, fields = str(model.get("class_name", "")), model.get("config")
         fields = fields.get("config") if isinstance(fields, dict) else None

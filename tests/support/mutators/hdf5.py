@@ -260,11 +260,29 @@ CHANGES: dict[str, Callable[[Rng, Any, str], object]] = {
 }
 
 
+def endless_heap(name: str) -> Edit:
+    """Return an edit after which the free space of a heap of texts has no size; HDF5 reads it for ever."""
+
+    def edit(rng: Rng, folder: Path) -> None:
+        with h5py.File(folder / name, "r+") as file:
+            file.attrs["name"] = "a text of any length"
+        content = bytearray((folder / name).read_bytes())
+        position = content.index(b"GCOL") + 16
+        while content[position] or content[position + 1]:
+            position += 16 + -(-int.from_bytes(content[position + 8 : position + 16], "little") // 8) * 8
+        content[position + 8 : position + 16] = bytes(8)
+        (folder / name).write_bytes(bytes(content))
+
+    return edit
+
+
 def _mutator(name: str, to: str, file: str) -> Mutator:
     return Mutator(
         name,
         partial(write_source, to=to),
-        {title: edited(file, change) for title, change in CHANGES.items()} | file_links(file),
+        {title: edited(file, change) for title, change in CHANGES.items()}
+        | {"a heap without end": endless_heap(file)}
+        | file_links(file),
         {
             "object": edited(file, _random_object),
             "attribute": edited(file, _random_attribute),
