@@ -52,7 +52,7 @@ def held(framework: str) -> dict[str, int]:
         "resident": resident,
         "files": len(os.listdir("/proc/self/fd")),
         "objects": len(objects),
-        "programs": programs(framework, [found for found in objects if isinstance(found, PackedInference)]),
+        "programs": programs(framework, [found for found in objects if issubclass(type(found), PackedInference)]),
     }
 
 
