@@ -23,7 +23,8 @@ if not process:
     try:
         {child}
     except InputError as error:
-        print(error, flush=True)
+        print(error)
+    sys.stdout.flush()
     os._exit(0)
 os.waitpid(process, 0)
 {after}
