@@ -55,6 +55,7 @@ LIMITS = {
     "hdf5_levels": Limit(32, "levels of groups", "DistilBERT in Keras has 9"),
     "hdf5_members": Limit(50_000, "groups and arrays", "1,000 layers have 16,000 parameters, each in two groups"),
     "hdf5_names": Limit(1_000_000, "bytes of names in an attribute", "an attribute of the usual kind has 64 KB"),
+    "hdf5_texts": Limit(64 << 20, "bytes of texts, if each is as long as the longest one", "names have about 50 bytes"),
     "hdf5_copies": Limit(8, "arrays with the same name", "the embeddings of a tied model are listed twice"),
     "msgpack_levels": Limit(16, "levels of maps", "DistilBERT in Flax has 7"),
     "archive_members": Limit(10_000, "members of an archive", "a .bin file has one for each tensor"),

@@ -134,8 +134,8 @@ class ExportedInference(PackedInference):
     model: ExportedModel
 
     def __init__(self, model: ExportedModel, backend: str, origin: tuple[str, Head, str | Path, dict[str, Any]]):
-        super().__init__(model)
         self.backend = backend
+        super().__init__(model)
         self.origin = origin
 
     def __reduce__(self) -> Any:

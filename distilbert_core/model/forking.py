@@ -51,14 +51,15 @@ def start(backend: str) -> None:
     """Note that a backend computes in this process.
 
     Args:
-        backend: 'pt', 'tf' or 'flax'.
+        backend: 'pt', 'tf', 'flax', 'onnx' or 'openvino'.
 
     Raises:
         InputError: This process was forked after the backend had started its threads.
     """
     if backend in _forked and not WORKS_ALONE.get(backend, bool)():
+        title = BACKENDS[backend].title if backend in BACKENDS else backend  # a runtime of exported models
         raise InputError(
-            f"{BACKENDS[backend].title} was in use when this process was forked, and would wait forever here: start "
+            f"{title} was in use when this process was forked, and would wait forever here: start "
             "processes with multiprocessing.get_context('spawn'), or fork before the first model is loaded."
         )
     _started.add(backend)

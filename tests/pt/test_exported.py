@@ -128,7 +128,7 @@ def test_what_cannot_be_loaded(exported, engine, tmp_path):
     broken.mkdir()
     (broken / "config.json").write_bytes((onnx / "config.json").read_bytes())
     (broken / "model.onnx").write_bytes((onnx / "model.onnx").read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r"model\.onnx cannot be loaded"):
+    with pytest.raises(CheckpointError, match=r"model\.onnx cannot be read as an ONNX file"):
         load_inference(engine, Head.TOKEN_CLASSIFICATION, broken)
 
 

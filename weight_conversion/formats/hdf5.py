@@ -6,6 +6,7 @@ Files are not trusted: links to other files and compressed datasets are refused.
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
 BFLOAT16 = np.dtype("V2")
 HEAP, HEAP_HEADER, HEAP_ENTRY = b"GCOL\x01", struct.Struct("<8sQ"), struct.Struct("<H6xQ")  # texts of any length
+SMALLEST_HEAP = 4096  # bytes, for the HDF5 library
 CHUNK = 1 << 20  # bytes read at a time
 VARIABLES = "vars"  # the group with the variables of a layer
 
@@ -41,11 +43,11 @@ def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[st
     """
     h5py = require("h5py", "convert", path.name)
     try:
-        check_heaps(path)
+        longest = check_heaps(path)
         root = h5py.File(file or path, "r")
         members = dict(_members(root, h5py))
         names = {
-            where.rpartition("/")[0]: str(attribute(group, "name"))
+            where.rpartition("/")[0]: str(attribute(group, "name", longest))
             for where, group in members.items()
             if isinstance(group, h5py.Group) and "name" in group.attrs
         }
@@ -86,24 +88,32 @@ def _members(root: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
                 yield inner, member
 
 
-def check_heaps(path: Path) -> None:
-    """Raise ValueError if an entry of a heap of texts has no size: the HDF5 library would read it again for ever.
+def check_heaps(path: Path) -> int:
+    """Check the heaps of texts of a file, and return the number of bytes of its longest text.
 
     A heap begins with a mark, its version, three bytes and its size. An entry is an index, six bytes, a size and the
     content, in multiples of eight bytes; the size of free space, with the index 0, includes these 16 bytes.
+
+    Raises:
+        ValueError: An entry has no size: the HDF5 library would read it again for ever.
     """
+    longest, whole = 0, path.stat().st_size
     with path.open("rb") as file:
         for start in _positions(file, HEAP):
             file.seek(start)
             _, size = HEAP_HEADER.unpack(file.read(HEAP_HEADER.size).ljust(HEAP_HEADER.size, b"\0"))
-            position, end = start + HEAP_HEADER.size, min(start + size, path.stat().st_size)
+            if not SMALLEST_HEAP <= size <= whole - start:
+                continue  # the library refuses it too; or these bytes are numbers of a weight
+            position, end = start + HEAP_HEADER.size, start + size
             while position + HEAP_ENTRY.size <= end:
                 file.seek(position)
                 index, length = HEAP_ENTRY.unpack(file.read(HEAP_ENTRY.size))
                 need = HEAP_ENTRY.size + -(-length // 8) * 8 if index else length
                 if need == 0 or need >= 2**63:
                     raise ValueError(f"the heap of texts at byte {start} is damaged")
+                longest = max(longest, length if index else 0)
                 position += need
+    return longest
 
 
 def _positions(file: Any, mark: bytes) -> Iterator[int]:
@@ -122,18 +132,23 @@ def _positions(file: Any, mark: bytes) -> Iterator[int]:
         rest = content[-len(mark) + 1 :]
 
 
-def attribute(item: Any, name: str) -> Any:
+def attribute(item: Any, name: str, longest: int) -> Any:
     """Return an attribute of a group or a file.
 
+    Args:
+        item: The group or the file.
+        name: Name of the attribute.
+        longest: The result of `check_heaps` for the file. Texts of any length can all point at its longest text.
+
     Raises:
-        ValueError: It is longer than any list of names. Texts of any length are only read one at a time, as many
-            of them can point at the same bytes of the file.
+        ValueError: It is longer than any list of names.
     """
     h5py = require("h5py", "convert", name)
     stored = item.attrs.get_id(name)
-    check_limit("hdf5_names", stored.get_storage_size(), f"the attribute {name} of {item.name}", ValueError)
-    if stored.shape and h5py.check_string_dtype(stored.dtype) and h5py.check_string_dtype(stored.dtype).length is None:
-        raise ValueError(f"the attribute {name} of {item.name} must hold texts of one length")
+    count = math.prod(stored.shape or ())
+    check_limit("hdf5_names", count * stored.dtype.itemsize, f"the attribute {name} of {item.name}", ValueError)
+    if (texts := h5py.check_string_dtype(stored.dtype)) and texts.length is None:
+        check_limit("hdf5_texts", count * longest, f"the attribute {name} of {item.name}", ValueError)
     return item.attrs[name]
 
 

@@ -41,10 +41,10 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
     datasets: dict[str, Any] = {}
     copies: Counter[str] = Counter()
     try:
-        check_heaps(path)
+        longest = check_heaps(path)
         file = h5py.File(path, "r")
         whole = MODEL_CONFIG in file.attrs and WHOLE_MODEL in file
-        for name, dataset in _datasets(member_of(file, WHOLE_MODEL) if whole else file, h5py):
+        for name, dataset in _datasets(member_of(file, WHOLE_MODEL) if whole else file, h5py, longest):
             copies[name] += 1
             check_limit("hdf5_copies", copies[name], f"{path}: {shortened(name)}")
             if name in tensors and not _equal(datasets[name], dataset):
@@ -63,8 +63,7 @@ def read_config(path: Path) -> DistilBertConfig | None:
         with h5py.File(path, "r") as file:
             if MODEL_CONFIG not in file.attrs:
                 return None
-            check_heaps(path)
-            text = attribute(file, MODEL_CONFIG)
+            text = attribute(file, MODEL_CONFIG, check_heaps(path))
         model = parse_object(path, text)
         name, fields = str(model.get("class_name", "")), model.get("config")
         fields = fields.get("config") if isinstance(fields, dict) else None
@@ -75,10 +74,10 @@ def read_config(path: Path) -> DistilBertConfig | None:
     return DistilBertConfig.from_dict({**fields, "architectures": [name.removeprefix("TF")]})
 
 
-def _datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
+def _datasets(file: Any, h5py: Any, longest: int) -> Iterator[tuple[str, Any]]:
     """Yield the datasets that the lists of a file name, then all other datasets by their paths."""
     listed = set()
-    for name, dataset in _listed_datasets(file, h5py):
+    for name, dataset in _listed_datasets(file, h5py, longest):
         listed.add(dataset.id)
         yield name, dataset
     others: dict[str, Any] = {}
@@ -96,10 +95,10 @@ def _datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
     yield from ((path, dataset) for path, dataset in others.items() if dataset.id not in listed)
 
 
-def _listed_datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
+def _listed_datasets(file: Any, h5py: Any, longest: int) -> Iterator[tuple[str, Any]]:
     if "layer_names" not in file.attrs:
         raise ValueError("it has no layer_names, so it is not a weight file of Keras")
-    layers = _texts(attribute(file, "layer_names"))
+    layers = _texts(attribute(file, "layer_names", longest))
     if len(set(layers)) != len(layers):
         raise ValueError("its layer_names list a layer twice")
     for layer in layers:
@@ -107,7 +106,7 @@ def _listed_datasets(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
         if isinstance(group, h5py.Dataset):  # a shard has no groups
             yield layer, group
             continue
-        for name in _texts(attribute(group, "weight_names")):
+        for name in _texts(attribute(group, "weight_names", longest)):
             dataset = member_of(group, name)
             if not isinstance(dataset, h5py.Dataset):
                 raise TypeError(f"{name} is not a dataset")
