@@ -23,7 +23,7 @@ steps = {"max_steps": 40, "batch_size": 8, "accumulate": 2, "eval_every": 10}
 recipe = Recipe(**steps, learning_rate=1e-3, dropout=0.2, dtype=dtype)
 trained = f"{output}/trained"
 files = {"model": "sst2-tiny", "output": trained, "eval": data}
-finetune("sequence-classification", data, **files, recipe=recipe, backend=framework)
+finetune("sequence-classification", data, **files, recipe=recipe, backend=framework, new_head=True)
 texts = open(data).read().split("\\n")
 classify = pipeline("text-classification", trained, framework=framework)
 for answers in (classify(texts, top_k=None), [classify(text) for text in texts]):
