@@ -62,8 +62,7 @@ def _file_to_write(suffix: str, help: str) -> Callable[[Any], Any]:
             raise click.BadParameter(f"{path} must end in .{suffix}.")
         return path
 
-    kind = FILE_TO_WRITE
-    return click.option(f"--{suffix}", type=kind, callback=check, metavar=f"FILE.{suffix}", help=help)
+    return click.option(f"--{suffix}", type=FILE_TO_WRITE, callback=check, metavar=f"FILE.{suffix}", help=help)
 
 
 @command(

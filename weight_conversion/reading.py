@@ -109,14 +109,9 @@ def _open(source: str | Path, selection: Selection, hub_options: Mapping[str, An
     sidecars = read_sidecars(folder, hub_options, [name for name in SIDECARS if name not in format.optional_files])
     if format.sidecars is not None:
         sidecars |= format.sidecars(files[0])
-    config = partial(_read_config, files[0], format)
+    config = partial(format.read_config, files[0])
     notes = [] if format.unread is None else format.unread(files[0])
     return Opened(format, folder, stored, paths, state, config_file, config, sidecars, notes)
-
-
-def _read_config(path: Path, format: Format) -> DistilBertConfig | None:
-    with reading(path, format.title):
-        return format.read_config(path)
 
 
 def open_tokenizer(

@@ -29,8 +29,8 @@ from distilbert_core.model.layouts import LAYOUTS
 from distilbert_core.model.parameters import Kind, Parameter, sinusoidal_table
 from distilbert_core.model.report import LoadingReport, check_fits
 
-# Fields, and other names of them, that decide how many parameters the base model has.
 ATTEMPTS = 20  # to open the files of one save while others are made
+# Fields, and other names of them, that decide how many parameters the base model has.
 SIZES = {*CONFIG_SIZES, *(alias for alias, name in ALIASES.items() if name in CONFIG_SIZES)}
 
 
