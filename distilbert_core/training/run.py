@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointError, TrainingError
+from distilbert_core.errors import CheckpointError, InputError, TrainingError
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.boundary import reading
 from distilbert_core.training.batches import training_order
@@ -157,7 +157,7 @@ class Run:
         Raises:
             CheckpointError: The state is damaged.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
         path = self.folder / STATE_FILE
         if not path.exists():
@@ -166,5 +166,5 @@ class Run:
             with reading(path, "the state of a run"), safe_open(path, "np") as file:
                 self.progress = Progress(**json.loads(file.metadata()["progress"]))
                 self.engine.load_state({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        except (CheckpointError, InputError) as error:
             raise CheckpointError(f"{path} is damaged, or of another version: {error!r}.") from error
