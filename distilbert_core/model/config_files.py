@@ -83,17 +83,24 @@ class ConfigFiles(PushToHub):
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dict of all fields, with integers as keys of labels; changing it does not change this object."""
-        return copy.deepcopy({"model_type": self.model_type, **self.__dict__})
+        return copy.deepcopy(self._fields())
+
+    def _fields(self) -> dict[str, Any]:
+        return {"model_type": self.model_type, **self.__dict__}
 
     def to_diff_dict(self) -> dict[str, Any]:
         """Return the fields of config.json: DistilBERT's own, and others if they differ from their default."""
+        return copy.deepcopy(self._diff_fields())
+
+    def _diff_fields(self) -> dict[str, Any]:
+        """Return what `to_diff_dict` returns, with the values of this object itself."""
         plain = self._plain()
         always = self._own_defaults().keys() | {"model_type", "tie_weights_", "architectures"}
         if (self.id2label, self.label2id) != (plain.id2label, plain.label2id):  # one would be derived from the other
             always |= {"id2label", "label2id"}
         return {
             name: value
-            for name, value in self.to_dict().items()
+            for name, value in self._fields().items()
             if name not in UNSAVED and (name in always or value != getattr(plain, name, _ABSENT))
         }
 
@@ -103,7 +110,7 @@ class ConfigFiles(PushToHub):
         Raises:
             ConfigError: JSON cannot hold the value of a field, such as a function for `activation`.
         """
-        fields = self.to_diff_dict() if use_diff else self.to_dict()
+        fields = self._diff_fields() if use_diff else self._fields()  # a copy of large fields takes a second
         try:
             return json.dumps(fields, indent=2, sort_keys=True) + "\n"
         except (TypeError, ValueError):

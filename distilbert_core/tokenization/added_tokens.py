@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tokenizers import AddedToken
@@ -35,6 +35,10 @@ class AddedTokens(Vocabulary):
 
     def _normalize(self, text: str) -> str:
         """Return the normalised text, which the engine splits into tokens."""
+        raise NotImplementedError
+
+    def _is_in_vocabulary(self, token: str) -> bool:
+        """Return whether the vocabulary has a token, not counting those that were added to it."""
         raise NotImplementedError
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -178,7 +182,7 @@ class AddedTokens(Vocabulary):
 
     def _check_unk(self, token: str) -> None:
         """Raise InputError for an `unk_token` that was only added: the engines need it in the vocabulary itself."""
-        if token not in self.backend_tokenizer.get_vocab(with_added_tokens=False):
+        if not self._is_in_vocabulary(token):
             raise InputError(_NO_UNK.format(shortened(token)))
 
     # -- at construction ----------------------------------------------------------------------------------------
@@ -202,7 +206,7 @@ class AddedTokens(Vocabulary):
                     f"{shortened(token.content)} must have the id {index}, but it would get {actual}."
                 )
 
-    def _check_special_tokens(self, vocabulary: Container[str]) -> None:
+    def _check_special_tokens(self) -> None:
         """Raise CheckpointError if a special token has no id, or `unk_token` is not in the vocabulary itself."""
         tokens = (getattr(self, name) for name in SPECIAL_TOKENS)
         missing = [token for token in tokens if token and self.backend_tokenizer.token_to_id(token) is None]
@@ -211,7 +215,7 @@ class AddedTokens(Vocabulary):
                 "Special tokens must be in the vocabulary; only pad_token and mask_token may be None. The vocabulary "
                 f"lacks the special token(s) {listed([shortened(token)[1:-1] for token in missing])}."
             )
-        if self.unk_token not in vocabulary:
+        if not self._is_in_vocabulary(self.unk_token):
             raise CheckpointError(_NO_UNK.format(shortened(self.unk_token)))
 
 

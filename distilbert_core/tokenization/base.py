@@ -165,10 +165,9 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
             )
             self._add_stored(stored)
             self._add_described(added_tokens_decoder or {}, set(map(str, tokens)))
-            specification = self.specification()
-            self._check_special_tokens(specification.vocabulary)
+            self._check_special_tokens()
         fixed = {"do_basic_tokenize": do_basic_tokenize, "wordpieces_prefix": wordpieces_prefix}
-        self._check_options(specification, fixed, normalizer)
+        self._check_options(fixed, normalizer)
         added = self._added()  # these keep their stored options
         self.add_tokens([token for token in tokens if isinstance(token, AddedToken) or token not in added], True)
         self._update_special_tokens()
@@ -216,11 +215,9 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
             for index, token in sorted(added.items())
         )
 
-    def _check_options(
-        self, specification: files.Specification, fixed: Mapping[str, Any], normalizer: Mapping[str, bool]
-    ) -> None:
+    def _check_options(self, fixed: Mapping[str, Any], normalizer: Mapping[str, bool]) -> None:
         """Refuse options that differ from tokenizer.json; warn of options without effect."""
-        required = {"do_basic_tokenize": specification.basic, "wordpieces_prefix": specification.prefix}
+        required = {"do_basic_tokenize": self.do_basic_tokenize, "wordpieces_prefix": self.wordpieces_prefix}
         for name, value in fixed.items():
             if value is not None and value != required[name]:
                 raise InputError(
@@ -228,7 +225,7 @@ class BaseTokenizer(TextEncoding, Decoding, Accessors):
                 )
         other = self.backend_tokenizer.normalizer is not None
         idle = [files.NORMALIZER_OPTIONS[name] for name, value in normalizer.items() if value or other]
-        if idle and not specification.basic:
+        if idle and not self.do_basic_tokenize:
             warnings.warn(
                 f"Options without effect: {', '.join(idle)}; this tokenizer does not normalise texts as BERT's does.",
                 CheckpointWarning,

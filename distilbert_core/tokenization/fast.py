@@ -110,6 +110,9 @@ class DistilBertTokenizerFast(BaseTokenizer):
         basic = isinstance(normalizer, BertNormalizer)
         return {name: getattr(normalizer, name) for name in NORMALIZER_DEFAULTS} if basic else {}
 
+    def _is_in_vocabulary(self, token: str) -> bool:
+        return self.backend_tokenizer.model.token_to_id(token) is not None
+
     def _prefix(self) -> str:
         return getattr(self.backend_tokenizer.model, "continuing_subword_prefix", "")
 

@@ -86,6 +86,9 @@ class DistilBertTokenizer(BaseTokenizer):
         specification = self._specification
         return files.NORMALIZER_DEFAULTS | dict(specification.normalizer) if specification.basic else {}
 
+    def _is_in_vocabulary(self, token: str) -> bool:
+        return token in self._specification.vocabulary
+
     def _prefix(self) -> str:
         return self._specification.prefix
 
