@@ -35,6 +35,14 @@ ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+_GLOBAL_HOOKS = (
+    nn.modules.module._global_forward_hooks,
+    nn.modules.module._global_forward_pre_hooks,
+    nn.modules.module._global_backward_hooks,
+    nn.modules.module._global_backward_pre_hooks,
+)
+
+
 def activation_function(config: DistilBertConfig) -> Callable[[Tensor], Tensor]:
     """Return the function that `config.activation` names or is."""
     if callable(config.activation):
@@ -45,7 +53,7 @@ def activation_function(config: DistilBertConfig) -> Callable[[Tensor], Tensor]:
 def has_hooks(module: nn.Module) -> bool:
     """Return whether a call of a module runs hooks, its own or those of all modules, and cannot be skipped."""
     own = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    return any(map(len, own)) or bool(nn.modules.module._has_any_global_hook())
+    return any(map(len, (*own, *_GLOBAL_HOOKS)))
 
 
 class _Blank(TorchFunctionMode):
