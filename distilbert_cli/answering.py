@@ -52,15 +52,9 @@ def zero_shot(texts, file, column, labels, template, multi_label, as_json, outpu
     entails the sentence of --template.
     """
     inputs = command_texts(texts, file, column)
-    options = {"candidate_labels": labels, "hypothesis_template": template, "multi_label": multi_label}
-    results = answers("zero-shot-classification", inputs, model, output, **options)
-    records = ({"text": text, "predictions": _by_label(result)} for text, result in results)
+    options = {"labels": labels, "template": template, "multi_label": multi_label}
+    records = answers("zero-shot", inputs, model, output, **options)
     write(records, Columns(("number", "label", "score", "text"), "predictions"), output, as_json)
-
-
-def _by_label(result: dict[str, Any]) -> list[dict[str, Any]]:
-    pairs = zip(result["labels"], result["scores"], strict=True)
-    return [{"label": label, "score": score} for label, score in pairs]
 
 
 # -- fill-mask --------------------------------------------------------------------------------------------------------
@@ -75,15 +69,8 @@ def _by_label(result: dict[str, Any]) -> list[dict[str, Any]]:
 def fill_mask(texts, file, column, top_k, targets, as_json, output, **model):
     """Find the best tokens for each [MASK]."""
     inputs = command_texts(texts, file, column)
-    results = answers("fill-mask", inputs, model, output, top_k=top_k, targets=targets)
-    records = ({"text": text, "predictions": _by_mask(result)} for text, result in results)
+    records = answers("fill-mask", inputs, model, output, top_k=top_k, targets=targets)
     write(records, Columns(("number", "mask", "token_str", "score", "sequence"), "predictions"), output, as_json)
-
-
-def _by_mask(result: list) -> list[dict[str, Any]]:
-    """Return the candidates of all masks in one list. The pipeline nests them only if a text has several masks."""
-    masks = result if isinstance(result[0], list) else [result]
-    return [{"mask": number, **candidate} for number, mask in enumerate(masks, 1) for candidate in mask]
 
 
 # -- tag --------------------------------------------------------------------------------------------------------------
@@ -108,9 +95,7 @@ def _by_mask(result: list) -> list[dict[str, Any]]:
 def tag(texts, file, column, aggregation, stride, as_json, output, **model):
     """Find entities in texts, such as names."""
     inputs = command_texts(texts, file, column)
-    options = {"aggregation_strategy": aggregation, "stride": stride}
-    results = answers("token-classification", inputs, model, output, **options)
-    records = ({"text": text, "entities": entities} for text, entities in results)
+    records = answers("tag", inputs, model, output, aggregation=aggregation, stride=stride)
     label = "entity" if aggregation == "none" else "entity_group"
     write(records, Columns(("number", label, "score", "word", "start", "end"), "entities"), output, as_json)
 
@@ -162,12 +147,8 @@ def answer(
         {"question": question, "context": text}
         for question, text in read_records(arguments, file, [question_column, context_column])
     )
-    options = {"top_k": top_k, "handle_impossible_answer": impossible, "max_answer_len": max_answer_len}
-    results = answers("question-answering", inputs, model, output, **options)
-    records = (
-        {"question": row["question"], "answers": result if isinstance(result, list) else [result]}
-        for row, result in results
-    )
+    options = {"top_k": top_k, "impossible": impossible, "max_answer_len": max_answer_len}
+    records = answers("answer", inputs, model, output, **options)
     write(records, Columns(("number", "answer", "score", "start", "end", "question"), "answers"), output, as_json)
 
 
@@ -195,11 +176,7 @@ def embed(texts, file, column, pooling, no_normalize, as_json, output, **model):
     inputs = command_texts(texts, file, column)
     if pooling == "none":
         refuse("needs --pooling mean or cls", "no_normalize")
-        options: dict[str, Any] = {"pooling": None, "return_tensors": "np"}
-    else:
-        options = {"pooling": pooling, "normalize": not no_normalize}
-    results = answers("feature-extraction", inputs, model, output, **options)
-    records = ({"text": text, "embedding": array[0] if pooling == "none" else array} for text, array in results)
+    records = answers("embed", inputs, model, output, pooling=pooling, normalize=not no_normalize)
     write(records, Columns(("text", "embedding")), output, as_json)
 
 
@@ -230,8 +207,7 @@ def choose(prompt, endings, file, prompt_column, choice_columns, as_json, output
     arguments = [] if prompt is None else [(prompt, *endings)]
     rows = read_records(arguments, file, [prompt_column, *choice_columns], lists=True)
     inputs = ({"prompt": text, "choices": _endings(text, cells)} for text, *cells in rows)
-    results = answers("multiple-choice", inputs, model, output)
-    records = ({**row, **result} for row, result in results)
+    records = answers("choose", inputs, model, output)
     write(records, Columns(("choice", "score", "text", "prompt")), output, as_json)
 
 

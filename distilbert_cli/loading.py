@@ -63,21 +63,26 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def answers(
-    task: str, inputs: Iterable[Any], model: dict[str, Any], output: Path | None, **options: Any
-) -> Iterator[tuple[Any, Any]]:
-    """Load a pipeline, and return an iterator over pairs of an input and its answer.
+    name: str, inputs: Iterable[Any], model: dict[str, Any], output: Path | None, **asked: Any
+) -> Iterator[dict[str, Any]]:
+    """Load a pipeline, and return an iterator over the records of inputs.
 
     Args:
-        task: Name of the task.
+        name: Name of the command in `distilbert_core.pipelines.records.FORMS`.
         inputs: Inputs of the pipeline.
         model: Keywords of `pipeline`.
         output: File for the answers, if any.
-        **options: Options of the task.
+        **asked: Options of the task, by the names in `FORMS`.
 
     Raises:
         DistilBertError: As `load_pipeline`; while iterating, also for an input that the pipeline rejects.
     """
-    return with_inputs(load_pipeline(task, model, output).stream, inputs, **options)
+    from distilbert_core.pipelines.records import FORMS
+
+    form = FORMS[name]
+    pipe = load_pipeline(form.task, model, output)
+    pairs = with_inputs(pipe.stream, inputs, **form.options(asked))
+    return (form.record(pipe, value, result, asked) for value, result in pairs)
 
 
 def with_inputs(answer: Any, inputs: Iterable[Any], **options: Any) -> Iterator[tuple[Any, Any]]:

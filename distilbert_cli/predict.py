@@ -74,20 +74,14 @@ def load_predictor(model: dict[str, Any], top_k: int | None = None, output: Path
         DistilBertError: As `load_pipeline`.
     """
     from distilbert_core.pipelines import TextClassificationPipeline
-    from distilbert_core.pipelines.scores import best
-    from distilbert_core.pipelines.text_classification import label_scores
+    from distilbert_core.pipelines.records import prediction
 
     pipe = load_pipeline("text-classification", model, output)
     assert isinstance(pipe, TextClassificationPipeline)
 
     def predict_all(inputs: Iterable[Any]) -> Iterator[Record]:
         for logits in pipe.stream_scores(inputs, function_to_apply="none"):  # [L]
-            scores = label_scores(pipe.config, logits).tolist()
-            ranked = [
-                {"label": pipe.config.label_name(index), "score": scores[index]}
-                for index in best(logits, None).tolist()
-            ]
-            yield {**ranked[0], "logits": logits, **({} if top_k is None else {"predictions": ranked[:top_k]})}
+            yield prediction(pipe.config, logits, top_k)
 
     return predict_all
 

@@ -7,7 +7,6 @@ them in memory.
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import click
 
 from distilbert_core.errors import DistilBertError, InputError
 from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.json_files import to_json
 
 Record = dict[str, Any]
 
@@ -80,11 +80,6 @@ def write(records: Iterable[Record], columns: Columns, output: Path | None, as_j
     except OSError as error:
         name = "standard output" if output is None else output
         raise InputError(f"{name} cannot be written: {error.strerror or error}.") from error
-
-
-def to_json(record: Record) -> str:
-    """Return a record as one line of JSON."""
-    return json.dumps(record, ensure_ascii=False, default=lambda array: array.tolist())
 
 
 def _print_tables(columns: Columns, rows: Iterator[list[Any]]) -> None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.errors import CheckpointError, DistilBertError
+from distilbert_core.errors import CheckpointError, DistilBertError, shortened
 from distilbert_core.files.boundary import found, reading
 from distilbert_core.files.limits import LIMITS, check_limit
 
@@ -60,7 +60,11 @@ def parse_object(name: str | Path, content: bytes | str, limits: str = "json") -
 
 
 def parse_json(
-    name: str | Path, content: bytes | str, error: type[DistilBertError] = CheckpointError, limits: str = "json"
+    name: str | Path,
+    content: bytes | str,
+    error: type[DistilBertError] = CheckpointError,
+    limits: str = "json",
+    strict: bool = False,
 ) -> Any:
     """Return the value of a JSON text.
 
@@ -71,6 +75,8 @@ def parse_json(
         content: The text, or its bytes in UTF-8.
         error: Type of the error.
         limits: Beginning of the names of its limits.
+        strict: Refuse what RFC 8259 does not have or leaves open: NaN, Infinity, and a key that is repeated in an
+            object.
 
     Raises:
         CheckpointError: The text is above a limit, or is not JSON in UTF-8; with `error`, an error of that type.
@@ -86,7 +92,7 @@ def parse_json(
         check_limit(f"{limits}_bytes", len(text), str(name), error)
         if _marks(text) > LIMITS[f"{limits}_values"].most:  # some may be in texts
             check_limit(f"{limits}_values", _marks(TEXT.sub("", text)), str(name), error)
-        value = json.loads(text)
+        value = json.loads(text, **(STRICT if strict else {}))
         # Encoding fails if half of a surrogate pair is left.
         (json.dumps(value, ensure_ascii=False) if SURROGATE.search(text) else text).encode()
     except DistilBertError:
@@ -96,6 +102,37 @@ def parse_json(
     if _is_deeper(value, LIMITS["json_nesting"].most):
         raise error(f"{name} has more than {LIMITS['json_nesting'].most} {LIMITS['json_nesting'].unit}.")
     return value
+
+
+def to_json(value: Any) -> str:
+    """Return a record as one line of JSON; arrays become lists.
+
+    Args:
+        value: JSON values and arrays.
+
+    Example:
+        >>> import numpy as np
+        >>> from distilbert_core.files.json_files import to_json
+        >>> to_json({"text": "é", "logits": np.array([0.5, 1.0])})
+        '{"text": "é", "logits": [0.5, 1.0]}'
+    """
+    return json.dumps(value, ensure_ascii=False, default=lambda array: array.tolist())
+
+
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        seen: set[str] = set()
+        repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {shortened(repeated)} is repeated")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+STRICT: dict[str, Any] = {"object_pairs_hook": _without_repeated_keys, "parse_constant": _refuse_constant}
 
 
 def _marks(text: str) -> int:

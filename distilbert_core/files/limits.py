@@ -67,6 +67,9 @@ LIMITS = {
     "patterns": Limit(1_000, "patterns", "an adapter has one for each module at most, and usually none"),
     "pattern_characters": Limit(1_000, "characters", "a pattern is about as long as the name of a module"),
     "axes": Limit(8, "axes of an array", "parameters have at most three"),
+    # -- bodies of requests to the server
+    "request_bytes": Limit(64 << 20, "bytes of JSON", "a thousand texts of 512 tokens have about 3 MB"),
+    "request_values": Limit(1_000_000, "values in JSON", "a thousand texts as token ids are 512,000 values"),
     # -- records: .csv, .tsv, .jsonl, .txt, compressed or not
     "records_bytes": Limit(1 << 30, "bytes of JSON", "SQuAD 2.0 has 42 MB in one file"),
     "records_values": Limit(20_000_000, "values in JSON", "SQuAD 2.0 has about two million in one file"),

@@ -109,7 +109,7 @@ class Pipeline(TokenizedModel):
             model, tokenizer, framework=framework, device=device, dtype=torch_dtype if dtype is None else dtype
         )
         self.options: Options = {name: option.default for name, option in self.option_table.items()}
-        self._with_defaults(options)  # checks them now, not in the first call
+        self.with_defaults(options)  # checks them now, not in the first call
         self.options = {**self.options, **self._given(options)}
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
@@ -125,7 +125,7 @@ class Pipeline(TokenizedModel):
             InputError: An input or an option is impossible.
             TypeError: An option is unknown.
         """
-        options = self._with_defaults(options)
+        options = self.with_defaults(options)
         if self.is_one(inputs, options):
             (result,) = results_of(self, [inputs], options, None, self.combine)
             return result
@@ -153,7 +153,7 @@ class Pipeline(TokenizedModel):
             InputError: An input or an option is impossible.
             TypeError: An option is unknown.
         """
-        return self._stream(inputs, self._with_defaults(options), self.combine)
+        return self._stream(inputs, self.with_defaults(options), self.combine)
 
     def _stream(self, inputs: Iterable[Any], options: Options, combine: Combine) -> Iterator[Any]:
         """Return an iterator over results, unless `inputs` is one input, or a table, which yields its columns."""
@@ -280,8 +280,16 @@ class Pipeline(TokenizedModel):
             if value is not None or table[name].takes_none or table[name].default is None
         }
 
-    def _with_defaults(self, options: Options) -> dict[str, Any]:
-        """Return all options of a call, checked and prepared."""
+    def with_defaults(self, options: Options) -> dict[str, Any]:
+        """Return all options of a call, checked and prepared, as the parts of the task take them.
+
+        Args:
+            options: The options that the call gives.
+
+        Raises:
+            InputError: An option is impossible.
+            TypeError: An option is unknown.
+        """
         merged = {**self.options, **self._given(self.present_options(options))}
         for name, option in self.option_table.items():
             if merged[name] is not None:

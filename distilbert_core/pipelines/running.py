@@ -134,28 +134,32 @@ def _run(
     lengths = [len(window) for window in windows]
     for batch in token_batches(lengths, options["batch_tokens"], options["batch_size"]):
         members = [windows[i] for i in batch]
-        for i, window, outputs in zip(batch, members, _outputs(pipeline, members), strict=True):
-            reduced[i] = pipeline.reduce(window, outputs, options)
+        for i, window, outputs in zip(batch, members, pipeline.forward(members), strict=True):
+            reduced[i] = pipeline.reduce(window, checked_outputs(pipeline, window, outputs), options)
         advance(len(batch) * share)
     return reduced
 
 
-def _outputs(pipeline: Methods, windows: Sequence[Encoding]) -> Iterator[Outputs]:
-    """Yield the model's outputs for each window of a batch.
+def checked_outputs(pipeline: Methods, window: Encoding, outputs: Outputs) -> dict[str, np.ndarray]:
+    """Return the model's outputs for a window, in float32 or float64.
+
+    Args:
+        pipeline: The pipeline.
+        window: The tokens, for the message.
+        outputs: The outputs by name, as `Pipeline.forward` returns them for a window.
 
     Raises:
         InputError: An output is NaN or infinite.
     """
-    for window, outputs in zip(windows, pipeline.forward(windows), strict=True):
-        arrays = {name: _at_least_float32(array) for name, array in outputs.items()}
-        for name, array in arrays.items():
-            if not np.isfinite(array).all():
-                text = reprlib.repr(pipeline.tokenizer.decode(window.ids, skip_special_tokens=True))
-                raise InputError(
-                    f"{name} of {text} must be finite, but the model gives NaN or infinity; give another dtype, such "
-                    "as 'float32', or look for such values in its weights."
-                )
-        yield arrays
+    arrays = {name: _at_least_float32(array) for name, array in outputs.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            text = reprlib.repr(pipeline.tokenizer.decode(window.ids, skip_special_tokens=True))
+            raise InputError(
+                f"{name} of {text} must be finite, but the model gives NaN or infinity; give another dtype, such "
+                "as 'float32', or look for such values in its weights."
+            )
+    return arrays
 
 
 def _at_least_float32(array: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ class TextClassificationPipeline(Pipeline):
         """
         if "top_k" in options:
             raise TypeError("Unknown keyword argument(s): top_k. stream_scores gives the scores of all labels.")
-        return self._stream(inputs, self._with_defaults(options), lambda value, windows, kept, options: kept[0])
+        return self._stream(inputs, self.with_defaults(options), lambda value, windows, kept, options: kept[0])
 
     def read(self, value: Any, options: Options) -> list[Text]:
         """Return the text or pair of an input."""

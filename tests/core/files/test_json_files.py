@@ -72,3 +72,17 @@ def test_the_type_of_the_error_can_be_chosen() -> None:
         parse_json("a.jsonl line 1", "{", InputError)
     with pytest.raises(InputError, match="half of a surrogate pair"):
         parse_json("a.jsonl line 1", '"\ud800"', InputError)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1, "b": 2, "a": 1}', "the key 'a' is repeated"),
+        ('[{"a": NaN}]', "NaN is not a number of JSON"),
+        ("-Infinity", "-Infinity is not a number of JSON"),
+    ],
+)
+def test_strict_json_refuses_what_the_standard_leaves_open(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_json("The body", text, InputError, strict=True)
+    parse_json("a file", text)

@@ -29,10 +29,10 @@ def test_every_option_holds_in_the_constructor_and_in_a_call(task):
     """None leaves out what has a default of its own."""
     for name, option in PIPELINE_CLASSES[task].option_table.items():
         given = {name: option.default}
-        of_pipeline, of_call = make(task, given)._with_defaults({}), make(task)._with_defaults(given)
+        of_pipeline, of_call = make(task, given).with_defaults({}), make(task).with_defaults(given)
         assert of_pipeline.keys() == of_call.keys()
-        for merged in (of_pipeline, of_call, make(task)._with_defaults({} if option.takes_none else {name: None})):
-            assert merged == make(task)._with_defaults({})
+        for merged in (of_pipeline, of_call, make(task).with_defaults({} if option.takes_none else {name: None})):
+            assert merged == make(task).with_defaults({})
 
 
 @pytest.mark.parametrize("task", PIPELINE_CLASSES)
@@ -69,9 +69,7 @@ OLDER = [  # task, older option, what it stands for, the warning
 @pytest.mark.filterwarnings("ignore:.* deprecated:UserWarning")
 @pytest.mark.parametrize(("task", "older", "present", "message"), OLDER)
 def test_older_options(task, older, present, message):
-    assert (
-        make(task, older)._with_defaults({}) == make(task)._with_defaults(older) == make(task)._with_defaults(present)
-    )
+    assert make(task, older).with_defaults({}) == make(task).with_defaults(older) == make(task).with_defaults(present)
     if message:
         with pytest.warns(UserWarning, match=message) as warned:
             make(task, older)
