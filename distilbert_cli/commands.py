@@ -43,6 +43,7 @@ COMMANDS = {
         ("answer", "answering", "Answer questions from a text of any length."),
         ("embed", "answering", "Turn texts into vectors."),
         ("choose", "answering", "Choose the ending that fits a prompt best."),
+        ("serve", "serving", "Answer the tasks over HTTP."),
         ("tokenize", "tokens", "Split texts into tokens."),
         ("info", "info", "Describe a checkpoint."),
         ("bench", "bench", "Find the fastest way to run a checkpoint."),

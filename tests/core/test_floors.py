@@ -23,13 +23,18 @@ FLOORS = {  # wing or package -> what it may import beside itself
     "distilbert_tf": CORE,
     "distilbert_flax": CORE,
     "weight_conversion": CORE - {"training"},
-    "distilbert_cli": CORE | {"weight_conversion"},
+    "distilbert_serve": CORE,
+    "distilbert_cli": CORE | {"weight_conversion", "distilbert_serve"},
 }
 # The package itself shows names of its wings, but imports nothing else.
 FRONT_DOOR = "distilbert_core"
 # Libraries that only one place may need.
 LIBRARIES = {
     "click": {"distilbert_cli"},
+    "fastapi": {"distilbert_serve"},
+    "starlette": {"distilbert_serve"},
+    "uvicorn": {"distilbert_serve"},
+    "pydantic": {"distilbert_serve"},
     "torch": {"distilbert_pt"},
     "tensorflow": {"distilbert_tf"},
     "keras": {"distilbert_tf"},
@@ -93,6 +98,8 @@ def test_nothing_imports_upward() -> None:
         ("distilbert_tf.pretrained", "from weight_conversion import LAYOUTS", "distilbert_tf stands below weight_con"),
         ("weight_conversion.reading", "import distilbert_core.training.run", "weight_conversion stands below training"),
         ("distilbert_core.training.run", "import click", "only distilbert_cli may"),
+        ("distilbert_serve.models", "import distilbert_pt", "distilbert_serve stands below distilbert_pt"),
+        ("distilbert_core.pipelines.records", "import pydantic", "only distilbert_serve may"),
         ("distilbert_core.model.inference", "import torch", "only distilbert_pt may"),
         ("distilbert_cli.info", "import distilbert_core.hub", "which is distilbert_core.files.hub now"),
         ("distilbert_cli.info", "from distilbert_core import hub", "which is distilbert_core.files.hub now"),

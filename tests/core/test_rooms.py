@@ -16,6 +16,7 @@ PACKAGES = (
     "distilbert_tf",
     "distilbert_flax",
     "weight_conversion",
+    "distilbert_serve",
     "distilbert_cli",
 )
 MODULE_LINES, CLASS_LINES, TEST_LINES = 450, 300, 500
@@ -33,6 +34,8 @@ TESTED = {
     "conversion": "weight_conversion",
     "conversion/formats": "weight_conversion/formats",
     "conversion/verification": "weight_conversion/verification",
+    "serving": "distilbert_serve",
+    "serving/routes": "distilbert_serve/routes",
     "pt": "distilbert_pt",
     "tf": "distilbert_tf",
     "flax": "distilbert_flax",

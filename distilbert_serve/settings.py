@@ -1,0 +1,90 @@
+"""The settings of a server, and the limits of a request, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from distilbert_serve.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may be at most; more is answered with 413.
+
+    Attributes:
+        body_bytes: Bytes of the body.
+        inputs: Inputs of a request.
+        characters: Characters of a text.
+        choices: Choices of an input, or labels to choose from.
+        windows: Windows of tokens that the model reads for a request.
+    """
+
+    body_bytes: int = 8 << 20
+    inputs: int = 1024
+    characters: int = 200_000
+    choices: int = 256
+    windows: int = 8192
+
+    def check(self, values: Sequence[Any]) -> None:
+        """Raise RequestError if a list of inputs is above a limit.
+
+        Args:
+            values: The inputs: texts, lists of texts, or dicts of them.
+        """
+        self.at_most("inputs", len(values), self.inputs)
+        for value in values:
+            self._check_texts(value)
+
+    def _check_texts(self, value: Any) -> None:
+        if isinstance(value, str):
+            self.at_most("characters in a text", len(value), self.characters)
+        elif isinstance(value, list | tuple):
+            self.at_most("texts in one input", len(value), self.choices)
+            for text in value:
+                self._check_texts(text)
+        elif isinstance(value, dict):
+            for text in value.values():
+                self._check_texts(text)
+
+    def at_most(self, what: str, number: int, most: int) -> None:
+        """Raise RequestError if a number is above its limit."""
+        if number > most:
+            raise RequestError(413, f"The request has {number} {what}, at most {most} are allowed.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a server.
+
+    Attributes:
+        host: Address to listen on.
+        port: Port to listen on; 0: any free one.
+        token: Bearer token that requests must have; None: none.
+        cors: Origins whose pages may call the server; '*' for all.
+        allow_reload: Models may be reloaded without a token.
+        batch_tokens: Maximum tokens of a batch; None: 1,024 on a CPU, 16,384 elsewhere.
+        max_wait: Milliseconds that an idle model waits for more requests.
+        queue_tokens: Maximum tokens that wait for a model; None: 64 batches.
+        timeout: Seconds until a request is given up.
+        shutdown_timeout: Seconds to finish accepted requests after SIGTERM.
+        limits: Limits of a request.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = field(default=None, repr=False)
+    cors: tuple[str, ...] = ()
+    allow_reload: bool = False
+    batch_tokens: int | None = None
+    max_wait: float = 2.0
+    queue_tokens: int | None = None
+    timeout: float = 30.0
+    shutdown_timeout: float = 30.0
+    limits: Limits = Limits()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs on this machine can connect."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")

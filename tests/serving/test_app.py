@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.serving import Server, running, sources
+
+
+def body(text: str = "a", **more: Any) -> dict[str, Any]:
+    return {"inputs": text, "model": "moods", **more}
+
+
+# Name -> the bytes of a body, the status, and the message.
+HOSTILE: dict[str, tuple[bytes, int, str]] = {
+    "empty": (b"", 422, "The body must be a JSON object"),
+    "not JSON": (b"{inputs: 1}", 422, "The body is not valid JSON"),
+    "cut": (b'{"inputs": "a', 422, "The body is not valid JSON"),
+    "deep lists": (b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 422, "nested too deeply|levels of JSON"),
+    "deep objects": (b'{"a":' * 20_000 + b"1" + b"}" * 20_000, 422, "nested too deeply|levels of JSON"),
+    "lists of a few levels": (b'{"inputs": ' + b"[" * 70 + b"]" * 70 + b"}", 422, "more than 64 levels of JSON"),
+    "NaN": (b'{"inputs": "a", "top_k": NaN}', 422, "NaN is not a number of JSON"),
+    "Infinity": (b'{"inputs": "a", "top_k": -Infinity}', 422, "-Infinity is not a number of JSON"),
+    "a huge number": (b'{"inputs": "a", "top_k": 1e999}', 422, "top_k must be a valid integer"),
+    "a long integer": (b'{"inputs": "a", "top_k": ' + b"9" * 5000 + b"}", 422, "The body is not valid JSON"),
+    "repeated keys": (b'{"inputs": "a", "inputs": "b"}', 422, "the key 'inputs' is repeated"),
+    "half a surrogate pair": (rb'{"inputs": "\ud800"}', 422, "half of a surrogate pair"),
+    "not UTF-8": (b'{"inputs": "\xff"}', 422, "not UTF-8"),
+    "UTF-16": ('{"inputs": "a"}'.encode("utf-16"), 422, "not UTF-8"),
+    "many values": (b'{"inputs": [' + b"[]," * 1_100_000 + b"1]}", 422, "values in JSON, at most 1000000"),
+    "a NUL": (b'{"inputs": "a\\u0000b", "model": "moods\\u0000"}', 404, "Unknown model"),
+    "many inputs": (json.dumps(body(["a"] * 2000)).encode(), 413, "has 2000 inputs, at most 1024"),  # type: ignore[arg-type]
+    "a long text": (json.dumps(body("a" * 300_000)).encode(), 413, "300000 characters in a text, at most 200000"),
+    "many choices": (
+        json.dumps({"inputs": {"prompt": "a", "choices": ["b"] * 999}}).encode(),
+        413,
+        "999 texts in one input",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_bodies_are_refused_in_one_sentence(name: str, server: Server) -> None:
+    content, status, message = HOSTILE[name]
+    route = "/choose" if name == "many choices" else "/predict"
+    reply = server.ask(route, content)
+    assert reply.status == status, reply.body
+    assert re.search(message, reply.error)
+    assert server.ask("/predict", body()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("text/plain", r"^Content-Type must be application/json, got 'text/plain'\.$"),
+        ("application/x-www-form-urlencoded", "Content-Type must be application/json"),
+    ],
+)
+def test_other_content_types(kind: str, message: str, server: Server) -> None:
+    reply = server.ask("/predict", body(), Content_Type=kind)
+    assert reply.status == 415
+    assert re.search(message, reply.error)
+
+
+def test_control_characters_and_all_scripts_are_texts(server: Server) -> None:
+    for text in ("a\x00b", "\u202e\u200b", "😀👩‍👩‍👧", "\ufeff", "é" * 1000, " "):
+        assert server.ask("/predict", body(text)).json["text"] == text
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status", "message"),
+    [
+        ("/nothing", "POST", 404, "Unknown path '/nothing'; /docs lists the routes."),
+        ("/predict", "GET", 405, "/predict does not take GET; /docs lists the routes."),
+        ("/models/none/reload", "POST", 403, "Reloading needs a server with --token or --allow-reload."),
+        ("/predict/", "POST", 404, "Unknown path '/predict/'; /docs lists the routes."),
+    ],
+)
+def test_unknown_routes(path: str, method: str, status: int, message: str, server: Server) -> None:
+    reply = server.ask(path, body() if method == "POST" else None, method)
+    assert (reply.status, reply.error) == (status, message)
+
+
+def test_health_models_and_metrics(server: Server) -> None:
+    assert server.ask("/health").json == {"status": "ok"}
+    assert server.ask("/ready").json == {"ready": True}
+    models = {model["name"]: model for model in server.ask("/models").json}
+    assert models["moods"]["tasks"] == ["predict", "embed"]
+    assert models["inference"]["tasks"] == ["predict", "embed", "zero-shot"]
+    assert models["vectors"]["tasks"] == ["embed"]
+    assert models["entities"]["labels"] == ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    assert models["answers"] == {
+        "name": "answers",
+        "tasks": ["answer", "embed"],
+        "backend": models["answers"]["backend"],
+        "dtype": "float32",
+        "labels": [],
+        "max_tokens": 512,
+    }
+    server.ask("/predict", body())
+    server.ask("/nothing/of/mine")
+    text = server.ask("/metrics").body.decode()
+    for line in (
+        r'distilbert_requests_total{method="POST",route="/predict",status="200"} \d',
+        r'distilbert_requests_total{method="GET",route="other",status="404"} \d',
+        r'distilbert_tokens_total{model="moods"} \d',
+        r'distilbert_batch_fill_count{model="moods"} \d',
+        r'distilbert_queue_seconds_bucket{le="30.0",model="moods"} \d',
+        r'distilbert_model_seconds_sum{model="moods"} \d',
+        r'distilbert_waiting_tokens{model="moods"} 0',
+    ):
+        assert re.search(line.replace("{", r"\{").replace("}", r"\}"), text), line
+    assert "nothing" not in text
+
+
+# -- who may ask --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def guarded(folders: dict[str, Path], backend: str) -> Iterator[Server]:
+    """A server with a token, an origin, and small bodies."""
+    from distilbert_serve.settings import Limits
+
+    moods = sources({"moods": folders["moods"]}, backend)
+    with running(moods, token="sécret", cors=("https://a.example",), limits=Limits(body_bytes=1000)) as server:
+        yield server
+
+
+@pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer wrong", "Basic sécret", "sécret", "Bearer sécrets"])
+def test_without_the_token_nothing_is_answered(given: str | None, guarded: Server) -> None:
+    headers = {} if given is None else {"Authorization": given.encode().decode("latin-1")}
+    reply = guarded.ask("/predict", body(), **headers)
+    assert reply.status == 401
+    assert reply.headers["WWW-Authenticate"] == "Bearer"
+    assert "Authorization: Bearer TOKEN" in reply.error
+
+
+def test_with_the_token(guarded: Server) -> None:
+    token = {"Authorization": "bearer  sécret".encode().decode("latin-1")}
+    assert guarded.ask("/predict", body(), **token).status == 200
+    assert guarded.ask("/models/moods/reload", {}, **token).json["name"] == "moods"
+    assert guarded.ask("/models/wrong/reload", {}, **token).status == 404
+    for path in ("/health", "/ready"):
+        assert guarded.ask(path).status == 200
+    for path in ("/models", "/metrics", "/openapi.json", "/models/moods/reload"):
+        assert guarded.ask(path).status == 401
+
+
+def test_origins(guarded: Server) -> None:
+    asked = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization"}
+    allowed = guarded.ask("/predict", None, "OPTIONS", Origin="https://a.example", **asked)
+    assert (allowed.status, allowed.headers["Access-Control-Allow-Origin"]) == (200, "https://a.example")
+    other = guarded.ask("/predict", None, "OPTIONS", Origin="https://b.example", **asked)
+    assert (other.status, other.headers["Access-Control-Allow-Origin"]) == (400, None)
+
+
+def test_a_server_without_cors_allows_no_origin(server: Server) -> None:
+    reply = server.ask("/predict", body(), Origin="https://a.example")
+    assert reply.headers["Access-Control-Allow-Origin"] is None
+
+
+def test_a_local_server_answers_to_local_names_only(server: Server, guarded: Server) -> None:
+    reply = server.ask("/predict", body(), Host="a.example:8000")
+    assert reply.status == 421
+    assert reply.error.startswith("This server answers to localhost only")
+    for host in ("localhost:1", "127.0.0.1", "[::1]:80", "LOCALHOST"):
+        assert server.ask("/health", Host=host).status == 200
+    assert guarded.ask("/health", Host="a.example").status == 200  # the token protects it
+
+
+def test_a_large_body_is_refused_before_it_is_read(guarded: Server) -> None:
+    request = b"POST /predict HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer s\xc3\xa9cret\r\n%s\r\n\r\n%s"
+    declared = request % (b"Content-Type: application/json\r\nContent-Length: 999999999999", b"")
+    chunked = request % (
+        b"Content-Type: application/json\r\nTransfer-Encoding: chunked",
+        b"400\r\n%s\r\n" % (b" " * 1024),
+    )
+    for content in (declared, chunked):
+        with guarded.raw(content) as connection:
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += connection.recv(10_000)
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"The body has more than 1000 bytes" in answer
+
+
+def test_a_failure_inside_is_one_sentence(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = server.models["moods"].pipelines["text-classification"]
+
+    def fail(*args: object) -> None:
+        raise RuntimeError("secret details")
+
+    monkeypatch.setattr(pipe.inference, "run_ragged", fail)
+    reply = server.ask("/predict", body())
+    assert (reply.status, reply.error) == (500, "The server failed (RuntimeError); its log has the details.")
+    monkeypatch.undo()
+    assert server.ask("/predict", body()).status == 200
