@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -29,7 +30,7 @@ def _backends(word: str) -> str:
     "models",
     multiple=True,
     metavar="[NAME=]FOLDER_OR_HUB_ID",
-    default=[DEFAULT_MODEL],
+    show_default=DEFAULT_MODEL,
     help="Checkpoint to serve, perhaps under a name of your own. Repeat the option for several models.",
 )
 @REVISION
@@ -48,8 +49,23 @@ def _backends(word: str) -> str:
     show_default="float32",
 )
 @click.option("--device", metavar="NAME", help="Device to run on, as the framework names it: cuda:1, gpu:1.")
-@click.option("--host", default="127.0.0.1", metavar="ADDRESS", help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, metavar="N", help="Port; 0 takes a free one.")
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    envvar="DISTILBERT_HOST",
+    show_envvar=True,
+    show_default="127.0.0.1",
+    help="Address to listen on.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    envvar="DISTILBERT_PORT",
+    show_envvar=True,
+    show_default="8000",
+    help="Port; 0 takes a free one.",
+)
 @click.option(
     "--token",
     metavar="TEXT",
@@ -95,14 +111,18 @@ def _backends(word: str) -> str:
     metavar="S",
     help="Seconds to finish accepted requests after SIGTERM.",
 )
-def serve(models, backends, revision, dtype, device, cors, token, **settings):
+def serve(models, backends, revision, dtype, device, host, port, cors, token, **settings):
     """Answer the tasks over HTTP.
 
     The routes are /predict, /zero-shot, /fill-mask, /tag, /answer, /embed and /choose, with the JSON of the commands;
     /docs lists all of them. SIGTERM finishes what was accepted; SIGHUP loads the models again.
+
+    In a container of Amazon SageMaker or Vertex AI, its variables choose the model, the address and the routes, unless
+    options do.
     """
     for module in ("fastapi", "uvicorn", "prometheus_client"):
         require_library(module, module, "serve", "distilbert serve")
+    from distilbert_serve.environment import read_environment
     from distilbert_serve.models import sources_of
     from distilbert_serve.running import serve as run
     from distilbert_serve.settings import Settings
@@ -111,9 +131,12 @@ def serve(models, backends, revision, dtype, device, cors, token, **settings):
         raise InputError("--token must not be empty; leave it out to serve without one.")
     loading: dict[str, Any] = {"revision": revision, "dtype": dtype, "device": device}
     given = {name: value for name, value in loading.items() if value is not None}
+    container = read_environment(os.environ)
+    address = {"host": host or container.host, "port": container.port if port is None else port}
+    settings |= {name: value for name, value in address.items() if value is not None}
     run(
-        sources_of(models, _chosen(backends), **given),
-        Settings(cors=cors, token=token, **settings),
+        sources_of(models or [container.model or DEFAULT_MODEL], _chosen(backends), **given),
+        Settings(cors=cors, token=token, vertex=container.vertex, **settings),
         lambda line: click.echo(f"distilbert: {line}", err=True),
     )
 

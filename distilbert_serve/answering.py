@@ -8,11 +8,11 @@ import time
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from distilbert_core.errors import InputError
+from distilbert_core.errors import InputError, shortened
 from distilbert_core.pipelines import Pipeline
 from distilbert_serve.batching import Work
 from distilbert_serve.errors import RequestError
@@ -28,13 +28,37 @@ class DisconnectedError(Exception):
     """The client has gone, so nobody waits for the answer."""
 
 
+class TokenIds:
+    """An input that is tokenized already.
+
+    Args:
+        ids: The ids of its tokens, with the special ones.
+    """
+
+    overflowing = ()  # as an encoding of the tokenizer has it: nothing was cut
+
+    def __init__(self, ids: Sequence[int]):
+        self.ids = list(ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def check(self, pipe: Pipeline) -> None:
+        """Raise InputError if a model cannot read these tokens."""
+        size = pipe.config.vocab_size
+        if not 0 < len(self.ids) <= pipe.max_length:
+            raise InputError(f"A list of token ids must have 1 to {pipe.max_length} of them, got {len(self.ids)}.")
+        if min(self.ids) < 0 or max(self.ids) >= size:
+            raise InputError(f"Token ids must be 0 to {size - 1}, got {shortened(self.ids)}.")
+
+
 @dataclass(frozen=True)
 class Call:
     """What a request asks of a model, in the terms of a pipeline.
 
     Attributes:
         task: The task of the pipeline.
-        inputs: Its inputs.
+        inputs: Its inputs; for feature extraction, they may all be `TokenIds`.
         options: Its options, those that are None are left out.
         combine: As `Pipeline.combine`, but with the pipeline as the first argument; None: that of the pipeline.
         render: Function from the results of all inputs to the answer; it runs in a thread.
@@ -64,6 +88,10 @@ class Answer:
     model: str
     tokens: int
     notes: tuple[str, ...]
+
+    def with_content(self, content: Any) -> Answer:
+        """Return the same answer with another content."""
+        return replace(self, content=content)
 
 
 class Answering:
@@ -99,6 +127,7 @@ class Answering:
         if not call.inputs:
             raise RequestError(422, "inputs must hold at least one input, got an empty list.")
         self.settings.limits.check(call.inputs)
+        self.settings.limits.check(list(call.options.values()))
         gone = asyncio.ensure_future(receive())
         try:
             work, notes = await self._first_of(self._prepare(model, pipe, call), gone, deadline)
@@ -140,13 +169,7 @@ class Answering:
         with self._warnings, warnings.catch_warnings(record=True) as caught:  # the list is one for all threads
             warnings.simplefilter("always")
             options = pipe.with_defaults({name: value for name, value in call.options.items() if value is not None})
-        texts = []
-        for index, value in enumerate(call.inputs):
-            try:
-                texts.append(pipe.read(value, options))
-            except InputError as error:
-                raise InputError(f"inputs[{index}]: {error}" if len(call.inputs) > 1 else str(error)) from error
-        groups = pipe.tokenize(texts, options)
+        groups = self._windows(pipe, call.inputs, options)
         windows = [window for group in groups for window in group]
         self.settings.limits.at_most("windows of tokens", len(windows), self.settings.limits.windows)
         notes = [str(warning.message) for warning in caught]
@@ -168,6 +191,19 @@ class Answering:
 
         return Work(pipe, windows, options, complete), tuple(notes)
 
+    def _windows(self, pipe: Pipeline, inputs: Sequence[Any], options: Mapping[str, Any]) -> list[list[Any]]:
+        """Return the token windows of each input. An error about one of several inputs names its index."""
+        texts: list[list[Any]] = []
+        for index, value in enumerate(inputs):
+            try:
+                if isinstance(value, TokenIds):
+                    value.check(pipe)
+                else:
+                    texts.append(pipe.read(value, options))
+            except InputError as error:
+                raise InputError(f"inputs[{index}]: {error}" if len(inputs) > 1 else str(error)) from error
+        return pipe.tokenize(texts, options) if texts else [[value] for value in inputs]
+
     def close(self) -> None:
         """Stop the threads."""
         self._tokenizers.shutdown(wait=False, cancel_futures=True)
@@ -177,6 +213,8 @@ def _characters(value: Any) -> int:
     """Return the number of characters of all texts of an input."""
     if isinstance(value, str):
         return len(value)
+    if isinstance(value, TokenIds):
+        return CHARACTERS_PER_TOKEN * len(value)
     if isinstance(value, Mapping):
         return sum(map(_characters, value.values()))
     return sum(map(_characters, value)) if isinstance(value, list | tuple) else 0

@@ -12,18 +12,20 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 import distilbert_core
-from distilbert_core.errors import did_you_mean, shortened
+from distilbert_core.errors import shortened
 from distilbert_serve.answering import Answering, DisconnectedError
 from distilbert_serve.errors import RequestError
 from distilbert_serve.http import MODEL_HEADER, NOTE_HEADER, json_response
 from distilbert_serve.metrics import Metrics
 from distilbert_serve.middleware import Counting, Guard
 from distilbert_serve.models import Models
-from distilbert_serve.routes import service, tasks
+from distilbert_serve.routes import documentation, hub, kserve, openai, sagemaker, service, tasks, vertex
+from distilbert_serve.sentences import sentence_of
 from distilbert_serve.settings import Settings
 
 CLIENT_CLOSED = 499  # nobody reads this answer; the status is for the metrics
-ROUTERS = (tasks.router,)  # each takes the `Answering` of the server
+# Each takes the `Answering` of the server. Of two routes with one path, the first one answers.
+ROUTERS = (vertex.router, tasks.router, openai.router, kserve.router, hub.router, sagemaker.router)
 
 
 def create_app(models: Models, settings: Settings, metrics: Metrics) -> FastAPI:
@@ -53,9 +55,11 @@ def create_app(models: Models, settings: Settings, metrics: Metrics) -> FastAPI:
     app.include_router(service.router(answering, metrics))
     for router in ROUTERS:
         app.include_router(router(answering))
+    app.include_router(documentation.router(app))
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
-    app.add_middleware(Guard, settings=settings)
+    probes = frozenset() if settings.vertex is None else frozenset({settings.vertex.health_route})
+    app.add_middleware(Guard, settings=settings, open_routes=probes)
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,
@@ -94,35 +98,14 @@ async def _of_http(request: Request, error: Any) -> Response:
 
 
 async def _of_validation(request: Request, error: Any) -> Response:
-    status, message = sentence_of(request, error)
-    return _failure(request, status, message)
-
-
-def sentence_of(request: Request, error: RequestValidationError) -> tuple[int, str]:
-    """Return status and message for a body that does not have the form of its route."""
     kind = request.headers.get("content-type", "")
     if request.method == "POST" and "json" not in kind.lower():
-        return 415, f"Content-Type must be application/json, got {shortened(kind) if kind else 'none'}."
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"][1:]]
-    given = shortened(first.get("input"))
-    route = request.scope.get("route")
-    body = getattr(getattr(route, "endpoint", None), "__annotations__", {}).get("body")
-    fields = list(getattr(body, "model_fields", ()))
-    inputs = f"inputs must be {getattr(body, 'expects', 'given')}"
-    match path, first["type"]:
-        case [], _:
-            return 422, f"The body must be a JSON object with the fields {', '.join(fields)}, got {given}."
-        case [name], "missing":
-            return 422, f"{inputs}; it is missing." if name == "inputs" else f"{name} is missing; give it."
-        case [name], "extra_forbidden":
-            close = did_you_mean(name, fields)
-            return 422, f"Unknown field {shortened(name)}; the fields are {', '.join(fields)}.{close}"
-        case ["inputs", *_], _:
-            whole = error.body.get("inputs") if isinstance(error.body, dict) else None
-            return 422, f"{inputs}, got {shortened(whole)}."
-    reason = str(first["msg"]).removeprefix("Input should be ")
-    return 422, f"{'.'.join(path)} must be {reason}, got {given}."
+        given = shortened(kind) if kind else "none"
+        return _failure(request, 415, f"Content-Type must be application/json, got {given}.")
+    endpoint = getattr(request.scope.get("route"), "endpoint", None)
+    form = getattr(endpoint, "form", None) or getattr(endpoint, "__annotations__", {}).get("body")
+    errors = [{**one, "loc": one["loc"][1:]} for one in error.errors()]
+    return _failure(request, 422, sentence_of(errors, form, error.body))
 
 
 async def _of_disconnect(request: Request, error: Any) -> Response:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.errors import InputError, did_you_mean, listed, shortened
+from distilbert_core.errors import DistilBertError, InputError, did_you_mean, listed, shortened
 from distilbert_core.model.backends import EXPORTED, default_backend
 from distilbert_core.model.dtypes import dtype_name
 from distilbert_core.model.heads import Head
@@ -89,7 +89,14 @@ def load_pipelines(source: Source) -> dict[str, Pipeline]:
     Raises:
         DistilBertError: As `pipeline`.
     """
-    first = pipeline(None, source.place, framework=source.backend, progress=False, **source.loading)
+    try:
+        first = pipeline(None, source.place, framework=source.backend, progress=False, **source.loading)
+    except DistilBertError:
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:  # the frameworks' errors for an unknown device
+        if "device" not in source.loading:
+            raise
+        raise InputError(f"--device {source.loading['device']} cannot be used: {error}") from error
     pipelines = {first.task: first}
     for task, cls in PIPELINE_CLASSES.items():
         if task not in pipelines and _can_answer(cls, first):

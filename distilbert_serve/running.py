@@ -21,11 +21,26 @@ Say = Callable[[str], object]
 
 
 class _Server(uvicorn.Server):
-    """A server whose signals `_serve` handles: uvicorn would raise them again at the end."""
+    """A server that says when it listens, and whose signals `_serve` handles.
+
+    Args:
+        config: Its configuration.
+        started_line: The line to say.
+        say: Takes the line.
+    """
+
+    def __init__(self, config: uvicorn.Config, started_line: str, say: Say):
+        super().__init__(config)
+        self._started_line, self._say = started_line, say
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self._say(self._started_line)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Context manager: change no handler."""
+        """Context manager: change no handler. Uvicorn's own would raise the signals again at the end."""
         yield
 
 
@@ -65,8 +80,12 @@ def _listen(settings: Settings) -> socket.socket:
         info = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, _, _, address = info[0]
         listener = socket.socket(family, kind)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except BaseException:
+            listener.close()
+            raise
     except OSError as error:
         raise InputError(
             f"The server cannot listen on {settings.host}:{settings.port}: {error.strerror}; give another --port."
@@ -82,7 +101,8 @@ async def _serve(models: Models, settings: Settings, metrics: Metrics, listener:
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout)),
     )
-    server = _Server(config)
+    host, port = listener.getsockname()[:2]
+    server = _Server(config, f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}", say)
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -93,8 +113,6 @@ async def _serve(models: Models, settings: Settings, metrics: Metrics, listener:
     for name, handler in handlers.items():
         if hasattr(signal, name) and sys.platform != "win32":
             loop.add_signal_handler(getattr(signal, name), handler)
-    host, port = listener.getsockname()[:2]
-    say(f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}")
     await server.serve(sockets=[listener])
 
 

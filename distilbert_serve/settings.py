@@ -41,7 +41,7 @@ class Limits:
         if isinstance(value, str):
             self.at_most("characters in a text", len(value), self.characters)
         elif isinstance(value, list | tuple):
-            self.at_most("texts in one input", len(value), self.choices)
+            self.at_most("texts in one list", len(value), self.choices)
             for text in value:
                 self._check_texts(text)
         elif isinstance(value, dict):
@@ -52,6 +52,19 @@ class Limits:
         """Raise RequestError if a number is above its limit."""
         if number > most:
             raise RequestError(413, f"The request has {number} {what}, at most {most} are allowed.")
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """The routes that Vertex AI asks for.
+
+    Attributes:
+        health_route: Path of the probe.
+        predict_route: Path of the predictions.
+    """
+
+    health_route: str = "/health"
+    predict_route: str = "/predict"
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,7 @@ class Settings:
         timeout: Seconds until a request is given up.
         shutdown_timeout: Seconds to finish accepted requests after SIGTERM.
         limits: Limits of a request.
+        vertex: The routes for Vertex AI; None: the server does not run there.
     """
 
     host: str = "127.0.0.1"
@@ -83,6 +97,7 @@ class Settings:
     timeout: float = 30.0
     shutdown_timeout: float = 30.0
     limits: Limits = Limits()
+    vertex: Vertex | None = None
 
     @property
     def is_local(self) -> bool:

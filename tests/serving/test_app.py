@@ -38,7 +38,7 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "many choices": (
         json.dumps({"inputs": {"prompt": "a", "choices": ["b"] * 999}}).encode(),
         413,
-        "999 texts in one input",
+        "999 texts in one list",
     ),
 }
 
