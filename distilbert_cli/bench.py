@@ -33,13 +33,14 @@ from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.hub import find_file
 from distilbert_core.model.backends import RUNNABLE
 from distilbert_core.model.heads import Head
+from distilbert_core.model.runtimes import RUNTIMES
 from distilbert_core.pipelines.measuring import Job, measured_task
 from distilbert_core.pipelines.progress import bar_delay, progress_bar
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 COMMANDS = {"text-classification": "predict", "token-classification": "tag", "feature-extraction": "embed"}
 TITLES = {"batches": "texts/s in batches", "single": "texts/s, one at a time"}
-EXPORTED_FILES = ("model.onnx", "openvino_model.xml")
+EXPORTED_FILES = {group[0] for runtime in RUNTIMES.values() for group in runtime.files}
 DIFFERENCE = {"predict": "logits", "tag": "logits", "embed": "vectors"}
 
 
@@ -80,7 +81,7 @@ def _file_to_write(suffix: str, help: str) -> Callable[[Any], Any]:
     type=_several(RUNNABLE),
     metavar="NAME,NAME...",
     help="Backends and runtimes to compare. onnx and openvino need a model that is exported to ONNX; without one, the "
-    "model is exported for the comparison.",
+    "model is exported for the comparison. litert needs a model that is exported to LiteRT.",
     show_default="all that are installed",
 )
 @click.option(

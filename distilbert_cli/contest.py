@@ -19,11 +19,10 @@ import numpy as np
 import distilbert_core
 from distilbert_cli.turns import Spread, Worker
 from distilbert_core.model.backends import BACKENDS, EXPORTED
+from distilbert_core.model.runtimes import ONNX_FILE, RUNTIMES, Runtime
 from distilbert_core.pipelines.measuring import Job
 
 ONNX = "onnx"  # the format of an exported model
-RUNTIMES = {"onnx": ("onnxruntime", "ONNX Runtime"), "openvino": ("openvino", "OpenVINO")}  # name -> module and title
-DTYPES_OF_RUNTIMES = {"onnx": ("float32",), "openvino": ("float32", "bfloat16", "float16")}
 SAME = 2e-4  # largest difference of outputs that is rounding of float32, relative to the largest output
 PATIENCE, LEAST_PATIENCE = 20, 120.0  # a start may take as many times as long as the first one's; seconds
 SLOW = 4  # a contestant that is this many times as slow as the best in both measures has one turn only
@@ -161,10 +160,17 @@ def list_contestants(
         Contestant(backend, dtype, folder, label)
         for folder, label in folders
         for backend in backends
-        if backend in EXPORTED
+        if backend in EXPORTED and _has_files(RUNTIMES[backend], folder)
         for dtype in dtypes
-        if dtype in DTYPES_OF_RUNTIMES[backend]
+        if dtype in RUNTIMES[backend].dtypes
     ]
+
+
+def _has_files(runtime: Runtime, folder: str | None) -> bool:
+    """Return False if a local folder has no file for a runtime; None is the folder that is exported to ONNX."""
+    if folder is None:
+        return (ONNX_FILE,) in runtime.files
+    return not Path(folder).is_dir() or any(Path(folder, group[0]).is_file() for group in runtime.files)
 
 
 def missing_library(backend: str) -> str | None:
@@ -172,8 +178,9 @@ def missing_library(backend: str) -> str | None:
     if backend in BACKENDS:
         row = BACKENDS[backend]
         return f"not installed: {row.install_command}" if row.missing else None
-    module, _ = RUNTIMES[backend]
-    return None if importlib.util.find_spec(module) else f'not installed: pip install "distilbert[{module}]"'
+    runtime = RUNTIMES[backend]
+    package = runtime.module.partition(".")[0]
+    return None if importlib.util.find_spec(package) else f'not installed: pip install "distilbert[{runtime.extra}]"'
 
 
 # -- the contest ------------------------------------------------------------------------------------------------------

@@ -121,8 +121,8 @@ def convert(
         refuse("needs --eval", "max_drop")
         if calibrate is None:
             refuse("needs --calibrate or --eval", "columns")
-    elif FORMATS[to].runtime is None:
-        refuse(f"is for the formats {', '.join(row.name for row in FORMATS.values() if row.runtime)}", "eval_file")
+    elif not FORMATS[to].graphs:
+        refuse(f"is for the formats {', '.join(row.name for row in FORMATS.values() if row.graphs)}", "eval_file")
     head, hub_options = HEADS.get(head), {"revision": revision}
     weights = _open(source, head, hub_options)
     with _bar(
@@ -165,13 +165,12 @@ def _data_options(
         options["calibrate"] = encode(calibrate, tokenizer, weights.config, weights.head, columns)
     elif calibrate is not None:
         options["calibrate"] = ()  # `convert` names the formats that it is for
-    runtime = FORMATS[to].runtime
-    if eval_file is not None and runtime is not None:
+    if eval_file is not None:
         kind = task_of(weights.config, weights.head)
         if kind is None:
             raise InputError(f"--eval needs a checkpoint with a head; {source} has none.")
         options["check"] = lambda folder: check_drop(
-            measure(eval_file, source, folder, runtime, kind, columns, **hub_options), max_drop
+            measure(eval_file, source, folder, FORMATS[to].graphs, kind, columns, **hub_options), max_drop
         )
     return options
 

@@ -168,7 +168,7 @@ def model_options(backends: tuple[str, ...] = RUNNABLE, **model: Any) -> Decorat
         REVISION,
         backend_option(
             backends,
-            help="Backend to run on; onnx and openvino are for a model exported to ONNX.",
+            help="Backend to run on; onnx, openvino and litert are for a model that was exported.",
             parameter="framework",
         ),
         click.option(

@@ -1,8 +1,8 @@
-"""The part of `convert` to int8 that needs a task: its texts for calibration, and its metric before and after."""
+"""The part of an export that needs a task: its texts for calibration, and its metric before and after."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from distilbert_core.training import evaluate
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.sources import Source, open_source
 from distilbert_core.training.tasks import LOWER_IS_BETTER, TASKS, Task
+from weight_conversion.exports import load_graph
+from weight_conversion.formats.base import Graph
 
 MOST_TOKENS = 128  # tokens of a text, if no task says how long its texts are
 
@@ -91,12 +93,14 @@ class Measurement:
     Attributes:
         name: Name of the metric.
         file: Name of the data.
-        before: Metric of the checkpoint, in PyTorch in float32.
-        after: Metric of the converted model, in its runtime.
+        graph: Name of the exported file.
+        before: Metric of the checkpoint, on a backend in float32.
+        after: Metric of the exported file, in its runtime.
     """
 
     name: str
     file: str
+    graph: str
     before: float
     after: float
 
@@ -109,36 +113,42 @@ class Measurement:
 
     def __str__(self) -> str:
         unit = "%" if self.name in LOWER_IS_BETTER else " points"
-        return f"{self.name} on {self.file}: {self.before:.4f} before, {self.after:.4f} after ({-self.drop:+.2f}{unit})"
+        change = f"{self.before:.4f} before, {self.after:.4f} in {self.graph} ({-self.drop:+.2f}{unit})"
+        return f"{self.name} on {self.file}: {change}"
 
 
 def measure(
     file: Path,
     source: str,
     folder: Path,
-    runtime: str,
+    graphs: Sequence[Graph],
     kind: type[Task],
     columns: Mapping[str, str],
     **hub_options: Any,
-) -> Measurement:
-    """Return the metric of a task before and after a conversion.
+) -> list[Measurement]:
+    """Return the metric of a task before and after a conversion, for each graph.
 
     Args:
         file: The evaluation data.
         source: The checkpoint.
         folder: Folder of the converted model.
-        runtime: The runtime of the converted model.
+        graphs: The graphs in the folder.
         kind: The task.
         columns: Names of the columns, if they differ from the task's.
         **hub_options: Options of the Hub for the checkpoint.
     """
-    before = evaluate(kind.name, file, model=source, backend="pt", columns=columns, **hub_options)
-    after = evaluate(kind.name, file, model=folder, backend=runtime, columns=columns)
-    return Measurement(kind.metric, str(file), before[kind.metric], after[kind.metric])
+    before = evaluate(kind.name, file, model=source, columns=columns, **hub_options)[kind.metric]
+    config, found = DistilBertConfig.from_pretrained(folder), []
+    for graph in graphs:
+        inference = load_graph(graph, folder, kind.head, config)
+        after = evaluate(kind.name, file, model=folder, inference=inference, columns=columns)[kind.metric]
+        found.append(Measurement(kind.metric, str(file), graph.file, before, after))
+    return found
 
 
-def check_drop(measured: Measurement, max_drop: float | None) -> str:
-    """Return a note on a measurement, or raise CheckpointError if more was lost than `max_drop`."""
-    if max_drop is not None and not measured.drop <= max_drop:
-        raise CheckpointError(f"{measured}. More than --max-drop {max_drop:g} is lost, so nothing was written.")
-    return f"{measured}."
+def check_drop(measured: Sequence[Measurement], max_drop: float | None) -> str:
+    """Return a note on measurements, or raise CheckpointError if more was lost than `max_drop`."""
+    for one in measured:
+        if max_drop is not None and not one.drop <= max_drop:
+            raise CheckpointError(f"{one}. More than --max-drop {max_drop:g} is lost, so nothing was written.")
+    return "; ".join(map(str, measured)) + "."

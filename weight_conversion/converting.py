@@ -23,6 +23,7 @@ from distilbert_core.files.shards import parse_size
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head
 from weight_conversion.calibration import calibration_rows
+from weight_conversion.exports import check_export
 from weight_conversion.formats import FORMATS
 from weight_conversion.formats.base import Files, contiguous
 from weight_conversion.reading import open_weights
@@ -53,7 +54,8 @@ def convert(
 
     All values keep their bits, unless `dtype` asks for another dtype. The configuration, the tokenizer files and the
     model card are copied. For formats that sentence-transformers reads, its modules are copied, too. All other files of
-    a local folder are left behind, with a note.
+    a local folder are left behind, with a note. An exported model is run by its runtime before it appears, and compared
+    with the source in float64; a note says how much it differs.
 
     Args:
         source: A folder, a weight file with config.json beside it, an embedded model, a Hub id, or open weights.
@@ -110,6 +112,8 @@ def convert(
         known = ", ".join(row.name for row in FORMATS.values() if row.is_calibrated)
         raise InputError(f"calibrate (--calibrate) is for the formats {known}, not for {to}.")
 
+    for graph in format.graphs:
+        graph.runtime.library()  # it checks the result; better a message now than then
     weights = open_weights(source, head, **hub_options)
     if verify:
         verify_files(weights.name, weights.paths)
@@ -137,7 +141,11 @@ def convert(
             assert format.layout_files is not None  # a graph has it
             format = replace(format, layout_files=partial(format.layout_files, calibration=rows))
             checked.append(note)
-        files = add_weights(files, format, replace(weights, config=config), stored, limit)
+        written = replace(weights, config=config)
+        files = add_weights(files, format, written, stored, limit)
+        if format.graphs:
+            arguments = format, written, stored_tensors(format, weights), first_dtype(tensors)
+            files = _with_check(files, lambda folder: checked.extend(check_export(folder, *arguments)))
         if check is not None:
             files = _with_check(files, lambda folder: checked.append(check(folder)))
         removed = replace_files(
@@ -199,7 +207,7 @@ def _with_check(files: Files, check: Callable[[Path], None]) -> Files:
 
     def write_and_check(path: Path) -> None:
         write(path) if callable(write) else path.write_bytes(write)
-        check(path.parent)
+        check(path.parents[last.count("/")])
 
     return {**files, last: write_and_check}
 

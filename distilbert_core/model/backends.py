@@ -10,6 +10,7 @@ from distilbert_core.errors import BackendNotInstalledError
 from distilbert_core.model.contract import Backend, Registration
 from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import FLAX, KERAS, TORCH
+from distilbert_core.model.runtimes import RUNTIMES
 
 BACKENDS = {
     registration.name: registration
@@ -20,7 +21,7 @@ BACKENDS = {
     )
 }
 
-EXPORTED = ("onnx", "openvino")  # runtimes of exported models: see `distilbert_core.model.exported`
+EXPORTED = tuple(RUNTIMES)  # runtimes of exported models
 RUNNABLE = (*BACKENDS, *EXPORTED)
 
 

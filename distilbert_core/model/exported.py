@@ -1,13 +1,13 @@
-"""Inference on an exported model by ONNX Runtime or OpenVINO, without any of the three frameworks.
+"""Inference on an exported model by a runtime, without any of the three frameworks.
 
-A graph takes packed rows, or, in the format 'onnx-padded', a padded batch.
+A graph takes packed rows (the formats 'onnx', 'onnx-int8' ...), or a padded batch (all others).
 
 Shapes: B texts, T tokens, M tokens of all texts, R packed rows, C slots of a packed row, S outputs of a packed row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,34 +16,17 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import CheckpointError, DistilBertError, InputError
-from distilbert_core.files.external_data import refuse_external_data
 from distilbert_core.files.hub import find_file, resolve_file, split_hub_options
-from distilbert_core.libraries import require_library
 from distilbert_core.model.batching import token_batches
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import CHUNK_TOKENS, PackedInference
 from distilbert_core.model.inputs import check_range, check_shapes
 from distilbert_core.model.packing import Packing, Ragged, first_tokens
+from distilbert_core.model.runtimes import RUNTIMES, Arrays, Program, Runtime
 
-FILE = "model.onnx"
-OPENVINO_FILES = ("openvino_model.xml", "openvino_model.bin")  # of a model in OpenVINO's own format
 PACKED_INPUTS = ("input_ids", "position_ids", "segment_ids", "output_tokens")  # inputs of a graph for packed rows
 GROUP_TOKENS = 512  # tokens of a group of texts of like length, at most; smaller groups would not keep the cores busy
-Arrays = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Program:
-    """A graph that a runtime has loaded.
-
-    Attributes:
-        inputs: Names of its inputs.
-        run: Returns the outputs by name, given the inputs.
-    """
-
-    inputs: tuple[str, ...]
-    run: Callable[[Arrays], Arrays]
 
 
 @dataclass(frozen=True)
@@ -66,60 +49,6 @@ class ExportedModel:
         return set(self.program.inputs) == set(PACKED_INPUTS)
 
 
-def onnx_runtime(path: Path, device: Any, dtype: str) -> Program:
-    """Load a model into ONNX Runtime.
-
-    Args:
-        path: model.onnx.
-        device: Its execution provider, such as 'CUDA'; None: the CPU.
-        dtype: 'float32'; ONNX Runtime computes in the dtypes of the file.
-    """
-    library = require_library("onnxruntime", "ONNX Runtime", "onnxruntime")
-    provider = f"{device or 'CPU'}ExecutionProvider"
-    if provider not in library.get_available_providers():
-        known = ", ".join(name.removesuffix("ExecutionProvider") for name in library.get_available_providers())
-        raise InputError(f"device must be one of {known} here, got {device!r}.")
-    if dtype != "float32":
-        raise InputError(f"dtype must be 'float32' for ONNX Runtime, got {dtype!r}: convert the model instead.")
-    session = library.InferenceSession(path, providers=[provider])
-    names = [output.name for output in session.get_outputs()]
-    inputs = tuple(entry.name for entry in session.get_inputs())
-    return Program(inputs, lambda arrays: dict(zip(names, session.run(None, arrays), strict=True)))
-
-
-def openvino(path: Path, device: Any, dtype: str) -> Program:
-    """Load a model into OpenVINO.
-
-    Args:
-        path: model.onnx, or openvino_model.xml.
-        device: A device as OpenVINO names it; None: the CPU.
-        dtype: Dtype of the computation: 'float32', 'bfloat16' or 'float16'.
-    """
-    library = require_library("openvino", "OpenVINO", "openvino")
-    precisions = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-    if dtype not in precisions:
-        raise InputError(f"dtype must be one of {', '.join(precisions)} for OpenVINO, got {dtype!r}.")
-    # By default OpenVINO computes in bfloat16 if the processor can.
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precisions[dtype]}
-    model = library.Core().compile_model(path, device or "CPU", options)
-    chosen = model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    if chosen != precisions[dtype]:  # OpenVINO does not raise
-        raise InputError(f"OpenVINO cannot compute in dtype={dtype!r} on this processor: it chose {chosen}.")
-    names = [output.get_any_name() for output in model.outputs]
-    # An output shares its memory with the runtime until the next call.
-    call = partial(model, share_inputs=True, share_outputs=True)
-    return Program(
-        tuple(entry.get_any_name() for entry in model.inputs),
-        lambda arrays: {name: np.array(value) for name, value in zip(names, call(arrays).values(), strict=True)},
-    )
-
-
-RUNTIMES: dict[str, Callable[[Path, Any, str], Program]] = {
-    "onnx": onnx_runtime,
-    "openvino": openvino,
-}
-
-
 class ExportedInference(PackedInference):
     """Inference on an exported model: on packed rows, which have no padding.
 
@@ -127,30 +56,29 @@ class ExportedInference(PackedInference):
 
     Args:
         model: The model.
-        backend: 'onnx' or 'openvino'.
-        origin: The arguments of `load`, by which a pickle of the object is loaded again.
+        backend: Name of the runtime.
+        origin: Loads the model again, for a pickle of the object.
     """
 
     model: ExportedModel
 
-    def __init__(self, model: ExportedModel, backend: str, origin: tuple[str, Head, str | Path, dict[str, Any]]):
+    def __init__(self, model: ExportedModel, backend: str, origin: partial[ExportedInference]):
         self.backend = backend
         super().__init__(model)
         self.origin = origin
 
     def __reduce__(self) -> Any:
-        *arguments, keywords = self.origin
-        return partial(type(self).load, **keywords), tuple(arguments)
+        return self.origin, ()
 
     @classmethod
     # One class serves all runtimes, so the runtime is an argument.
     def load(  # type: ignore[override]
         cls, backend: str, head: Head, source: str | Path, **kwargs: Any
     ) -> ExportedInference:
-        """Load a folder that `distilbert convert --to onnx`, or to another format for these runtimes, wrote.
+        """Load a folder that `distilbert convert` wrote in a format for these runtimes.
 
         Args:
-            backend: 'onnx' or 'openvino'.
+            backend: 'onnx', 'openvino' or 'litert'.
             head: The head of the model.
             source: The folder, or a Hub id.
             **kwargs: `device`, `dtype`, `config` in place of the folder's, and options of the Hub.
@@ -161,8 +89,7 @@ class ExportedInference(PackedInference):
             InputError: The runtime does not have this device or dtype.
         """
         keywords = dict(kwargs)
-        device, dtype = cls.find_device(kwargs.pop("device", None)), kwargs.pop("dtype", None) or "float32"
-        device = None if device == "cpu" else device
+        device, dtype = cls.find_device(kwargs.pop("device", None)), kwargs.pop("dtype", None)
         config, (hub_options, unknown) = kwargs.pop("config", None), split_hub_options(kwargs)
         if unknown:  # such as fields of a configuration, which do not change the graph
             raise TypeError(f"Unknown keyword argument(s): {', '.join(sorted(unknown))}.")
@@ -170,22 +97,9 @@ class ExportedInference(PackedInference):
         stored = {head.architecture for head in Head} & set(config.architectures or ())
         if stored and head.architecture not in stored:
             raise CheckpointError(f"{source} was exported as {', '.join(stored)}, which has no {head.architecture}.")
-        path = _find_model(backend, source, hub_options)
-        if path.suffix == ".onnx":
-            refuse_external_data(path)
-        try:
-            program = RUNTIMES[backend](path, device, dtype)
-        except DistilBertError:
-            raise
-        except Exception as error:  # the runtimes have their own errors, without a common base class
-            raise CheckpointError(f"{path} cannot be loaded ({type(error).__name__}: {error}).") from error
-        if not {"input_ids"} <= set(program.inputs) <= {*PACKED_INPUTS, "attention_mask"}:
-            raise CheckpointError(
-                f"{path} takes {', '.join(program.inputs)}; a model of this package takes input_ids and "
-                f"attention_mask, or {', '.join(PACKED_INPUTS)}. Export it with distilbert convert."
-            )
-        model = ExportedModel(head, config, program)
-        return cls(model, backend, (backend, head, source, {**keywords, "config": config}))
+        runtime = RUNTIMES[backend]
+        model = open_model(runtime, head, config, _find_model(runtime, source, hub_options), device, dtype)
+        return cls(model, backend, partial(cls.load, backend, head, source, **{**keywords, "config": config}))
 
     def _are_texts(self, arrays: Mapping[str, np.ndarray]) -> bool:
         """Return True, or raise InputError for arguments that the runtimes would reject with an error of their own."""
@@ -210,7 +124,10 @@ class ExportedInference(PackedInference):
 
         A graph that takes packed rows computes no padding, so outputs at padding are 0.
         """
-        return self(**arrays) if self.model.is_packed else self.model.program.run(arrays)
+        if self.model.is_packed:
+            return self(**arrays)
+        computed = self.model.program.run(arrays)
+        return {name: computed[name] for name in self.head.outputs}
 
     def run_ragged(self, texts: Ragged, selected: np.ndarray | None = None) -> Arrays:
         """Return the model's outputs for texts without padding; see `Inference.run_ragged`."""
@@ -237,6 +154,13 @@ class ExportedInference(PackedInference):
     def _run_groups(self, texts: Ragged, selected: np.ndarray | None = None) -> Arrays:
         """Return the outputs of a graph that takes a padded batch, for texts padded in groups of like length."""
         self._check_length(texts)
+        check_range(
+            "input_ids",
+            int(texts.ids.min(initial=0)),
+            int(texts.ids.max(initial=0)),
+            self.config.vocab_size,
+            "vocab_size",
+        )
         padded = {name: array.astype(np.int64) for name, array in texts.padded(pad_id=0).items()}
         columns = padded["attention_mask"].shape[1]
         lengths = np.maximum(columns - padded["attention_mask"][:, ::-1].argmax(axis=1), 1)  # [B], up to the last token
@@ -245,7 +169,9 @@ class ExportedInference(PackedInference):
             arrays = {name: array[group, : lengths[group[0]]] for name, array in padded.items()}
             if self.head.has_choices:
                 arrays = {name: array[:, None] for name, array in arrays.items()}
-            for name, outputs in self.model.program.run(arrays).items():
+            computed = self.model.program.run(arrays)
+            for name in self.head.outputs:
+                outputs = computed[name]
                 of_texts = values.setdefault(name, [None] * len(lengths))
                 for text, output in zip(group, outputs, strict=True):
                     of_texts[text] = output
@@ -259,10 +185,43 @@ class ExportedInference(PackedInference):
         return joined if selected is None else {name: array[selected] for name, array in joined.items()}
 
 
-def _find_model(backend: str, source: str | Path, hub_options: dict[str, Any]) -> Path:
+def open_model(
+    runtime: Runtime, head: Head, config: DistilBertConfig, path: Path, device: Any = None, dtype: str | None = None
+) -> ExportedModel:
+    """Load the file of an exported model into a runtime.
+
+    Args:
+        runtime: The runtime.
+        head: The head of the model.
+        config: Its configuration.
+        path: The file.
+        device: A device as the runtime names it; None or 'cpu': the CPU.
+        dtype: Dtype of the computation; None: the default of the runtime.
+
+    Raises:
+        BackendNotInstalledError: The runtime is not installed.
+        CheckpointError: The file is damaged, or takes other inputs than models of this package.
+        InputError: The runtime does not have this device or dtype.
+    """
+    try:
+        program = runtime.open(path, None if device == "cpu" else device, dtype)
+    except DistilBertError:
+        raise
+    except Exception as error:  # the runtimes have their own errors, without a common base class
+        raise CheckpointError(f"{path} cannot be loaded ({type(error).__name__}: {error}).") from error
+    if not {"input_ids"} <= set(program.inputs) <= {*PACKED_INPUTS, "attention_mask"}:
+        raise CheckpointError(
+            f"{path} takes {', '.join(program.inputs)}; a model of this package takes input_ids and "
+            f"attention_mask, or {', '.join(PACKED_INPUTS)}. Export it with distilbert convert."
+        )
+    return ExportedModel(head, config, program)
+
+
+def _find_model(runtime: Runtime, source: str | Path, hub_options: dict[str, Any]) -> Path:
     """Return the path of the file that a runtime loads."""
-    if backend == "openvino":
-        found = [find_file(source, name, **hub_options) for name in OPENVINO_FILES]
-        if found[0] is not None and found[1] is not None:
+    for group in runtime.files:
+        found = [find_file(source, name, **hub_options) for name in group]
+        if found[0] is not None and None not in found:
             return found[0]
-    return resolve_file(source, FILE, **hub_options)
+    names = dict.fromkeys(group[0] for group in runtime.files if len(group) == 1)
+    return resolve_file(source, next(iter(names)), **hub_options)

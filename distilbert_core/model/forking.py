@@ -51,7 +51,7 @@ def start(backend: str) -> None:
     """Note that a backend computes in this process.
 
     Args:
-        backend: 'pt', 'tf', 'flax', 'onnx' or 'openvino'.
+        backend: 'pt', 'tf', 'flax', 'onnx', 'openvino' or 'litert'.
 
     Raises:
         InputError: This process was forked after the backend had started its threads.

@@ -44,7 +44,7 @@ class Inference:
         model: A model of the backend. It is not copied: later changes of the model, such as training, take effect here.
 
     Attributes:
-        backend: Name of the backend or runtime: 'pt', 'tf', 'flax', 'onnx' or 'openvino'.
+        backend: Name of the backend or runtime: 'pt', 'tf', 'flax', 'onnx', 'openvino' or 'litert'.
         head: The head of the model.
     """
 

@@ -16,7 +16,7 @@ def load_inference(backend: str, head: Head, source: str | Path, **kwargs: Any) 
     """Load a checkpoint for inference on a backend.
 
     Args:
-        backend: 'pt', 'tf' or 'flax'; or 'onnx' or 'openvino', for a folder with a model.onnx.
+        backend: 'pt', 'tf' or 'flax'; or 'onnx', 'openvino' or 'litert', for an exported model.
         head: The head of the model.
         source: Folder, embedded model or Hub id.
         **kwargs: Keywords of `from_pretrained`.

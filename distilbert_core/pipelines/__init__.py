@@ -96,8 +96,8 @@ def pipeline(
         config: Configuration to use in place of the checkpoint's, or where to find one.
         tokenizer: A tokenizer, fast or slow, or where to find one, perhaps as (place, {'use_fast': False}); the model's
             if left out. `revision` and `subfolder` do not apply to a tokenizer from another place than the model.
-        framework: 'pt', 'tf' or 'flax', the first installed backend if left out; or 'onnx' or 'openvino', for a model
-            that `distilbert convert --to onnx` wrote. A model object has a framework already.
+        framework: 'pt', 'tf' or 'flax', the first installed backend if left out; or 'onnx', 'openvino' or 'litert',
+            for a model that `distilbert convert` exported. A model object has a framework already.
         use_fast: Load a `DistilBertTokenizerFast`, else a `DistilBertTokenizer`.
         device: A device as the framework names it; or a number: -1 the CPU, 0 the first accelerator. A model object
             stays where it is with -1.

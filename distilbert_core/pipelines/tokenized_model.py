@@ -115,7 +115,7 @@ class TokenizedModel:
 
     @property
     def framework(self) -> str:
-        """The backend or runtime of the model: 'pt', 'tf', 'flax', 'onnx' or 'openvino'."""
+        """The backend or runtime of the model: 'pt', 'tf', 'flax', 'onnx', 'openvino' or 'litert'."""
         return self.inference.backend
 
     @property

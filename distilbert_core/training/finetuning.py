@@ -10,6 +10,7 @@ from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.files.hub import split_hub_options
 from distilbert_core.model.backends import default_backend
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.inference import Inference
 from distilbert_core.model.loading import load_inference
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.training.experiment import Data, Experiment, check_regression, find_task, head_labels, other_head
@@ -122,6 +123,7 @@ def evaluate(
     *,
     model: str | Path,
     backend: str | None = None,
+    inference: Inference | None = None,
     recipe: Recipe | None = None,
     columns: Mapping[str, str] | None = None,
     **kwargs: Any,
@@ -132,8 +134,10 @@ def evaluate(
         task: Name of the task, one of those of `finetune`.
         file: The evaluation data: the path of a file, or rows, in any form that `finetune` takes for `train`.
         model: Folder, embedded model or Hub id of a checkpoint with the task's head.
-        backend: 'pt', 'tf' or 'flax', the first that is installed if left out; or 'onnx' or 'openvino', for a model
-            that was exported.
+        backend: 'pt', 'tf' or 'flax', the first that is installed if left out; or 'onnx', 'openvino' or 'litert', for a
+            model that was exported.
+        inference: The model itself, if it is loaded already. Only its configuration and tokenizer are read from
+            `model`. `backend` and `device` must be left out.
         recipe: Only its `max_length`, `doc_stride`, `mask_probability` and `dtype` have an effect.
         columns: Names of the file's columns, if they differ from the task's.
         **kwargs: Where to look for the model (`revision`, `cache_dir`, ...), and `device`.
@@ -159,6 +163,9 @@ def evaluate(
         raise InputError(f"columns must not name {WEIGHT_COLUMN}: metrics count all rows alike.")
     hub_options, options = split_hub_options(kwargs)
     data = Data.read(kind, open_source("file", file), columns)
+    if inference is not None and (backend is not None or options):
+        given = ["backend"] * (backend is not None) + [*options]
+        raise InputError(f"inference is a loaded model: {', '.join(given)} must be left out.")
     backend = default_backend() if backend is None else backend
     other = other_head(kind, DistilBertConfig.from_pretrained(model, **hub_options))
     if other is not None:
@@ -166,7 +173,8 @@ def evaluate(
             f"{model} is a {other.architecture}, and {task} needs a {kind.head.architecture}: give a checkpoint with "
             "that head, or train one with finetune."
         )
-    inference = load_inference(backend, kind.head, model, dtype=recipe.dtype, **options, **hub_options)
+    if inference is None:
+        inference = load_inference(backend, kind.head, model, dtype=recipe.dtype, **options, **hub_options)
     config = inference.config
     check_regression(kind, config, model, "Give a model that was trained for regression.")
     if data.class_names is not None:

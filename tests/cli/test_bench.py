@@ -55,7 +55,7 @@ def stand_ins(monkeypatch, tmp_path):
     """Workers that compute the stand-in, with all three backends 'installed'; the folder of files to write."""
     monkeypatch.setattr(contest, "WORKER", (sys.executable, str(write_file(tmp_path / "worker.py", WORKER))))
     for module in ("distilbert_cli.contest", "distilbert_cli.bench"):
-        installed = lambda name: "not installed: pip" if name in ("onnx", "openvino") else None  # noqa: E731
+        installed = lambda name: "not installed: pip" if name in ("onnx", "openvino", "litert") else None  # noqa: E731
         monkeypatch.setattr(f"{module}.missing_library", installed)
     return tmp_path
 
@@ -68,6 +68,7 @@ def test_contestants_are_compared_and_failures_are_said(stand_ins, capsys):
     assert err.splitlines() == [
         "distilbert: note: onnx: not installed: pip",
         "distilbert: note: openvino: not installed: pip",
+        "distilbert: note: litert: not installed: pip",
         "distilbert: note: pt bfloat16: failed: ValueError: out of memory",
         "distilbert: note: flax float32: no such device",
         "distilbert: note: flax bfloat16: no such device",
@@ -117,7 +118,7 @@ def test_a_plot_without_matplotlib_is_refused_before_the_measurements(monkeypatc
     [
         (["--column", "x"], "--column needs --file"),
         (["--texts", "3"], "--texts needs --file"),
-        (["--backends", "pt,mxnet"], "write some of pt, tf, flax, onnx, openvino, separated by commas"),
+        (["--backends", "pt,mxnet"], "write some of pt, tf, flax, onnx, openvino, litert, separated by commas"),
         (["--dtypes", "int8"], "write some of float32, bfloat16, float16, float64"),
         (["--json", "x.txt"], "x.txt must end in .json"),
         (["--png", "x.pdf"], "x.pdf must end in .png"),
@@ -198,6 +199,15 @@ def test_a_folder_of_an_exported_model_is_not_exported_again():
         ("onnx float32 ./int8", "./int8"),
         ("openvino float32 ./int8", "./int8"),
         ("openvino bfloat16 ./int8", "./int8"),
+    ]
+
+
+def test_a_runtime_competes_where_a_folder_has_its_files(tmp_path):
+    write_file(tmp_path / "model.tflite", "")
+    found = list_contestants(["onnx", "litert"], ["float32"], "m", False, [str(tmp_path)])
+    assert [(one.name, one.model) for one in found] == [
+        ("onnx float32", None),
+        (f"litert float32 {tmp_path}", str(tmp_path)),
     ]
 
 

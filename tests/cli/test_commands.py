@@ -59,7 +59,10 @@ def test_an_error_is_one_line(monkeypatch, capsys, tmp_path, arguments, message)
     [
         (["train"], "No such command 'train'"),
         ([], "Missing command"),
-        (["predict", "x", "--backend", "mxnet"], "'mxnet' is not one of 'pt', 'tf', 'flax', 'onnx', 'openvino', 'all'"),
+        (
+            ["predict", "x", "--backend", "mxnet"],
+            "'mxnet' is not one of 'pt', 'tf', 'flax', 'onnx', 'openvino', 'lit",
+        ),
         (["predict", "x", "--output", "x.npy"], "x.npy must end in .jsonl or .csv"),
         (["predict", "x", "--top-k", "0"], "0 is not in the range x>=1"),
         (["predict", "x", "--backend", "all", "--output", "x.csv"], "--backend all cannot be combined with --top-k"),
@@ -204,7 +207,7 @@ def complete(line: str) -> list[str]:
         ("distilbert to", ["plain,tokenize"]),
         (
             "distilbert predict --backend ",
-            [f"plain,{name}" for name in ("pt", "tf", "flax", "onnx", "openvino", "all")],
+            [f"plain,{name}" for name in ("pt", "tf", "flax", "onnx", "openvino", "litert", "all")],
         ),
         ("distilbert embed --model ss", ["dir,ss", f"plain,{DEFAULT_MODEL}"]),
         ("distilbert info x", ["dir,x"]),

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from distilbert_cli import main
-from distilbert_cli.quantizing import Measurement, encode, task_of
-from distilbert_core import DistilBertTokenizerFast, Head, InputError
+from distilbert_cli.quantizing import Measurement, check_drop, encode, task_of
+from distilbert_core import CheckpointError, DistilBertTokenizerFast, Head, InputError
 from support.checkpoints import save_random, small_config
 from weight_conversion.formats import FORMATS
 
@@ -103,10 +103,17 @@ def test_a_base_model_has_no_metric(tmp_path, dev, capsys):
 
 
 def test_what_was_lost():
-    assert Measurement("accuracy", "dev.tsv", 0.9, 0.893).drop == pytest.approx(0.7)
-    assert Measurement("loss", "dev.tsv", 2.0, 2.1).drop == pytest.approx(5)  # percent; lower is better
-    text = "accuracy on dev.tsv: 0.9000 before, 0.8930 after (-0.70 points)"
-    assert str(Measurement("accuracy", "dev.tsv", 0.9, 0.893)) == text
+    assert Measurement("accuracy", "dev.tsv", "model.onnx", 0.9, 0.893).drop == pytest.approx(0.7)
+    assert Measurement("loss", "dev.tsv", "model.onnx", 2.0, 2.1).drop == pytest.approx(5)  # percent; lower is better
+    text = "accuracy on dev.tsv: 0.9000 before, 0.8930 in model.onnx (-0.70 points)"
+    assert str(Measurement("accuracy", "dev.tsv", "model.onnx", 0.9, 0.893)) == text
+
+
+def test_each_graph_is_measured_and_the_worst_one_counts():
+    measured = [Measurement("accuracy", "dev.tsv", name, 0.9, after) for name, after in (("a", 0.9), ("b", 0.88))]
+    assert check_drop(measured, 2.1).count("before") == 2
+    with pytest.raises(CheckpointError, match=r"0.8800 in b \(-2.00 points\). More than --max-drop 1.5 is lost"):
+        check_drop(measured, 1.5)
 
 
 def test_a_model_that_loses_more_is_not_written(tmp_path, dev, capsys, monkeypatch):
@@ -116,17 +123,20 @@ def test_a_model_that_loses_more_is_not_written(tmp_path, dev, capsys, monkeypat
         tokens.append([(row["segment_ids"] > 0).sum() for row in calibration])
         return {**files, "model.onnx": lambda path: path.write_bytes(b"a graph")}
 
-    def evaluate(task, file, *, model, backend, columns, revision=None):
-        if backend == "onnx":
+    def evaluate(task, file, *, model, inference=None, columns, revision=None):
+        if inference is not None:
             assert {path.name for path in model.iterdir()} >= {"model.onnx", "config.json", "vocab.txt"}
-        return {"accuracy": {"pt": 0.9, "onnx": 0.893}[backend]}
+        return {"accuracy": 0.9 if inference is None else 0.893}
 
     monkeypatch.setattr("distilbert_cli.quantizing.evaluate", evaluate)
+    monkeypatch.setattr("distilbert_cli.quantizing.load_graph", lambda graph, folder, head, config: graph.file)
+    monkeypatch.setattr("weight_conversion.converting.check_export", lambda folder, *_: ["Checked."])
+    monkeypatch.setattr("distilbert_core.model.runtimes.Runtime.library", lambda self: None)
     monkeypatch.setitem(FORMATS, "onnx-int8-static", replace(FORMATS["onnx-int8-static"], layout_files=write_graph))
     command = ["convert", "sst2-tiny", str(tmp_path / "new"), "--to", "onnx-int8-static", "--calibrate", str(dev)]
     command += ["--eval", str(dev), "--max-drop"]
     assert main([*command, "0.5"]) == 1
-    figures = "accuracy on .*dev.tsv: 0.9000 before, 0.8930 after"
+    figures = "accuracy on .*dev.tsv: 0.9000 before, 0.8930 in model.onnx"
     assert re.search(rf"{figures} \(-0.70 points\). More than --max-drop 0.5 is lost", capsys.readouterr().err)
     assert not (tmp_path / "new").exists()
     assert main([*command, "0.8"]) == 0

@@ -63,7 +63,7 @@ SEVERAL_MODULES = {
         "state",
         "torch_bin",
     },
-    "tf": {"distribution", "exports", "formats", "sample_weights", "saving", "state"},
+    "tf": {"distribution", "exported", "exports", "formats", "sample_weights", "saving", "state"},
     "flax": {
         "arguments",
         "compilation_cache",

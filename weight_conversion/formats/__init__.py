@@ -9,6 +9,9 @@ from weight_conversion.formats.flax_msgpack import FORMAT as MSGPACK
 from weight_conversion.formats.keras_files import MODEL as KERAS
 from weight_conversion.formats.keras_files import WEIGHTS_ONLY as KERAS_WEIGHTS
 from weight_conversion.formats.kerashub import FORMAT as KERASHUB
+from weight_conversion.formats.litert import FLOAT16 as LITERT_FLOAT16
+from weight_conversion.formats.litert import FLOAT32 as LITERT
+from weight_conversion.formats.litert import INT8 as LITERT_INT8
 from weight_conversion.formats.onnx import FLOAT32 as ONNX
 from weight_conversion.formats.onnx import INT8 as ONNX_INT8
 from weight_conversion.formats.onnx import PADDED as ONNX_PADDED
@@ -21,7 +24,8 @@ from weight_conversion.formats.torch_bin import FORMAT as BIN
 
 # A folder with files of several formats is read in the first of them that is listed here.
 CHECKPOINTS = (PT, TF, FLAX, BIN, H5, MSGPACK, KERAS, KERASHUB, KERAS_WEIGHTS, ORBAX)
-GRAPHS = (ONNX, ONNX_PADDED, ONNX_INT8, ONNX_STATIC_INT8, OPENVINO_INT8)  # they are only written
+# They are only written.
+GRAPHS = (ONNX, ONNX_PADDED, ONNX_INT8, ONNX_STATIC_INT8, OPENVINO_INT8, LITERT, LITERT_FLOAT16, LITERT_INT8)
 SEARCH_ORDER = (*CHECKPOINTS, *GRAPHS)
 
 

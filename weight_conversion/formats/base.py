@@ -19,6 +19,7 @@ from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import Layout
 from distilbert_core.model.parameters import Parameter
+from distilbert_core.model.runtimes import Runtime
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights
 
 LIBRARIES = {  # module -> name, where they differ
@@ -31,7 +32,23 @@ READERS = ("matches", "read_config", "sidecars", "unread", "find")  # functions 
 COLUMNS_AT_ONCE = 32  # columns that are transposed at a time
 Tensors = Mapping[str, LazyTensor]  # by stored name
 Arrays = dict[str, np.ndarray]  # the inputs of a graph by name
-Files = dict[str, bytes | Callable[[Path], None]]  # by name: the content, or a function that writes the file
+Writer = bytes | Callable[[Path], None]  # the content of a file, or a function that writes the file
+Files = dict[str, Writer]  # by name
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph that a format writes.
+
+    Attributes:
+        file: Name of its file.
+        runtime: The runtime that runs it.
+        precision: Its precision: a dtype, 'int8' or 'static int8'; None: the dtype of the weights.
+    """
+
+    file: str
+    runtime: Runtime
+    precision: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +84,7 @@ class Format:
         layout_files: Returns all files of a checkpoint, where a weight file and the sidecars are not enough: (config
             and sidecars, checkpoint, tensors by stored name) -> files. If the format is calibrated, it has a fourth
             argument, `calibration`: the inputs of the graph for some texts.
-        runtime: The runtime that runs its files, for a graph that is not read.
+        graphs: The graphs among its files, if it is an exported model, which is not read.
         is_calibrated: Whether writing it needs texts for calibration.
     """
 
@@ -93,7 +110,7 @@ class Format:
     modules: bool = False
     whole_folder: bool = False
     layout_files: Callable[..., Files] | None = None
-    runtime: str | None = None
+    graphs: tuple[Graph, ...] = ()
     is_calibrated: bool = False
 
     def __post_init__(self) -> None:

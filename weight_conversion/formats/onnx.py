@@ -8,23 +8,19 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from distilbert_core.errors import CheckpointError
-from distilbert_core.model.backends import load_backend
-from distilbert_core.model.config import CONFIG_FILE
-from distilbert_core.model.exported import FILE, PACKED_INPUTS
+from distilbert_core.model.exported import PACKED_INPUTS
 from distilbert_core.model.heads import Head
-from weight_conversion.formats.base import Arrays, Files, Format, Tensors, require
-from weight_conversion.formats.safetensors import PT, write_file
-from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights
+from distilbert_core.model.runtimes import ONNX_FILE as FILE
+from distilbert_core.model.runtimes import RUNTIMES
+from weight_conversion.formats.base import Arrays, Files, Graph, Tensors, require
+from weight_conversion.formats.graphs import PADDED_INPUTS, exported_format, load_model, padded_axes
+from weight_conversion.weights import Weights
 
-PADDED_INPUTS = ("input_ids", "attention_mask")
+RUNTIME = RUNTIMES["onnx"]
 Write = Callable[[Path], None]
 
 
@@ -57,11 +53,7 @@ def graph_writer(
     def write(path: Path) -> None:
         torch = require("torch", "pt", FILE)
         require("onnxscript", "onnx", FILE)
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / CONFIG_FILE).write_bytes(weights.config.to_json_string().encode())
-            write_file(Path(folder) / PT.file, tensors, weights.head, PT.name)
-            model_class = getattr(load_backend("pt"), weights.head.architecture)
-            model = model_class.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
+        model = load_model("pt", weights, tensors, dtype, attn_implementation="eager")
         (export or _export_packed)(torch, model, weights.head, path)
 
     return write
@@ -124,15 +116,16 @@ def _export_padded(torch: Any, model: Any, head: Head, path: Path) -> None:
             outputs = self.model(input_ids=input_ids, attention_mask=attention_mask)
             return tuple(outputs[name] for name in head.outputs)
 
-    shape: tuple[int, ...] = (2, 5)
-    sizes = {0: "batch", 1: "tokens"}
-    if head.has_choices:
-        shape, sizes = (2, 3, 5), {0: "batch", 1: "choices", 2: "tokens"}
-    longest = model.config.max_position_embeddings
-    dims = {axis: torch.export.Dim(name, max=longest if name == "tokens" else None) for axis, name in sizes.items()}
-    # Two tensors: one tensor for both inputs would become one input of the graph.
-    examples = [torch.ones(shape, dtype=torch.int64) for _ in PADDED_INPUTS]
+    examples, dims = padded_examples(torch, model)
     _write_graph(torch, Outputs().eval(), examples, (dims, dims), PADDED_INPUTS, head, path)
+
+
+def padded_examples(torch: Any, model: Any) -> tuple[list[Any], dict[int, Any]]:
+    """Return example tensors for `PADDED_INPUTS`, and their axes, which are of any size."""
+    names, longest = padded_axes(model.head.has_choices), model.config.max_position_embeddings
+    dims = {axis: torch.export.Dim(name, max=longest if name == "tokens" else None) for axis, name in enumerate(names)}
+    # Two tensors: one tensor for both inputs would become one input of the graph.
+    return [torch.ones((2, 3, 5)[-len(names) :], dtype=torch.int64) for _ in PADDED_INPUTS], dims
 
 
 def _write_graph(
@@ -163,13 +156,6 @@ def _write_graph(
             external_data=False,
             verbose=False,
         )
-
-
-def _not_read(path: Path) -> dict[str, LazyTensor]:
-    raise CheckpointError(
-        f"{path} cannot be read: {'ONNX' if path.name == FILE else 'OpenVINO'} files are only written. Convert the "
-        "checkpoint it was made from."
-    )
 
 
 def layout_files_int8(files: Files, weights: Weights, tensors: Tensors) -> Files:
@@ -264,50 +250,14 @@ def _quantized(weights: Weights, tensors: Tensors, quantize: Callable[[Any, Path
     return write
 
 
-def unwritten(files: Mapping[str, bytes], weights: Weights, dtype: str | None = None) -> list[str]:
-    """Return a note on tensors that lose precision: a graph has one dtype, by default that of the first tensor."""
-    dtype = dtype or next(iter(weights.tensors.values())).dtype
-    wider = [name for name in weights.dtypes if not np.can_cast(NUMPY_DTYPES[name], NUMPY_DTYPES[dtype])]
-    return [f"The graph is {dtype}: tensors of {', '.join(wider)} were rounded to it."] if wider else []
-
-
-def exported_format(
-    name: str,
-    title: str,
-    layout_files: Callable[..., Files],
-    dtype: str | None = None,
-    file: str = FILE,
-    runtime: str = "onnx",
-    **fields: Any,
-) -> Format:
-    """Return the row of a format that is a graph: it is written, but not read.
-
-    Args:
-        name: Name of the format.
-        title: Description for people.
-        layout_files: Returns the files of a checkpoint.
-        dtype: Dtype of the graph, if it has the same for all checkpoints.
-        file: Its file.
-        runtime: The runtime that runs it.
-        **fields: Further fields of `Format`.
-    """
-    return Format(
-        name=name,
-        title=title,
-        file=file,
-        stored_name=PT.stored_name,
-        open=_not_read,
-        split=False,
-        layout_files=layout_files,
-        unwritten=partial(unwritten, dtype=dtype),
-        runtime=runtime,
-        **fields,
-    )
-
-
-FLOAT32 = exported_format("onnx", "ONNX", layout_files)
-PADDED = exported_format("onnx-padded", "ONNX for padded batches", layout_files_padded)
-INT8 = exported_format("onnx-int8", "ONNX, int8", layout_files_int8, "float32")
+FLOAT32 = exported_format("onnx", "ONNX", layout_files, (Graph(FILE, RUNTIME),))
+PADDED = exported_format("onnx-padded", "ONNX for padded batches", layout_files_padded, (Graph(FILE, RUNTIME),))
+INT8 = exported_format("onnx-int8", "ONNX, int8", layout_files_int8, (Graph(FILE, RUNTIME, "int8"),), "float32")
 STATIC_INT8 = exported_format(
-    "onnx-int8-static", "ONNX, static int8", layout_files_static, "float32", is_calibrated=True
+    "onnx-int8-static",
+    "ONNX, static int8",
+    layout_files_static,
+    (Graph(FILE, RUNTIME, "static int8"),),
+    "float32",
+    is_calibrated=True,
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from functools import cache
 from pathlib import Path
 
-from distilbert_core.model.exported import OPENVINO_FILES
-from weight_conversion.formats.base import Arrays, Files, Tensors, require
-from weight_conversion.formats.onnx import FILE, exported_format, graph_writer
+from distilbert_core.model.runtimes import OPENVINO_FILES, RUNTIMES
+from weight_conversion.formats.base import Arrays, Files, Graph, Tensors, require
+from weight_conversion.formats.graphs import exported_format, written_together
+from weight_conversion.formats.onnx import FILE, graph_writer
 from weight_conversion.weights import Weights
 
 MODEL, WEIGHTS = OPENVINO_FILES
@@ -29,36 +29,30 @@ def layout_files(files: Files, weights: Weights, tensors: Tensors, calibration: 
     """
     write_whole = graph_writer(weights, tensors, "float32")
 
-    @cache
-    def content() -> dict[str, bytes]:
+    def write(folder: Path) -> None:
         runtime = require("openvino", "openvino-int8", MODEL)
         nncf = require("nncf", "openvino-int8", MODEL)
         logging.getLogger("nncf").setLevel(logging.ERROR)  # it logs each of its steps
         rows = calibration or []
-        with tempfile.TemporaryDirectory() as folder:
-            write_whole(Path(folder) / FILE)
+        with tempfile.TemporaryDirectory() as temporary:
+            write_whole(Path(temporary) / FILE)
             model = nncf.quantize(
-                runtime.Core().read_model(Path(folder) / FILE),
+                runtime.Core().read_model(Path(temporary) / FILE),
                 nncf.Dataset(rows),
                 model_type=nncf.ModelType.TRANSFORMER,
                 subset_size=len(rows),
             )
-            runtime.save_model(model, Path(folder) / MODEL, compress_to_fp16=False)
-            return {name: (Path(folder) / name).read_bytes() for name in OPENVINO_FILES}
+            runtime.save_model(model, folder / MODEL, compress_to_fp16=False)
 
-    def write(path: Path) -> None:
-        path.write_bytes(content()[path.name])
-
-    return {**files, WEIGHTS: write, MODEL: write}
+    return {**files, **written_together((WEIGHTS, MODEL), write)}
 
 
 STATIC_INT8 = exported_format(
     "openvino-int8",
     "OpenVINO, static int8",
     layout_files,
+    (Graph(MODEL, RUNTIMES["openvino"], "static int8"),),
     "float32",
-    MODEL,
-    "openvino",
     optional_files=(WEIGHTS,),
     is_calibrated=True,
 )

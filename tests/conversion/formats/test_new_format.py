@@ -114,7 +114,7 @@ def test_a_toy_checkpoint_is_converted_from_and_to_other_formats(other: str, dty
 
 
 def test_every_other_format_without_a_framework_is_in_the_list() -> None:
-    need = {"bin": "torch", "orbax": "orbax"} | {format.name: "torch" for format in FORMATS.values() if format.runtime}
+    need = {"bin": "torch", "orbax": "orbax"} | {format.name: "torch" for format in FORMATS.values() if format.graphs}
     no_heads = {"kerashub"}  # it has some heads only
     assert FORMATS.keys() - need.keys() - no_heads - {"toy"} == set(OTHERS)
 

@@ -60,7 +60,7 @@ def test_where_to_look_for_a_tokenizer(loads):
 
 
 def test_unknown_framework():
-    with pytest.raises(InputError, match="framework must be one of pt, tf, flax, onnx, openvino, got 'mxnet'"):
+    with pytest.raises(InputError, match="framework must be one of pt, tf, flax, onnx, openvino, litert, got 'mxnet'"):
         pipeline("ner", framework="mxnet")
 
 

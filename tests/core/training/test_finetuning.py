@@ -9,6 +9,7 @@ import pytest
 from distilbert_core import DEFAULT_MODEL, CheckpointError, Head, InputError
 from distilbert_core.errors import InputWarning
 from distilbert_core.training import TASKS, Recipe, evaluate, finetune
+from support.fake_inference import FakeInference
 from support.record_files import write_file
 
 
@@ -386,3 +387,9 @@ def test_measuring_begins_with_task_and_file(tmp_path):
         evaluate("mlm", tmp_path / "a.txt", model=DEFAULT_MODEL)
     with pytest.raises(InputError, match=r"a\.txt cannot be read"):
         evaluate("masked-lm", tmp_path / "a.txt", model=DEFAULT_MODEL, backend="pt")
+
+
+def test_a_loaded_model_has_its_backend_and_device() -> None:
+    rows, model = [{"text": "a", "label": "x"}], FakeInference(Head.SEQUENCE_CLASSIFICATION)
+    with pytest.raises(InputError, match="inference is a loaded model: backend, device must be left out"):
+        evaluate(CLASSES, rows, model=DEFAULT_MODEL, inference=model, backend="pt", device="cpu")

@@ -1,0 +1,98 @@
+"""Models that Keras exports, behind the interface of inference, or in their own runtime: they give Keras' numbers."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from distilbert_cli import main
+from distilbert_core import CheckpointError, Head, InputError
+from distilbert_core.model.loading import load_inference
+from distilbert_core.pipelines import pipeline
+from support.checkpoints import BATCH, TOKENS, random_inputs, save_random, small_config
+from support.comparison import assert_close, largest_difference
+from weight_conversion import convert
+
+pytest.importorskip("ai_edge_litert")
+CONFIG = small_config(n_layers=1)
+TOLERANCES = {"litert": 3e-5, "litert-float16": 3e-2}
+TSV = "text\tlabel\nWhat a lovely film.\tPOSITIVE\nA waste of time.\tNEGATIVE\nWarm and wise.\tPOSITIVE\n"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A function that returns two folders with a head's random checkpoint: original and exported."""
+    made = {}
+
+    def folders(head, to):
+        if (head, to) not in made:
+            folder = tmp_path_factory.mktemp(head.value)
+            save_random(folder / "original", CONFIG, head)
+            convert(folder / "original", folder / "exported", to, dtype="float32")
+            made[head, to] = folder / "original", folder / "exported"
+        return made[head, to]
+
+    return folders
+
+
+@pytest.mark.parametrize(
+    ("head", "to"),
+    [
+        (Head.MULTIPLE_CHOICE, "litert"),
+        (Head.QUESTION_ANSWERING, "litert"),
+        (Head.TOKEN_CLASSIFICATION, "litert-float16"),
+    ],
+)
+def test_real_tokens_have_the_outputs_of_keras(exported, head, to, monkeypatch):
+    monkeypatch.setattr("distilbert_core.model.exported.GROUP_TOKENS", 2 * TOKENS)  # so that there are several groups
+    original, folder = exported(head, to)
+    inputs = {name: random_inputs(CONFIG, head)[name] for name in ("input_ids", "attention_mask")}
+    inputs["attention_mask"][..., 0] = 1
+    expected = load_inference("tf", head, original, dtype="float64").run(**inputs)
+    real = inputs["attention_mask"] == 1
+    if head.reads_tokens:
+        for array in expected.values():
+            array[~real] = 0
+    model = load_inference("litert", head, folder)
+    assert_close(model(**inputs), expected, TOLERANCES[to])
+    if to == "litert-float16":  # 0 would not be the precision
+        assert largest_difference(model(**inputs)["logits"], expected["logits"]) > 1e-5
+    if head.reads_tokens:
+        wanted = np.random.default_rng(0).random((BATCH, TOKENS)) < 0.5
+        some = {name: array[wanted & real] for name, array in expected.items()}
+        assert_close(model(**inputs, tokens=wanted), some, TOLERANCES[to])
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy(**inputs)[head.outputs[0]], model(**inputs)[head.outputs[0]])
+
+
+def test_pipelines_and_commands(tmp_path, capsys):
+    (tmp_path / "dev.tsv").write_text(TSV)
+    folder = str(tmp_path / "lite")
+    evaluation = ["--eval", str(tmp_path / "dev.tsv"), "--max-drop", "1"]
+    assert main(["convert", "sst2-tiny", folder, "--to", "litert-int8", *evaluation]) == 0
+    notes = capsys.readouterr().err
+    assert "Checked model.tflite in LiteRT on 12 texts of 4 to 63 tokens: largest difference" in notes
+    assert "1.0000 before, 1.0000 in model.tflite" in notes
+    assert (tmp_path / "lite" / "model.tflite").stat().st_size < 13e6  # a byte for each of 11.7 million parameters
+    assert pipeline("text-classification", folder, framework="litert")("A lovely film.")[0]["label"] == "POSITIVE"
+    assert main(["predict", "A lovely film.", "--backend", "litert", "--model", folder]) == 0
+    assert "POSITIVE" in capsys.readouterr().out
+
+
+def test_what_cannot_be_loaded(exported, tmp_path):
+    head = Head.QUESTION_ANSWERING
+    original, folder = exported(head, "litert")
+    with pytest.raises(CheckpointError, match=r"has no file model\.tflite"):
+        load_inference("litert", head, original)
+    with pytest.raises(InputError, match="dtype must be 'float32' for LiteRT, got 'float16': convert the model"):
+        load_inference("litert", head, folder, dtype="float16")
+    with pytest.raises(InputError, match="device must be None or 'cpu' for LiteRT, got 'cuda'"):
+        load_inference("litert", head, folder, device="cuda")
+    with pytest.raises(InputError, match="input_ids must lie in"):
+        load_inference("litert", head, folder)(input_ids=np.array([[CONFIG.vocab_size]]))
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    (tmp_path / "model.tflite").write_bytes((folder / "model.tflite").read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"model\.tflite cannot be loaded"):
+        load_inference("litert", head, tmp_path)

@@ -1,0 +1,73 @@
+"""model.tflite: a model for LiteRT (TensorFlow Lite), in float32, float16 or int8. It is written, but not read."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from distilbert_core.model.runtimes import LITERT_FILE as FILE
+from distilbert_core.model.runtimes import RUNTIMES
+from weight_conversion.formats.base import Files, Graph, Tensors, require
+from weight_conversion.formats.graphs import exported_format, load_model
+from weight_conversion.weights import Weights
+
+
+def layout_files(files: Files, weights: Weights, tensors: Tensors, precision: str = "float32") -> Files:
+    """Return the files with the model. Its inputs input_ids and attention_mask are int32 [B, T] of any size.
+
+    Args:
+        files: Files so far.
+        weights: The checkpoint.
+        tensors: Its tensors by stored name.
+        precision: 'float32'; 'float16': the weights are stored in float16; 'int8': dense kernels and embeddings are in
+            int8, with a scale for each output, and activations are quantized at run time.
+    """
+
+    def write(path: Path) -> None:
+        tensorflow = require("tensorflow", "tf", FILE)
+        model = load_model("tf", weights, tensors, "float32")
+        options: dict[str, Any] = {}
+        if precision != "float32":
+            options["optimizations"] = [tensorflow.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            options["target_spec"] = {"supported_types": [tensorflow.float16]}
+        with quiet("absl", "tensorflow"):
+            model.export(path, format="litert", verbose=False, **options)
+
+    return {**files, FILE: write}
+
+
+@contextlib.contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Context manager: an exporter neither warns about itself nor logs its steps."""
+    levels = {name: logging.getLogger(name).level for name in loggers}
+    try:
+        for name in loggers:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+FLOAT32, FLOAT16, INT8 = (
+    exported_format(
+        name,
+        title,
+        partial(layout_files, precision=precision),
+        (Graph(FILE, RUNTIMES["litert"], precision),),
+        "float32",
+    )
+    for name, title, precision in (
+        ("litert", "LiteRT", "float32"),
+        ("litert-float16", "LiteRT, float16", "float16"),
+        ("litert-int8", "LiteRT, int8", "int8"),
+    )
+)
