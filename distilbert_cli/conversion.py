@@ -32,6 +32,7 @@ from distilbert_core.model.backends import available_backends
 from distilbert_core.model.heads import Head
 from distilbert_core.pipelines.progress import bar_delay, progress_bar
 from weight_conversion.formats import FORMATS
+from weight_conversion.sentences import MODES
 from weight_conversion.verification.comparing import TensorDifference
 from weight_conversion.verification.comparing import diff as compare
 from weight_conversion.verification.verifying import ModelRun, Verification
@@ -92,6 +93,13 @@ DIFFERENT = 1  # exit status
     help="Write nothing if the metric on --eval loses more points (of 100). Of a loss: percent.",
 )
 @COLUMNS
+@click.option(
+    "--pooling",
+    type=click.Choice(MODES),
+    help="Vector of a text, for a base model: in modules of sentence-transformers (pt, bin), or as the output "
+    "sentence_embedding of graphs for padded batches.",
+)
+@click.option("--normalize", is_flag=True, help="Scale the vector of --pooling to length 1.")
 @REVISION
 def convert(
     source,
@@ -108,6 +116,8 @@ def convert(
     eval_file,
     max_drop,
     columns,
+    pooling,
+    normalize,
     revision,
 ):
     """Convert a checkpoint to another format.
@@ -129,7 +139,7 @@ def convert(
         lambda: sum(tensor.astype(dtype or tensor.dtype).nbytes for tensor in weights.tensors.values())
     ) as progress:
         options = {"dtype": dtype, "max_shard_size": max_shard_size, "force": force}
-        options |= {"checksum": checksum, "verify": verify_source}
+        options |= {"checksum": checksum, "verify": verify_source, "pooling": pooling, "normalize": normalize}
         if calibrate is not None or eval_file is not None:
             options |= _data_options(weights, source, to, calibrate, eval_file, max_drop, columns, hub_options)
         converted = convert_weights(weights, destination, to, **options, progress=progress, **hub_options)

@@ -27,6 +27,7 @@ from weight_conversion.exports import check_export
 from weight_conversion.formats import FORMATS
 from weight_conversion.formats.base import Files, contiguous
 from weight_conversion.reading import open_weights
+from weight_conversion.sentences import find_pooling
 from weight_conversion.sidecars import file_notes, find_modules, unused_files
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights, cast, first_dtype, read_ahead
 from weight_conversion.writing import add_weights, check_destination, obsolete_files, stored_tensors, unchanged_check
@@ -48,6 +49,8 @@ def convert(
     check: Callable[[Path], str] | None = None,
     checksum: bool = False,
     verify: bool = False,
+    pooling: str | None = None,
+    normalize: bool = False,
     **hub_options: Any,
 ) -> Weights:
     """Convert a checkpoint to another format.
@@ -74,6 +77,10 @@ def convert(
             error, after which nothing is written.
         checksum: List the SHA-256 of the files in checksums.sha256, which `sha256sum -c` and `verify` read.
         verify: Compare the files of the source with its checksums.sha256, or with their checksums on the Hub, first.
+        pooling: 'mean' or 'cls': the vector of a text, for a base model without modules of sentence-transformers. 'pt'
+            and 'bin' write such modules; graphs for padded batches have the further output `sentence_embedding`. A
+            source with modules needs no `pooling`.
+        normalize: Scale that vector to length 1.
         **hub_options: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
             `subfolder`).
 
@@ -127,6 +134,15 @@ def convert(
     modules = find_modules(weights.source, hub_options)
     copied = modules if format.modules else {}
     files |= {name: partial(shutil.copyfile, path) for name, path in copied.items()}
+    pooled, pooling_notes = find_pooling(pooling, normalize, modules, weights.head)
+    if pooling is not None and pooled is not None:
+        if not format.modules and not format.pools:
+            known = ", ".join(row.name for row in FORMATS.values() if row.modules or row.pools)
+            raise InputError(f"pooling (--pooling) is for the formats {known}, not for {to}.")
+        files |= pooled.files(config) if format.modules else {}
+    if format.pools:
+        assert format.layout_files is not None  # a graph has it
+        format = replace(format, layout_files=partial(format.layout_files, pooling=pooled))
     unused = unused_files(weights, folder, modules, copied)
     check_source = unchanged_check(weights, list(modules.values()))
 
@@ -135,7 +151,7 @@ def convert(
         if progress is not None:
             stored = {name: _counted(tensor, progress) for name, tensor in stored.items()}
         size = sum(tensor.nbytes for tensor in stored.values())
-        checked: list[str] = []
+        checked = pooling_notes if format.pools else []
         if calibrate is not None:
             rows, note = calibration_rows(calibrate, weights.head)
             assert format.layout_files is not None  # a graph has it
@@ -145,7 +161,7 @@ def convert(
         files = add_weights(files, format, written, stored, limit)
         if format.graphs:
             arguments = format, written, stored_tensors(format, weights), first_dtype(tensors)
-            files = _with_check(files, lambda folder: checked.extend(check_export(folder, *arguments)))
+            files = _with_check(files, lambda folder: checked.extend(check_export(folder, *arguments, pooled)))
         if check is not None:
             files = _with_check(files, lambda folder: checked.append(check(folder)))
         removed = replace_files(

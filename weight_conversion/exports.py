@@ -15,6 +15,7 @@ from distilbert_core.model.exported import ExportedInference, open_model
 from distilbert_core.model.heads import Head
 from weight_conversion.formats.base import Format, Graph, Tensors
 from weight_conversion.formats.graphs import checkpoint_folder
+from weight_conversion.sentences import SENTENCE_EMBEDDING, Pooling
 from weight_conversion.verification.comparing import relative_to
 from weight_conversion.verification.computing import compute
 from weight_conversion.verification.inputs import make_inputs
@@ -49,7 +50,9 @@ def load_graph(graph: Graph, folder: Path, head: Head, config: DistilBertConfig)
     return ExportedInference(open_model(graph.runtime, head, config, folder / graph.file), graph.runtime.name, load)
 
 
-def check_export(folder: Path, format: Format, weights: Weights, tensors: Tensors, dtype: str) -> list[str]:
+def check_export(
+    folder: Path, format: Format, weights: Weights, tensors: Tensors, dtype: str, pooling: Pooling | None = None
+) -> list[str]:
     """Compare the outputs of exported graphs with those of the checkpoint in float64.
 
     The inputs are the texts of `verify`, or random ids if the folder has no tokenizer.
@@ -60,6 +63,7 @@ def check_export(folder: Path, format: Format, weights: Weights, tensors: Tensor
         weights: The checkpoint.
         tensors: Its tensors by stored name.
         dtype: Dtype of the graphs whose precision is that of the weights.
+        pooling: How a graph for padded batches computes `SENTENCE_EMBEDDING`, if it does.
 
     Returns:
         A sentence for each graph.
@@ -73,20 +77,27 @@ def check_export(folder: Path, format: Format, weights: Weights, tensors: Tensor
     with checkpoint_folder(weights, tensors) as source:
         computed = compute(backend, head, source, "float64", inputs)
     reference = {name: computed[name] for name in head.outputs}
+    mask = inputs["attention_mask"] != 0
+    if pooling is not None and format.pools:
+        hidden = np.zeros((*mask.shape, config.dim))  # [B, T, D]
+        hidden[mask] = reference["last_hidden_state"]
+        reference[SENTENCE_EMBEDDING] = pooling(np, hidden, mask.astype(np.float64))
     notes = []
     for graph in format.graphs:
         title = f"{graph.file} in {graph.runtime.title}"
         try:
-            outputs = load_graph(graph, folder, head, config)(**inputs)
+            model = load_graph(graph, folder, head, config)
+            outputs = dict(model(**inputs))
+            if SENTENCE_EMBEDDING in reference:
+                outputs[SENTENCE_EMBEDDING] = model.model.program.run(inputs)[SENTENCE_EMBEDDING]
         except CheckpointError:
             raise
         except Exception as error:  # the runtimes have their own errors
             raise CheckpointError(
                 f"{title} cannot run ({type(error).__name__}: {error}), so nothing was written."
             ) from error
-        mask = inputs["attention_mask"] != 0
         if head.reads_tokens:
-            outputs = {name: output[mask] for name, output in outputs.items()}
+            outputs |= {name: outputs[name][mask] for name in head.outputs}
         difference, name = _largest_difference(outputs, reference)
         bound = BOUNDS[graph.precision or dtype]
         measured = f"largest difference {difference:.1e} of the largest value of {name}, at most {bound:.0e} is allowed"

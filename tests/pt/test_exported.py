@@ -14,6 +14,7 @@ from distilbert_core.model.packing import Packing, Ragged
 from distilbert_core.pipelines import pipeline
 from support.checkpoints import BATCH, HEADS, TOKENS, random_inputs, save_random, small_config
 from support.comparison import assert_close
+from support.processes import fresh_python
 from weight_conversion import convert
 
 pytest.importorskip("onnxruntime")
@@ -197,3 +198,34 @@ def test_bad_inputs(exported, inputs, message):
 def test_fields_of_a_configuration_are_refused(exported):
     with pytest.raises(TypeError, match=r"Unknown keyword argument\(s\): num_labels"):
         load_inference("onnx", Head.TOKEN_CLASSIFICATION, exported(Head.TOKEN_CLASSIFICATION)[1], num_labels=3)
+
+
+@pytest.mark.parametrize("head", [Head.MULTIPLE_CHOICE, Head.QUESTION_ANSWERING])
+def test_a_program_of_torch_export_needs_only_pytorch(exported, head, tmp_path):
+    pt, folder = exported(head, "pt2")
+    inputs = {name: random_inputs(small_config(), head)[name] for name in ("input_ids", "attention_mask")}
+    np.savez(tmp_path / "inputs.npz", **inputs)
+    fresh_python(f"""
+import sys
+import numpy as np
+import torch
+run = torch.export.load({str(folder / "model.pt2")!r}).module()
+inputs = {{name: torch.from_numpy(array) for name, array in np.load({str(tmp_path / "inputs.npz")!r}).items()}}
+np.savez({str(tmp_path / "outputs.npz")!r}, **{{name: value.detach() for name, value in run(**inputs).items()}})
+assert not [name for name in sys.modules if name.startswith("distilbert")]
+""")
+    expected = load_inference("pt", head, pt).run(**inputs)
+    assert_close(dict(np.load(tmp_path / "outputs.npz")), expected, TOLERANCE)
+
+
+def test_a_graph_that_pools_runs_like_one_that_does_not(tmp_path):
+    save_random(tmp_path / "pt", small_config(), Head.BASE)
+    convert(tmp_path / "pt", tmp_path / "onnx", "onnx-padded", dtype="float32", pooling="cls", normalize=True)
+    inputs = {name: random_inputs(small_config(), Head.BASE)[name] for name in ("input_ids", "attention_mask")}
+    inputs["attention_mask"][:] = 1
+    model, expected = (load_inference(name, Head.BASE, tmp_path / name).run(**inputs) for name in ("onnx", "pt"))
+    assert_close(model, expected, TOLERANCE)
+    program = load_inference("onnx", Head.BASE, tmp_path / "onnx").model.program
+    first = expected["last_hidden_state"][:, 0]
+    vectors = first / np.linalg.norm(first, axis=1, keepdims=True)
+    np.testing.assert_allclose(program.run(inputs)["sentence_embedding"], vectors, atol=TOLERANCE)

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from distilbert_cli import main
 from distilbert_core import CheckpointError, Head, InputError
@@ -96,3 +97,29 @@ def test_what_cannot_be_loaded(exported, tmp_path):
     (tmp_path / "model.tflite").write_bytes((folder / "model.tflite").read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"model\.tflite cannot be loaded"):
         load_inference("litert", head, tmp_path)
+
+
+@pytest.mark.parametrize("head", [Head.MULTIPLE_CHOICE, Head.BASE])
+def test_a_saved_model_has_named_inputs_of_any_size(tmp_path, head):
+    save_random(tmp_path / "original", CONFIG, head, dtype="float64")
+    options = {"pooling": "mean", "normalize": True} if head is Head.BASE else {}
+    convert(tmp_path / "original", tmp_path / "saved", "saved-model", **options)
+    assert {path.name for path in (tmp_path / "saved").iterdir()} == {
+        *("config.json", "saved_model.pb", "fingerprint.pb", "variables")
+    }
+    model = tf.saved_model.load(tmp_path / "saved")
+    for rows, length in ((1, 9), (3, 5)):
+        shape = (rows, 2, length) if head.has_choices else (rows, length)
+        ids = np.random.default_rng(0).integers(0, CONFIG.vocab_size, shape)
+        mask = np.ones_like(ids)
+        mask[-1, ..., length // 2 :] = 0
+        got = model.signatures["serving_default"](input_ids=tf.constant(ids), attention_mask=tf.constant(mask))
+        expected = load_inference("tf", head, tmp_path / "original", dtype="float64").run(
+            input_ids=ids, attention_mask=mask
+        )
+        assert_close({name: got[name].numpy() for name in head.outputs}, expected, 1e-12)  # measured: 2e-15
+        if head is Head.BASE:
+            hidden, real = expected["last_hidden_state"], mask[..., None]
+            mean = (hidden * real).sum(axis=1) / real.sum(axis=1)
+            vectors = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+            np.testing.assert_allclose(got["sentence_embedding"], vectors, atol=1e-12)

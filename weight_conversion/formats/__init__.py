@@ -18,15 +18,17 @@ from weight_conversion.formats.onnx import PADDED as ONNX_PADDED
 from weight_conversion.formats.onnx import STATIC_INT8 as ONNX_STATIC_INT8
 from weight_conversion.formats.openvino import STATIC_INT8 as OPENVINO_INT8
 from weight_conversion.formats.orbax import FORMAT as ORBAX
+from weight_conversion.formats.pt2 import FORMAT as PT2
 from weight_conversion.formats.safetensors import FLAX, PT, TF
+from weight_conversion.formats.saved_model import FORMAT as SAVED_MODEL
 from weight_conversion.formats.tensorflow_h5 import FORMAT as H5
 from weight_conversion.formats.torch_bin import FORMAT as BIN
 
 # A folder with files of several formats is read in the first of them that is listed here.
 CHECKPOINTS = (PT, TF, FLAX, BIN, H5, MSGPACK, KERAS, KERASHUB, KERAS_WEIGHTS, ORBAX)
-# They are only written.
-GRAPHS = (ONNX, ONNX_PADDED, ONNX_INT8, ONNX_STATIC_INT8, OPENVINO_INT8, LITERT, LITERT_FLOAT16, LITERT_INT8)
-SEARCH_ORDER = (*CHECKPOINTS, *GRAPHS)
+PACKED_GRAPHS = (ONNX, ONNX_INT8, ONNX_STATIC_INT8, OPENVINO_INT8)
+PADDED_GRAPHS = (ONNX_PADDED, LITERT, LITERT_FLOAT16, LITERT_INT8, SAVED_MODEL, PT2)
+SEARCH_ORDER = (*CHECKPOINTS, *PACKED_GRAPHS, *PADDED_GRAPHS)  # graphs are only written
 
 
 def format_table(rows: Iterable[Format]) -> dict[str, Format]:

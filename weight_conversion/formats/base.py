@@ -86,6 +86,8 @@ class Format:
             argument, `calibration`: the inputs of the graph for some texts.
         graphs: The graphs among its files, if it is an exported model, which is not read.
         is_calibrated: Whether writing it needs texts for calibration.
+        pools: Whether its graphs can have the embedding of a sentence as an output; then `layout_files` has a further
+            argument, `pooling`.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Format:
     layout_files: Callable[..., Files] | None = None
     graphs: tuple[Graph, ...] = ()
     is_calibrated: bool = False
+    pools: bool = False
 
     def __post_init__(self) -> None:
         lacking = [name for name in ("name", "title", "file") if not getattr(self, name)]

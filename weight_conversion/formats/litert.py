@@ -13,11 +13,14 @@ from typing import Any
 from distilbert_core.model.runtimes import LITERT_FILE as FILE
 from distilbert_core.model.runtimes import RUNTIMES
 from weight_conversion.formats.base import Files, Graph, Tensors, require
-from weight_conversion.formats.graphs import exported_format, load_model
+from weight_conversion.formats.graphs import PADDED_INPUTS, exported_format, load_model
+from weight_conversion.sentences import SENTENCE_EMBEDDING, Pooling
 from weight_conversion.weights import Weights
 
 
-def layout_files(files: Files, weights: Weights, tensors: Tensors, precision: str = "float32") -> Files:
+def layout_files(
+    files: Files, weights: Weights, tensors: Tensors, precision: str = "float32", pooling: Pooling | None = None
+) -> Files:
     """Return the files with the model. Its inputs input_ids and attention_mask are int32 [B, T] of any size.
 
     Args:
@@ -26,20 +29,49 @@ def layout_files(files: Files, weights: Weights, tensors: Tensors, precision: st
         tensors: Its tensors by stored name.
         precision: 'float32'; 'float16': the weights are stored in float16; 'int8': dense kernels and embeddings are in
             int8, with a scale for each output, and activations are quantized at run time.
+        pooling: Adds the output `SENTENCE_EMBEDDING`.
     """
 
     def write(path: Path) -> None:
         tensorflow = require("tensorflow", "tf", FILE)
-        model = load_model("tf", weights, tensors, "float32")
         options: dict[str, Any] = {}
         if precision != "float32":
             options["optimizations"] = [tensorflow.lite.Optimize.DEFAULT]
         if precision == "float16":
             options["target_spec"] = {"supported_types": [tensorflow.float16]}
-        with quiet("absl", "tensorflow"):
-            model.export(path, format="litert", verbose=False, **options)
+        export_keras(weights, tensors, "float32", path, "litert", pooling, **options)
 
     return {**files, FILE: write}
+
+
+def export_keras(
+    weights: Weights, tensors: Tensors, dtype: str, path: Path, format: str, pooling: Pooling | None, **options: Any
+) -> None:
+    """Export a model by Keras.
+
+    Args:
+        weights: The checkpoint.
+        tensors: Its tensors by stored name.
+        dtype: Dtype of the computation; 'auto' is the dtype of the weights.
+        path: Where to write.
+        format: A format of `keras.Model.export`.
+        pooling: Adds the output `SENTENCE_EMBEDDING`.
+        **options: Further arguments of `keras.Model.export`.
+    """
+    keras = require("keras", "tf", path.name)
+    model = load_model("tf", weights, tensors, dtype)
+    with quiet("absl", "tensorflow"):
+        if pooling is None:
+            model.export(path, format=format, verbose=False, **options)
+            return
+        ids = "int32" if format == "litert" else "int64"
+        inputs = {name: keras.Input((None,), dtype=ids, name=name) for name in PADDED_INPUTS}
+        hidden = model(inputs).last_hidden_state  # [B, T, D]
+        exact = keras.ops.cast(hidden, keras.backend.result_type(hidden.dtype, "float32"))
+        mask = keras.ops.cast(inputs["attention_mask"], exact.dtype)
+        outputs = {"last_hidden_state": hidden, SENTENCE_EMBEDDING: pooling(keras.ops, exact, mask)}
+        sizes = [{name: keras.InputSpec(shape=(None, None), dtype=ids, name=name) for name in PADDED_INPUTS}]
+        keras.Model(inputs, outputs).export(path, format=format, verbose=False, input_signature=sizes, **options)
 
 
 @contextlib.contextmanager
@@ -64,6 +96,7 @@ FLOAT32, FLOAT16, INT8 = (
         partial(layout_files, precision=precision),
         (Graph(FILE, RUNTIMES["litert"], precision),),
         "float32",
+        pools=True,
     )
     for name, title, precision in (
         ("litert", "LiteRT", "float32"),

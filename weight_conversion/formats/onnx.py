@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from distilbert_core.model.heads import Head
 from distilbert_core.model.runtimes import ONNX_FILE as FILE
 from distilbert_core.model.runtimes import RUNTIMES
 from weight_conversion.formats.base import Arrays, Files, Graph, Tensors, require
-from weight_conversion.formats.graphs import PADDED_INPUTS, exported_format, load_model, padded_axes
+from weight_conversion.formats.graphs import PADDED_INPUTS, exported_format, load_model
+from weight_conversion.formats.padded import padded_examples, padded_module, padded_outputs
+from weight_conversion.sentences import Pooling
 from weight_conversion.weights import Weights
 
 RUNTIME = RUNTIMES["onnx"]
@@ -33,9 +36,16 @@ def layout_files(files: Files, weights: Weights, tensors: Tensors) -> Files:
     return {**files, FILE: graph_writer(weights, tensors, "auto", _export_packed)}
 
 
-def layout_files_padded(files: Files, weights: Weights, tensors: Tensors) -> Files:
-    """Return the files with the model. Its inputs `input_ids` and `attention_mask` are int64 [B, T] of any size."""
-    return {**files, FILE: graph_writer(weights, tensors, "auto", _export_padded)}
+def layout_files_padded(files: Files, weights: Weights, tensors: Tensors, pooling: Pooling | None = None) -> Files:
+    """Return the files with the model. Its inputs `input_ids` and `attention_mask` are int64 [B, T] of any size.
+
+    Args:
+        files: Files so far.
+        weights: The checkpoint.
+        tensors: Its tensors by stored name.
+        pooling: Adds the output `SENTENCE_EMBEDDING`.
+    """
+    return {**files, FILE: graph_writer(weights, tensors, "auto", partial(export_padded, pooling=pooling))}
 
 
 def graph_writer(
@@ -51,8 +61,9 @@ def graph_writer(
     """
 
     def write(path: Path) -> None:
-        torch = require("torch", "pt", FILE)
-        require("onnxscript", "onnx", FILE)
+        torch = require("torch", "pt", path.name)
+        if path.suffix == ".onnx":
+            require("onnxscript", "onnx", path.name)
         model = load_model("pt", weights, tensors, dtype, attn_implementation="eager")
         (export or _export_packed)(torch, model, weights.head, path)
 
@@ -99,47 +110,45 @@ def _export_packed(torch: Any, model: Any, head: Head, path: Path) -> None:
     texts = {0: rows, 1: columns}
     examples = [torch.ones((3, 7), dtype=torch.int64) for _ in range(3)] + [torch.ones((3, 2), dtype=torch.int64)]
     sizes = (texts, texts, texts, {0: rows, 1: outputs})
-    _write_graph(torch, Outputs().eval(), examples, sizes, PACKED_INPUTS, head, path)
+    _write_graph(torch, Outputs().eval(), examples, sizes, PACKED_INPUTS, head.outputs, path)
 
 
-def _export_padded(torch: Any, model: Any, head: Head, path: Path) -> None:
-    """Write a graph that takes a padded batch."""
+def export_padded(
+    torch: Any, model: Any, head: Head, path: Path, pooling: Pooling | None = None, dtype: Any = None
+) -> None:
+    """Write a graph that takes a padded batch.
 
-    class Outputs(torch.nn.Module):
-        """The model with its outputs as a tuple, as a graph needs them."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, input_ids: Any, attention_mask: Any) -> tuple[Any, ...]:
-            outputs = self.model(input_ids=input_ids, attention_mask=attention_mask)
-            return tuple(outputs[name] for name in head.outputs)
-
-    examples, dims = padded_examples(torch, model)
-    _write_graph(torch, Outputs().eval(), examples, (dims, dims), PADDED_INPUTS, head, path)
-
-
-def padded_examples(torch: Any, model: Any) -> tuple[list[Any], dict[int, Any]]:
-    """Return example tensors for `PADDED_INPUTS`, and their axes, which are of any size."""
-    names, longest = padded_axes(model.head.has_choices), model.config.max_position_embeddings
-    dims = {axis: torch.export.Dim(name, max=longest if name == "tokens" else None) for axis, name in enumerate(names)}
-    # Two tensors: one tensor for both inputs would become one input of the graph.
-    return [torch.ones((2, 3, 5)[-len(names) :], dtype=torch.int64) for _ in PADDED_INPUTS], dims
+    Args:
+        torch: PyTorch.
+        model: The model.
+        head: Its head.
+        path: File to write.
+        pooling: Adds the output `SENTENCE_EMBEDDING`.
+        dtype: Dtype of the outputs; None: as computed.
+    """
+    examples, sizes = padded_examples(torch, model)
+    outputs = padded_outputs(head, pooling)
+    _write_graph(torch, padded_module(torch, model, pooling, dtype), examples, sizes, PADDED_INPUTS, outputs, path)
 
 
 def _write_graph(
-    torch: Any, model: Any, examples: list[Any], sizes: tuple[Any, ...], inputs: tuple[str, ...], head: Head, path: Path
+    torch: Any,
+    model: Any,
+    examples: Sequence[Any],
+    sizes: tuple[Any, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    path: Path,
 ) -> None:
     """Write a module as a graph.
 
     Args:
         torch: PyTorch.
-        model: The module; its outputs are the head's, as a tuple.
+        model: The module; it returns its outputs in the order of their names.
         examples: A tensor for each input.
         sizes: For each input, the names of its axes of any size.
         inputs: Names of the inputs.
-        head: The head of the model.
+        outputs: Names of the outputs.
         path: File to write.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it logs every library that is not installed
@@ -150,7 +159,7 @@ def _write_graph(
             tuple(examples),
             path,
             input_names=list(inputs),
-            output_names=list(head.outputs),
+            output_names=list(outputs),
             dynamic_shapes=sizes,
             dynamo=True,
             external_data=False,
@@ -251,7 +260,9 @@ def _quantized(weights: Weights, tensors: Tensors, quantize: Callable[[Any, Path
 
 
 FLOAT32 = exported_format("onnx", "ONNX", layout_files, (Graph(FILE, RUNTIME),))
-PADDED = exported_format("onnx-padded", "ONNX for padded batches", layout_files_padded, (Graph(FILE, RUNTIME),))
+PADDED = exported_format(
+    "onnx-padded", "ONNX for padded batches", layout_files_padded, (Graph(FILE, RUNTIME),), pools=True
+)
 INT8 = exported_format("onnx-int8", "ONNX, int8", layout_files_int8, (Graph(FILE, RUNTIME, "int8"),), "float32")
 STATIC_INT8 = exported_format(
     "onnx-int8-static",
