@@ -83,7 +83,7 @@ def test_the_task_of_a_checkpoint():
             ["--calibrate", "dev.tsv"],
             "formats onnx-int8-static, openvino-int8, not for onnx-int8",
         ),
-        ("pt", ["--eval", "dev.tsv"], "--eval is for the formats onnx, onnx-padded"),
+        ("pt", ["--eval", "dev.tsv"], "--eval is for the formats onnx, onnx-int8"),
         ("onnx-int8", ["--max-drop", "1"], "--max-drop needs --eval"),
         ("onnx-int8", ["--eval", "dev.tsv", "--max-drop", "-1"], "-1.0 is not in the range x>=0"),
         ("onnx-int8", ["--column", "text=sentence"], "--column needs --calibrate or --eval"),
