@@ -52,19 +52,15 @@ def _backends(word: str) -> str:
 @click.option(
     "--host",
     metavar="ADDRESS",
-    envvar="DISTILBERT_HOST",
-    show_envvar=True,
     show_default="127.0.0.1",
-    help="Address to listen on.",
+    help="Address to listen on; the variable DISTILBERT_HOST is the default.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     metavar="N",
-    envvar="DISTILBERT_PORT",
-    show_envvar=True,
     show_default="8000",
-    help="Port; 0 takes a free one.",
+    help="Port, 0 for any free one; the variable DISTILBERT_PORT is the default.",
 )
 @click.option(
     "--token",

@@ -1,4 +1,4 @@
-"""What the variables of a container say: address, model and routes on Amazon SageMaker and on Vertex AI."""
+"""What the variables of a container say: address, model and routes, also on Amazon SageMaker and on Vertex AI."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def read_environment(variables: Mapping[str, str]) -> Container:
     if any(name in variables for name in SAGEMAKER):
         port = _port(variables, "SAGEMAKER_BIND_TO_PORT") if "SAGEMAKER_BIND_TO_PORT" in variables else 8080
         return Container(ANY_ADDRESS, port, variables.get("SM_MODEL_DIR") or SAGEMAKER_FOLDER)
-    return Container()
+    host = variables.get("DISTILBERT_HOST") or None
+    return Container(host, _port(variables, "DISTILBERT_PORT") if variables.get("DISTILBERT_PORT") else None)
 
 
 def _port(variables: Mapping[str, str], name: str) -> int:

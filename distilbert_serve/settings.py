@@ -8,6 +8,8 @@ from typing import Any
 
 from distilbert_serve.errors import RequestError
 
+DEFAULT_PORT = 8000
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -87,7 +89,7 @@ class Settings:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: int = DEFAULT_PORT
     token: str | None = field(default=None, repr=False)
     cors: tuple[str, ...] = ()
     allow_reload: bool = False

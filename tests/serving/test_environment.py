@@ -11,6 +11,9 @@ from distilbert_serve.settings import Vertex
     ("variables", "expected"),
     [
         ({"PATH": "/bin", "SM_CHANNELS": "[]"}, Container()),
+        ({"DISTILBERT_HOST": "::", "DISTILBERT_PORT": "9000"}, Container("::", 9000)),
+        ({"DISTILBERT_HOST": "", "DISTILBERT_PORT": ""}, Container()),
+        ({"DISTILBERT_PORT": "9000", "AIP_HTTP_PORT": "1"}, Container("0.0.0.0", 1, None, Vertex())),
         ({"SM_MODEL_DIR": "/opt/ml/model"}, Container("0.0.0.0", 8080, "/opt/ml/model")),
         ({"SAGEMAKER_BIND_TO_PORT": "8081"}, Container("0.0.0.0", 8081, "/opt/ml/model")),
         ({"SAGEMAKER_SAFE_PORT_RANGE": "1-2", "SM_MODEL_DIR": ""}, Container("0.0.0.0", 8080, "/opt/ml/model")),
@@ -40,6 +43,7 @@ def test_containers(variables: dict[str, str], expected: Container) -> None:
         ({"AIP_HTTP_PORT": "x"}, "AIP_HTTP_PORT must be a port from 1 to 65535, got 'x'"),
         ({"SAGEMAKER_BIND_TO_PORT": "65536"}, "SAGEMAKER_BIND_TO_PORT must be a port"),
         ({"AIP_HTTP_PORT": "²"}, "must be a port"),
+        ({"DISTILBERT_PORT": "0"}, "DISTILBERT_PORT must be a port"),
         ({"AIP_HTTP_PORT": "1", "AIP_HEALTH_ROUTE": "health"}, "AIP_HEALTH_ROUTE must be a path"),
         ({"AIP_HTTP_PORT": "1", "AIP_PREDICT_ROUTE": "/{a}"}, "AIP_PREDICT_ROUTE must be a path"),
         ({"AIP_HTTP_PORT": "1", "AIP_STORAGE_URI": "gs://bucket/model"}, "'gs://bucket/model', which this server does"),
