@@ -79,8 +79,8 @@ def test_the_keyboard_alone(visit: Visit) -> None:
     while len(order) < 14:
         page.keyboard.press("Tab")
         order.append(focused(page))
-    assert order[:3] == ["theme", "predict", "model"]
-    assert [order.index(name) for name in ("field-text", "field-pair", "Run", "curl", "link")] == [6, 7, 8, 9, 10]
+    assert order[:4] == ["routes", "theme", "predict", "model"]
+    assert [order.index(name) for name in ("field-text", "field-pair", "Run", "curl", "link")] == [7, 8, 9, 10, 11]
     page.keyboard.press("Escape")
     while focused(page) != "predict":
         page.keyboard.press("Shift+Tab")

@@ -22,6 +22,13 @@ HARD = 'It\'s "$HOME" `id` \\ 100% & <b>=?#\n😀 東京 שלום'
 # -- links --
 
 
+def test_the_routes_of_the_server(visit: Visit) -> None:
+    page = visit()
+    page.get_by_role("link", name="routes").click()
+    page.wait_for_url("**/docs")
+    assert "/fill-mask" in page.inner_text("body")
+
+
 def test_a_link_has_the_input(visit: Visit) -> None:
     page = visit()
     ask(page, "answer", "answers", question="Where? &=#%", context=HARD, top_k="2")

@@ -42,7 +42,7 @@ class Checker(HTMLParser):
                 self.ids.append(str(value))
             elif name in REFERENCES:
                 self.references += str(value).split()
-            elif name in ("src", "href", "srcset", "action", "data"):
+            elif name in ("src", "href", "srcset", "action", "data") and tag != "a":
                 self.faults.append(f"<{tag} {name}> loads {value}")
 
     def handle_endtag(self, tag: str) -> None:
@@ -80,6 +80,7 @@ def test_the_page_is_valid_and_loads_nothing() -> None:
         ("<p id=a></p><p id=a></p>", "two elements have the id a"),
         ("<label for=b>a</label>", "nothing has the id b"),
         ("<script src=x.js></script>", "<script src> loads x.js"),
+        ("<a href=https://example.org/x>a</a>", "https://example.org/x>a</a> leads elsewhere"),
         ("<style>p { background: url(x.png) }</style>", "url( leads elsewhere"),
         ("<p>https://example.org/</p>", "https://example.org/</p> leads elsewhere"),
         ("<p>//cdn.example.org</p>", "//cdn.example leads elsewhere"),
