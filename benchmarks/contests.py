@@ -164,6 +164,7 @@ def report(
     units: float,
     measured: Sequence[Measured],
     more: Mapping[str, Mapping[str, str]] | None = None,
+    memory: bool = True,
 ) -> None:
     """Print speeds, ratios of each of our contestants to all others, further columns, and contestants with a problem.
 
@@ -173,6 +174,7 @@ def report(
         units: Number of units in a repetition.
         measured: Measurements of the contestants.
         more: Further columns: title -> name of a contestant -> text.
+        memory: Print the peak memory of the contestants' processes.
     """
     from rich.console import Console
     from rich.table import Table
@@ -180,12 +182,15 @@ def report(
     more = more or {}
     present = [one for one in measured if one.problem is None]
     ours = [one for one in present if is_ours(one.name)]
-    table = Table("", f"{unit}/s", *(f"{own.name} / it" for own in ours), *more, "peak memory", title=title)
+    table = Table(
+        "", f"{unit}/s", *(f"{own.name} / it" for own in ours), *more, *(["peak memory"] if memory else []), title=title
+    )
     for one in present:
         ratios = ["" if one is own else str(ratio_of_speeds(own, one)) for own in ours]
         others = [column[one.name] for column in more.values()]
+        others += [f"{one.peak / 1e6:,.0f} MB"] if memory else []
         name = f"{one.name} ({one.note})" if one.note else one.name
-        table.add_row(name, f"{speeds(one, units).median:.4g}", *ratios, *others, f"{one.peak / 1e6:,.0f} MB")
+        table.add_row(name, f"{speeds(one, units).median:.4g}", *ratios, *others)
     console = Console()
     console.width = max(console.width, TABLE_WIDTH)
     console.print(table)

@@ -48,7 +48,7 @@ SEVERAL_MODULES = {
     "core/training/tasks": {"bad_files", "batches", "features", "files", "metrics"},
     "conversion": {"crashes", "damaged_checkpoints", "hostile_files", "integrity"},
     "conversion/formats": {"new_format"},
-    "serving": {"documents"},
+    "serving": {"documents", "speed_benchmark"},
     "pt": {
         "bench",
         "export",
