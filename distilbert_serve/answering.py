@@ -16,6 +16,7 @@ from distilbert_core.errors import InputError, shortened
 from distilbert_core.pipelines import Pipeline
 from distilbert_serve.batching import Work
 from distilbert_serve.errors import RequestError
+from distilbert_serve.estimates import check_template, most_results, most_tokens
 from distilbert_serve.models import Models, ServedModel
 from distilbert_serve.settings import Settings
 
@@ -127,7 +128,7 @@ class Answering:
         if not call.inputs:
             raise RequestError(422, "inputs must hold at least one input, got an empty list.")
         self.settings.limits.check(call.inputs)
-        self.settings.limits.check(list(call.options.values()))
+        self.settings.limits.check_options(call.options)
         gone = asyncio.ensure_future(receive())
         try:
             work, notes = await self._first_of(self._prepare(model, pipe, call), gone, deadline)
@@ -166,12 +167,19 @@ class Answering:
                 raise RequestError(422, str(error)) from error
 
     def _tokenize(self, pipe: Pipeline, call: Call) -> tuple[Work, tuple[str, ...]]:
+        limits = self.settings.limits
+        if isinstance(template := call.options.get("hypothesis_template"), str):
+            check_template(template)
+        labels = call.options.get("candidate_labels")
+        pairs = len(call.inputs) * (labels.count(",") + 1 if isinstance(labels, str) else len(labels or [None]))
+        limits.at_most("pairs of a text and a label", pairs, limits.windows)
         with self._warnings, warnings.catch_warnings(record=True) as caught:  # the list is one for all threads
             warnings.simplefilter("always")
             options = pipe.with_defaults({name: value for name, value in call.options.items() if value is not None})
         groups = self._windows(pipe, call.inputs, options)
         windows = [window for group in groups for window in group]
-        self.settings.limits.at_most("windows of tokens", len(windows), self.settings.limits.windows)
+        limits.at_most("windows of tokens", len(windows), limits.windows)
+        limits.at_most("possible results", most_results(pipe, windows, options), limits.results)
         notes = [str(warning.message) for warning in caught]
         if options.get("truncation", True) is None:
             cut = [index for index, group in enumerate(groups) if any(window.overflowing for window in group)]
@@ -202,7 +210,11 @@ class Answering:
                     texts.append(pipe.read(value, options))
             except InputError as error:
                 raise InputError(f"inputs[{index}]: {error}" if len(inputs) > 1 else str(error)) from error
-        return pipe.tokenize(texts, options) if texts else [[value] for value in inputs]
+        if not texts:
+            return [[value] for value in inputs]
+        limits = self.settings.limits
+        limits.at_most("possible tokens in all windows", most_tokens(pipe, texts, options), limits.possible_tokens)
+        return pipe.tokenize(texts, options)
 
     def close(self) -> None:
         """Stop the threads."""

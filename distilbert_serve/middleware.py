@@ -5,6 +5,7 @@ Each class is an ASGI application around another one.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -109,13 +110,22 @@ class Guard:
         return f"The body has more than {self.settings.limits.body_bytes} bytes; send fewer inputs at a time."
 
     def _limited(self, receive: Receive) -> Receive:
-        """Return a function that raises HTTPException once the body is too large, whatever its headers said."""
-        received = 0
+        """Return a function that raises HTTPException once the body is too large, or takes too long."""
+        received, is_complete = 0, False
+        seconds = self.settings.timeout
+        end = time.monotonic() + seconds
 
         async def limited() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_complete
+            if is_complete:  # the next message is that the client has gone
+                return await receive()
+            try:
+                async with asyncio.timeout(end - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"The body took longer than {seconds:g} s to arrive.") from None
             received += len(message.get("body", b""))
+            is_complete = not message.get("more_body", False)
             if received > self.settings.limits.body_bytes:
                 raise HTTPException(413, self._too_large)
             return message

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,9 @@ class Limits:
         characters: Characters of a text.
         choices: Choices of an input, or labels to choose from.
         windows: Windows of tokens that the model reads for a request.
+        option_characters: Characters of a text in an option.
+        possible_tokens: Tokens that the texts can have by their numbers of characters, in all windows.
+        results: Candidates for masks, answers to questions, or vectors of tokens.
     """
 
     body_bytes: int = 8 << 20
@@ -28,6 +31,9 @@ class Limits:
     characters: int = 200_000
     choices: int = 256
     windows: int = 8192
+    option_characters: int = 1000
+    possible_tokens: int = 8 << 20
+    results: int = 20_000
 
     def check(self, values: Sequence[Any]) -> None:
         """Raise RequestError if a list of inputs is above a limit.
@@ -37,18 +43,23 @@ class Limits:
         """
         self.at_most("inputs", len(values), self.inputs)
         for value in values:
-            self._check_texts(value)
+            self._check_texts(value, "characters in a text", self.characters)
 
-    def _check_texts(self, value: Any) -> None:
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raise RequestError if a value of the options is above a limit."""
+        for value in options.values():
+            self._check_texts(value, "characters in an option", self.option_characters)
+
+    def _check_texts(self, value: Any, what: str, most: int) -> None:
         if isinstance(value, str):
-            self.at_most("characters in a text", len(value), self.characters)
+            self.at_most(what, len(value), most)
         elif isinstance(value, list | tuple):
             self.at_most("texts in one list", len(value), self.choices)
             for text in value:
-                self._check_texts(text)
+                self._check_texts(text, what, most)
         elif isinstance(value, dict):
             for text in value.values():
-                self._check_texts(text)
+                self._check_texts(text, what, most)
 
     def at_most(self, what: str, number: int, most: int) -> None:
         """Raise RequestError if a number is above its limit."""

@@ -77,6 +77,16 @@ def test_a_request_that_takes_too_long_is_given_up(moods: Any, monkeypatch: pyte
         until(lambda: scheduler_of(server)._tokens == 0)
 
 
+def test_a_body_that_does_not_arrive_is_given_up(moods: Any) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    with running(moods, timeout=0.3) as server, server.raw(head) as connection:
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += connection.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'{"error": "The body took longer than 0.3 s to arrive."}' in answer
+
+
 def test_a_full_queue_is_429_and_recovers(moods: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(moods, queue_tokens=20) as server:
         with held(server, monkeypatch):

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from support.serving import Server, running, sources
+from distilbert_serve.bodies import BODIES
+from support.serving import ALL, Server, running, sources
 
 
 def body(text: str = "a", **more: Any) -> dict[str, Any]:
@@ -199,3 +203,64 @@ def test_a_failure_inside_is_one_sentence(server: Server, monkeypatch: pytest.Mo
     assert (reply.status, reply.error) == (500, "The server failed (RuntimeError); its log has the details.")
     monkeypatch.undo()
     assert server.ask("/predict", body()).status == 200
+
+
+# -- any body -----------------------------------------------------------------------------------------------------
+
+POSTS = (
+    *(f"/{name}" for name in BODIES),
+    "/",
+    *(f"/models/{name}" for name in ALL),
+    "/v1/embeddings",
+    *(f"/v2/models/{name}/infer" for name in ALL),
+    "/invocations",
+    "/pipeline/token-classification",
+    "/models/vectors/pipeline/sentence-similarity",
+)
+NAMES = (
+    *("inputs", "model", "parameters", "options", "text", "text_pair", "question", "context", "prompt", "choices"),
+    *("labels", "candidate_labels", "source_sentence", "sentences", "top_k", "stride", "aggregation", "truncation"),
+    *("input", "encoding_format", "dimensions", "name", "shape", "datatype", "data", "outputs", "task", "pooling"),
+    *("max_length", "padding", "targets", "hypothesis_template", "ignore_labels", "is_split_into_words", "delimiter"),
+    *("function_to_apply", "return_all_scores", "doc_stride", "max_seq_len", "normalize", "aggregation_strategy"),
+)
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 600),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=20),
+    st.sampled_from(["[MASK]", "a", *ALL, "mean", "none", "simple", "BYTES", "text", "base64", "max_length", "{}"]),
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=12,
+)
+BODY = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=5)
+GOOD = (
+    *("a [MASK] b", ["a [MASK]", "東京 😀 [MASK] " * 40], {"text": "a", "text_pair": "b"}),
+    *({"question": "a", "context": "b c"}, {"prompt": "a", "choices": ["b", "c"]}, ["a", "b"]),
+    {"source_sentence": "a", "sentences": ["b"]},
+)
+OPTIONS = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3)
+WITH_INPUTS = st.one_of(
+    st.builds(lambda body, inputs: {**body, "inputs": inputs}, BODY, VALUES),
+    st.builds(lambda body, inputs: {**body, "inputs": inputs}, OPTIONS, st.sampled_from(GOOD)),
+    st.builds(lambda given, inputs: {"inputs": inputs, "parameters": given}, OPTIONS, st.sampled_from(GOOD)),
+)
+
+
+@settings(
+    max_examples=int(os.environ.get("EXAMPLES", "300")),
+    deadline=None,
+    derandomize="EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(path=st.sampled_from(POSTS), value=st.one_of(WITH_INPUTS, WITH_INPUTS, BODY, VALUES))
+def test_any_body_has_an_answer_or_a_sentence(path: str, value: Any, server: Server) -> None:
+    reply = server.ask(path, value)
+    assert reply.status == 200 or 400 <= reply.status < 500, (path, value, reply.body)
+    if reply.status != 200:
+        assert reply.error

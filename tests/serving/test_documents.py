@@ -62,5 +62,6 @@ def test_tables_name_all_options_and_limits() -> None:
         options = body.model_fields.keys() - {"inputs", "model", "truncation"}
         assert set(re.findall(r"`([a-z_]+)`", row.rpartition(" | ")[2])) == options
     limits = Limits()
-    for number in (limits.inputs, limits.characters, limits.choices, limits.windows, limits.body_bytes >> 20):
+    counts = (limits.inputs, limits.characters, limits.choices, limits.windows, limits.results, limits.body_bytes >> 20)
+    for number in counts:
         assert re.search(rf"\b{number:,} ", TEXT)
