@@ -7,8 +7,11 @@ import numpy as np
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return the softmax over the last axis [..., L]."""
-    logits = logits.astype(np.float64)
-    return np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    exponentials = np.exp(shifted, out=shifted)
+    exponentials /= exponentials.sum(axis=-1, keepdims=True)
+    return exponentials
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

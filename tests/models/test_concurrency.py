@@ -151,6 +151,7 @@ def test_two_runs_cannot_have_one_output(framework, data, base, tmp_path):
 
 FORKED = """
 import os, signal, sys
+os.environ["OMP_NUM_THREADS"] = "2"  # PyTorch with one thread is not refused
 from distilbert_core import InputError, load_backend
 from distilbert_core.pipelines import pipeline
 name, folder, loaded = sys.argv[1:]

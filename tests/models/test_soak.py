@@ -13,7 +13,7 @@ from distilbert_core import DEFAULT_MODEL
 from support.paths import TESTS
 from support.pipelines import write_checkpoint
 
-CALLS, WARM_UP = 5000, 2000
+CALLS = 5000
 PROGRAMS = {"pt": 0, "tf": 20, "flax": 400}  # at most
 CHECKPOINTS = {
     "ner": "entities",
@@ -28,10 +28,10 @@ def soak(framework, calls, root):
     folders = {"text-classification": DEFAULT_MODEL}
     folders |= {task: str(write_checkpoint(name, root)) for task, name in CHECKPOINTS.items()}
     arguments = [framework.name, str(calls), *(f"{task}={folder}" for task, folder in folders.items())]
+    # oneDNN keeps the last 1,024 products of PyTorch, and takes thousands of calls to reach that number.
+    settings = {"OMP_NUM_THREADS": "1", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
     command = [sys.executable, str(TESTS / "support" / "soak.py"), *arguments]
-    done = subprocess.run(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
@@ -49,10 +49,9 @@ def check_flat(held, programs):
 @pytest.mark.long
 def test_many_mixed_calls(framework, tmp_path):
     held = soak(framework, CALLS, tmp_path)
-    warm = [sample for sample in held if sample["calls"] >= WARM_UP]
-    print(f"{framework.name}: {held[0]}, {warm[0]}, {warm[-1]}")
+    print(f"{framework.name}: {held[0]}, {held[-1]}")
     assert len(held) == CALLS // 100
-    check_flat(warm, PROGRAMS[framework.name])
+    check_flat(held, PROGRAMS[framework.name])
 
 
 @pytest.mark.parametrize("name", ["resident", "files", "objects", "programs"])
