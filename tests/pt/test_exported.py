@@ -14,10 +14,11 @@ from distilbert_core.model.packing import Packing, Ragged
 from distilbert_core.pipelines import pipeline
 from support.checkpoints import BATCH, HEADS, TOKENS, random_inputs, save_random, small_config
 from support.comparison import assert_close
+from support.pipelines import write_checkpoint
 from support.processes import fresh_python
 from weight_conversion import convert
 
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 pytest.importorskip("openvino")
 
@@ -229,3 +230,31 @@ def test_a_graph_that_pools_runs_like_one_that_does_not(tmp_path):
     first = expected["last_hidden_state"][:, 0]
     vectors = first / np.linalg.norm(first, axis=1, keepdims=True)
     np.testing.assert_allclose(program.run(inputs)["sentence_embedding"], vectors, atol=TOLERANCE)
+
+
+def test_a_folder_for_transformers_js(tmp_path):
+    folder = write_checkpoint("entities", tmp_path)  # it has vocab.txt, but no tokenizer.json
+    notes = convert(folder, tmp_path / "js", "transformersjs").notes
+    graphs = {f"onnx/model{suffix}.onnx" for suffix in ("", "_fp16", "_quantized")}
+    assert {note.split()[1] for note in notes if note.startswith("Checked ")} == graphs
+    files = {path.relative_to(tmp_path / "js").as_posix() for path in (tmp_path / "js").rglob("*") if path.is_file()}
+    assert files == {"config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json", *graphs}
+    sizes = [(tmp_path / "js" / name).stat().st_size for name in sorted(graphs, key=len)]
+    assert sizes == sorted(sizes, reverse=True)
+    tokenizer = DistilBertTokenizerFast(tokenizer_file=tmp_path / "js" / "tokenizer.json")
+    assert tokenizer(TEXTS)["input_ids"] == DistilBertTokenizerFast.from_pretrained(folder)(TEXTS)["input_ids"]
+    for name in graphs:
+        session = onnxruntime.InferenceSession(tmp_path / "js" / name)
+        assert [entry.name for entry in session.get_inputs()] == ["input_ids", "attention_mask"]  # no token_type_ids
+        assert [(entry.name, entry.type) for entry in session.get_outputs()] == [("logits", "tensor(float)")]
+    ours, expected = (
+        [token["score"] for tokens in pipeline("token-classification", path, framework=name)(TEXTS) for token in tokens]
+        for name, path in (("onnx", tmp_path / "js"), ("pt", folder))
+    )
+    assert ours == pytest.approx(expected, abs=1e-5)
+
+
+def test_transformers_js_needs_a_tokenizer(tmp_path):
+    save_random(tmp_path / "pt", small_config(n_layers=1), Head.QUESTION_ANSWERING)
+    notes = convert(tmp_path / "pt", tmp_path / "js", "transformersjs").notes
+    assert "The source has no tokenizer: Transformers.js needs tokenizer.json and tokenizer_config.json." in notes

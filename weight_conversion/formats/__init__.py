@@ -23,11 +23,12 @@ from weight_conversion.formats.safetensors import FLAX, PT, TF
 from weight_conversion.formats.saved_model import FORMAT as SAVED_MODEL
 from weight_conversion.formats.tensorflow_h5 import FORMAT as H5
 from weight_conversion.formats.torch_bin import FORMAT as BIN
+from weight_conversion.formats.transformersjs import FORMAT as TRANSFORMERS_JS
 
 # A folder with files of several formats is read in the first of them that is listed here.
 CHECKPOINTS = (PT, TF, FLAX, BIN, H5, MSGPACK, KERAS, KERASHUB, KERAS_WEIGHTS, ORBAX)
 PACKED_GRAPHS = (ONNX, ONNX_INT8, ONNX_STATIC_INT8, OPENVINO_INT8)
-PADDED_GRAPHS = (ONNX_PADDED, LITERT, LITERT_FLOAT16, LITERT_INT8, SAVED_MODEL, PT2)
+PADDED_GRAPHS = (ONNX_PADDED, LITERT, LITERT_FLOAT16, LITERT_INT8, SAVED_MODEL, PT2, TRANSFORMERS_JS)
 SEARCH_ORDER = (*CHECKPOINTS, *PACKED_GRAPHS, *PADDED_GRAPHS)  # graphs are only written
 
 

@@ -110,9 +110,8 @@ def exported_format(
         open=partial(_not_read, title),
         split=False,
         layout_files=layout_files,
-        unwritten=partial(unwritten, dtype=dtype),
         graphs=graphs,
-        **fields,
+        **{"unwritten": partial(unwritten, dtype=dtype), **fields},
     )
 
 

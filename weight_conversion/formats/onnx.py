@@ -114,7 +114,7 @@ def _export_packed(torch: Any, model: Any, head: Head, path: Path) -> None:
 
 
 def export_padded(
-    torch: Any, model: Any, head: Head, path: Path, pooling: Pooling | None = None, dtype: Any = None
+    torch: Any, model: Any, head: Head, path: Path, pooling: Pooling | None = None, dtype: str | None = None
 ) -> None:
     """Write a graph that takes a padded batch.
 
@@ -128,7 +128,8 @@ def export_padded(
     """
     examples, sizes = padded_examples(torch, model)
     outputs = padded_outputs(head, pooling)
-    _write_graph(torch, padded_module(torch, model, pooling, dtype), examples, sizes, PADDED_INPUTS, outputs, path)
+    module = padded_module(torch, model, pooling, dtype)
+    _write_graph(torch, module, examples, sizes, PADDED_INPUTS, outputs, path)
 
 
 def _write_graph(
@@ -172,11 +173,7 @@ def layout_files_int8(files: Files, weights: Weights, tensors: Tensors) -> Files
 
     ONNX Runtime quantizes each column of a kernel separately, and activations at run time. The rest is float32.
     """
-
-    def quantize(quantization: Any, whole: Path, path: Path) -> None:
-        _quantize_dynamic(quantization, _graph_of(whole), path)
-
-    return {**files, FILE: _quantized(weights, tensors, quantize)}
+    return {**files, FILE: _quantized(weights, tensors, _quantize_dynamic)}
 
 
 def _graph_of(path: Path) -> Any:
@@ -185,10 +182,10 @@ def _graph_of(path: Path) -> Any:
     return model
 
 
-def _quantize_dynamic(quantization: Any, model: Any, path: Path, **nodes: Any) -> None:
+def _quantize_dynamic(quantization: Any, whole: Path, path: Path, **nodes: Any) -> None:
     # Seven bits: without VNNI, the sum of two products of eight bits can overflow 16 bits.
     quantization.quantize_dynamic(
-        model, path, weight_type=quantization.QuantType.QInt8, per_channel=True, reduce_range=True, **nodes
+        _graph_of(whole), path, weight_type=quantization.QuantType.QInt8, per_channel=True, reduce_range=True, **nodes
     )
 
 
@@ -213,7 +210,7 @@ def layout_files_static(
         model, dynamic = _graph_of(whole), whole.with_name("dynamic.onnx")
         kernels = {tensor.name for tensor in model.graph.initializer if list(tensor.dims) == shape_of_lin2}
         lin2 = [node.name for node in model.graph.node if kernels & set(node.input)]
-        _quantize_dynamic(quantization, model, dynamic, nodes_to_quantize=lin2)
+        _quantize_dynamic(quantization, whole, dynamic, nodes_to_quantize=lin2)
 
         class Rows(quantization.CalibrationDataReader):
             """The calibration rows, as ONNX Runtime reads them."""
@@ -245,18 +242,29 @@ def _quantized(weights: Weights, tensors: Tensors, quantize: Callable[[Any, Path
     write_whole = graph_writer(weights, tensors, "float32")
 
     def write(path: Path) -> None:
-        quantization = require("onnxruntime.quantization", "onnx", FILE)
         with tempfile.TemporaryDirectory() as folder:
             write_whole(Path(folder) / FILE)
-            root = logging.getLogger()
-            level = root.level
-            root.setLevel(logging.ERROR)  # the quantizer advises a step that it does not need here
-            try:
-                quantize(quantization, Path(folder) / FILE, path)
-            finally:
-                root.setLevel(level)
+            quantize_file(Path(folder) / FILE, path, quantize)
 
     return write
+
+
+def quantize_file(whole: Path, path: Path, quantize: Callable[[Any, Path, Path], None] = _quantize_dynamic) -> None:
+    """Write a quantized graph.
+
+    Args:
+        whole: The graph in float32.
+        path: File to write.
+        quantize: Quantizes, given the module of ONNX Runtime and both paths; by default, dense kernels are int8.
+    """
+    quantization = require("onnxruntime.quantization", "onnx", path.name)
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # the quantizer advises a step that it does not need here
+    try:
+        quantize(quantization, whole, path)
+    finally:
+        root.setLevel(level)
 
 
 FLOAT32 = exported_format("onnx", "ONNX", layout_files, (Graph(FILE, RUNTIME),))

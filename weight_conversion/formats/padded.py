@@ -17,7 +17,7 @@ def padded_outputs(head: Head, pooling: Pooling | None) -> tuple[str, ...]:
     return (*head.outputs, *([] if pooling is None else [SENTENCE_EMBEDDING]))
 
 
-def padded_module(torch: Any, model: Any, pooling: Pooling | None = None, dtype: Any = None) -> Any:
+def padded_module(torch: Any, model: Any, pooling: Pooling | None = None, dtype: str | None = None) -> Any:
     """Return a module that computes a dict of the outputs of a model from `PADDED_INPUTS`.
 
     Args:
@@ -55,7 +55,7 @@ def padded_module(torch: Any, model: Any, pooling: Pooling | None = None, dtype:
                 (hidden,) = outputs.values()
                 hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))  # a sum over all tokens
                 outputs[SENTENCE_EMBEDDING] = pooling(TorchOps, hidden, attention_mask.to(hidden.dtype))  # [B, D]
-            return {name: value.to(dtype or value.dtype) for name, value in outputs.items()}
+            return {name: value.to(getattr(torch, dtype) if dtype else value.dtype) for name, value in outputs.items()}
 
     return Outputs().eval()
 

@@ -56,4 +56,6 @@ def _load(tensorflow: Any, path: Path, device: Any, dtype: str) -> Program:
 
 # It is not a runtime of `pipeline`: a SavedModel is a program that can read and write files.
 RUNTIME = Runtime("saved-model", "TensorFlow", "tensorflow", "tf", ((FILE,),), ("float32",), _load)
-FORMAT = exported_format("saved-model", "SavedModel", layout_files, (Graph(FILE, RUNTIME),), pools=True)
+FORMAT = exported_format(
+    "saved-model", "SavedModel", layout_files, (Graph(FILE, RUNTIME),), optional_files=FILES[1:], pools=True
+)
