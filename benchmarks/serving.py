@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import json
 import socket
 import statistics
@@ -108,6 +109,7 @@ def start(job: dict[str, Any], name: str) -> Repetition:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen([sys.executable, *server.words(job, port)])  # of the group that the contest stops
+    atexit.register(process.terminate)  # if this process ends by itself
     requests = [_request(server, text, port) for text in job["texts"]]
     wait_for(process, port)
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 import warnings
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -22,6 +22,7 @@ from distilbert_serve.settings import Settings
 
 CHARACTERS_PER_TOKEN = 4  # of English; an estimate for texts that are not tokenized yet
 TOKENIZER_THREADS = 2
+PORTION_CHARACTERS = 50_000  # of the texts that are tokenized at a time
 Receive = Callable[[], Awaitable[Any]]  # of ASGI
 
 
@@ -95,6 +96,15 @@ class Answer:
         return replace(self, content=content)
 
 
+@dataclass(frozen=True)
+class _Input:
+    """The windows of an input, for each of them the number of tokens that were cut off, and the possible results."""
+
+    windows: list[Any]
+    cut: list[int]
+    results: int
+
+
 class Answering:
     """Answers calls with the models of a server.
 
@@ -158,63 +168,95 @@ class Answering:
         )
 
     async def _prepare(self, model: ServedModel, pipe: Pipeline, call: Call) -> tuple[Work, tuple[str, ...]]:
-        """Return the token windows of a call, made in a thread."""
-        estimate = sum(map(_characters, call.inputs)) // CHARACTERS_PER_TOKEN
-        with model.scheduler.expected(estimate):
-            try:
-                return await asyncio.get_running_loop().run_in_executor(self._tokenizers, self._tokenize, pipe, call)
-            except TypeError as error:  # an unknown option
-                raise RequestError(422, str(error)) from error
+        """Return the work of a call, with its token windows.
 
-    def _tokenize(self, pipe: Pipeline, call: Call) -> tuple[Work, tuple[str, ...]]:
-        limits = self.settings.limits
-        if isinstance(template := call.options.get("hypothesis_template"), str):
-            check_template(template)
-        labels = call.options.get("candidate_labels")
-        pairs = len(call.inputs) * (labels.count(",") + 1 if isinstance(labels, str) else len(labels or [None]))
-        limits.at_most("pairs of a text and a label", pairs, limits.windows)
-        with self._warnings, warnings.catch_warnings(record=True) as caught:  # the list is one for all threads
-            warnings.simplefilter("always")
-            options = pipe.with_defaults({name: value for name, value in call.options.items() if value is not None})
-        groups = self._windows(pipe, call.inputs, options)
-        windows = [window for group in groups for window in group]
-        limits.at_most("windows of tokens", len(windows), limits.windows)
-        limits.at_most("possible results", most_results(pipe, windows, options), limits.results)
-        notes = [str(warning.message) for warning in caught]
+        Threads make them, for some of the inputs at a time, so that a large request does not hold up small ones.
+        """
+        limits, run = self.settings.limits, asyncio.get_running_loop().run_in_executor
+        sizes = list(map(_characters, call.inputs))
+        with model.scheduler.expected(sum(sizes) // CHARACTERS_PER_TOKEN):
+            first, *others = _portions(sizes)
+            options, notes, inputs, possible = await run(self._tokenizers, self._begin, pipe, call, *first)
+            for start, stop in others:
+                more, tokens = await run(self._tokenizers, self._tokenize, pipe, call, options, start, stop, possible)
+                inputs += more
+                possible += tokens
+                limits.at_most("windows of tokens", sum(len(one.windows) for one in inputs), limits.windows)
+        limits.at_most("possible results", sum(one.results for one in inputs), limits.results)
         if options.get("truncation", True) is None:
-            cut = [index for index, group in enumerate(groups) if any(window.overflowing for window in group)]
-            notes += [
-                f"inputs[{index}] has more than {options['max_length']} tokens; the rest was not read." for index in cut
-            ]
+            most = options["max_length"]
+            cut = [index for index, one in enumerate(inputs) if any(one.cut)]
+            notes += [f"inputs[{index}] has more than {most} tokens; the rest was not read." for index in cut]
         combine = call.combine or type(pipe).combine
 
         def complete(kept: list[Any]) -> Any:
             reduced = iter(kept)
             return call.render(
                 [
-                    combine(pipe, value, group, list(islice(reduced, len(group))), options)
-                    for value, group in zip(call.inputs, groups, strict=True)
+                    combine(pipe, value, one.windows, list(islice(reduced, len(one.windows))), options)
+                    for value, one in zip(call.inputs, inputs, strict=True)
                 ]
             )
 
-        return Work(pipe, windows, options, complete), tuple(notes)
+        windows = [window for one in inputs for window in one.windows]
+        return Work(pipe, windows, options, complete, [tokens for one in inputs for tokens in one.cut]), tuple(notes)
 
-    def _windows(self, pipe: Pipeline, inputs: Sequence[Any], options: Mapping[str, Any]) -> list[list[Any]]:
-        """Return the token windows of each input. An error about one of several inputs names its index."""
+    # -- in threads -----------------------------------------------------------------------------------------------
+
+    def _begin(
+        self, pipe: Pipeline, call: Call, start: int, stop: int
+    ) -> tuple[dict[str, Any], list[str], list[_Input], int]:
+        """Return what `_options` returns, and what `_tokenize` returns for the first inputs."""
+        options, notes = self._options(pipe, call)
+        return options, notes, *self._tokenize(pipe, call, options, start, stop, 0)
+
+    def _options(self, pipe: Pipeline, call: Call) -> tuple[dict[str, Any], list[str]]:
+        """Return all options of a call, and what the pipeline warns of."""
+        limits = self.settings.limits
+        if isinstance(template := call.options.get("hypothesis_template"), str):
+            check_template(template)
+        labels = call.options.get("candidate_labels")
+        pairs = len(call.inputs) * (labels.count(",") + 1 if isinstance(labels, str) else len(labels or [None]))
+        limits.at_most("pairs of a text and a label", pairs, limits.windows)
+        given = {name: value for name, value in call.options.items() if value is not None}
+        with self._warnings, warnings.catch_warnings(record=True) as caught:  # the list is one for all threads
+            warnings.simplefilter("always")
+            try:
+                options = pipe.with_defaults(given)
+            except TypeError as error:  # an unknown option
+                raise RequestError(422, str(error)) from error
+        return options, [str(warning.message) for warning in caught]
+
+    def _tokenize(
+        self, pipe: Pipeline, call: Call, options: Mapping[str, Any], start: int, stop: int, possible: int
+    ) -> tuple[list[_Input], int]:
+        """Return the windows of some inputs, and how many tokens they could have had at most.
+
+        Args:
+            pipe: The pipeline.
+            call: The call.
+            options: All options of the call.
+            start: Index of the first input.
+            stop: Index after the last input.
+            possible: How many tokens the inputs before them could have at most.
+
+        Raises:
+            InputError: An input is impossible; the message names its index if there are several.
+            RequestError: The texts could have too many tokens.
+        """
         texts: list[list[Any]] = []
-        for index, value in enumerate(inputs):
+        for index, value in enumerate(call.inputs[start:stop], start):
             try:
                 if isinstance(value, TokenIds):
                     value.check(pipe)
                 else:
                     texts.append(pipe.read(value, options))
-            except InputError as error:
-                raise InputError(f"inputs[{index}]: {error}" if len(inputs) > 1 else str(error)) from error
-        if not texts:
-            return [[value] for value in inputs]
-        limits = self.settings.limits
-        limits.at_most("possible tokens in all windows", most_tokens(pipe, texts, options), limits.possible_tokens)
-        return pipe.tokenize(texts, options)
+            except (InputError, TypeError) as error:  # a TypeError if a required option is missing
+                raise InputError(f"inputs[{index}]: {error}" if len(call.inputs) > 1 else str(error)) from error
+        limits, tokens = self.settings.limits, most_tokens(pipe, texts, options)
+        limits.at_most("possible tokens in all windows", possible + tokens, limits.possible_tokens)
+        groups = pipe.tokenize(texts, options) if texts else [[value] for value in call.inputs[start:stop]]
+        return [_Input(group, _cut(group), most_results(pipe, group, options)) for group in groups], tokens
 
     def close(self) -> None:
         """Stop the threads."""
@@ -230,3 +272,19 @@ def _characters(value: Any) -> int:
     if isinstance(value, Mapping):
         return sum(map(_characters, value.values()))
     return sum(map(_characters, value)) if isinstance(value, list | tuple) else 0
+
+
+def _portions(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first index and the one after the last of inputs that have about `PORTION_CHARACTERS` characters."""
+    start, characters = 0, 0
+    for index, size in enumerate(sizes):
+        if characters and characters + size > PORTION_CHARACTERS:
+            yield start, index
+            start, characters = index, 0
+        characters += size
+    yield start, len(sizes)
+
+
+def _cut(windows: Sequence[Any]) -> list[int]:
+    """Return for each window the number of tokens that were cut off after it; it keeps them in memory."""
+    return [sum(map(len, window.overflowing)) for window in windows]

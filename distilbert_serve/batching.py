@@ -22,6 +22,7 @@ from distilbert_serve.errors import RequestError
 from distilbert_serve.metrics import Metrics
 
 RATE = 1000.0  # tokens per second, until the first batch was measured
+CUT_SHARE = 8  # a token that was cut off counts as this part of one that is read
 SMOOTHING = 0.2  # weight of the last batch in the measured rate
 
 
@@ -40,6 +41,7 @@ class Work:
         windows: The token windows of all inputs.
         options: Options of the pipeline; only `reduce` uses them, so that requests with other options share a batch.
         complete: Function from the reduced outputs of all windows to the result. It runs in a thread.
+        cut: For each window, the number of tokens that were cut off, which stay in memory with it; empty: none.
         future: Gets the result, or the error.
     """
 
@@ -47,12 +49,17 @@ class Work:
     windows: Sequence[Encoding]
     options: Options
     complete: Callable[[list[Any]], Any]
+    cut: Sequence[int] = ()
     future: Future[Any] = field(default_factory=Future)
 
     def __post_init__(self) -> None:
         self.lane = lane_of(self.pipeline)
         self.arrived = time.monotonic()
-        self.tokens = sum(map(len, self.windows))  # that count against the bound of the queue
+        self.tokens = sum(map(len, self.windows))
+        # What each window counts against the bound of the queue.
+        cut = self.cut or [0] * len(self.windows)
+        self.sizes = [len(window) + more // CUT_SHARE for window, more in zip(self.windows, cut, strict=True)]
+        self.size = sum(self.sizes)
         self.next = 0  # the first window that is in no batch yet
         self.kept: list[Any] = [None] * len(self.windows)
         self.missing = len(self.windows)
@@ -136,15 +143,15 @@ class Scheduler:
         with self._changed:
             if self._closed:
                 raise RequestError(503, f"{self.name} is stopping.")
-            if work.tokens > self.queue_tokens:
+            if work.size > self.queue_tokens:
                 raise RequestError(
-                    413, f"The request has {work.tokens} tokens, at most {self.queue_tokens} are allowed; split it."
+                    413, f"The request has {work.size} tokens, at most {self.queue_tokens} are allowed; split it."
                 )
-            if self._tokens + work.tokens > self.queue_tokens:
+            if self._tokens + work.size > self.queue_tokens:
                 raise self._busy(self._tokens)
             self._queue.append(work)
-            self._waiting += work.tokens
-            self._tokens += work.tokens
+            self._waiting += work.size
+            self._tokens += work.size
             self._changed.notify()
 
     def cancel(self, work: Work) -> None:
@@ -156,7 +163,7 @@ class Scheduler:
         """Drop the windows of a request that are in no batch yet."""
         with self._changed:
             if work in self._queue:
-                rest = sum(map(len, work.windows[work.next :]))
+                rest = sum(work.sizes[work.next :])
                 self._queue.remove(work)
                 self._waiting -= rest
                 self._tokens -= rest
@@ -212,11 +219,11 @@ class Scheduler:
                 self._metrics.queue_seconds.labels(self.name).observe(time.monotonic() - work.arrived)
             batch.append((work, work.next))
             tokens += length
+            self._waiting -= work.sizes[work.next]
             work.next += 1
             if work.next < len(work.windows):
                 self._queue.append(work)
         self._queue.extendleft(reversed(others))  # their turn is next
-        self._waiting -= tokens
         self._metrics.waiting.labels(self.name).set(self._waiting)
         return batch
 
@@ -233,18 +240,18 @@ class Scheduler:
                     self._compute([(member, index) for member, index in batch if member is work])
                 return
             self._fail(batch[0][0], error)
-            self._release(tokens)
+            self._release(batch)
             return
         seconds = time.monotonic() - start
         self._rate += SMOOTHING * (tokens / max(seconds, 1e-6) - self._rate)
         self._metrics.model_seconds.labels(self.name).observe(seconds)
         self._metrics.fill.labels(self.name).observe(tokens / self.batch_tokens)
         self._metrics.tokens.labels(self.name).inc(tokens)
-        self._finisher.submit(self._finish, batch, outputs, tokens)
+        self._finisher.submit(self._finish, batch, outputs)
 
     # -- the thread of the results --------------------------------------------------------------------------------
 
-    def _finish(self, batch: Batch, outputs: Sequence[Outputs], tokens: int) -> None:
+    def _finish(self, batch: Batch, outputs: Sequence[Outputs]) -> None:
         """Reduce the outputs of each window, and complete the requests that have all of theirs."""
         for (work, index), of_window in zip(batch, outputs, strict=True):
             if work.future.done():
@@ -258,7 +265,7 @@ class Scheduler:
                     work.future.set_result(work.complete(work.kept))
             except Exception as error:
                 self._fail(work, error)
-        self._release(tokens)
+        self._release(batch)
 
     def _fail(self, work: Work, error: Exception) -> None:
         """Give a request an error, and drop its other windows."""
@@ -266,6 +273,7 @@ class Scheduler:
         with suppress(InvalidStateError):  # the client has gone
             work.future.set_exception(error)
 
-    def _release(self, tokens: int) -> None:
+    def _release(self, batch: Batch) -> None:
+        """Give the room of computed windows back."""
         with self._changed:
-            self._tokens -= tokens
+            self._tokens -= sum(work.sizes[index] for work, index in batch)

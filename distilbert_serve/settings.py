@@ -32,7 +32,7 @@ class Limits:
     choices: int = 256
     windows: int = 8192
     option_characters: int = 1000
-    possible_tokens: int = 8 << 20
+    possible_tokens: int = 1 << 20
     results: int = 20_000
 
     def check(self, values: Sequence[Any]) -> None:

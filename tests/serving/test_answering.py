@@ -140,6 +140,25 @@ def test_large_and_small_requests_share_batches(moods: Any, monkeypatch: pytest.
         assert done == ["small", "large"]
 
 
+def test_a_large_request_is_tokenized_in_portions(moods: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(moods) as server:
+        pipe = server.models["moods"].first
+        counts: list[int] = []
+        tokenize = pipe.tokenize
+
+        def counted(texts: Any, options: Any) -> Any:
+            counts.append(len(texts))
+            return tokenize(texts, options)
+
+        monkeypatch.setattr(pipe, "tokenize", counted)
+        texts = [f"{index} " + "a " * 10_000 for index in range(7)]
+        reply = server.ask("/predict", {"inputs": texts, "truncation": True})
+        assert [record["text"] for record in reply.json] == texts
+        assert counts == [2, 2, 2, 1]
+        bad = server.ask("/", {"inputs": [*texts, 5]})
+        assert bad.error.startswith("inputs[7]: ")
+
+
 def test_other_options_share_a_batch(moods: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(moods) as server:
         with held(server, monkeypatch) as gate:

@@ -122,6 +122,22 @@ def test_a_full_queue_says_when_to_come_back(make: Make) -> None:
     pipe.gate.set()
 
 
+def test_tokens_that_were_cut_off_take_room(make: Make) -> None:
+    scheduler, pipe, _ = blocked(make, queue_tokens=20)
+    long = Work(pipe, [Window([1, 1]), Window([2, 2])], {}, list, cut=[80, 7])  # type: ignore[arg-type]
+    assert (long.tokens, long.sizes) == (4, [12, 2])
+    scheduler.submit(long)
+    with pytest.raises(RequestError, match="16 tokens wait"):
+        scheduler.submit(work(pipe, 3, 4, 5))
+    with pytest.raises(RequestError, match="The request has 21 tokens"):
+        scheduler.submit(Work(pipe, [Window([1])], {}, list, cut=[160]))  # type: ignore[arg-type]
+    pipe.gate.set()
+    assert long.future.result(10) == [1, 2]
+    while scheduler._tokens:
+        time.sleep(0.001)
+    assert scheduler._waiting == 0
+
+
 def test_room_is_given_back(make: Make) -> None:
     scheduler, pipe = make(queue_tokens=10), Echo()
     for n in range(50):

@@ -27,7 +27,7 @@ COSTLY: dict[str, tuple[str, Any, int, str]] = {
     ),
     "short windows": (
         "/models/moods",
-        {"inputs": [LONG] * 20, "parameters": {"max_length": 3}},
+        {"inputs": [LONG] * 3, "parameters": {"max_length": 3}},
         413,
         "possible tokens in all windows",
     ),
