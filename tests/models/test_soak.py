@@ -14,7 +14,8 @@ from support.paths import TESTS
 from support.pipelines import write_checkpoint
 
 CALLS = 5000
-PROGRAMS = {"pt": 0, "tf": 20, "flax": 400}  # at most
+PROGRAMS = {"pt": 0, "tf": 20, "flax": 200}  # at most; measured: 0, 10, 135
+PROGRAM_BYTES, PROGRAM_OBJECTS = 10 << 20, 2000  # of a compiled program; measured in Flax: 7.5 MB, 1,600 objects
 CHECKPOINTS = {
     "ner": "entities",
     "question-answering": "answers",
@@ -37,12 +38,13 @@ def soak(framework, calls, root):
 
 
 def check_flat(held, programs):
-    """Compare all samples with the first: memory within 2 %, no more open files, no more programs than allowed."""
+    """Compare all samples with the first: memory within 2 %, beside that of new programs; no more open files."""
     first = held[0]
     for sample in held:
-        assert sample["resident"] <= 1.02 * first["resident"], sample
+        new = sample["programs"] - first["programs"]
+        assert sample["resident"] <= 1.02 * first["resident"] + PROGRAM_BYTES * new, sample
         assert sample["files"] <= first["files"], sample
-        assert sample["objects"] <= 1.02 * first["objects"], sample
+        assert sample["objects"] <= 1.02 * first["objects"] + PROGRAM_OBJECTS * new, sample
         assert sample["programs"] <= programs, sample
 
 
