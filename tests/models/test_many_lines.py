@@ -18,7 +18,7 @@ import pytest
 from support.pipelines import write_checkpoint
 
 LINES, MODEL_LINES = (int(os.environ.get("LINES", default)) for default in ("1_000_000", "50_000"))
-GROWTH = 50 << 20  # bytes: largest difference between the memory for all lines and for a tenth of them
+GROWTH = 200 << 20  # bytes: largest difference between the memory for all lines and for a tenth of them
 
 # Command -> the checkpoint of its task (None: the embedded one), its options, and the suffix of its output.
 COMMANDS: dict[str, tuple[str | None, list[str], str]] = {
