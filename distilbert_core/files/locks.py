@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from distilbert_core.errors import InputError
+from distilbert_core.errors import CheckpointError, InputError
 
 try:
     import fcntl
@@ -88,7 +88,7 @@ class Lock:
 
 
 @contextlib.contextmanager
-def owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path, name: str | Path | None = None, patience: float = 0.0) -> Iterator[None]:
     """Context manager: use a folder alone. The file '.lock' in it has the id of the process.
 
     The folder is made if needed, and removed afterwards if it is empty. The file that a killed process left is taken
@@ -96,31 +96,41 @@ def owned(folder: Path) -> Iterator[None]:
 
     Args:
         folder: The folder.
+        name: What is in use then, for the message; the folder if left out.
+        patience: Number of seconds to wait for another owner.
 
     Raises:
         InputError: Another process, or another thread, uses the folder.
+        CheckpointError: `folder` is a file.
     """
-    path = folder / OWNER_FILE
+    path, deadline = folder / OWNER_FILE, time.monotonic() + patience
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             if folder.is_file():
-                raise
+                raise CheckpointError(f"{folder} must be a folder, it is a file.") from None
             continue
         with contextlib.suppress(FileNotFoundError):  # the former owner removes file and folder at the end
             path.touch()
             try:
-                lock = Lock(path)
+                lock = Lock(path, deadline - time.monotonic())
             except BlockingIOError:
-                raise _in_use(path) from None
-            if lock.is_of(path):
+                raise _in_use(path, name) from None
+            if not lock.is_of(path):
+                lock.release()
+            elif lock.is_held:
                 break
-            lock.release()
-    if not lock.is_held and _is_alive(path):
-        raise _in_use(path)
+            elif not _is_alive(_owner(path)):
+                path.write_text(str(os.getpid()))
+                break
+            elif time.monotonic() >= deadline:
+                raise _in_use(path, name)
+            else:
+                time.sleep(INTERVAL)
     with lock:
-        path.write_text(str(os.getpid()))
+        if lock.is_held:
+            path.write_text(str(os.getpid()))
         try:
             yield
         finally:
@@ -129,22 +139,26 @@ def owned(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _in_use(path: Path) -> InputError:
-    try:
-        owner = f"process {int(path.read_text())}"
-    except (OSError, ValueError):
-        owner = "another process"
+def _in_use(path: Path, name: str | Path | None) -> InputError:
+    process = _owner(path)
+    owner = "another process" if process is None else f"process {process}"
     return InputError(
-        f"{path.parent.parent} is in use by {owner}: wait until it has ended, or give another output. If it has ended "
+        f"{name or path.parent} is in use by {owner}: wait until it has ended, or give another folder. If it has ended "
         f"already, remove {path}."
     )
 
 
-def _is_alive(path: Path) -> bool:
-    """Return whether the process that a file names may be alive."""
+def _owner(path: Path) -> int | None:
+    """Return the process that a file names; None without a file or a number in it."""
     try:
-        process = int(path.read_text())
-    except ValueError:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _is_alive(process: int | None) -> bool:
+    """Return whether a process may be alive."""
+    if process is None:
         return False
     if os.name == "nt":  # where there is no harmless signal
         return True

@@ -244,7 +244,7 @@ class Experiment:
             **self.hub_options,
         )
         run = Run(self.output, engine, self.task, self.features, self.eval_rows, self.eval_features)
-        with owned(run.folder) if engine.division.rank == 0 else nullcontext():
+        with owned(run.folder, run.folder.parent) if engine.division.rank == 0 else nullcontext():
             if self.resume:
                 run.load_state()
             elif engine.division.rank == 0:

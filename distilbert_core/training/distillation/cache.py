@@ -23,10 +23,12 @@ from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.boundary import found, reads
 from distilbert_core.files.journal import remove_litter, settled
 from distilbert_core.files.json_files import read_json
+from distilbert_core.files.locks import owned
 
 CACHE_INDEX_FILE = "index.json"
 SHARD_FILE = "steps-from-{:08d}.safetensors"
 STORED_DTYPES = ("float16", "float32", "float64")
+PATIENCE = 60.0  # seconds to wait for another process, which writes a shard
 
 Arrays = dict[str, np.ndarray]
 
@@ -38,7 +40,7 @@ class TeacherCache:
     since the last shard; they are computed again. Memory holds at most the shard that is being filled and the one that
     was read last. Reading in the order of writing reads each file once.
 
-    One process at a time may use a folder.
+    Processes may use a folder at the same time: each reads the shards of the others from when it writes one of its own.
 
     Args:
         folder: The folder, which exists.
@@ -48,7 +50,7 @@ class TeacherCache:
     def __init__(self, folder: Path, index: dict[str, Any]):
         self.folder = folder
         self._index = index
-        self._shards = {step: shard for shard in index["shards"] for step in shard["steps"]}
+        self._shards = _shards(index)
         self._filling: dict[int, Arrays] = {}
         self._file = ""  # name of the shard that was read last
         self._read: dict[int, Arrays] = {}  # its steps
@@ -108,21 +110,11 @@ class TeacherCache:
             raise InputError(f"settings must be JSON values: {error}.") from error
         settled(folder)
         if not (folder / CACHE_INDEX_FILE).exists():
-            replace_files(folder, {CACHE_INDEX_FILE: _json({**requested, "shards": []})})
+            with owned(folder, patience=PATIENCE):
+                if not (folder / CACHE_INDEX_FILE).exists():
+                    replace_files(folder, {CACHE_INDEX_FILE: _json({**requested, "shards": []})})
         remove_litter(folder)
-        index = _read_index(folder / CACHE_INDEX_FILE)
-        differing = [
-            f"{name} (stored {reprlib.repr(stored.get(name))}, given {reprlib.repr(given.get(name))})"
-            for stored, given in ((index[part], requested[part]) for part in requested)
-            for name in sorted(stored.keys() | given.keys())
-            if stored.get(name) != given.get(name)
-        ]
-        if differing:
-            raise InputError(
-                f"{folder} was made with another {', '.join(differing)}; give the same, or another folder."
-            )
-        index["shards"] = [shard for shard in index["shards"] if (folder / shard["file"]).exists()]
-        return cls(folder, index)
+        return cls(folder, _open_index(folder, requested))
 
     def get(self, step: int) -> Arrays | None:
         """Return the arrays of a step, or None if the cache lacks it.
@@ -183,19 +175,28 @@ class TeacherCache:
         """Write the steps that are not yet in a shard. The cache can be used afterwards.
 
         Raises:
+            InputError: The folder was made again with other arguments, or another process has been writing to it for a
+                minute.
             OSError: The disk is full.
         """
         from safetensors.numpy import save
 
         if not self._filling:
             return
-        content = save({f"{step}/{name}": a for step, arrays in self._filling.items() for name, a in arrays.items()})
-        file = SHARD_FILE.format(min(self._filling))  # no step is in two shards, so no other has this name
-        shard = {"file": file, "steps": list(self._filling), "sha256": hashlib.sha256(content).hexdigest()}
-        index = {**self._index, "shards": [*self._index["shards"], shard]}
-        replace_files(self.folder, {file: content, CACHE_INDEX_FILE: _json(index)})
+        index = self._index
+        with owned(self.folder, patience=PATIENCE):
+            if (self.folder / CACHE_INDEX_FILE).exists():
+                index = _open_index(self.folder, self._index)
+            stored = {step for shard in index["shards"] for step in shard["steps"]}
+            new = {step: arrays for step, arrays in self._filling.items() if step not in stored}
+            if new:
+                content = save({f"{step}/{name}": a for step, arrays in new.items() for name, a in arrays.items()})
+                file = SHARD_FILE.format(min(new))  # no step is in two shards, so no other has this name
+                shard = {"file": file, "steps": list(new), "sha256": hashlib.sha256(content).hexdigest()}
+                index = {**index, "shards": [*index["shards"], shard]}
+                replace_files(self.folder, {file: content, CACHE_INDEX_FILE: _json(index)})
         self._index = index
-        self._shards |= dict.fromkeys(self._filling, shard)
+        self._shards = _shards(index)
         self._filling = {}
 
     def __enter__(self) -> Self:
@@ -273,6 +274,31 @@ def expand(
 
 def _json(index: Mapping[str, Any]) -> bytes:
     return (json.dumps(index) + "\n").encode()
+
+
+def _shards(index: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """Return the shard of each step."""
+    return {step: shard for shard in index["shards"] for step in shard["steps"]}
+
+
+def _open_index(folder: Path, requested: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the index of a cache, without shards that were removed.
+
+    Raises:
+        InputError: It has other 'settings' or 'storage' than `requested`.
+        CheckpointError: It is damaged.
+    """
+    index = _read_index(folder / CACHE_INDEX_FILE)
+    differing = [
+        f"{name} (stored {reprlib.repr(stored.get(name))}, given {reprlib.repr(given.get(name))})"
+        for stored, given in ((index[part], requested[part]) for part in ("settings", "storage"))
+        for name in sorted(stored.keys() | given.keys())
+        if stored.get(name) != given.get(name)
+    ]
+    if differing:
+        raise InputError(f"{folder} was made with another {', '.join(differing)}; give the same, or another folder.")
+    index["shards"] = [shard for shard in index["shards"] if (folder / shard["file"]).exists()]
+    return index
 
 
 @reads("the index of a cache")

@@ -79,10 +79,10 @@ def test_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_folder_has_one_owner(tmp_path: Path) -> None:
     folder = tmp_path / "output" / "training"
-    with owned(folder):
+    with owned(folder, folder.parent):
         assert (folder / ".lock").read_text() == str(os.getpid())
         expected = rf"output is in use by process {os.getpid()}: wait .*, or give another"
-        with pytest.raises(InputError, match=expected), owned(folder):
+        with pytest.raises(InputError, match=expected), owned(folder, folder.parent):
             pass
     assert not folder.exists()
     folder.mkdir()
@@ -106,6 +106,19 @@ def test_the_folder_of_a_killed_owner_is_taken_over(tmp_path: Path) -> None:
     with owned(tmp_path):
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
     assert not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize("with_locks", [True, False])
+def test_an_owner_waits_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_locks: bool) -> None:
+    if not with_locks:
+        monkeypatch.setattr(locks, "fcntl", None)
+    first = owned(tmp_path)
+    first.__enter__()
+    with pytest.raises(InputError, match=f"^the cache is in use by process {os.getpid()}: "):
+        owned(tmp_path, "the cache", patience=0.02).__enter__()
+    threading.Timer(0.05, first.__exit__, (None, None, None)).start()
+    with owned(tmp_path, patience=30):
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
 
 
 @pytest.mark.parametrize("content", ["", "no number", "99999999999999", "4194305"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -119,6 +120,41 @@ def test_a_shard_that_cannot_be_written_changes_nothing(tmp_path, monkeypatch):
     assert len(shard_files(tmp_path)) == 2
     cache.close()  # when there is space again
     assert_stored(TeacherCache.open(tmp_path, SETTINGS, steps_per_shard=2).get(5), 5)
+
+
+def test_two_runs_share_a_folder(tmp_path):
+    first, second = (TeacherCache.open(tmp_path, SETTINGS, steps_per_shard=2) for _ in range(2))
+    for step in (0, 1):
+        first.put(step, outputs(step))
+    for step in (0, 2):
+        assert second.get(step) is None  # it has not looked again
+        second.put(step, outputs(step))
+    assert shard_files(tmp_path) == ["steps-from-00000000.safetensors", "steps-from-00000002.safetensors"]
+    for step in range(3):
+        assert_stored(second.get(step), step)
+        assert_stored(TeacherCache.open(tmp_path, SETTINGS, steps_per_shard=2).get(step), step)
+    assert first.get(2) is None
+    (tmp_path / "index.json").unlink()
+    TeacherCache.open(tmp_path, SETTINGS, steps_per_shard=3)
+    with pytest.raises(InputError, match=r"made with another steps_per_shard \(stored 3, given 2\)"), first:
+        first.put(7, outputs(7))
+
+
+def test_threads_share_a_folder(tmp_path):
+    def fill(seed: int) -> None:
+        with TeacherCache.open(tmp_path / "cache", SETTINGS, steps_per_shard=2) as cache:
+            for step in np.random.default_rng(seed).permutation(12).tolist():
+                if cache.get(step) is None:
+                    cache.put(step, outputs(step))
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(fill, range(3)))
+    index = json.loads((tmp_path / "cache/index.json").read_text())
+    assert sorted(step for shard in index["shards"] for step in shard["steps"]) == list(range(12))
+    assert shard_files(tmp_path / "cache") == sorted(shard["file"] for shard in index["shards"])
+    cache = TeacherCache.open(tmp_path / "cache", SETTINGS, steps_per_shard=2)
+    for step in range(12):
+        assert_stored(cache.get(step), step)
 
 
 def test_a_deleted_shard_is_made_again(tmp_path):
