@@ -15,6 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.forking import start
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import check_shapes, choose
 from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
@@ -340,6 +341,7 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
             InputError: An argument has an impossible shape or value; the message names it. Values are checked when
                 called eagerly; under `jax.jit` an id out of range makes its row NaN.
         """
+        start("flax")
         config = self.config
         given = {
             "input_ids": input_ids,

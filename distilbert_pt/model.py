@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.config import NORM_EPSILON, DistilBertConfig
+from distilbert_core.model.forking import start
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import check_shapes, choose
 from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
@@ -339,6 +340,8 @@ class DistilBertModel(DistilBertPreTrainedModel):
                 called eagerly on a CPU; on a GPU, and in compiled or exported code, PyTorch's own kernels check them.
                 Or 'flash_attention_2' cannot run on the model's device or in its dtype.
         """
+        if not torch.compiler.is_compiling():
+            start("pt")
         config = self.config
         arguments = {
             "input_ids": input_ids,

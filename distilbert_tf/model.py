@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import ops
 
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.forking import start
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inputs import check_shapes, choose
 from distilbert_core.model.outputs import PLAIN_OUTPUTS, BaseModelOutput
@@ -289,6 +290,7 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
                 called eagerly. In a tf.function TensorFlow itself raises on the CPU, but an accelerator (or XLA)
                 silently reads some row.
         """
+        start("tf")
         config = self.config
         arguments = {
             "input_ids": input_ids,

@@ -1,7 +1,7 @@
 """Forked processes: a framework that has started its threads hangs in a fork, so using it there is an error.
 
-A fork copies no threads. After a model was loaded, the first computation in a fork would wait forever for those of
-PyTorch, TensorFlow or JAX. A fork of a process that has only imported them works.
+A fork copies no threads. After a model was loaded or called, the first computation in a fork would wait forever for
+those of PyTorch, TensorFlow or JAX. A fork of a process that has only imported them works.
 """
 
 from __future__ import annotations
@@ -60,6 +60,6 @@ def start(backend: str) -> None:
         title = BACKENDS[backend].title if backend in BACKENDS else backend  # a runtime of exported models
         raise InputError(
             f"{title} was in use when this process was forked, and would wait forever here: start "
-            "processes with multiprocessing.get_context('spawn'), or fork before the first model is loaded."
+            "processes with multiprocessing.get_context('spawn'), or fork before the first model is loaded or called."
         )
     _started.add(backend)

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,12 @@ import pytest
 
 from distilbert_core import DistilBertTokenizerFast, Head, InputError
 from distilbert_core.files.locks import owned
+from distilbert_core.model import forking
 from distilbert_core.pipelines import pipeline
-from distilbert_core.training.run import RUN_FOLDER
+from distilbert_core.training.run import RUN_FOLDER, Run
 from support.checkpoints import random_arrays, save_random, small_config
 from support.processes import fresh_python
-from support.runs import HEAD, RECIPE, TEXTS, run, weights
+from support.runs import HEAD, TEXTS, run
 from support.threads import at_once
 from weight_conversion import convert
 
@@ -129,8 +129,17 @@ def test_a_model_that_is_loaded_while_another_process_saves(framework, tmp_path)
     assert seen <= {1, 2}
 
 
-def test_two_runs_cannot_have_one_output(framework, data, base, tmp_path):
+def test_two_runs_cannot_have_one_output(framework, data, base, tmp_path, monkeypatch):
+    """Without training, which `test_killed_runs.py` has: a run owns its output before and after."""
     output = tmp_path / "output"
+    trained = []
+
+    def train(self, progress):
+        with pytest.raises(InputError, match="is in use"), owned(self.folder):
+            pass
+        trained.append(self.engine.division.rank)
+
+    monkeypatch.setattr(Run, "train", train)
     with (
         owned(output / RUN_FOLDER),
         pytest.raises(InputError, match=rf"output is in use by process {os.getpid()}: wait until it has ended, or"),
@@ -140,27 +149,44 @@ def test_two_runs_cannot_have_one_output(framework, data, base, tmp_path):
     (output / RUN_FOLDER).mkdir()
     (output / RUN_FOLDER / ".lock").write_text("4194305")  # of a run that was killed before it wrote anything
     (output / ".saving-0").mkdir()
-    recipe = replace(RECIPE, max_steps=1)
-    assert run(framework, data, base, output, recipe, eval=None).step == 1
-    assert not list(output.rglob(".*"))
-    before = weights(output)
+    run(framework, data, base, output, eval=None)
+    assert trained == [0]
+    files = sorted(path.relative_to(output) for path in output.rglob("*"))
+    assert not [path for path in files if path.name.startswith(".")]
     with owned(output / RUN_FOLDER), pytest.raises(InputError, match="output is in use by process"):
-        run(framework, data, base, output, recipe, eval=None, resume=True)
-    assert weights(output) == before
+        run(framework, data, base, output, eval=None, resume=True)
+    assert trained == [0]
+    assert sorted(path.relative_to(output) for path in output.rglob("*")) == files
+
+
+@pytest.mark.parametrize("head", [Head.BASE, Head.SEQUENCE_CLASSIFICATION, Head.QUESTION_ANSWERING])
+def test_a_call_of_a_model_in_a_fork_is_refused(framework, head, tmp_path, monkeypatch):
+    model, inputs = framework.random_model(head, tmp_path)
+    monkeypatch.setattr(forking, "WORKS_ALONE", {})
+    monkeypatch.setattr(forking, "_forked", {framework.name})
+    with pytest.raises(InputError, match="was in use when this process was forked, and would wait forever here: start"):
+        framework.call(model, **inputs)
+    monkeypatch.setattr(forking, "_forked", set())
+    assert framework.call(model, **inputs).keys()
 
 
 FORKED = """
 import os, signal, sys
 os.environ["OMP_NUM_THREADS"] = "2"  # PyTorch with one thread is not refused
-from distilbert_core import InputError, load_backend
+import numpy as np
+from distilbert_core import Head, InputError, load_backend
 from distilbert_core.pipelines import pipeline
 name, folder, loaded = sys.argv[1:]
-load_backend(name)
+backend = load_backend(name)
 classify = pipeline("text-classification", folder, framework=name) if loaded else None
+if loaded:
+    model = backend.model_class(Head.BASE).from_pretrained(folder)
+    ids = backend.to_tensor(np.array([[101, 102]]))
+    model(ids)
 process = os.fork()
 if not process:
     signal.alarm(120)
-    for use in ([lambda: classify("dull")] if loaded else []) + [
+    for use in ([lambda: classify("dull"), lambda: model(ids)] if loaded else []) + [
         lambda: pipeline("text-classification", folder, framework=name)("dull")
     ]:
         try:
@@ -182,7 +208,7 @@ def test_a_fork(framework, folder, loaded):
     label = pipeline("text-classification", folder, framework=framework.name)("dull")[0]["label"]
     found = fresh_python(FORKED, framework.name, str(folder), loaded).splitlines()
     refused = [line for line in found if "was in use when this process was forked, and would wait forever here" in line]
-    assert len(refused) == (2 if loaded else 0)
+    assert len(refused) == (3 if loaded else 0)
     assert [line for line in found if line not in refused] == [label]
 
 

@@ -40,7 +40,7 @@ def test_a_fork_of_a_process_that_computed_is_refused() -> None:
     found = in_fork("forking.start('tf')", "forking.start('flax'); forking.start('tf')", "forking.start('tf')")
     assert found == (
         "Keras 3 / TensorFlow was in use when this process was forked, and would wait forever here: start processes "
-        "with multiprocessing.get_context('spawn'), or fork before the first model is loaded.\n"
+        "with multiprocessing.get_context('spawn'), or fork before the first model is loaded or called.\n"
     )
 
 
