@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
+import signal
 
 import pytest
 import torch
 import torch.distributed as dist
+import torch.distributed.run
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
+from distilbert_cli import main
 from distilbert_core import Head, InputError
 from support.checkpoints import save_random, small_config
 from support.comparison import assert_close, largest_difference
@@ -71,25 +71,40 @@ def one_process(checkpoint, tmp_path_factory):
     return weights
 
 
+@pytest.fixture
+def one_thread(monkeypatch):
+    """One thread in this process and in those that it starts, so that sums have one order."""
+    threads = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def in_two_processes(*arguments):
+    """What `torchrun` does, in this process: importing PyTorch in another one takes seconds."""
+    handlers = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    }
+    try:
+        torch.distributed.run.main(["--standalone", "--nproc-per-node", "2", *map(str, arguments)])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_train_the_weights_of_one(checkpoint, one_process, tmp_path, parallel):
+def test_two_processes_train_the_weights_of_one(checkpoint, one_process, tmp_path, capfd, one_thread, parallel):
     folder, _ = checkpoint
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    done = subprocess.run(
-        [*torchrun, SCRIPT, *options(folder, tmp_path, parallel)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "epoch 2, 2 process(es): last loss" in done.stdout
+    in_two_processes(SCRIPT, *options(folder, tmp_path, parallel))
+    assert "epoch 2, 2 process(es): last loss" in capfd.readouterr().out
     weights = PT.parameters(PT.load(HEAD, tmp_path, dtype="auto"))
     # Measured: 2.3e-11, in a key bias. Its gradient is 0 but for rounding, which AdamW divides by its size.
     assert_close(weights, one_process, 1e-9)
 
 
 @pytest.mark.parametrize("command", ["finetune", "distill"])
-def test_two_processes_make_the_run_of_one(checkpoint, tmp_path, command):
+def test_two_processes_make_the_run_of_one(checkpoint, tmp_path, one_thread, command):
     """The same parts of each batch, in one process after one another and in two at once. Measured: 0."""
     folder, _ = checkpoint
     data = folder / "train.tsv"
@@ -113,16 +128,8 @@ def test_two_processes_make_the_run_of_one(checkpoint, tmp_path, command):
         words += ["--model", folder, "--train", data, "--new-head"]
     else:
         words += ["--teacher", folder, "--student", folder, "--data", data, "--task-weight", "9"]
-    cli = ("-m", "distilbert_cli", *map(str, words))
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    for name, start in (("two", (*torchrun, *cli)), ("one", (*cli, "--accumulate", "2"))):
-        done = subprocess.run(
-            [sys.executable, *start, "--output", str(tmp_path / name)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+    in_two_processes("-m", "distilbert_cli", *words, "--output", tmp_path / "two")
+    assert main([*map(str, words), "--accumulate", "2", "--output", str(tmp_path / "one")]) == 0
     one, two = (PT.parameters(PT.load(HEAD, tmp_path / name, dtype="auto")) for name in ("one", "two"))
     assert_close(two, one, 1e-12)
     logs = [(tmp_path / name / "training/metrics.jsonl").read_text().splitlines() for name in ("one", "two")]

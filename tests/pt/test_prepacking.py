@@ -105,14 +105,14 @@ def test_the_fused_gelu_is_the_exact_one(dtype, tolerance):
 
 def test_few_shapes_of_products(tmp_path, products):
     """oneDNN keeps a program for each, and making it takes as long as a product."""
-    inference, _, _ = loaded(tmp_path)
+    inference, _, _ = loaded(tmp_path, n_layers=1)
     rng = np.random.default_rng(0)
-    for _ in range(200):
+    for _ in range(60):
         lengths = rng.integers(1, 20, (rng.integers(1, 40), 1))
         mask = np.arange(20) < lengths
         inference(input_ids=np.ones(mask.shape, int), attention_mask=mask, tokens=rng.random(mask.shape) < 0.3)
     shapes = {product.shape[:2].numel() for product in products}
-    assert len(shapes) < 60  # measured: 50; 220 if not rounded
+    assert len(shapes) < 55  # measured: 43; 94 if not rounded
 
 
 def in_place(model):
