@@ -174,10 +174,11 @@ FORKED = """
 import os, signal, sys
 os.environ["OMP_NUM_THREADS"] = "2"  # PyTorch with one thread is not refused
 import numpy as np
-from distilbert_core import Head, InputError, load_backend
+from distilbert_core import Head, InputError
+from distilbert_core.model.backends import get_backend
 from distilbert_core.pipelines import pipeline
 name, folder, loaded = sys.argv[1:]
-backend = load_backend(name)
+backend = get_backend(name)
 classify = pipeline("text-classification", folder, framework=name) if loaded else None
 if loaded:
     model = backend.model_class(Head.BASE).from_pretrained(folder)
@@ -192,7 +193,7 @@ if not process:
         try:
             print(use()[0]["label"], flush=True)
         except InputError as error:
-            print(str(error).partition(":")[0], flush=True)
+            print(next(line for line in str(error).split("\\n") if "forked" in line), flush=True)  # Keras adds lines
     os._exit(0)
 os.waitpid(process, 0)
 if loaded:
