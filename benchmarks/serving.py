@@ -52,7 +52,7 @@ from worker import Contestant, Repetition
 TOLERANCE = 1e-4  # of scores
 LONGEST = 66  # tokens of the longest sentence of SST-2's development set
 UNIT = "requests"
-START_SECONDS = 180
+START_SECONDS, ANSWER_SECONDS = 180, 120
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,10 @@ async def load(port: int, requests: Sequence[bytes], clients: int) -> tuple[list
             for index in waiting:  # shared by all clients
                 begin = time.perf_counter()
                 writer.write(requests[index])
-                answers[index] = await _answer(reader)
+                try:
+                    answers[index] = await asyncio.wait_for(_answer(reader), ANSWER_SECONDS)
+                except TimeoutError:
+                    raise SystemExit(f"an answer did not come in {ANSWER_SECONDS} s") from None
                 seconds[index] = time.perf_counter() - begin
         finally:
             writer.close()
