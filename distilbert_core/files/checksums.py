@@ -102,14 +102,18 @@ def verify_files(source: str | Path, paths: Iterable[Path]) -> None:
 
     Args:
         source: The checkpoint, for messages.
-        paths: All files and folders of the checkpoint that are read. Other files in a list are checked as well.
+        paths: All files and folders of the checkpoint that are read. Other files in a list are checked as well, and in
+            the Hub's cache the files of JSON and text beside them: configuration, index of shards, tokenizer.
 
     Raises:
         CheckpointError: A file differs from its checksum, is missing, or has no checksum.
     """
     lists: dict[Path, dict[str, str]] = {}
-    for path in _files(paths):
-        if HUB_FILE.fullmatch(path.resolve().as_posix()):
+    files = dict.fromkeys(_files(paths))
+    cached = dict.fromkeys(path.parent for path in files if _is_of_hub(path))
+    files |= dict.fromkeys(file for folder in cached for file in _texts_of_hub(folder))
+    for path in files:
+        if _is_of_hub(path):
             _verify_hub_file(path)
             continue
         folder = next((parent for parent in list(path.parents)[:LEVELS] if (parent / CHECKSUMS).is_file()), None)
@@ -128,6 +132,14 @@ def verify_files(source: str | Path, paths: Iterable[Path]) -> None:
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         yield from (inner for inner in sorted(path.rglob("*")) if inner.is_file()) if path.is_dir() else [path]
+
+
+def _is_of_hub(path: Path) -> bool:
+    return HUB_FILE.fullmatch(path.resolve().as_posix()) is not None
+
+
+def _texts_of_hub(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.iterdir()) if file.suffix in (".json", ".txt") and _is_of_hub(file)]
 
 
 def _verify_list(folder: Path, sums: Mapping[str, str]) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.errors import CheckpointError, DistilBertError, shortened
+from distilbert_core.errors import CheckpointError, CheckpointWarning, DistilBertError, listed, shortened
 from distilbert_core.files.boundary import found, reading
 from distilbert_core.files.limits import LIMITS, check_limit
 
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of half of a surrogate pair: UTF-8 has no code for one half
+CHECKPOINT = ("json", "config")  # limits of the files of a checkpoint
 TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)  # a text in JSON
 
 
@@ -42,6 +45,9 @@ def read_json(path: str | Path, what: str = "a JSON object", limits: str = "json
 
     Raises:
         CheckpointError: The file is missing, is larger than the limits, is not JSON in UTF-8, or holds another value.
+
+    Warns:
+        CheckpointWarning: An object in the file has several values for a key; the message names it.
     """
     with reading(path, what):
         return parse_object(path, read_content(path, what, f"{limits}_bytes"), limits)
@@ -81,6 +87,9 @@ def parse_json(
     Raises:
         CheckpointError: The text is above a limit, or is not JSON in UTF-8; with `error`, an error of that type.
 
+    Warns:
+        CheckpointWarning: An object in a file of a checkpoint has several values for a key; the message names it.
+
     Example:
         >>> from distilbert_core.files.json_files import parse_json
         >>> parse_json("a.json", "[" * 70 + "]" * 70)
@@ -92,7 +101,9 @@ def parse_json(
         check_limit(f"{limits}_bytes", len(text), str(name), error)
         if _marks(text) > LIMITS[f"{limits}_values"].most:  # some may be in texts
             check_limit(f"{limits}_values", _marks(TEXT.sub("", text)), str(name), error)
-        value = json.loads(text, **(STRICT if strict else {}))
+        repeated: dict[str, None] = {}
+        watched = {"object_pairs_hook": partial(_last_values, repeated)} if limits in CHECKPOINT else {}
+        value = json.loads(text, **(STRICT if strict else watched))
         # Encoding fails if half of a surrogate pair is left.
         (json.dumps(value, ensure_ascii=False) if SURROGATE.search(text) else text).encode()
     except DistilBertError:
@@ -101,6 +112,23 @@ def parse_json(
         raise error(f"{name} is not valid JSON ({found(cause)}).") from cause
     if _is_deeper(value, LIMITS["json_nesting"].most):
         raise error(f"{name} has more than {LIMITS['json_nesting'].most} {LIMITS['json_nesting'].unit}.")
+    if repeated:
+        warnings.warn(
+            f"{name} has several values for {listed([*map(shortened, repeated)], most=3)}: the last one is used. "
+            "Remove the others.",
+            CheckpointWarning,
+            stacklevel=2,
+        )
+    return value
+
+
+def _last_values(repeated: dict[str, None], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object with the last value of each key. A key with different values is added to `repeated`."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        for name, item in pairs:
+            if type(item) is not type(value[name]) or item != value[name]:
+                repeated[name] = None
     return value
 
 

@@ -254,6 +254,7 @@ def _open(
         try:
             checkpoint = Checkpoint(source, tensor_type, selection, **hub_options)
             if verify:
+                find_file(checkpoint.folder, CONFIG_FILE, **hub_options)  # is fetched before it is verified
                 checkpoint.verify(source)
             chosen = _choose_config(config, source, checkpoint, hub_options, fields)
         except CheckpointError:

@@ -67,7 +67,14 @@ class HubServer:
         content = files.get(unquote(file))
         if content is None:
             return 404, {"X-Error-Code": "EntryNotFound", **commit}, b""
-        return 200, {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', **commit}, content
+        return 200, {**checksum_of(unquote(file), content), **commit}, content
+
+
+def checksum_of(file: str, content: bytes) -> dict[str, str]:
+    """The header with the checksum of a file: of weights as LFS has it, of others as Git has it."""
+    if file.endswith(".safetensors"):
+        return {"ETag": '"of the storage"', "X-Linked-ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
+    return {"ETag": f'"{hashlib.sha1(b"blob %d" % len(content) + bytes(1) + content).hexdigest()}"'}
 
 
 @contextmanager

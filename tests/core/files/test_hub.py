@@ -24,8 +24,11 @@ from distilbert_cli.info import describe
 from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertConfig, DistilBertTokenizerFast, Head
 from distilbert_core.files.checkpoint import Checkpoint, save_checkpoint
 from distilbert_core.files.hub import EMBEDDED_MODELS, find_file, local_folder, resolve_file, split_hub_options
+from distilbert_core.files.selection import Selection
+from distilbert_core.model.checkpoint_loading import _open
 from support.checkpoints import random_arrays, small_config
 from support.hub_server import HubServer, Repository, commit_of, serve
+from weight_conversion import convert
 
 REPO = "someone/model"
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "##ly")
@@ -223,6 +226,31 @@ def test_a_sharded_checkpoint_online_and_offline(hub: HubServer, tmp_path: Path)
         tokenizer = DistilBertTokenizerFast.from_pretrained(REPO, subfolder="inner", **where)
         assert tokenizer("good")["input_ids"] == [2, 5, 3]
         assert bool(hub.requests) == (not where)
+
+
+@pytest.mark.parametrize("shard", ["1GB", "2KB"])
+def test_files_are_compared_with_the_checksums_of_the_hub(hub: HubServer, tmp_path: Path, shard: str) -> None:
+    config = small_config(vocab_size=len(VOCABULARY))
+    arrays = random_arrays(config, Head.BASE, dtype=np.float32)
+    save_checkpoint(tmp_path / "model", arrays, {"config.json": config.to_json_string().encode()}, shard)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    hub.repositories[REPO].revisions["main"] = files
+    _open(REPO, None, "np", Selection(), True, {}, {})
+    convert(REPO, tmp_path / "converted", "h5", verify=True)
+    for name, content in files.items():
+        file = find_file(REPO, name, local_files_only=True)
+        assert file is not None
+        last = b" " if name.endswith(".json") else bytes([content[-1] ^ 1])  # it can be read as before
+        file.resolve().write_bytes(content.removesuffix(b"\n")[: len(content) - 1] + last)
+        with pytest.raises(CheckpointError, match=f"{name} differs from its checksum on the Hub. Fetch it again"):
+            Checkpoint(REPO, local_files_only=True).verify(REPO)
+        with pytest.raises(CheckpointError, match=f"{name} differs from its checksum on the Hub. Fetch it again"):
+            convert(REPO, tmp_path / "new", "h5", verify=True)
+        assert not (tmp_path / "new").exists()
+        checkpoint, found, _ = _open(REPO, None, "np", Selection(), True, {"force_download": True}, {})  # as it advises
+        assert found == config
+        np.testing.assert_array_equal(checkpoint.read(next(iter(arrays))), next(iter(arrays.values())))
+    Checkpoint(REPO, local_files_only=True).verify(REPO)
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------

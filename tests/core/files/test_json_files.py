@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from distilbert_core.errors import CheckpointError, InputError
+from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
 from distilbert_core.files.json_files import parse_json, read_content, read_json
 from distilbert_core.files.limits import LIMITS
 
@@ -45,6 +45,31 @@ def test_characters_of_two_halves_are_read(tmp_path: Path) -> None:
     path.write_text(json.dumps({"a": "\U0001f600"}))
     assert rb"\ud83d\ude00" in path.read_bytes()
     assert read_json(path) == {"a": "\U0001f600"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"dim": 8, "n": {"dim": 1}, "dim": 9}', "'dim': the last"),
+        ('{"a": [{"b": 1, "b": true}, {"c": "", "c": null}]}', "'b', 'c': the last"),
+        ("{" + ", ".join(f'"{n % 5}": {n}' for n in range(10)) + "}", "'0', '1', '2' and 2 more: the last"),
+        ('{"' + "k" * 5000 + '": 1, "' + "k" * 5000 + '": 2}', r"'k+ \.\.\. k+'"),
+    ],
+)
+def test_a_key_with_several_values_is_a_warning(content: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.warns(CheckpointWarning, match=rf"a\.json has several values for {message}") as caught:
+        assert read_json(path) == json.loads(content)
+    assert len(caught) == 1
+    assert len(str(caught[0].message)) < 500
+
+
+def test_a_value_twice_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"a": [1, {"b": 0.5}], "c": null, "a": [1, {"b": 0.5}], "c": null}')
+    assert read_json(path) == {"a": [1, {"b": 0.5}], "c": None}
+    assert parse_json("a.jsonl", '{"a": 1, "a": 2}', InputError, "line") == {"a": 2}
 
 
 def test_a_large_file_is_not_read(tmp_path: Path) -> None:
