@@ -26,6 +26,7 @@ REFUSED = {
     ),
     "*.tflite": ("a LiteRT graph", "Take the checkpoint that it was made from."),
     "*.onnx": ("an ONNX graph", "Run it with backend='onnx', or take the checkpoint that it was made from."),
+    "*.pt2": ("a program of torch.export", "Take the checkpoint that it was made from."),
     "*.ot": ("a file of rust-bert", "Take the pytorch_model.bin or model.safetensors that it was made from."),
     "*.pkl": (
         "a pickle, which can run any code when it is read",

@@ -29,7 +29,10 @@ DEFAULT_MODELS = {
 }
 
 # Suffixes of weight files.
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".keras", ".onnx", ".xml")
+WEIGHT_SUFFIXES = (
+    *(".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".keras"),
+    *(".onnx", ".xml", ".tflite", ".pb", ".pt2"),  # exported models: the error says what they are
+)
 ADAPTER_CONFIG = "adapter_config.json"  # of peft: the checkpoint is an adapter for a base model that this file names
 
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder")

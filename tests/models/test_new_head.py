@@ -250,7 +250,7 @@ def test_keras_loads_its_own_file(row, tmp_path, request):
 
 
 # Formats that hold models of any head; KerasHub has tasks of its own, and ONNX is only written.
-ANY_HEAD = [name for name, format in FORMATS.items() if name != "kerashub" and not format.runtime]
+ANY_HEAD = [name for name, format in FORMATS.items() if name != "kerashub" and not format.graphs]
 LIBRARIES = {"orbax": "orbax.checkpoint", "bin": "torch"}  # of formats that not every environment can write
 
 

@@ -59,7 +59,9 @@ def test_onnx_is_not_read(tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "here" / "model.onnx")
     assert [entry.shape for entry in session.get_inputs()] == [["rows", "columns"]] * 3 + [["rows", "outputs"]]
     assert {node.domain for node in onnx.load(tmp_path / "here" / "model.onnx").graph.node} == {""}  # standard ONNX
-    with pytest.raises(CheckpointError, match=r"model\.onnx cannot be read: ONNX files are only written"):
+    with pytest.raises(
+        CheckpointError, match=r"model\.onnx is an ONNX graph: it is not read\. Run it with backend=.onnx."
+    ):
         open_weights(tmp_path / "here")
 
 

@@ -16,6 +16,7 @@ from distilbert_core.model.backends import backend_class, load_backend
 from distilbert_core.model.config import CONFIG_FILE
 from weight_conversion.formats.base import Files, Format, Graph, Tensors, Writer
 from weight_conversion.formats.safetensors import PT, write_file
+from weight_conversion.refusals import refuse
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor, Weights
 
 PADDED_INPUTS = ("input_ids", "attention_mask")
@@ -116,6 +117,7 @@ def exported_format(
 
 
 def _not_read(title: str, path: Path) -> dict[str, LazyTensor]:
+    refuse(path)
     raise CheckpointError(
         f"{path} cannot be read: {title} files are only written. Convert the checkpoint it was made from."
     )

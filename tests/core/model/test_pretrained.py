@@ -27,6 +27,7 @@ REFUSED = {
     "saved_model.pb": r"a SavedModel.*give the folder that has",
     "model.gguf": r"a GGUF file.*Take the checkpoint that it was made from",
     "model.tflite": r"a LiteRT graph",
+    "model.pt2": r"a program of torch\.export.*Take the checkpoint",
     "rust_model.ot": r"a file of rust-bert",
     "model.pkl": r"a pickle, which can run any code.*torch.save",
     "notes.txt": r"has no weights: none of model.safetensors, pytorch_model.bin, ",
