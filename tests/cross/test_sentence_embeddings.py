@@ -36,7 +36,7 @@ def test_a_folder_that_we_write(tmp_path, mode, normalize):
     for to in ("pt", "pt2"):
         convert("sst2-tiny", tmp_path / to, to, **options)
     expected = encode(tmp_path / "pt")
-    np.testing.assert_allclose(embeddings(tmp_path / "pt2"), expected, atol=1e-5)  # measured: 1e-6
+    np.testing.assert_allclose(embeddings(tmp_path / "pt2"), expected, atol=1e-5)  # measured: 1.5e-6
     lengths = np.linalg.norm(expected, axis=1)
     assert (abs(lengths - 1) < 1e-5).all() == normalize
 
@@ -46,4 +46,4 @@ def test_a_folder_of_sentence_transformers(tmp_path):
     source = Path(model.__file__).parent / "model"
     notes = convert(source, tmp_path / "pt2", "pt2", head=Head.BASE).notes
     assert any("Checked model.pt2 in torch.export on 12 texts" in note for note in notes)
-    np.testing.assert_allclose(embeddings(tmp_path / "pt2"), encode(source), atol=1e-6)  # measured: 1e-7
+    np.testing.assert_allclose(embeddings(tmp_path / "pt2"), encode(source), atol=2e-6)  # measured: 2.1e-7

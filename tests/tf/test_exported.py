@@ -18,7 +18,7 @@ from weight_conversion import convert
 
 pytest.importorskip("ai_edge_litert")
 CONFIG = small_config(n_layers=1)
-TOLERANCES = {"litert": 3e-5, "litert-float16": 3e-2}
+TOLERANCES = {"litert": 6e-6, "litert-float16": 1.5e-2}  # measured: 6e-7 and 1.5e-3
 TSV = "text\tlabel\nWhat a lovely film.\tPOSITIVE\nA waste of time.\tNEGATIVE\nWarm and wise.\tPOSITIVE\n"
 
 
@@ -117,7 +117,7 @@ def test_a_saved_model_has_named_inputs_of_any_size(tmp_path, head):
         expected = load_inference("tf", head, tmp_path / "original", dtype="float64").run(
             input_ids=ids, attention_mask=mask
         )
-        assert_close({name: got[name].numpy() for name in head.outputs}, expected, 1e-12)  # measured: 2e-15
+        assert_close({name: got[name].numpy() for name in head.outputs}, expected, 1e-12)  # measured: 0
         if head is Head.BASE:
             hidden, real = expected["last_hidden_state"], mask[..., None]
             mean = (hidden * real).sum(axis=1) / real.sum(axis=1)
