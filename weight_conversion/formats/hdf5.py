@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,12 +18,10 @@ import numpy as np
 
 from distilbert_core.files.limits import check_limit
 from weight_conversion.formats.base import damaged, require
+from weight_conversion.formats.hdf5_texts import ATTRIBUTES, check_texts
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
 BFLOAT16 = np.dtype("V2")
-HEAP, HEAP_HEADER, HEAP_ENTRY = b"GCOL\x01", struct.Struct("<8sQ"), struct.Struct("<H6xQ")  # texts of any length
-SMALLEST_HEAP = 4096  # bytes, for the HDF5 library
-CHUNK = 1 << 20  # bytes read at a time
 VARIABLES = "vars"  # the group with the variables of a layer
 
 
@@ -43,7 +40,7 @@ def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[st
     """
     h5py = require("h5py", "convert", path.name)
     try:
-        longest = check_heaps(path)
+        longest = check_texts(path)
         root = h5py.File(file or path, "r")
         members = dict(_members(root, h5py))
         names = {
@@ -88,61 +85,18 @@ def _members(root: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
                 yield inner, member
 
 
-def check_heaps(path: Path) -> int:
-    """Check the heaps of texts of a file, and return the number of bytes of its longest text.
-
-    A heap begins with a mark, its version, three bytes and its size. An entry is an index, six bytes, a size and the
-    content, in multiples of eight bytes; the size of free space, with the index 0, includes these 16 bytes.
-
-    Raises:
-        ValueError: An entry has no size: the HDF5 library would read it again for ever.
-    """
-    longest, whole = 0, path.stat().st_size
-    with path.open("rb") as file:
-        for start in _positions(file, HEAP):
-            file.seek(start)
-            _, size = HEAP_HEADER.unpack(file.read(HEAP_HEADER.size).ljust(HEAP_HEADER.size, b"\0"))
-            if not SMALLEST_HEAP <= size <= whole - start:
-                continue  # the library refuses it too; or these bytes are numbers of a weight
-            position, end = start + HEAP_HEADER.size, start + size
-            while position + HEAP_ENTRY.size <= end:
-                file.seek(position)
-                index, length = HEAP_ENTRY.unpack(file.read(HEAP_ENTRY.size))
-                need = HEAP_ENTRY.size + -(-length // 8) * 8 if index else length
-                if need == 0 or need >= 2**63:
-                    raise ValueError(f"the heap of texts at byte {start} is damaged")
-                longest = max(longest, length if index else 0)
-                position += need
-    return longest
-
-
-def _positions(file: Any, mark: bytes) -> Iterator[int]:
-    """Yield the positions of some bytes in a file, of which a part is read at a time."""
-    start, rest = 0, b""
-    while True:
-        file.seek(start)
-        content = rest + file.read(CHUNK)
-        if len(content) == len(rest):
-            return
-        found = content.find(mark)
-        while found >= 0:
-            yield start - len(rest) + found
-            found = content.find(mark, found + 1)
-        start += len(content) - len(rest)
-        rest = content[-len(mark) + 1 :]
-
-
 def attribute(item: Any, name: str, longest: int) -> Any:
     """Return an attribute of a group or a file.
 
     Args:
         item: The group or the file.
-        name: Name of the attribute.
-        longest: The result of `check_heaps` for the file. Texts of any length can all point at its longest text.
+        name: Name of the attribute, one of `ATTRIBUTES`.
+        longest: The result of `check_texts` for the file. Texts of any length can all point at its longest text.
 
     Raises:
         ValueError: It is longer than any list of names.
     """
+    assert name in ATTRIBUTES, name  # else its texts were not checked
     h5py = require("h5py", "convert", name)
     stored = item.attrs.get_id(name)
     count = math.prod(stored.shape or ())

@@ -20,7 +20,8 @@ from distilbert_core.model.heads import Head
 from distilbert_core.model.layouts import LAYOUTS
 from distilbert_core.model.parameters import BASE_MODEL, Parameter
 from weight_conversion.formats.base import Format, Tensors, damaged, require
-from weight_conversion.formats.hdf5 import attribute, check_heaps, member_of, new_file, tensor_of
+from weight_conversion.formats.hdf5 import attribute, member_of, new_file, tensor_of
+from weight_conversion.formats.hdf5_texts import check_texts
 from weight_conversion.names import tensorflow_name
 from weight_conversion.weights import LazyTensor
 
@@ -41,7 +42,7 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
     datasets: dict[str, Any] = {}
     copies: Counter[str] = Counter()
     try:
-        longest = check_heaps(path)
+        longest = check_texts(path)
         file = h5py.File(path, "r")
         whole = MODEL_CONFIG in file.attrs and WHOLE_MODEL in file
         for name, dataset in _datasets(member_of(file, WHOLE_MODEL) if whole else file, h5py, longest):
@@ -63,7 +64,7 @@ def read_config(path: Path) -> DistilBertConfig | None:
         with h5py.File(path, "r") as file:
             if MODEL_CONFIG not in file.attrs:
                 return None
-            text = attribute(file, MODEL_CONFIG, check_heaps(path))
+            text = attribute(file, MODEL_CONFIG, check_texts(path))
         model = parse_object(path, text)
         name, fields = str(model.get("class_name", "")), model.get("config")
         fields = fields.get("config") if isinstance(fields, dict) else None

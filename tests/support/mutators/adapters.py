@@ -63,6 +63,17 @@ def _with_base(edit: Edit) -> Edit:
     return edit_and_name
 
 
+def _random_setting(rng: Rng, folder: Path) -> None:
+    """Change a setting. The base stays: whatever it names is read by intention, and the named edits have the others."""
+    _with_base(edit_json(CONFIG))(rng, folder)
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+    except ValueError:
+        return
+    if isinstance(config, dict) and isinstance(config.get("base_model_name_or_path"), str):
+        set_json(CONFIG, base_model_name_or_path=str(folder / BASE))(rng, folder)
+
+
 def setting(**fields: Any) -> Edit:
     """Return an edit of settings of the adapter."""
     return _with_base(set_json(CONFIG, **fields))
@@ -144,7 +155,7 @@ MUTATORS = (
         write_adapter,
         NAMED,
         {
-            "settings": _with_base(edit_json(CONFIG)),
+            "settings": _random_setting,
             "entry": _with_base(on_header(_random_entry)),
             "cut": _with_base(truncate(FILE)),
             "bytes": _with_base(flip_bytes(FILE, 600)),

@@ -276,12 +276,27 @@ def endless_heap(name: str) -> Edit:
     return edit
 
 
+def long_text(name: str) -> Edit:
+    """Return an edit after which an attribute states a text of 3 GB; HDF5 fills as much memory with zeros."""
+
+    def edit(rng: Rng, folder: Path) -> None:
+        with h5py.File(folder / name, "r+") as file:
+            group = next(iter(file.values()))
+            group.require_group("x/vars").attrs["name"] = "q" * 77
+        content = (folder / name).read_bytes()
+        stated = (77).to_bytes(4, "little")
+        assert content.count(stated) >= 1
+        (folder / name).write_bytes(content.replace(stated, (3 << 30).to_bytes(4, "little")))
+
+    return edit
+
+
 def _mutator(name: str, to: str, file: str) -> Mutator:
     return Mutator(
         name,
         partial(write_source, to=to),
         {title: edited(file, change) for title, change in CHANGES.items()}
-        | {"a heap without end": endless_heap(file)}
+        | {"a heap without end": endless_heap(file), "a long text": long_text(file)}
         | file_links(file),
         {
             "object": edited(file, _random_object),
