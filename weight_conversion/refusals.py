@@ -24,7 +24,7 @@ REFUSED = {
         "a GGUF file, of quantized weights of another runtime",
         "Take the checkpoint that it was made from.",
     ),
-    "*.tflite": ("a LiteRT graph", "Take the checkpoint that it was made from."),
+    "*.tflite": ("a LiteRT graph", "Run it with backend='litert', or take the checkpoint that it was made from."),
     "*.onnx": ("an ONNX graph", "Run it with backend='onnx', or take the checkpoint that it was made from."),
     "*.pt2": ("a program of torch.export", "Take the checkpoint that it was made from."),
     "*.ot": ("a file of rust-bert", "Take the pytorch_model.bin or model.safetensors that it was made from."),

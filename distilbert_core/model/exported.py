@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.errors import CheckpointError, DistilBertError, InputError
+from distilbert_core.errors import CheckpointError, InputError
+from distilbert_core.files.boundary import reading
 from distilbert_core.files.hub import find_file, resolve_file, split_hub_options
 from distilbert_core.model.batching import token_batches
 from distilbert_core.model.config import DistilBertConfig
@@ -203,12 +204,8 @@ def open_model(
         CheckpointError: The file is damaged, or takes other inputs than models of this package.
         InputError: The runtime does not have this device or dtype.
     """
-    try:
+    with reading(path, "an exported model"):
         program = runtime.open(path, None if device == "cpu" else device, dtype)
-    except DistilBertError:
-        raise
-    except Exception as error:  # the runtimes have their own errors, without a common base class
-        raise CheckpointError(f"{path} cannot be loaded ({type(error).__name__}: {error}).") from error
     if not {"input_ids"} <= set(program.inputs) <= {*PACKED_INPUTS, "attention_mask"}:
         raise CheckpointError(
             f"{path} takes {', '.join(program.inputs)}; a model of this package takes input_ids and "

@@ -95,7 +95,7 @@ def test_what_cannot_be_loaded(exported, tmp_path):
         load_inference("litert", head, folder)(input_ids=np.array([[CONFIG.vocab_size]]))
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
     (tmp_path / "model.tflite").write_bytes((folder / "model.tflite").read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r"model\.tflite cannot be loaded"):
+    with pytest.raises(CheckpointError, match=r"model\.tflite cannot be read as an exported model"):
         load_inference("litert", head, tmp_path)
 
 
