@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NotRequired
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, FailFast, Field, PositiveInt
 from typing_extensions import TypedDict
+
+T = TypeVar("T")
+
+
+class _FirstError(FailFast):
+    """A list is read until its first error: a body of a million wrong values would take minutes and gigabytes."""
+
+    __hash__ = object.__hash__  # members of a union must have one
+
+
+Rows = Annotated[list[T], _FirstError()]
 
 
 class TextPair(TypedDict):
@@ -29,7 +40,7 @@ class Choices(TypedDict):
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[misc]
     prompt: str
-    choices: list[str]
+    choices: Rows[str]
 
 
 class TaskBody(BaseModel):
@@ -61,7 +72,7 @@ class TaskBody(BaseModel):
 
 
 class _Texts(TaskBody):
-    inputs: str | list[str] = Field(description="A text, or a list of texts.")
+    inputs: str | Rows[str] = Field(description="A text, or a list of texts.")
     truncation: bool | None = Field(
         None,
         description="Texts that are too long for the model: true cuts them, false refuses them, null cuts them and "
@@ -73,7 +84,7 @@ class PredictBody(_Texts):
     """Texts to classify."""
 
     expects: ClassVar[str] = "a text, an object with text and text_pair, or a list of them"
-    inputs: str | TextPair | list[str | TextPair] = Field(  # type: ignore[assignment]
+    inputs: str | TextPair | Rows[str | TextPair] = Field(  # type: ignore[assignment]
         description="A text, or a pair of texts, or a list of them."
     )
     top_k: PositiveInt | None = Field(None, description="Return the best labels too, at most this number.")
@@ -83,7 +94,7 @@ class PredictBody(_Texts):
 class ZeroShotBody(_Texts):
     """Texts to classify by labels of your own."""
 
-    labels: list[str] = Field(min_length=1, description="Labels to choose from.")
+    labels: Rows[str] = Field(min_length=1, description="Labels to choose from.")
     template: str = Field("This example is {}.", description="Sentence that states a label; {} stands for the label.")
     multi_label: bool = Field(False, description="Score each label on its own, as several labels may be true.")
 
@@ -92,7 +103,7 @@ class FillMaskBody(_Texts):
     """Texts with [MASK]."""
 
     top_k: PositiveInt = Field(5, description="Number of candidates for each mask.")
-    targets: list[str] | None = Field(None, description="Choose among these words only.")
+    targets: Rows[str] | None = Field(None, description="Choose among these words only.")
 
 
 class TagBody(_Texts):
@@ -110,7 +121,7 @@ class AnswerBody(TaskBody):
     """Questions to answer from a text of any length."""
 
     expects: ClassVar[str] = "an object with the texts question and context, or a list of them"
-    inputs: Question | list[Question] = Field(description="A question with its context, or a list of them.")
+    inputs: Question | Rows[Question] = Field(description="A question with its context, or a list of them.")
     top_k: PositiveInt = Field(1, description="Number of answers to each question.")
     impossible: bool = Field(False, description="Allow the empty answer.")
     max_answer_len: PositiveInt = Field(15, description="Maximum number of tokens in an answer.")
@@ -129,7 +140,7 @@ class ChooseBody(_Texts):
     """Prompts with possible endings."""
 
     expects: ClassVar[str] = "an object with a text prompt and a list of texts choices, or a list of them"
-    inputs: Choices | list[Choices] = Field(  # type: ignore[assignment]
+    inputs: Choices | Rows[Choices] = Field(  # type: ignore[assignment]
         description="A prompt with its choices, or a list of them."
     )
 

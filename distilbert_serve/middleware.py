@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers
 
+from distilbert_core.errors import shortened
 from distilbert_serve.http import json_response
 from distilbert_serve.metrics import Metrics
 from distilbert_serve.settings import Settings
@@ -23,7 +24,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-# Routes that need no token: probes of containers, and pages without data.
+# Paths that need no token, unless something is posted: probes of containers, and pages without data.
 OPEN = frozenset({"/", "/docs", "/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"})
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -70,7 +71,7 @@ class Guard:
     Args:
         app: The application inside.
         settings: The settings of the server.
-        open_routes: Paths that need no token, beside `OPEN`.
+        open_routes: Paths that can be read without a token, beside `OPEN`.
     """
 
     def __init__(self, app: App, settings: Settings, open_routes: frozenset[str] = frozenset()):
@@ -82,17 +83,18 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refusal = self._refusal(scope["path"], headers)
+        refusal = self._refusal(scope, headers)
         if refusal is not None:
             status, message, extra = refusal
             await json_response({"error": message}, status, **extra)(scope, receive, send)
             return
         await self.app(scope, self._limited(receive), send)
 
-    def _refusal(self, path: str, headers: Headers) -> tuple[int, str, dict[str, str]] | None:
+    def _refusal(self, scope: Mapping[str, Any], headers: Headers) -> tuple[int, str, dict[str, str]] | None:
         """Return status, message and headers of a refused request; None: it is not refused."""
         token = self.settings.token
-        if token is not None and path not in self.open:
+        is_open = scope["path"] in self.open and scope["method"] != "POST"  # POST / answers a task
+        if token is not None and not is_open:
             scheme, _, given = headers.get("authorization", "").partition(" ")
             right = hmac.compare_digest(given.strip().encode("latin-1"), token.encode())  # headers are read as Latin-1
             if scheme.lower() != "bearer" or not right:
@@ -100,6 +102,9 @@ class Guard:
                 return 401, "This server needs the header 'Authorization: Bearer TOKEN' with its token.", challenge
         if token is None and self.settings.is_local and not _is_local(headers.get("host", "")):
             return 421, "This server answers to localhost only; give --host or --token to serve other names.", {}
+        encoding = headers.get("content-encoding", "identity")
+        if encoding.lower() != "identity":
+            return 415, f"Content-Encoding {shortened(encoding)} is not supported; send the body as it is.", {}
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > self.settings.limits.body_bytes:
             return 413, self._too_large, {"Connection": "close"}

@@ -8,14 +8,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from typing import Any, TypeVar
 
 from distilbert_core.errors import InputError, shortened
 from distilbert_core.files.json_files import parse_json, to_json
 from distilbert_core.pipelines import Pipeline, pipeline
+from distilbert_serve.errors import RequestError
 
 JSON, LINES, CSV, TEXT = "application/json", "application/jsonlines", "text/csv", "text/plain"
+T = TypeVar("T")
 # Columns of a CSV file whose rows are inputs; a file has all columns of one of these.
 COLUMNS = (("question", "context"), ("text", "text_pair"), ("text",), ("inputs",))
 
@@ -48,6 +51,21 @@ def input_fn(data: bytes | str, content_type: str = JSON, context: Any = None) -
         >>> input_fn("text\nA lovely film.\n", "text/csv")
         {'inputs': ['A lovely film.'], 'parameters': {}}
     """
+    return read_body(data, content_type)
+
+
+def read_body(data: bytes | str, content_type: str, most: int | None = None) -> dict[str, Any]:
+    """Return the inputs and parameters of a request, as `input_fn`.
+
+    Args:
+        data: The body.
+        content_type: Its type.
+        most: Maximum number of rows or lines, each of which is an input; None: any.
+
+    Raises:
+        InputError: As `input_fn`.
+        RequestError: 413: there are more rows or lines.
+    """
     kind = content_type.partition(";")[0].strip().lower() or JSON
     if kind not in READERS:
         raise InputError(f"Content-Type must be one of {', '.join(READERS)}, got {shortened(content_type)}.")
@@ -55,7 +73,7 @@ def input_fn(data: bytes | str, content_type: str = JSON, context: Any = None) -
         text = data.decode() if isinstance(data, bytes) else data
     except UnicodeDecodeError as error:
         raise InputError(f"The body must be UTF-8; byte {error.start} is not.") from error
-    return READERS[kind](text)
+    return READERS[kind](text, most)
 
 
 def predict_fn(data: Mapping[str, Any], model: Pipeline, context: Any = None) -> Any:
@@ -92,7 +110,7 @@ def output_fn(prediction: Any, accept: str = JSON, context: Any = None) -> tuple
     return WRITERS[kind](prediction), kind
 
 
-def _read_json(text: str) -> dict[str, Any]:
+def _read_json(text: str, most: int | None) -> dict[str, Any]:
     body = parse_json("The body", text, InputError, "request", strict=True)
     if not isinstance(body, dict) or not {"inputs"} <= body.keys() <= {"inputs", "parameters"}:
         raise InputError(f"The body must be a JSON object with inputs and perhaps parameters, got {shortened(body)}.")
@@ -102,19 +120,33 @@ def _read_json(text: str) -> dict[str, Any]:
     return {"inputs": body["inputs"], "parameters": parameters}
 
 
-def _read_lines(text: str) -> dict[str, Any]:
+def _at_most(rows: Iterable[T], most: int | None) -> list[T]:
+    """Return rows as a list, or raise RequestError before there are too many to keep."""
+    kept = list(rows if most is None else islice(rows, most + 1))
+    if most is not None and len(kept) > most:
+        raise RequestError(413, f"The request has more than {most} inputs; send fewer at a time.")
+    return kept
+
+
+def _lines(text: str, most: int | None) -> list[tuple[int, str]]:
+    """Return the lines that are not empty, with their numbers."""
+    return _at_most(((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()), most)
+
+
+def _read_lines(text: str, most: int | None) -> dict[str, Any]:
     rows = [
         parse_json(f"Line {number} of the body", line, InputError, "request", strict=True)
-        for number, line in enumerate(text.split("\n"), 1)
-        if line.strip()
+        for number, line in _lines(text, most)
     ]
     inputs = [row["inputs"] if isinstance(row, dict) and row.keys() == {"inputs"} else row for row in rows]
     return {"inputs": inputs, "parameters": {}}
 
 
-def _read_csv(text: str) -> dict[str, Any]:
+def _read_csv(text: str, most: int | None) -> dict[str, Any]:
     try:
-        header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row] or [[]]
+        filled = (row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row)
+        header = next(filled, [])
+        rows = _at_most(filled, most)
     except csv.Error as error:
         raise InputError(f"The body is not CSV: {error}.") from error
     columns = next((columns for columns in COLUMNS if sorted(columns) == sorted(header)), None)
@@ -132,8 +164,8 @@ def _read_csv(text: str) -> dict[str, Any]:
     }
 
 
-def _read_text(text: str) -> dict[str, Any]:
-    return {"inputs": [line for line in text.split("\n") if line.strip()], "parameters": {}}
+def _read_text(text: str, most: int | None) -> dict[str, Any]:
+    return {"inputs": [line for _, line in _lines(text, most)], "parameters": {}}
 
 
 def _write_lines(prediction: Any) -> str:
@@ -154,7 +186,7 @@ def _write_csv(prediction: Any) -> str:
     return file.getvalue()
 
 
-READERS: dict[str, Callable[[str], dict[str, Any]]] = {
+READERS: dict[str, Callable[[str, int | None], dict[str, Any]]] = {
     JSON: _read_json,
     LINES: _read_lines,
     CSV: _read_csv,

@@ -82,7 +82,7 @@ def parse_json(
         error: Type of the error.
         limits: Beginning of the names of its limits.
         strict: Refuse what RFC 8259 does not have or leaves open: NaN, Infinity, and a key that is repeated in an
-            object.
+            object. The keys of an object have a limit then.
 
     Raises:
         CheckpointError: The text is above a limit, or is not JSON in UTF-8; with `error`, an error of that type.
@@ -103,7 +103,7 @@ def parse_json(
             check_limit(f"{limits}_values", _marks(TEXT.sub("", text)), str(name), error)
         repeated: dict[str, None] = {}
         watched = {"object_pairs_hook": partial(_last_values, repeated)} if limits in CHECKPOINT else {}
-        value = json.loads(text, **(STRICT if strict else watched))
+        value = json.loads(text, **(_strict(name, error) if strict else watched))
         # Encoding fails if half of a surrogate pair is left.
         (json.dumps(value, ensure_ascii=False) if SURROGATE.search(text) else text).encode()
     except DistilBertError:
@@ -160,7 +160,14 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number of JSON")
 
 
-STRICT: dict[str, Any] = {"object_pairs_hook": _without_repeated_keys, "parse_constant": _refuse_constant}
+def _strict(name: str | Path, error: type[DistilBertError]) -> dict[str, Any]:
+    """Return the keywords of `json.loads` for a strict text."""
+
+    def checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        check_limit("object_keys", len(pairs), str(name), error)
+        return _without_repeated_keys(pairs)
+
+    return {"object_pairs_hook": checked, "parse_constant": _refuse_constant}
 
 
 def _marks(text: str) -> int:

@@ -70,6 +70,7 @@ LIMITS = {
     # -- bodies of requests to the server
     "request_bytes": Limit(64 << 20, "bytes of JSON", "a thousand texts of 512 tokens have about 3 MB"),
     "request_values": Limit(1_000_000, "values in JSON", "a thousand texts as token ids are 512,000 values"),
+    "object_keys": Limit(1_000, "keys in an object of JSON", "a body has about ten fields"),
     # -- records: .csv, .tsv, .jsonl, .txt, compressed or not
     "records_bytes": Limit(1 << 30, "bytes of JSON", "SQuAD 2.0 has 42 MB in one file"),
     "records_values": Limit(20_000_000, "values in JSON", "SQuAD 2.0 has about two million in one file"),

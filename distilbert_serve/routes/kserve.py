@@ -18,7 +18,7 @@ import distilbert_core
 from distilbert_core.errors import shortened
 from distilbert_core.files.json_files import to_json
 from distilbert_serve.answering import Answering
-from distilbert_serve.bodies import BODIES
+from distilbert_serve.bodies import BODIES, Rows
 from distilbert_serve.errors import RequestError
 from distilbert_serve.http import answer_response, json_response, strict_router, to_bytes
 from distilbert_serve.models import TASKS, ServedModel
@@ -98,7 +98,7 @@ class InputTensor(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     name: str
-    shape: list[int]
+    shape: Rows[int]
     datatype: str
     parameters: dict[str, Any] | None = None
     data: list[Any]
@@ -140,8 +140,8 @@ class InferBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     expects: ClassVar[str] = "a list of tensors with name, shape, datatype and data"
     id: str | None = None
-    inputs: list[InputTensor] = Field(min_length=1)
-    outputs: list[OutputName] | None = None
+    inputs: Rows[InputTensor] = Field(min_length=1)
+    outputs: Rows[OutputName] | None = None
     parameters: dict[str, Any] | None = None
 
 
@@ -179,6 +179,9 @@ def router(answering: Answering) -> APIRouter:
         task = parameters.pop("task", TASKS[models[name].first.task])
         if not isinstance(task, str) or task not in TENSORS:
             raise RequestError(422, f"task must be one of {', '.join(TENSORS)}, got {shortened(task)}.")
+        fields = sorted(parameters.keys() & {"inputs", "model"})
+        if fields:
+            raise RequestError(422, f"{', '.join(fields)} cannot be parameters: tensors and path say them.")
         asked = _asked(TENSORS[task], body.outputs)
         form = checked(BODIES[task], {**parameters, "inputs": _inputs(TENSORS[task], body.inputs), "model": name})
         call = replace(call_of(task, form), render=lambda records: _outputs(asked, records))
@@ -230,10 +233,10 @@ def _asked(tensors: Tensors, names: Sequence[OutputName] | None) -> list[Output]
     known = {output.name: output for output in tensors.outputs}
     if names is None:
         return list(known.values())
-    for asked in names:
-        if asked.name not in known:
-            raise RequestError(422, f"outputs must be among {', '.join(known)}, got {shortened(asked.name)}.")
-    return [known[asked.name] for asked in names]
+    given = [asked.name for asked in names]
+    if not set(given) <= known.keys() or len(set(given)) < len(given):
+        raise RequestError(422, f"outputs must be among {', '.join(known)}, each once, got {shortened(given)}.")
+    return [known[name] for name in given]
 
 
 def _outputs(outputs: Sequence[Output], records: Sequence[Record]) -> bytes:

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from distilbert_serve.answering import Answering, Call, TokenIds
+from distilbert_serve.bodies import Rows
 from distilbert_serve.errors import RequestError
 from distilbert_serve.http import answer_response, json_response, strict_router, to_bytes
 
-Input = str | list[str] | list[int] | list[list[int]]
+Input = str | Rows[str] | Rows[int] | Rows[Rows[int]]
 
 
 class EmbeddingsBody(BaseModel):

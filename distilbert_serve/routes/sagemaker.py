@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from distilbert_core.errors import InputError
 from distilbert_serve.answering import Answering
 from distilbert_serve.errors import RequestError
 from distilbert_serve.http import answer_response, strict_router
 from distilbert_serve.routes.hub import hub_call
-from distilbert_serve.sagemaker import ACCEPTED, JSON, READERS, input_fn, output_fn
+from distilbert_serve.sagemaker import ACCEPTED, JSON, READERS, output_fn, read_body
 
 
 def router(answering: Answering) -> APIRouter:
@@ -31,7 +32,8 @@ def router(answering: Answering) -> APIRouter:
         if not ACCEPTED & {part.partition(";")[0].strip().lower() for part in accept.split(",")}:
             raise RequestError(406, "Accept must be one of application/json, application/jsonlines, text/csv.")
         try:
-            body = input_fn(await request.body(), kind)
+            limits = answering.settings.limits
+            body = await run_in_threadpool(read_body, await request.body(), kind, limits.inputs)
         except InputError as error:
             raise RequestError(422, str(error)) from error
 

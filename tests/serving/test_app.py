@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -10,8 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from distilbert_serve.bodies import BODIES
+from distilbert_serve.routes.kserve import InferBody
+from distilbert_serve.routes.openai import EmbeddingsBody
 from support.serving import ALL, Server, running, sources
 
 
@@ -33,6 +37,16 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "a long integer": (b'{"inputs": "a", "top_k": ' + b"9" * 5000 + b"}", 422, "The body is not valid JSON"),
     "repeated keys": (b'{"inputs": "a", "inputs": "b"}', 422, "the key 'inputs' is repeated"),
     "half a surrogate pair": (rb'{"inputs": "\ud800"}', 422, "half of a surrogate pair"),
+    "wrong values": (
+        b'{"inputs": [' + b"1," * 900_000 + b"1]}",
+        422,
+        r"inputs must be a text.*\[1, 1, 1, 1, 1, 1, \.\.\.\]",
+    ),
+    "many fields": (
+        json.dumps({f"field {index}": 1 for index in range(2000)}).encode(),
+        422,
+        "2000 keys in an object of JSON, at most 1000",
+    ),
     "not UTF-8": (b'{"inputs": "\xff"}', 422, "not UTF-8"),
     "UTF-16": ('{"inputs": "a"}'.encode("utf-16"), 422, "not UTF-8"),
     "many values": (b'{"inputs": [' + b"[]," * 1_100_000 + b"1]}", 422, "values in JSON, at most 1000000"),
@@ -68,6 +82,20 @@ def test_other_content_types(kind: str, message: str, server: Server) -> None:
     reply = server.ask("/predict", body(), Content_Type=kind)
     assert reply.status == 415
     assert re.search(message, reply.error)
+
+
+def test_a_compressed_body_is_refused(server: Server) -> None:
+    reply = server.ask("/predict", gzip.compress(b"{}"), Content_Encoding="gzip")
+    assert (reply.status, reply.error) == (415, "Content-Encoding 'gzip' is not supported; send the body as it is.")
+    assert server.ask("/predict", body(), Content_Encoding="identity").status == 200
+
+
+def test_a_body_with_a_million_faults_is_read_to_the_first() -> None:
+    for form in (*BODIES.values(), EmbeddingsBody, InferBody):
+        for name in form.model_fields:
+            with pytest.raises(ValidationError) as error:
+                form.model_validate({name: [None] * 1000})
+            assert error.value.error_count() < 20, (form, name)
 
 
 def test_control_characters_and_all_scripts_are_texts(server: Server) -> None:
@@ -150,6 +178,9 @@ def test_with_the_token(guarded: Server) -> None:
     assert guarded.ask("/models/wrong/reload", {}, **token).status == 404
     for path in ("/health", "/ready"):
         assert guarded.ask(path).status == 200
+    for path in ("/", "/docs", "/ping"):
+        assert guarded.ask(path).status == 200
+        assert guarded.ask(path, body()).status == 401  # POST / answers a task
     for path in ("/models", "/metrics", "/openapi.json", "/models/moods/reload"):
         assert guarded.ask(path).status == 401
 

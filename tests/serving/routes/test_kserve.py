@@ -97,6 +97,8 @@ def test_health_and_metadata(server: Server) -> None:
         ([tensor("text", ["a"])] * 2, {}, r"each once"),
         ([tensor("text", ["a"]), tensor("text_pair", ["a", "b"])], {}, r"same number of inputs"),
         ([tensor("text", ["a"])], {"outputs": [{"name": "x"}]}, r"^outputs must be among label, score, logits"),
+        ([tensor("text", ["a"])], {"outputs": [{"name": "label"}] * 2}, r"each once, got \['label', 'label'\]"),
+        ([tensor("text", ["a"])], {"parameters": {"model": "x"}}, r"^model cannot be parameters"),
         ([tensor("text", ["a"])], {"parameters": {"task": "sum"}}, r"^task must be one of predict, "),
         ([tensor("text", ["a"])], {"parameters": {"task": "tag"}}, r"cannot do token-classification"),
         ([tensor("text", ["a"])], {"parameters": {"top": 2}}, r"^Unknown field 'top'"),
