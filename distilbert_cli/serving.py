@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -127,6 +128,9 @@ def serve(models, backends, revision, dtype, device, host, port, cors, token, **
         raise InputError("--token must not be empty; leave it out to serve without one.")
     loading: dict[str, Any] = {"revision": revision, "dtype": dtype, "device": device}
     given = {name: value for name, value in loading.items() if value is not None}
+    for name in ("max_wait", "timeout", "shutdown_timeout"):
+        if not math.isfinite(settings[name]):
+            raise InputError(f"--{name.replace('_', '-')} must be a finite number, got {settings[name]}.")
     container = read_environment(os.environ)
     address = {"host": host or container.host, "port": container.port if port is None else port}
     settings |= {name: value for name, value in address.items() if value is not None}

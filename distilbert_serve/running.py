@@ -71,12 +71,14 @@ def serve(sources: Sequence[Source], settings: Settings, say: Say = lambda line:
                 f"Everyone who can reach {settings.host} can use these models: there is no --token, and requests "
                 "are not encrypted."
             )
+        with _addressed(settings):  # another server may have been faster
+            listener.listen()
         asyncio.run(_serve(models, settings, metrics, listener, say))
 
 
 def _listen(settings: Settings) -> socket.socket:
     """Return a bound socket: an address in use is found before models are loaded. Clients are refused until then."""
-    try:
+    with _addressed(settings):
         info = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, _, _, address = info[0]
         listener = socket.socket(family, kind)
@@ -86,11 +88,20 @@ def _listen(settings: Settings) -> socket.socket:
         except BaseException:
             listener.close()
             raise
+    return listener
+
+
+@contextmanager
+def _addressed(settings: Settings) -> Iterator[None]:
+    """Context manager: an error of an address is one sentence."""
+    try:
+        yield
+    except UnicodeError as error:
+        raise InputError(f"--host must be a name or an address, got {settings.host!r}.") from error
     except OSError as error:
         raise InputError(
             f"The server cannot listen on {settings.host}:{settings.port}: {error.strerror}; give another --port."
         ) from error
-    return listener
 
 
 async def _serve(models: Models, settings: Settings, metrics: Metrics, listener: socket.socket, say: Say) -> None:

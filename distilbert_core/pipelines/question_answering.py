@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -165,7 +166,8 @@ class QuestionAnsweringPipeline(Pipeline):
     def _cut(self, question: str, length: int | None) -> str:
         if length is None:
             return question
-        (tokens,) = self.tokenizer([question], truncation=True, max_length=length, add_special_tokens=False).encodings
+        most = min(length, sys.maxsize)  # the tokenizer takes no larger integer
+        (tokens,) = self.tokenizer([question], truncation=True, max_length=most, add_special_tokens=False).encodings
         return question[: tokens.offsets[-1][1]] if tokens.overflowing else question
 
     def tokenizer_options(self, options: Options) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from typing import Any
 import pytest
 
 from distilbert_cli import main
+from distilbert_core.errors import InputError
+from distilbert_serve import running
+from distilbert_serve.settings import Settings
 from support.commands import COMMAND
 
 
@@ -106,6 +109,9 @@ def test_a_container_says_where_to_listen(folders: dict[str, Path], backend: str
     [
         (["--model", "missing/folder/of/mine"], {}, "missing/folder/of/mine"),
         (["--model", "a=sst2-tiny", "--model", "a=sst2-tiny"], {}, "Two models are called 'a'"),
+        (["--host", ".."], {}, "--host must be a name or an address, got '..'."),
+        (["--timeout", "nan"], {}, "--timeout must be a finite number, got nan."),
+        (["--shutdown-timeout", "inf"], {}, "--shutdown-timeout must be a finite number, got inf."),
         (["--host", "nowhere.invalid"], {}, "The server cannot listen on nowhere.invalid:8000"),
         (["--token", ""], {}, "--token must not be empty"),
         (["--device", "abacus"], {}, "--device abacus cannot be used"),
@@ -133,3 +139,20 @@ def test_an_address_in_use(backend: str, capsys: pytest.CaptureFixture[str]) -> 
         port = str(taken.getsockname()[1])
         assert main(["serve", "--backend", backend, "--port", port]) == 1
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use; give another --port" in capsys.readouterr().err
+
+
+def test_an_address_that_another_server_takes_while_models_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other, socket.socket() as free:
+        for one in (other, free):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+        def load(*_: Any) -> list[Any]:
+            other.bind(("127.0.0.1", port))
+            other.listen()
+            return []
+
+        monkeypatch.setattr(running, "Models", load)
+        with pytest.raises(InputError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+            running.serve([], Settings(port=port))

@@ -83,3 +83,5 @@ def test_long_questions_are_truncated_on_request():
     with pytest.raises(InputError, match=r"leaves room for 0 tokens .*; give max_question_len"):
         ask(long)
     assert ask(long, max_question_len=10)["answer"] == "old keeper"
+    with pytest.raises(InputError, match=r"leaves room for 0 tokens"):
+        ask(long, max_question_len=10**30)
