@@ -72,6 +72,8 @@ def sources_of(models: Iterable[str], backends: Sequence[str] = (), **loading: A
             name = Path(model).resolve().name if Path(model).is_dir() else model.rstrip("/").rpartition("/")[2]
         if not name or not place:
             raise InputError(f"--model must be FOLDER_OR_HUB_ID or NAME=FOLDER_OR_HUB_ID, got {model!r}.")
+        if Path(place).is_dir():  # a relative path could be a Hub id once the folder has gone
+            place = str(Path(place).absolute())
         for backend in backends:
             full = name if len(backends) == 1 else f"{name}@{backend}"
             if full in found:

@@ -22,7 +22,7 @@ def test_names_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ("sst2-tiny", "sst2-tiny"),
         ("bert", "someone/bert"),
         ("a", "./x"),
-        ("mine", "."),
+        ("mine", str(tmp_path / "mine")),
         ("b", "x=y"),
     ]
     assert names("./a/b=c") == [("b=c", "./a/b=c")]
@@ -47,3 +47,12 @@ def test_a_model_without_the_name_of_its_head(folders: dict[str, Path], backend:
     config.write_text(config.read_text().replace("DistilBertForSequenceClassification", "Other"))
     with pytest.raises(InputError, match="the model does not say which task"):
         Models([Source("a", str(tmp_path), backend, {})], Settings(), Metrics())
+
+
+def test_a_folder_is_never_a_hub_id_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    (source,) = sources_of(["models/mine"], ["pt"])
+    assert source.place == str(tmp_path / "models" / "mine")
+    (other,) = sources_of(["models/other"], ["pt"])
+    assert other.place == "models/other"
