@@ -68,7 +68,7 @@ def _random_setting(rng: Rng, folder: Path) -> None:
     _with_base(edit_json(CONFIG))(rng, folder)
     try:
         config = json.loads((folder / CONFIG).read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     if isinstance(config, dict) and isinstance(config.get("base_model_name_or_path"), str):
         set_json(CONFIG, base_model_name_or_path=str(folder / BASE))(rng, folder)
