@@ -52,6 +52,7 @@ from worker import Contestant, Repetition
 TOLERANCE = 1e-4  # of scores
 LONGEST = 66  # tokens of the longest sentence of SST-2's development set
 UNIT = "requests"
+LABELS = {0: "NEGATIVE", 1: "POSITIVE"}  # infinity takes a model whose labels have no names for a reranker
 START_SECONDS, ANSWER_SECONDS = 180, 120
 
 
@@ -93,7 +94,16 @@ SERVERS = {
     "infinity": Server(
         lambda job, port: [
             *("-m", "infinity_emb.cli", "v2", "--model-id", job["folder"], "--served-model-name", "m"),
-            *("--engine", "torch", "--device", "cpu", "--no-bettertransformer", "--batch-size", "64"),
+            *(
+                "--engine",
+                "torch",
+                "--device",
+                "cpu",
+                "--no-bettertransformer",
+                "--no-model-warmup",
+                "--batch-size",
+                "64",
+            ),
             *("--host", "127.0.0.1", "--port", str(port)),
         ],
         "/classify",
@@ -229,7 +239,7 @@ def main() -> None:
     arguments.seconds = 0.0  # a turn is one repetition
     contest = contest_of(arguments, __file__, CONTESTANTS, ENVIRONMENTS)
     with tempfile.TemporaryDirectory() as folder:
-        write_model(Path(folder), arguments.size)
+        write_model(Path(folder), arguments.size, id2label=LABELS)
         job = {
             "folder": folder,
             "texts": texts_of(arguments),
