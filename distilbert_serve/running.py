@@ -73,7 +73,18 @@ def serve(sources: Sequence[Source], settings: Settings, say: Say = lambda line:
             )
         with _addressed(settings):  # another server may have been faster
             listener.listen()
-        asyncio.run(_serve(models, settings, metrics, listener, say))
+        with asyncio.Runner(loop_factory=_fast_loop()) as runner:
+            runner.run(_serve(models, settings, metrics, listener, say))
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes an event loop of uvloop, or None where it is not installed, as on Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def _listen(settings: Settings) -> socket.socket:
