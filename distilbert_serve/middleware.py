@@ -66,7 +66,7 @@ class Guard:
     """Refuses requests without the token, of other hosts, and with a body that is too large.
 
     Without a token, a server on the loopback address answers only to the names of this machine, so that a web page
-    cannot reach it under a name of its own.
+    cannot reach it under a name of its own; and any server refuses what pages of other origins send.
 
     Args:
         app: The application inside.
@@ -102,6 +102,13 @@ class Guard:
                 return 401, "This server needs the header 'Authorization: Bearer TOKEN' with its token.", challenge
         if token is None and self.settings.is_local and not _is_local(headers.get("host", "")):
             return 421, "This server answers to localhost only; give --host or --token to serve other names.", {}
+        origin = headers.get("origin")
+        if token is None and scope["method"] == "POST" and origin is not None and not self._is_own(origin, headers):
+            return (
+                403,
+                f"Pages of {shortened(origin)} cannot use this server; give --cors with it.",
+                {},
+            )
         encoding = headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":
             return 415, f"Content-Encoding {shortened(encoding)} is not supported; send the body as it is.", {}
@@ -109,6 +116,10 @@ class Guard:
         if length.isdecimal() and int(length[:20]) > self.settings.limits.body_bytes:
             return 413, self._too_large, {"Connection": "close"}
         return None
+
+    def _is_own(self, origin: str, headers: Headers) -> bool:
+        """Return whether a page is one of this server, or may use it."""
+        return bool({origin, "*"} & {*self.settings.cors}) or origin.partition("://")[2] == headers.get("host")
 
     @property
     def _too_large(self) -> str:

@@ -70,7 +70,7 @@ def read_body(data: bytes | str, content_type: str, most: int | None = None) -> 
     if kind not in READERS:
         raise InputError(f"Content-Type must be one of {', '.join(READERS)}, got {shortened(content_type)}.")
     try:
-        text = data.decode() if isinstance(data, bytes) else data
+        text = (data.decode() if isinstance(data, bytes) else data).removeprefix("\ufeff")  # of spreadsheets
     except UnicodeDecodeError as error:
         raise InputError(f"The body must be UTF-8; byte {error.start} is not.") from error
     return READERS[kind](text, most)

@@ -194,8 +194,11 @@ def test_origins(guarded: Server) -> None:
 
 
 def test_a_server_without_cors_allows_no_origin(server: Server) -> None:
+    """A page of another origin cannot make it work either: a browser sends some requests without asking before."""
     reply = server.ask("/predict", body(), Origin="https://a.example")
-    assert reply.headers["Access-Control-Allow-Origin"] is None
+    assert (reply.status, reply.headers["Access-Control-Allow-Origin"]) == (403, None)
+    assert reply.error == "Pages of 'https://a.example' cannot use this server; give --cors with it."
+    assert server.ask("/predict", body(), Origin="http://localhost:1", Host="localhost:1").status == 200
 
 
 def test_a_local_server_answers_to_local_names_only(server: Server, guarded: Server) -> None:

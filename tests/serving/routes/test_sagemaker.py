@@ -41,6 +41,7 @@ def test_all_types_ask_the_same(moods: Server) -> None:
     assert [len(labels) for labels in expected] == [5, 5, 5]
     for content, kind in (
         (file.getvalue(), "text/csv; charset=utf-8"),
+        (f"\ufeff{file.getvalue()}", "text/csv"),
         ("".join(json.dumps(text) + "\n" for text in texts), "application/jsonlines"),
         ("".join(json.dumps({"inputs": text}) + "\n" for text in texts), "application/jsonlines"),
         ("\n".join(texts), "text/plain"),
