@@ -112,7 +112,7 @@ def tag(texts, file, column, aggregation, stride, as_json, output, **model):
     metavar="FILE",
     help="File that contains the context; - reads standard input.",
 )
-@file_option("a .csv, .tsv or .jsonl file with a column of questions and a column of contexts")
+@file_option("a .csv, .tsv, .jsonl or .parquet file with a column of questions and a column of contexts")
 @click.option("--question-column", default="question", metavar="NAME", help="Column that holds the questions.")
 @click.option("--context-column", default="context", metavar="NAME", help="Column that holds the contexts.")
 @click.option("--top-k", type=POSITIVE, default=1, metavar="N", help="Number of answers to each question.")
@@ -186,7 +186,7 @@ def embed(texts, file, column, pooling, no_normalize, as_json, output, **model):
 @command("choose", 'distilbert choose "It was raining, so she took" "her umbrella." "a swim." --model ./my-model')
 @click.argument("prompt", required=False)
 @click.argument("endings", nargs=-1, metavar="[CHOICE]...")
-@file_option("a .csv, .tsv or .jsonl file with a column of prompts and columns of choices")
+@file_option("a .csv, .tsv, .jsonl or .parquet file with a column of prompts and columns of choices")
 @click.option("--prompt-column", default="prompt", metavar="NAME", help="Column that holds the prompts.")
 @click.option(
     "--choice-column",

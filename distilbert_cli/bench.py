@@ -73,7 +73,7 @@ def _file_to_write(suffix: str, help: str) -> Callable[[Any], Any]:
 )
 @checkpoint_option(**EMBEDDED)
 @REVISION
-@file_option("texts from a .csv, .tsv or .jsonl file, or from any other file with one text per line")
+@file_option("texts from a .csv, .tsv, .jsonl or .parquet file, or from any other file with one text per line")
 @click.option("--column", default="text", metavar="NAME", help="Column that holds the texts.")
 @click.option("--texts", "limit", type=POSITIVE, default=256, metavar="N", help="Read the first N texts of the file.")
 @click.option(

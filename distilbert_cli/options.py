@@ -194,7 +194,9 @@ def file_option(content: str) -> Decorator:
 
 TEXTS = together(
     click.argument("texts", nargs=-1, metavar="[TEXT]..."),
-    file_option("a .csv, .tsv or .jsonl file with a column of texts, or any other file with one text per line"),
+    file_option(
+        "a .csv, .tsv, .jsonl or .parquet file with a column of texts, or any other file with one text per line"
+    ),
     click.option("--column", default="text", metavar="NAME", help="Column that holds the texts."),
 )
 

@@ -82,7 +82,7 @@ def _texts(source: Source, columns: Mapping[str, str]) -> tuple[list[str], list[
     records = list(source.records(wanted))
     for record, values in enumerate(records, 1):
         if not all(isinstance(value, str) for value in values):
-            raise InputError(f"{source.name}: record {record}: {' and '.join(wanted)} must be texts, got {values!r}.")
+            raise InputError(f"{source.place(record)}: {' and '.join(wanted)} must be texts, got {values!r}.")
     return [values[0] for values in records], [values[1] for values in records] if len(wanted) == 2 else None
 
 

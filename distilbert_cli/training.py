@@ -131,7 +131,8 @@ def output_folder(content: str) -> Decorator:
     type=PATH,
     required=True,
     metavar="FILE",
-    help="File to learn from: .tsv, .csv, .jsonl, .txt, .conll or .json.",
+    help="File to learn from: .tsv, .csv, .jsonl, .parquet, .txt, .conll or .json; a pattern for several, in quotes, "
+    "such as 'train-*.jsonl'; or a data set of the Hub and its split, such as stanfordnlp/sst2:train.",
 )
 @EVAL
 @output_folder("the best model")

@@ -1,4 +1,4 @@
-"""Files of records: columns (.csv, .tsv), JSON objects (.jsonl) or lines of text, all in UTF-8 and optionally gzipped.
+"""Files of records: columns (.csv, .tsv, .parquet), JSON objects (.jsonl) or lines. Texts are in UTF-8, or gzipped.
 
 Suffixes in upper case count, too: otherwise a table with the suffix .CSV would be read as lines.
 """
@@ -21,6 +21,8 @@ from distilbert_core.errors import InputError, shortened
 from distilbert_core.files.boundary import reading
 from distilbert_core.files.json_files import parse_json
 from distilbert_core.files.limits import LIMITS, check_limit
+from distilbert_core.files.parquet import SUFFIX as PARQUET
+from distilbert_core.files.parquet import parquet_names, parquet_records
 
 LINES = "text"  # the only column of a file of lines
 MOST_NAMES = 20  # names of columns in a message
@@ -30,9 +32,9 @@ def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = 
     """Return an iterator over the records of a file, as tuples with one entry per column.
 
     Args:
-        path: A .csv or .tsv file with a header, a .jsonl or .ndjson file, or a file of any other suffix than .json with
-            one text per line; each may end in .gz. In a table with one column, an empty line above the last row is an
-            empty text, as in a file of lines. None: lines of standard input.
+        path: A .csv or .tsv file with a header, a .jsonl or .ndjson file, a .parquet file, or a file of any other
+            suffix than .json with one text per line; each but .parquet may end in .gz. In a table with one column, an
+            empty line above the last row is an empty text, as in a file of lines. None: lines of standard input.
         columns: Names of the columns to read; a file of lines has the column 'text'.
         only_texts: Raise an error for values that are not texts, which a .jsonl file may hold.
 
@@ -42,7 +44,12 @@ def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = 
     """
     _check_readable(path)
     name = file_name(path)
-    records = PARSERS.get(file_kind(path), _parse_lines)(name, decoded_lines(path), columns)
+    kind = file_kind(path)
+    if path is not None and kind == PARQUET:
+        _check_columns(name, columns, parquet_names(path))
+        records: Iterator[tuple[Any, ...]] = parquet_records(path, columns)
+    else:
+        records = PARSERS.get(kind, _parse_lines)(name, decoded_lines(path), columns)
     if only_texts:
         records = _only_texts(name, records, columns)
     first = next(records, None)
@@ -59,6 +66,8 @@ def column_names(path: Path) -> list[str]:
     """
     _check_readable(path)
     kind = file_kind(path)
+    if kind == PARQUET:
+        return parquet_names(path)
     if kind in DIALECTS:
         with reading(path, "a table", InputError):
             try:
@@ -95,7 +104,7 @@ def _check_readable(path: Path | None) -> None:
         raise InputError(f"{path} cannot be read: unpack it, or pack it with gzip (.gz).")
     if kind in OTHER_FORMATS:
         raise InputError(
-            f"{path} cannot be read: {kind} is not a text format. Write it as .csv, .tsv or .jsonl; in Python, give "
+            f"{path} cannot be read: write it as .csv, .tsv, .jsonl or .parquet; in Python, give "
             f"the rows that {OTHER_FORMATS[kind]} returns."
         )
 
@@ -156,12 +165,7 @@ def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialec
     _, header = next(rows, (0, None))
     if header is None:
         return
-    missing = [column for column in columns if column not in header]
-    if missing:
-        raise InputError(f"{name} has no column {quoted(missing)}; its columns are {quoted(header)}.")
-    repeated = [column for column in dict.fromkeys(columns) if header.count(column) > 1]
-    if repeated:
-        raise InputError(f"{name} has several columns {quoted(repeated)}; its columns are {quoted(header)}.")
+    _check_columns(name, columns, header)
     indices = [header.index(column) for column in columns]
     empty = 0  # number of empty lines since the last row
     for number, row in rows:
@@ -175,6 +179,16 @@ def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialec
             hint = "" if "delimiter" in dialect else " A text with a comma in it must be quoted."
             raise InputError(f"{name} line {number} must have {len(header)} columns, got {len(row)}.{hint}")
         yield tuple(row[index] for index in indices)
+
+
+def _check_columns(name: str, columns: Sequence[str], header: Sequence[str]) -> None:
+    """Raise InputError if a table lacks a column, or has it twice."""
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise InputError(f"{name} has no column {quoted(missing)}; its columns are {quoted(header)}.")
+    repeated = [column for column in dict.fromkeys(columns) if header.count(column) > 1]
+    if repeated:
+        raise InputError(f"{name} has several columns {quoted(repeated)}; its columns are {quoted(header)}.")
 
 
 def _csv_rows(name: str, rows: Any) -> Iterator[tuple[int, list[str]]]:
@@ -232,9 +246,9 @@ PARSERS: dict[str, Callable[..., Iterator[tuple[Any, ...]]]] = {  # suffix -> pa
     ".ndjson": _parse_jsonl,
     ".json": _refuse_json,
 }
+TABLES = frozenset({*PARSERS, PARQUET})  # suffixes of files whose rows have columns
 # Formats that only other libraries read -> the function that reads them.
 OTHER_FORMATS = {
-    ".parquet": "pandas.read_parquet",
     ".feather": "pandas.read_feather",
     ".arrow": "datasets.Dataset.from_file",
     ".orc": "pandas.read_orc",

@@ -49,12 +49,14 @@ def finetune(
     Args:
         task: 'sequence-classification', 'regression', 'multi-label', 'token-classification', 'question-answering',
             'multiple-choice' or 'masked-lm'. The columns of each are in docs/finetuning.md.
-        train: The training data. The path of a file; or rows: a list of dicts, a dict of columns, a DataFrame of pandas
-            or polars, an Arrow table, or a `datasets.Dataset`, whose ClassLabel names the labels.
+        train: The training data. The path of a file, a pattern for several ('train-*.jsonl') or a list of them; a data
+            set of the Hub and its split ('stanfordnlp/sst2:train'), with the extra 'datasets'; or rows: a list of
+            dicts, a dict of columns, a DataFrame of pandas or polars, an Arrow table, or a `datasets.Dataset`, whose
+            ClassLabel names the labels.
         model: Folder, embedded model or Hub id of the checkpoint to begin with, and of its tokenizer. A head that the
             checkpoint lacks is drawn, the same one in all backends.
         output: Folder to make, or with `resume` the folder of the run to continue.
-        eval: The evaluation data, a file or rows; without it the last model counts as the best.
+        eval: The evaluation data, in the same forms; without it the last model counts as the best.
         backend: 'pt', 'tf' or 'flax'; the first that is installed if left out.
         recipe: The numbers of the run; those of `Recipe()` if left out.
         columns: Names of the columns in `train` and `eval`, if they differ from the task's: {'text': 'sentence'}.

@@ -1,20 +1,28 @@
-"""Sources of rows: a file, or rows in memory. Libraries are recognised by their attributes, and never imported."""
+"""Sources of rows: files, a data set of the Hub, or rows in memory.
+
+Libraries whose tables are given are recognised by their attributes, and not imported.
+"""
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import math
 import os
+import re
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distilbert_core.errors import InputError
-from distilbert_core.files.records import PARSERS, column_names, file_kind, parse_records, quoted
-from distilbert_core.libraries import TO_PYTHON
+from distilbert_core.errors import InputError, shortened
+from distilbert_core.files.records import TABLES, column_names, file_kind, parse_records, quoted
+from distilbert_core.libraries import TO_PYTHON, require_library
 
+# A data set of the Hub: owner, name, configuration and split; only the name and the split are required.
+DATASET = re.compile(r"((?:[\w.-]+/)?[\w.-]+)(?:/([\w.-]+))?:([\w.+\[\]:%-]+)")
 MISSING = ("NAType", "NaTType")  # the types of pandas' missing values
 
 
@@ -47,6 +55,10 @@ class Source:
         """Return the names of the classes whose indices a column has; None if the source does not know them."""
         return None
 
+    def place(self, record: int) -> str:
+        """Return the name of a record in messages, given its number from 1."""
+        return f"{self.name}: record {record}"
+
     def checksum(self, rows: Sequence[Mapping[str, Any]]) -> str:
         """Return the SHA-256 of the content; `rows` are the rows that were made of it."""
         digest = hashlib.sha256()
@@ -56,25 +68,58 @@ class Source:
 
 
 class FileSource(Source):
-    """The rows of a file that `distilbert_core.files.records` parses."""
+    """The rows of one or several files that `distilbert_core.files.records` parses, one file after another.
 
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path).expanduser()
-        self.name = str(path)
-        self.suffix = file_kind(self.path)
-        self.has_columns = self.suffix in PARSERS
+    Args:
+        name: The files as the user names them.
+        paths: The files, all of one format.
+
+    Raises:
+        InputError: They have several formats.
+    """
+
+    def __init__(self, name: str, paths: Sequence[Path]):
+        self.name = name
+        self.paths = paths
+        kinds = dict.fromkeys(map(file_kind, paths))
+        if len(kinds) > 1:
+            raise InputError(f"{name} must be files of one format, got {', '.join(kind or 'none' for kind in kinds)}.")
+        self.suffix = next(iter(kinds))
+        self.has_columns = self.suffix in TABLES
+        self._starts = [0]  # number of records before each file that was begun
 
     def column_names(self) -> list[str]:
-        """Return the names of all columns."""
-        return column_names(self.path)
+        """Return the names of all columns of all files; a file that lacks a wanted one is an error."""
+        return list(dict.fromkeys(name for path in self.paths for name in column_names(path)))
 
     def records(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Yield the values of some columns."""
-        return parse_records(self.path, columns)
+        return self.read(lambda path: parse_records(path, columns))
+
+    def read(self, reader: Callable[[Path], Iterable[Any]]) -> Iterator[Any]:
+        """Yield the records of all files.
+
+        Args:
+            reader: Reads a file.
+        """
+        count = 0
+        self._starts = []
+        for path in self.paths:
+            self._starts.append(count)
+            for record in reader(path):
+                count += 1
+                yield record
+
+    def place(self, record: int) -> str:
+        """Return the name of a record: its file, and its number there."""
+        part = bisect_right(self._starts, record - 1) - 1
+        name = self.name if len(self.paths) == 1 else str(self.paths[part])
+        return f"{name}: record {record - self._starts[part]}"
 
     def checksum(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        """Return the SHA-256 of the file."""
-        return file_checksum(self.path)
+        """Return the SHA-256 of the file, or of those of several files."""
+        sums = [file_checksum(path) for path in self.paths]
+        return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
 
 class TableSource(Source):
@@ -143,8 +188,10 @@ def open_source(argument: str, given: Any) -> Source:
 
     Args:
         argument: Name of the argument, for messages.
-        given: The path of a file; a list, or another iterable, of dicts; a dict of columns; a DataFrame of pandas or
-            polars, an Arrow table, or a Dataset of the library datasets.
+        given: The path of a file, a pattern for several files ('data/train-*.jsonl'), or a list of them; a data set of
+            the Hub and its split ('stanfordnlp/sst2:train', 'nyu-mll/glue/sst2:validation[:100]'), which the library
+            datasets loads; a list, or another iterable, of dicts; a dict of columns; a DataFrame of pandas or polars,
+            an Arrow table, or a Dataset of the library datasets.
 
     Raises:
         InputError: The value is something else.
@@ -157,13 +204,10 @@ def open_source(argument: str, given: Any) -> Source:
     if isinstance(given, Source):
         return given
     if isinstance(given, str | os.PathLike):
-        source = FileSource(given)
-        if not source.path.suffix and not source.path.exists():
-            raise InputError(
-                f"{argument}: {source.name} cannot be read: No such file. Give a data set of the Hub as rows: a split "
-                "of what datasets.load_dataset returns."
-            )
-        return source
+        return _named_source(argument, os.fspath(given))
+    if isinstance(given, list | tuple) and given and all(isinstance(item, str | os.PathLike) for item in given):
+        paths = [path for item in given for path in _files(argument, os.fspath(item))]
+        return FileSource(f"{argument} ({len(paths)} files)", paths)
     if isinstance(given, Mapping):
         _check_mapping(argument, given)
         return TableSource(argument, given, list(given))
@@ -176,6 +220,39 @@ def open_source(argument: str, given: Any) -> Source:
         f"{argument} must be the path of a file, or rows: a list of dicts, a dict of columns, a DataFrame or a "
         f"datasets.Dataset; got {reprlib.repr(given)}."
     )
+
+
+def _named_source(argument: str, name: str) -> Source:
+    """Return files, or a data set of the Hub."""
+    found = DATASET.fullmatch(name)
+    if found is None or Path(name).exists():
+        return FileSource(name, _files(argument, name))
+    place, configuration, split = found.groups()
+    library = require_library("datasets", "the library datasets", "datasets", f"{argument}: {name}")
+    try:
+        data = library.load_dataset(place, configuration, split=split)
+    except Exception as error:  # of the library, the Hub and its files
+        raise InputError(
+            f"{argument}: the data set {name} cannot be loaded; its form is OWNER/NAME:SPLIT or "
+            f"OWNER/NAME/CONFIGURATION:SPLIT. {type(error).__name__}: {shortened(str(error), most=300)}"
+        ) from error
+    return TableSource(name, data, data.column_names)
+
+
+def _files(argument: str, name: str) -> list[Path]:
+    """Return the file of this name, or the files that match it as a pattern, in the order of their names."""
+    path = Path(name).expanduser()
+    if glob.escape(name) != name and not path.exists():
+        found = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+        if not found:
+            raise InputError(f"{argument}: no file matches {name}.")
+        return found
+    if not path.suffix and not path.exists():
+        raise InputError(
+            f"{argument}: {name} cannot be read: No such file. For a data set of the Hub, name its split too: "
+            f"{name}:train."
+        )
+    return [path]
 
 
 def open_sources(argument: str, given: Any) -> list[Source]:

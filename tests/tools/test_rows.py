@@ -50,6 +50,18 @@ def test_missing_values():
         TASKS[CLASSES].read(pd.DataFrame({"text": ["a", "b"], "label": [1, None]}).astype({"label": "Int64"}))
 
 
+def test_a_data_set_by_its_name(tmp_path, monkeypatch):
+    """The library reads a folder in the working directory like a data set of the Hub."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews").mkdir()
+    pd.DataFrame(COLUMNS).to_json(tmp_path / "reviews/train.jsonl", orient="records", lines=True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    assert TASKS[CLASSES].read("reviews:train") == ROWS
+    assert TASKS[CLASSES].read("reviews:train[:2]") == ROWS[:2]
+    with pytest.raises(InputError, match=r"the data set reviews:test cannot be loaded; its form is .*Unknown split"):
+        TASKS[CLASSES].read("reviews:test")
+
+
 def train(rows, folder, **options):
     options = {"model": DEFAULT_MODEL, "backend": "pt", "recipe": RECIPE, "progress": False, **options}
     finetune(CLASSES, rows, output=folder, **options)

@@ -114,7 +114,7 @@ class Task:
                 weight = {name: row_weight(row.pop(name)) for name in (WEIGHT_COLUMN,) if name in row}
                 rows.append({**cls.check(row), **weight})
             except InputError as error:
-                raise InputError(f"{source.name}: record {record}: {error}") from None
+                raise InputError(f"{source.place(record)}: {error}") from None
         if not rows:
             raise InputError(f"{source.name} is empty: it holds no rows.")
         return rows
@@ -144,7 +144,7 @@ class Task:
         """Yield the rows of a source by the names of the task's columns, unchecked."""
         reader = cls.readers.get(source.suffix)
         if reader is not None and isinstance(source, FileSource):
-            return reader(source.path)
+            return source.read(reader)
         if source.suffix in OTHER_FILES:
             raise InputError(f"{source.name} {OTHER_FILES[source.suffix]}. The task is {cls.name}.")
         present = source.column_names()

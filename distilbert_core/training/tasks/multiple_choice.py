@@ -37,7 +37,7 @@ class MultipleChoice(Task):
         for record, row in enumerate(rows, 1):
             if len(row["choices"]) != len(rows[0]["choices"]):
                 raise InputError(
-                    f"{source.name}: record {record}: choices must be {len(rows[0]['choices'])} as in the first, got "
+                    f"{source.place(record)}: choices must be {len(rows[0]['choices'])} as in the first, got "
                     f"{len(row['choices'])}."
                 )
         return rows

@@ -123,7 +123,7 @@ class MultiLabel(_TextTask):
             for record, labels in enumerate(lists, 1):
                 if not _is_vector(labels) or len(labels) != len(vector):
                     raise InputError(
-                        f"{source.name}: record {record}: labels must be {len(vector)} booleans in every record as in "
+                        f"{source.place(record)}: labels must be {len(vector)} booleans in every record as in "
                         f"the first that has them, got {reprlib.repr(labels)}."
                     )
             return rows
@@ -140,7 +140,7 @@ class MultiLabel(_TextTask):
         if repeating is not None:
             labels = reprlib.repr(lists[repeating - 1])
             raise InputError(
-                f"{source.name}: record {repeating}: labels must not repeat, got {labels}. Vectors have 0 or 1 for "
+                f"{source.place(repeating)}: labels must not repeat, got {labels}. Vectors have 0 or 1 for "
                 "each label, in every record."
             )
         return rows

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from distilbert_core import DEFAULT_MODEL, DistilBertConfig, InputError
+from distilbert_core.files.records import parse_records
 from distilbert_core.training import TASKS, finetune
 from distilbert_core.training.experiment import Data, head_labels
 from distilbert_core.training.labels import find_label
@@ -153,9 +157,12 @@ def test_the_checksum_covers_the_training_rows():
 BAD = [  # rows, message
     (5, "train must be the path of a file, or rows: a list of dicts, .* got 5"),
     (b"a", "train must be the path of a file, or rows: .* got b'a'"),
-    ("imdb", "train: imdb cannot be read: No such file. .* a split of what datasets.load_dataset returns"),
+    ("imdb", "train: imdb cannot be read: No such file. For a data set of the Hub, name its split too: imdb:train"),
+    ("no-*.tsv", r"train: no file matches no-\*.tsv"),
+    (["a.tsv", "b.jsonl"], r"train \(2 files\) must be files of one format, got .tsv, .jsonl"),
     (None, "train must be the path of a file, or rows: .* got None"),
-    (["a", "b"], "train: record 1 must be a dict with the columns as keys, got 'a'"),
+    (["a", "b"], "train: a cannot be read: No such file"),
+    ([["a"]], r"train: record 1 must be a dict with the columns as keys, got \['a'\]"),
     ([{"text": "a", "label": 0}, ("b", 1)], r"train: record 2 must be a dict with the columns as keys, got \('b', 1\)"),
     ([{"text": "a", "label": 0}, {"text": "b"}], "train: record 2 has no column 'label'; it has 'text'"),
     ([], "train is empty: it holds no rows"),
@@ -245,7 +252,11 @@ def test_a_new_head_for_rows(tmp_path, monkeypatch, task, rows, labels):
 
 
 UNREADABLE = [
-    ("a.parquet", ".parquet is not a text format. Write it as .csv, .tsv or .jsonl; .* pandas.read_parquet returns"),
+    ("a.parquet", "a.parquet cannot be read as a Parquet file"),
+    (
+        "a.feather",
+        "write it as .csv, .tsv, .jsonl or .parquet; in Python, give the rows that pandas.read_feather returns",
+    ),
     ("a.XLSX", "pandas.read_excel"),
     ("a.csv.zip", "cannot be read: unpack it, or pack it with gzip"),
     ("a.json", "a.json is read as SQuAD's, for question-answering; write rows to .jsonl.*sequence-classification"),
@@ -257,6 +268,89 @@ UNREADABLE = [
 def test_files_of_other_forms(tmp_path, name, message):
     with pytest.raises(InputError, match=message):
         CLASSES.read(write_file(tmp_path / name, "text,label\na,b\n"))
+
+
+# -- several files ------------------------------------------------------------------------------------------------
+
+
+def test_several_files_are_read_in_the_order_of_their_names(tmp_path):
+    for part, label in (("b", 1), ("a", 0)):
+        write_file(tmp_path / f"{part}.tsv", f"text\tlabel\n{part}1\t{label}\n{part}2\t{label}\n")
+    expected = [
+        {"text": f"{part}{number}", "label": str(label)} for part, label in (("a", 0), ("b", 1)) for number in "12"
+    ]
+    pattern = str(tmp_path / "*.tsv")
+    assert CLASSES.read(pattern) == CLASSES.read([tmp_path / "a.tsv", tmp_path / "b.tsv"]) == expected
+    assert CLASSES.read([tmp_path / "b.tsv", str(tmp_path / "a*")]) == expected[2:] + expected[:2]
+    one, both = (open_source("train", name) for name in (tmp_path / "a.tsv", pattern))
+    assert len({one.checksum([]), both.checksum([]), open_source("train", tmp_path / "b.tsv").checksum([])}) == 3
+
+
+def test_a_bad_record_of_several_files_has_the_name_of_its_file(tmp_path):
+    write_file(tmp_path / "a.jsonl", '{"text": "a", "label": "x"}\n' * 3)
+    write_file(tmp_path / "b.jsonl", '{"text": "a", "label": "x"}\n{"text": 5, "label": "x"}\n')
+    with pytest.raises(InputError, match=r"/b\.jsonl: record 2: text must be"):
+        CLASSES.read(str(tmp_path / "[ab].jsonl"))
+    write_file(tmp_path / "b.jsonl", '{"text": "a"}\n')
+    with pytest.raises(InputError, match=r"/b\.jsonl line 1 has no column 'label'"):
+        CLASSES.read(str(tmp_path / "[ab].jsonl"))
+
+
+def test_files_of_a_format_of_the_task(tmp_path):
+    write_file(tmp_path / "a.conll", "Ada B-PER\n\n")
+    write_file(tmp_path / "b.conll", "London B-LOC\nis O\n\n")
+    rows = TASKS["token-classification"].read(str(tmp_path / "?.conll"))
+    assert [row["tokens"] for row in rows] == [["Ada"], ["London", "is"]]
+
+
+def test_a_file_whose_name_is_a_pattern(tmp_path):
+    write_file(tmp_path / "a[1].tsv", "text\tlabel\na\t0\n")
+    assert CLASSES.read(tmp_path / "a[1].tsv") == [{"text": "a", "label": "0"}]
+
+
+def test_parquet(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pyarrow.table(
+        {"text": [f"a{number}" for number in range(3000)], "label": [0, 1, 2] * 1000, "n": [[1]] * 3000}
+    )
+    pyarrow.parquet.write_table(table, path, row_group_size=700)
+    rows = [{"text": f"a{number}", "label": str(number % 3)} for number in range(3000)]
+    assert CLASSES.read(path) == rows
+    assert list(parse_records(path, ["label", "text", "text"]))[2999] == (2, "a2999", "a2999")
+    with pytest.raises(InputError, match=r"a.parquet has no column 'body'; its columns are 'text', 'label', 'n'"):
+        next(parse_records(path, ["body"]))
+    with pytest.raises(InputError, match=r"a.parquet: column 'n' of record 1 must be a text, got list"):
+        next(parse_records(path, ["n"], only_texts=True))
+    content = bytearray(path.read_bytes())
+    content[10:2000] = bytes(1990)
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r"a.parquet cannot be read as a Parquet file"):
+        CLASSES.read(path)
+
+
+# -- a data set of the Hub ----------------------------------------------------------------------------------------
+
+
+def test_a_data_set_of_the_hub(monkeypatch):
+    """The parts of its name reach the library, and its table is read like one in memory."""
+    asked = []
+
+    class Library:
+        @staticmethod
+        def load_dataset(*place, split):
+            asked.append((*place, split))
+            if split == "no":
+                raise ValueError("Unknown split")
+            return Table(column_names=["text", "label"], features={"label": ClassLabel()})
+
+    monkeypatch.setitem(sys.modules, "datasets", Library)
+    for name in ("imdb:train", "owner/name:test[:10]", "nyu-mll/glue/sst2:validation"):
+        source = open_source("train", name)
+        assert (source.name, source.class_names("label")) == (name, ["bad", "good"])
+    places = [("imdb", None), ("owner/name", None), ("nyu-mll/glue", "sst2")]
+    assert asked == [(*place, split) for place, split in zip(places, ("train", "test[:10]", "validation"), strict=True)]
+    with pytest.raises(InputError, match=r"train: the data set a/b:no cannot be loaded.*ValueError: 'Unknown split'"):
+        open_source("train", "a/b:no")
 
 
 def test_a_folder_or_no_file(tmp_path):
