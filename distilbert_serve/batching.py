@@ -270,6 +270,8 @@ class Scheduler:
     def _fail(self, work: Work, error: Exception) -> None:
         """Give a request an error, and drop its other windows."""
         self._drop_rest(work)
+        if isinstance(error, StopIteration):  # a future cannot have it
+            error = RuntimeError(repr(error))
         with suppress(InvalidStateError):  # the client has gone
             work.future.set_exception(error)
 

@@ -143,5 +143,6 @@ def _reload(models: Models, say: Say) -> None:
         try:
             model.reload()
             say(f"{model.source.name} is loaded again.")
-        except DistilBertError as error:
-            say(f"{model.source.name} could not be loaded again, the former model stays: {error}")
+        except Exception as error:  # nobody else hears of it in this thread
+            reason = error if isinstance(error, DistilBertError) else f"{type(error).__name__}: {error}"
+            say(f"{model.source.name} could not be loaded again, the former model stays: {reason}")

@@ -207,6 +207,18 @@ def test_a_faulty_request_does_not_hurt_the_others(bad: int, error: type, messag
         works[1].future.result(10)
 
 
+def test_an_error_that_a_future_cannot_have(make: Make) -> None:
+    """Else the request would wait for ever."""
+
+    def complete(kept: list[Any]) -> Any:
+        raise StopIteration("no more")
+
+    one = work(Echo(), 1, complete=complete)
+    make().submit(one)
+    with pytest.raises(RuntimeError, match=r"StopIteration\('no more'\)"):
+        one.future.result(10)
+
+
 def test_a_result_that_cannot_be_made_is_an_error_of_its_request(make: Make) -> None:
     scheduler, pipe = make(), Echo()
     bad, good = work(pipe, 1, complete=lambda kept: kept[5]), work(pipe, 2)

@@ -156,3 +156,16 @@ def test_an_address_that_another_server_takes_while_models_are_loaded(monkeypatc
         monkeypatch.setattr(running, "Models", load)
         with pytest.raises(InputError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
             running.serve([], Settings(port=port))
+
+
+def test_any_failure_of_a_reload_is_said() -> None:
+    class Model:
+        class source:  # noqa: N801
+            name = "moods"
+
+        def reload(self) -> None:
+            raise RuntimeError("out of memory")
+
+    said: list[str] = []
+    running._reload([Model(), Model()], said.append)  # type: ignore[arg-type]
+    assert said == ["moods could not be loaded again, the former model stays: RuntimeError: out of memory"] * 2
