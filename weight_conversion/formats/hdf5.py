@@ -18,7 +18,7 @@ import numpy as np
 
 from distilbert_core.files.limits import check_limit
 from weight_conversion.formats.base import damaged, require
-from weight_conversion.formats.hdf5_texts import ATTRIBUTES, check_texts
+from weight_conversion.formats.hdf5_texts import ATTRIBUTES, Longest, text_check
 from weight_conversion.weights import NUMPY_DTYPES, LazyTensor
 
 BFLOAT16 = np.dtype("V2")
@@ -40,7 +40,7 @@ def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[st
     """
     h5py = require("h5py", "convert", path.name)
     try:
-        longest = check_texts(path)
+        longest = text_check(path)
         root = h5py.File(file or path, "r")
         members = dict(_members(root, h5py))
         names = {
@@ -49,7 +49,7 @@ def open_datasets(path: Path, file: io.RawIOBase | None = None) -> tuple[dict[st
             if isinstance(group, h5py.Group) and "name" in group.attrs
         }
         datasets = {where: dataset for where, dataset in members.items() if isinstance(dataset, h5py.Dataset)}
-        return {where: tensor_of(dataset, path) for where, dataset in datasets.items()}, names
+        return {where: tensor_of(dataset, path, longest) for where, dataset in datasets.items()}, names
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError ... on damaged files
         raise damaged(path, "an HDF5 weight file", error) from error
 
@@ -85,13 +85,13 @@ def _members(root: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
                 yield inner, member
 
 
-def attribute(item: Any, name: str, longest: int) -> Any:
+def attribute(item: Any, name: str, longest: Longest) -> Any:
     """Return an attribute of a group or a file.
 
     Args:
         item: The group or the file.
         name: Name of the attribute, one of `ATTRIBUTES`.
-        longest: The result of `check_texts` for the file. Texts of any length can all point at its longest text.
+        longest: `text_check` of the file. Texts of any length can all point at its longest text.
 
     Raises:
         ValueError: It is longer than any list of names.
@@ -102,7 +102,7 @@ def attribute(item: Any, name: str, longest: int) -> Any:
     count = math.prod(stored.shape or ())
     check_limit("hdf5_names", count * stored.dtype.itemsize, f"the attribute {name} of {item.name}", ValueError)
     if (texts := h5py.check_string_dtype(stored.dtype)) and texts.length is None:
-        check_limit("hdf5_texts", count * longest, f"the attribute {name} of {item.name}", ValueError)
+        check_limit("hdf5_texts", count * longest(), f"the attribute {name} of {item.name}", ValueError)
     return item.attrs[name]
 
 
@@ -116,8 +116,13 @@ def member_of(group: Any, path: str) -> Any:
     return group
 
 
-def tensor_of(dataset: Any, path: Path) -> LazyTensor:
+def tensor_of(dataset: Any, path: Path, longest: Longest) -> LazyTensor:
     """Return a dataset as a tensor that is read on demand.
+
+    Args:
+        dataset: The dataset.
+        path: The file.
+        longest: `text_check` of the file.
 
     Raises:
         ValueError: The file does not hold all values uncompressed, so that a small file could need much memory; or the
@@ -134,7 +139,9 @@ def tensor_of(dataset: Any, path: Path) -> LazyTensor:
     if dataset.nbytes > path.stat().st_size:
         raise ValueError(f"{dataset.name} has {dataset.nbytes} bytes, more than the file")
     # HDF5 has no bfloat16: Keras stores two opaque bytes and an attribute.
-    is_bfloat16 = dataset.dtype == BFLOAT16 and dataset.attrs.get("dtype") == "bfloat16"
+    is_bfloat16 = (
+        dataset.dtype == BFLOAT16 and "dtype" in dataset.attrs and attribute(dataset, "dtype", longest) == "bfloat16"
+    )
     dtype = "bfloat16" if is_bfloat16 else dataset.dtype.name
     return LazyTensor(dataset.shape, dtype, partial(_read, dataset, path), f"{path}: {dataset.name}")
 

@@ -7,11 +7,13 @@ much memory with zeros. It also believes the sizes in the heap, and reads an ent
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 ATTRIBUTES = ("name", "dtype", "layer_names", "weight_names", "model_config")  # that are read
+NAMES = {f"{name}\0".encode(): name for name in ATTRIBUTES}  # as they are stored
 # Of an attribute: version, flags, and the sizes of its name, its type and its space; version 3 adds the encoding of the
 # name. In version 1 each part fills a multiple of eight bytes.
 ATTRIBUTE, ENCODED = struct.Struct("<BBHHH"), 3
@@ -21,6 +23,12 @@ TEXT = struct.Struct("<I12x")  # length; place in a heap
 HEAP, HEAP_HEADER, HEAP_ENTRY = b"GCOL\x01", struct.Struct("<8sQ"), struct.Struct("<H6xQ")
 SMALLEST_HEAP = 4096  # bytes, for the HDF5 library
 CHUNK = 1 << 20  # bytes read at a time
+Longest = Callable[[], int]  # checks the texts of a file, and returns the number of bytes of the longest one
+
+
+def text_check(path: Path) -> Longest:
+    """Return `check_texts` for a file, as a function that runs once. A file without such texts need not be searched."""
+    return cache(partial(check_texts, path))
 
 
 def check_texts(path: Path) -> int:
@@ -29,13 +37,15 @@ def check_texts(path: Path) -> int:
     Raises:
         ValueError: A text states to be longer than the file, or a heap is damaged.
     """
-    whole = path.stat().st_size
+    longest, whole = 0, path.stat().st_size
     with path.open("rb") as file:
-        for name in ATTRIBUTES:
-            for position in _positions(file, name.encode() + b"\0"):
-                if _longest_stated(file, position, len(name) + 1) > whole:
-                    raise ValueError(f"the attribute {name} at byte {position} is longer than the file")
-        return _check_heaps(file, whole)
+        for position, mark in _positions(file, (HEAP, *NAMES)):
+            if mark == HEAP:
+                longest = max(longest, _longest_in_heap(file, position, whole))
+            elif _longest_stated(file, position, len(mark)) > whole:
+                name = NAMES[mark]
+                raise ValueError(f"the attribute {name} at byte {position} is longer than the file")
+    return longest
 
 
 def _longest_stated(file: Any, position: int, size: int) -> int:
@@ -80,44 +90,48 @@ def _count(space: bytes) -> int:
     return count
 
 
-def _check_heaps(file: Any, whole: int) -> int:
-    """Check the heaps of texts, and return the number of bytes of the longest text.
+def _longest_in_heap(file: Any, start: int, whole: int) -> int:
+    """Return the number of bytes of the longest text in a heap.
 
     A heap begins with a mark, its version, three bytes and its size. An entry is an index, six bytes, a size and the
     content, in multiples of eight bytes; the size of free space, with the index 0, includes these 16 bytes.
 
+    Args:
+        file: The file.
+        start: Where the heap begins.
+        whole: Bytes of the file.
+
     Raises:
         ValueError: An entry has no size: the HDF5 library would read it again for ever.
     """
-    longest = 0
-    for start in _positions(file, HEAP):
-        file.seek(start)
-        _, size = HEAP_HEADER.unpack(file.read(HEAP_HEADER.size).ljust(HEAP_HEADER.size, b"\0"))
-        if not SMALLEST_HEAP <= size <= whole - start:
-            continue  # the library refuses it too; or these bytes are numbers of a weight
-        position, end = start + HEAP_HEADER.size, start + size
-        while position + HEAP_ENTRY.size <= end:
-            file.seek(position)
-            index, length = HEAP_ENTRY.unpack(file.read(HEAP_ENTRY.size))
-            need = HEAP_ENTRY.size + -(-length // 8) * 8 if index else length
-            if need == 0 or need >= 2**63:
-                raise ValueError(f"the heap of texts at byte {start} is damaged")
-            longest = max(longest, length if index else 0)
-            position += need
+    file.seek(start)
+    _, size = HEAP_HEADER.unpack(file.read(HEAP_HEADER.size).ljust(HEAP_HEADER.size, b"\0"))
+    if not SMALLEST_HEAP <= size <= whole - start:
+        return 0  # the library refuses it too; or these bytes are numbers of a weight
+    longest, position, end = 0, start + HEAP_HEADER.size, start + size
+    while position + HEAP_ENTRY.size <= end:
+        file.seek(position)
+        index, length = HEAP_ENTRY.unpack(file.read(HEAP_ENTRY.size))
+        need = HEAP_ENTRY.size + -(-length // 8) * 8 if index else length
+        if need == 0 or need >= 2**63:
+            raise ValueError(f"the heap of texts at byte {start} is damaged")
+        longest = max(longest, length if index else 0)
+        position += need
     return longest
 
 
-def _positions(file: Any, mark: bytes) -> Iterator[int]:
-    """Yield the positions of some bytes in a file, of which a part is read at a time."""
-    start, rest = 0, b""
+def _positions(file: Any, marks: Collection[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield each position of some marks in a file, of which a part is read at a time; one may come twice."""
+    start, rest, kept = 0, b"", max(map(len, marks)) - 1
     while True:
         file.seek(start)
         content = rest + file.read(CHUNK)
         if len(content) == len(rest):
             return
-        found = content.find(mark)
-        while found >= 0:
-            yield start - len(rest) + found
-            found = content.find(mark, found + 1)
+        for mark in marks:
+            found = content.find(mark)
+            while found >= 0:
+                yield start - len(rest) + found, mark
+                found = content.find(mark, found + 1)
         start += len(content) - len(rest)
-        rest = content[-len(mark) + 1 :]
+        rest = content[-kept:]

@@ -21,7 +21,7 @@ from distilbert_core.model.layouts import LAYOUTS
 from distilbert_core.model.parameters import BASE_MODEL, Parameter
 from weight_conversion.formats.base import Format, Tensors, damaged, require
 from weight_conversion.formats.hdf5 import attribute, member_of, new_file, tensor_of
-from weight_conversion.formats.hdf5_texts import check_texts
+from weight_conversion.formats.hdf5_texts import Longest, text_check
 from weight_conversion.names import tensorflow_name
 from weight_conversion.weights import LazyTensor
 
@@ -42,7 +42,7 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
     datasets: dict[str, Any] = {}
     copies: Counter[str] = Counter()
     try:
-        longest = check_texts(path)
+        longest = text_check(path)
         file = h5py.File(path, "r")
         whole = MODEL_CONFIG in file.attrs and WHOLE_MODEL in file
         for name, dataset in _datasets(member_of(file, WHOLE_MODEL) if whole else file, h5py, longest):
@@ -51,7 +51,7 @@ def open_file(path: Path) -> dict[str, LazyTensor]:
             if name in tensors and not _equal(datasets[name], dataset):
                 raise ValueError(f"it holds {name} twice, with different values")
             datasets.setdefault(name, dataset)
-            tensors.setdefault(name, tensor_of(dataset, path))
+            tensors.setdefault(name, tensor_of(dataset, path, longest))
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError ... on damaged files
         raise damaged(path, "an HDF5 weight file", error) from error
     return tensors
@@ -64,7 +64,7 @@ def read_config(path: Path) -> DistilBertConfig | None:
         with h5py.File(path, "r") as file:
             if MODEL_CONFIG not in file.attrs:
                 return None
-            text = attribute(file, MODEL_CONFIG, check_texts(path))
+            text = attribute(file, MODEL_CONFIG, text_check(path))
         model = parse_object(path, text)
         name, fields = str(model.get("class_name", "")), model.get("config")
         fields = fields.get("config") if isinstance(fields, dict) else None
@@ -75,7 +75,7 @@ def read_config(path: Path) -> DistilBertConfig | None:
     return DistilBertConfig.from_dict({**fields, "architectures": [name.removeprefix("TF")]})
 
 
-def _datasets(file: Any, h5py: Any, longest: int) -> Iterator[tuple[str, Any]]:
+def _datasets(file: Any, h5py: Any, longest: Longest) -> Iterator[tuple[str, Any]]:
     """Yield the datasets that the lists of a file name, then all other datasets by their paths."""
     listed = set()
     for name, dataset in _listed_datasets(file, h5py, longest):
@@ -96,7 +96,7 @@ def _datasets(file: Any, h5py: Any, longest: int) -> Iterator[tuple[str, Any]]:
     yield from ((path, dataset) for path, dataset in others.items() if dataset.id not in listed)
 
 
-def _listed_datasets(file: Any, h5py: Any, longest: int) -> Iterator[tuple[str, Any]]:
+def _listed_datasets(file: Any, h5py: Any, longest: Longest) -> Iterator[tuple[str, Any]]:
     if "layer_names" not in file.attrs:
         raise ValueError("it has no layer_names, so it is not a weight file of Keras")
     layers = _texts(attribute(file, "layer_names", longest))
