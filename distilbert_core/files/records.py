@@ -21,8 +21,7 @@ from distilbert_core.errors import InputError, shortened
 from distilbert_core.files.boundary import reading
 from distilbert_core.files.json_files import parse_json
 from distilbert_core.files.limits import LIMITS, check_limit
-from distilbert_core.files.parquet import SUFFIX as PARQUET
-from distilbert_core.files.parquet import parquet_names, parquet_records
+from distilbert_core.files.parquet import PARQUET, open_parquet, parquet_rows
 
 LINES = "text"  # the only column of a file of lines
 MOST_NAMES = 20  # names of columns in a message
@@ -46,8 +45,7 @@ def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = 
     name = file_name(path)
     kind = file_kind(path)
     if path is not None and kind == PARQUET:
-        _check_columns(name, columns, parquet_names(path))
-        records: Iterator[tuple[Any, ...]] = parquet_records(path, columns)
+        records = _parse_parquet(path, columns)
     else:
         records = PARSERS.get(kind, _parse_lines)(name, decoded_lines(path), columns)
     if only_texts:
@@ -67,7 +65,8 @@ def column_names(path: Path) -> list[str]:
     _check_readable(path)
     kind = file_kind(path)
     if kind == PARQUET:
-        return parquet_names(path)
+        with open_parquet(path) as file:
+            return list(file.schema_arrow.names)
     if kind in DIALECTS:
         with reading(path, "a table", InputError):
             try:
@@ -179,6 +178,12 @@ def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialec
             hint = "" if "delimiter" in dialect else " A text with a comma in it must be quoted."
             raise InputError(f"{name} line {number} must have {len(header)} columns, got {len(row)}.{hint}")
         yield tuple(row[index] for index in indices)
+
+
+def _parse_parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    with open_parquet(path) as file:
+        _check_columns(str(path), columns, file.schema_arrow.names)
+        yield from parquet_rows(path, file, columns)
 
 
 def _check_columns(name: str, columns: Sequence[str], header: Sequence[str]) -> None:
