@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -21,43 +23,21 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "distilbert_requests", "Answered requests", ("route", "method", "status"), registry=self.registry
+        counter = partial(Counter, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        seconds = partial(histogram, buckets=SECONDS)
+        model = ("model",)
+        self.requests = counter("distilbert_requests", "Answered requests", ("route", "method", "status"))
+        self.seconds = seconds("distilbert_request_seconds", "Seconds from a request to its answer", ("route",))
+        self.tokens = counter("distilbert_tokens", "Tokens that a model has computed", model)
+        self.fill = histogram(
+            "distilbert_batch_fill", "Tokens of a batch, divided by the budget", model, buckets=FRACTIONS
         )
-        self.seconds = Histogram(
-            "distilbert_request_seconds",
-            "Seconds from a request to its answer",
-            ("route",),
-            buckets=SECONDS,
-            registry=self.registry,
+        self.queue_seconds = seconds(
+            "distilbert_queue_seconds", "Seconds from the tokens of a request to its first batch", model
         )
-        self.tokens = Counter(
-            "distilbert_tokens", "Tokens that a model has computed", ("model",), registry=self.registry
-        )
-        self.fill = Histogram(
-            "distilbert_batch_fill",
-            "Tokens of a batch, divided by the budget",
-            ("model",),
-            buckets=FRACTIONS,
-            registry=self.registry,
-        )
-        self.queue_seconds = Histogram(
-            "distilbert_queue_seconds",
-            "Seconds from the tokens of a request to its first batch",
-            ("model",),
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self.model_seconds = Histogram(
-            "distilbert_model_seconds",
-            "Seconds that a model computes a batch",
-            ("model",),
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self.waiting = Gauge(
-            "distilbert_waiting_tokens", "Tokens that wait for a model", ("model",), registry=self.registry
-        )
+        self.model_seconds = seconds("distilbert_model_seconds", "Seconds that a model computes a batch", model)
+        self.waiting = Gauge("distilbert_waiting_tokens", "Tokens that wait for a model", model, registry=self.registry)
 
     def text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""

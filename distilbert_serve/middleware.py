@@ -119,7 +119,7 @@ class Guard:
 
     def _is_own(self, origin: str, headers: Headers) -> bool:
         """Return whether a page is one of this server, or may use it."""
-        return bool({origin, "*"} & {*self.settings.cors}) or origin.partition("://")[2] == headers.get("host")
+        return not {origin, "*"}.isdisjoint(self.settings.cors) or origin.partition("://")[2] == headers.get("host")
 
     @property
     def _too_large(self) -> str:

@@ -68,13 +68,14 @@ class Predictor:
         """
         pipe = self.pipeline
         checked = pipe.with_defaults(options)
-        values = [inputs] if pipe.is_one(inputs, checked) else list(inputs)
+        is_one = pipe.is_one(inputs, checked)
+        values = [inputs] if is_one else list(inputs)
         texts = [pipe.read(value, checked) for value in values]
         groups = await asyncio.to_thread(pipe.tokenize, texts, checked)
         results = await asyncio.gather(
             *(self.result(value, group, checked) for value, group in zip(values, groups, strict=True))
         )
-        return results[0] if pipe.is_one(inputs, checked) else results
+        return results[0] if is_one else results
 
     async def result(self, value: Any, windows: Sequence[Encoding], options: Mapping[str, Any]) -> Any:
         """Return the result of one input, given its windows."""
