@@ -79,10 +79,8 @@ def test_a_request_that_takes_too_long_is_given_up(moods: Any, monkeypatch: pyte
 
 def test_a_body_that_does_not_arrive_is_given_up(moods: Any) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
-    with running(moods, timeout=0.3) as server, server.raw(head) as connection:
-        answer = b""
-        while not answer.endswith(b"}"):
-            answer += connection.recv(10_000)
+    with running(moods, timeout=0.3) as server:
+        answer = server.raw_answer(head)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'{"error": "The body took longer than 0.3 s to arrive."}' in answer
 

@@ -81,6 +81,14 @@ class Server:
         connection.sendall(content)
         return connection
 
+    def raw_answer(self, content: bytes) -> bytes:
+        """Send bytes; return those of the answer, up to the end of its JSON object."""
+        answer = b""
+        with self.raw(content) as connection:
+            while not answer.endswith(b"}"):
+                answer += connection.recv(10_000)
+        return answer
+
 
 @contextmanager
 def running(sources: Iterable[Source], **settings: Any) -> Iterator[Server]:
