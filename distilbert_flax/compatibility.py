@@ -154,9 +154,20 @@ class TransformersMembers:
         """Return `params` with floating arrays in float32, all or those where a tree of booleans is true."""
         return _cast(params, jnp.float32, mask)
 
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether the backward pass computes blocks again to save memory."""
+        return bool(self.base_model.transformer.gradient_checkpointing)
+
     def enable_gradient_checkpointing(self) -> None:
         """Make the backward pass compute each block again from its input, to save memory."""
         self.base_model.transformer.gradient_checkpointing = True
+
+    gradient_checkpointing_enable = enable_gradient_checkpointing  # its name in the other frameworks
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Undo `gradient_checkpointing_enable`."""
+        self.base_model.transformer.gradient_checkpointing = False
 
     @property
     def module(self) -> NoReturn:

@@ -6,6 +6,7 @@ Shapes: B batch, T tokens, Q query tokens, N heads, H head size, D model size, F
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -21,6 +22,7 @@ from distilbert_tf.attention import Segments, blockwise_attention, eager_attenti
 from distilbert_tf.layers import Dense, DenseRows, LayerFactory, activation_function, gelu
 from distilbert_tf.pretrained import TFDistilBertPreTrainedModel
 from distilbert_tf.tensors import check_values, is_nonzero, shape_of
+from distilbert_tf.trees import walk
 
 
 class Embeddings(keras.layers.Layer):
@@ -174,11 +176,45 @@ class TransformerBlock(keras.layers.Layer):
         return self.output_layer_norm(self.ffn(x, training=training) + x), weights
 
 
+def recomputed(block: TransformerBlock, x: tf.Tensor, head_mask: tf.Tensor | None, **arguments: Any) -> tuple:
+    """Call a block for training, and keep only its inputs: the backward pass computes the block again.
+
+    Weights, and the seeds of dropout, enter the computation as tensors. So the second computation draws the same masks,
+    and the generators move on as in an ordinary call.
+
+    Args:
+        block: The block.
+        x: [B, T, D].
+        head_mask: [N] factors of the heads, or None.
+        **arguments: Further arguments of the block.
+    """
+    dropouts = [layer for _, layer in walk(block) if getattr(layer, "seed_generator", None) is not None]
+    seeds = [(layer.seed_generator.state, layer.seed_generator.next()) for layer in dropouts]
+    weights = [weight for weight in block.weights if keras.backend.is_float_dtype(weight.dtype)]
+
+    @tf.recompute_grad
+    def run(x: tf.Tensor, *tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        values, of_head_mask = tensors[: len(weights)], tensors[len(weights) :]
+        with keras.StatelessScope(state_mapping=[*zip(weights, values, strict=True), *seeds]):
+            outputs = block(x, head_mask=of_head_mask[0] if of_head_mask else None, **arguments)
+        return tuple(output for output in outputs if output is not None)
+
+    factors = [] if head_mask is None else [head_mask]
+    output, *attention = run(x, *(tf.convert_to_tensor(weight.value) for weight in weights), *factors)
+    return output, attention[0] if attention else None
+
+
 class Transformer(keras.layers.Layer):
-    """The stack of blocks."""
+    """The stack of blocks.
+
+    Attributes:
+        gradient_checkpointing: In training, keep only the input of each block, and compute the rest again in the
+            backward pass.
+    """
 
     def __init__(self, config: DistilBertConfig, layers: LayerFactory):
         super().__init__(name="transformer", dtype=layers.policy)
+        self.gradient_checkpointing = False
         with keras.name_scope(self.name):
             self.layer = [TransformerBlock(config, i, layers) for i in range(config.n_layers)]
         for block in self.layer:  # TensorFlow's checkpoints follow attributes, not lists
@@ -212,7 +248,10 @@ class Transformer(keras.layers.Layer):
         hidden_states, attentions = [x], []
         for block, head_mask in zip(self.layer, head_masks, strict=True):
             tokens, of_block = (output_tokens, segments[1]) if block is self.layer[-1] else (None, segments[0])
-            x, weights = block(x, tokens, of_block, head_mask, attend=attend, training=training)
+            run = partial(recomputed, block) if self.gradient_checkpointing and training else block
+            x, weights = run(
+                x, output_tokens=tokens, segments=of_block, head_mask=head_mask, attend=attend, training=training
+            )
             hidden_states.append(x)
             attentions.append(weights)
         return BaseModelOutput(

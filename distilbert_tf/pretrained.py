@@ -83,6 +83,23 @@ class TFDistilBertPreTrainedModel(TransformersMembers, KerasCalls, KerasFiles, B
         for layer in layers:
             layer.enable_lora(rank, lora_alpha=alpha)
 
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether the backward pass computes blocks again to save memory."""
+        return bool(self.base_model.transformer.gradient_checkpointing)
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Keep only the input of each block for the backward pass, which computes the rest again.
+
+        Losses and gradients stay the same, also with dropout. It has an effect in training mode only. Call it before
+        `compile`, and before a `tf.function` is traced.
+        """
+        self.base_model.transformer.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Undo `gradient_checkpointing_enable`."""
+        self.base_model.transformer.gradient_checkpointing = False
+
     def _finish_init(self) -> None:
         self.built = True  # the constructor has built all layers
 

@@ -55,6 +55,9 @@ class Model(Protocol):
     def base_model(self) -> Any:
         """The base model inside a model with a head, else the model itself."""
 
+    def gradient_checkpointing_enable(self) -> None:
+        """Keep only the input of each block for the backward pass, which computes the rest again."""
+
     def packed_outputs(
         self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor, output_tokens: Tensor | None = None
     ) -> Tensor:

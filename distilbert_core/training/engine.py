@@ -108,7 +108,7 @@ class Engine(ABC):
         Args:
             head: The head of the model.
             source: Folder, embedded model or Hub id.
-            recipe: Its dtype, dropout and seed decide how the model is loaded.
+            recipe: Its dtype, dropout, seed and gradient_checkpointing decide how the model is loaded.
             new_head: Draw a new head, even if the checkpoint has one.
             stacklevel: Of warnings, counted from here.
             **kwargs: Keywords of `from_pretrained`.
@@ -137,6 +137,8 @@ class Engine(ABC):
         for parameter in drawn:
             array = initial_array(parameter, model.config, recipe.seed)
             model._set_array(parameter, array.astype(recipe.stored_dtype))
+        if recipe.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
         return model
 
     # -- a step -------------------------------------------------------------------------------------------------

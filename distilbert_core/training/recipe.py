@@ -43,6 +43,7 @@ def _class_weights(value: Any) -> bool:
 POSITIVE = (lambda value: _number(value, math.ulp(0.0)), "a number above 0")
 NOT_NEGATIVE = (lambda value: _number(value, 0.0), "a number >= 0")
 FRACTION = (lambda value: _number(value, 0.0, 1.0), "a number in [0, 1)")
+BOOLEAN: Limit = (lambda value: isinstance(value, bool), "True or False")
 COUNT = (lambda value: _integer(value, 1), "a positive integer")
 COUNT_OR_NONE = (lambda value: value is None or _integer(value, 1), "a positive integer, or None")
 LIMITS: Mapping[str, Limit] = {
@@ -67,6 +68,7 @@ LIMITS: Mapping[str, Limit] = {
     "seed": (lambda value: _integer(value, 0, 2**32), "an integer in [0, 2**32)"),
     "dtype": (lambda value: value in ("float32", "float64", "bfloat16"), "'float32', 'float64' or 'bfloat16'"),
     "class_weights": (_class_weights, f"None, {BALANCED!r}, or numbers above 0 by name of label"),
+    "gradient_checkpointing": BOOLEAN,
 }
 
 
@@ -139,6 +141,8 @@ class Recipe:
             and parameters and losses are in float32.
         class_weights: Weight of each label in the loss, by name: {'bad': 1, 'good': 3}; or 'balanced', in inverse
             proportion to the frequency of the labels in the training file; None: equal weights.
+        gradient_checkpointing: Keep only the input of each block for the backward pass, which computes the rest again:
+            the same numbers in less memory and more time.
 
     Raises:
         InputError: A number is impossible; the message names it.
@@ -173,6 +177,7 @@ class Recipe:
     seed: int = 42
     dtype: str = "float32"
     class_weights: str | Mapping[str, float] | None = field(default=None, hash=False)
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         for name, (fits, description) in self._limits.items():

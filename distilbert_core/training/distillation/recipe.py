@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from distilbert_core.errors import InputError
-from distilbert_core.training.recipe import LIMITS, NOT_NEGATIVE, POSITIVE, Limit, Recipe, name_unknown_numbers
+from distilbert_core.training.recipe import BOOLEAN, LIMITS, NOT_NEGATIVE, POSITIVE, Limit, Recipe, name_unknown_numbers
 
 TERMS = ("distillation", "task", "cosine", "squared_error")  # the terms of the loss
-BOOLEAN: Limit = (lambda value: isinstance(value, bool), "True or False")
 
 
 @name_unknown_numbers

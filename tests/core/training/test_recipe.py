@@ -72,6 +72,7 @@ def test_as_json_and_back():
 NO_NUMBERS = ["1", True, math.nan]
 POSITIVE = ("a number above 0", [0, -1e-9, math.inf, None, *NO_NUMBERS])
 NOT_NEGATIVE = ("a number >= 0", [-1e-9, math.inf, None, *NO_NUMBERS])
+BOOLEAN = ("True or False", [0, 1, None, "yes"])
 PART = (r"a number in \[0, 1\)", [-0.1, 1, None, *NO_NUMBERS])
 COUNT = ("a positive integer", [0, -1, 2.0, None, *NO_NUMBERS])
 COUNT_OR_NONE = ("a positive integer, or None", [0, -1, 2.0, *NO_NUMBERS])
@@ -110,6 +111,7 @@ LIMITS = {
             {"a": True},
         ],
     ),
+    "gradient_checkpointing": BOOLEAN,
 }
 DISTILLATION_LIMITS = {
     "distillation_weight": NOT_NEGATIVE,
@@ -117,7 +119,7 @@ DISTILLATION_LIMITS = {
     "cosine_weight": NOT_NEGATIVE,
     "squared_error_weight": NOT_NEGATIVE,
     "temperature": POSITIVE,
-    "only_masked": ("True or False", [0, 1, None, "yes"]),
+    "only_masked": BOOLEAN,
     "mask_smoothing": NOT_NEGATIVE,
     "class_weights": ("None: it is for fine-tuning", ["balanced", {"a": 1}]),
 }
