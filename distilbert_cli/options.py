@@ -216,9 +216,9 @@ COLUMNS = click.option(
 )
 
 
-def task_option(names: Iterable[str], help: str) -> Decorator:
-    """Return the required option --task, one of some names."""
-    return click.option("--task", type=click.Choice(list(names)), required=True, help=help)
+def task_option(names: Iterable[str], help: str, required: bool = True) -> Decorator:
+    """Return the option --task, one of some names."""
+    return click.option("--task", type=click.Choice(list(names)), required=required, help=help)
 
 
 # -- where results go -----------------------------------------------------------------------------------------------

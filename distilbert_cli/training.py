@@ -31,6 +31,7 @@ from distilbert_core.model.backends import RUNNABLE
 from distilbert_core.training import TASKS, Recipe
 from distilbert_core.training.labels import BALANCED
 from distilbert_core.training.metrics import Metrics
+from distilbert_core.training.tasks.glue import GLUE
 
 DIGITS = 4  # of a metric
 EVALUATION_NUMBERS = ("max_length", "doc_stride", "mask_probability", "dtype")
@@ -102,7 +103,23 @@ def refuse_other_tasks(task: str) -> None:
 EVAL = click.option("--eval", "eval_file", type=PATH, metavar="FILE", help="File to measure the model on.")
 NEW_HEAD = click.option("--new-head", is_flag=True, help="Initialise a new head, even if the checkpoint has one.")
 RESUME = click.option("--resume", is_flag=True, help="Continue a run that was interrupted; give the same options.")
-TASK = task_option(TASKS, "Task of the model.")
+TASK = task_option(TASKS, "Task of the model.", required=False)
+TASK_OF_GLUE = click.option(
+    "--glue",
+    type=click.Choice(list(GLUE)),
+    metavar="NAME",
+    help=f"In place of --task, a task of GLUE with its columns, labels and metrics: {', '.join(GLUE)}.",
+)
+
+
+def task_of(task: str | None, glue: str | None) -> str:
+    """Return the name of the task that --task or --glue names, or raise UsageError."""
+    if (task is None) == (glue is None):
+        raise click.UsageError("Give either --task or --glue; --help lists the tasks.")
+    if task is None:
+        refuse("cannot be combined with --glue, whose labels are GLUE's", "labels")
+        return f"glue/{glue}"
+    return task
 
 
 def output_folder(content: str) -> Decorator:
@@ -123,8 +140,10 @@ def output_folder(content: str) -> Decorator:
     "finetune",
     "distilbert finetune --task sequence-classification --model sst2-tiny --train train.tsv --eval dev.tsv "
     "--output ./new",
+    "distilbert finetune --glue sst2 --model sst2-tiny --train GLUE/SST-2 --output ./sst2",
 )
 @TASK
+@TASK_OF_GLUE
 @checkpoint_option(help="Checkpoint to start from.", required=True)
 @click.option(
     "--train",
@@ -132,7 +151,8 @@ def output_folder(content: str) -> Decorator:
     required=True,
     metavar="FILE",
     help="File to learn from: .tsv, .csv, .jsonl, .parquet, .txt, .conll or .json; a pattern for several, in quotes, "
-    "such as 'train-*.jsonl'; or a data set of the Hub and its split, such as stanfordnlp/sst2:train.",
+    "such as 'train-*.jsonl'; or a data set of the Hub and its split, such as stanfordnlp/sst2:train. With --glue also "
+    "GLUE's folder of the task, whose evaluation data are then measured too.",
 )
 @EVAL
 @output_folder("the best model")
@@ -151,13 +171,27 @@ def output_folder(content: str) -> Decorator:
 @recipe_options(Recipe, *(field.name for field in fields(Recipe)))
 @JSON
 def finetune(
-    task, model, train, eval_file, output, backend, revision, columns, labels, new_head, resume, as_json, **numbers
+    task,
+    glue,
+    model,
+    train,
+    eval_file,
+    output,
+    backend,
+    revision,
+    columns,
+    labels,
+    new_head,
+    resume,
+    as_json,
+    **numbers,
 ):
     """Train a checkpoint on a file.
 
     docs/finetuning.md lists the columns of each task. OUTPUT is a checkpoint that every command can load. Its folder
     'training' contains metrics.jsonl, curve.png and the state for --resume.
     """
+    task = task_of(task, glue)
     refuse_other_tasks(task)
     done = training.finetune(
         task,
@@ -177,17 +211,26 @@ def finetune(
     print_metrics(done.metrics, as_json)
 
 
-@command("evaluate", "distilbert evaluate --task sequence-classification --model sst2-tiny dev.tsv")
+@command(
+    "evaluate",
+    "distilbert evaluate --task sequence-classification --model sst2-tiny dev.tsv",
+    "distilbert evaluate --glue sst2 --model sst2-tiny GLUE/SST-2",
+)
 @click.argument("file", type=PATH)
 @TASK
+@TASK_OF_GLUE
 @checkpoint_option(help="Checkpoint to measure.", required=True)
 @backend_option(RUNNABLE)
 @REVISION
 @COLUMNS
 @recipe_options(Recipe, *EVALUATION_NUMBERS)
 @JSON
-def evaluate(file, task, model, backend, revision, columns, as_json, **numbers):
-    """Measure a checkpoint on a file."""
+def evaluate(file, task, glue, model, backend, revision, columns, as_json, **numbers):
+    """Measure a checkpoint on a file.
+
+    With --glue, FILE may be the folder of the task.
+    """
+    task = task_of(task, glue)
     refuse_other_tasks(task)
     metrics = training.evaluate(
         task, file, model=model, backend=backend, recipe=Recipe(**numbers), columns=columns, revision=revision

@@ -27,7 +27,14 @@ LINES = "text"  # the only column of a file of lines
 MOST_NAMES = 20  # names of columns in a message
 
 
-def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = False) -> Iterator[tuple[Any, ...]]:
+def parse_records(
+    path: Path | None,
+    columns: Sequence[str],
+    only_texts: bool = False,
+    *,
+    header: Sequence[str] | None = None,
+    skipped: list[int] | None = None,
+) -> Iterator[tuple[Any, ...]]:
     """Return an iterator over the records of a file, as tuples with one entry per column.
 
     Args:
@@ -36,6 +43,9 @@ def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = 
             empty line above the last row is an empty text, as in a file of lines. None: lines of standard input.
         columns: Names of the columns to read; a file of lines has the column 'text'.
         only_texts: Raise an error for values that are not texts, which a .jsonl file may hold.
+        header: Names of the columns of a .csv or .tsv file whose first line is a row.
+        skipped: In a .csv or .tsv file, leave out rows with another number of columns than the header, and add the
+            numbers of their lines to this list; None: such a row is an error.
 
     Raises:
         InputError: The file cannot be read, is empty, is not UTF-8, lacks a column or has it twice, or holds a value
@@ -47,7 +57,8 @@ def parse_records(path: Path | None, columns: Sequence[str], only_texts: bool = 
     if path is not None and kind == PARQUET:
         records = _parse_parquet(path, columns)
     else:
-        records = PARSERS.get(kind, _parse_lines)(name, decoded_lines(path), columns)
+        more = {"first": header, "skipped": skipped} if kind in DIALECTS else {}
+        records = PARSERS.get(kind, _parse_lines)(name, decoded_lines(path), columns, **more)
     if only_texts:
         records = _only_texts(name, records, columns)
     first = next(records, None)
@@ -158,10 +169,18 @@ def _parse_lines(name: str, lines: Iterable[str], columns: Sequence[str]) -> Ite
     return ((line.rstrip("\r\n"),) for line in lines)
 
 
-def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialect: Any) -> Iterator[tuple[str, ...]]:
+def _parse_csv(
+    name: str,
+    lines: Iterable[str],
+    columns: Sequence[str],
+    *,
+    first: Sequence[str] | None,
+    skipped: list[int] | None,
+    **dialect: Any,
+) -> Iterator[tuple[str, ...]]:
     csv.field_size_limit(2**31 - 1)  # the default is 131,072 characters
     rows = _csv_rows(name, csv.reader(lines, **dialect))
-    _, header = next(rows, (0, None))
+    header = next(rows, (0, None))[1] if first is None else list(first)
     if header is None:
         return
     _check_columns(name, columns, header)
@@ -174,6 +193,9 @@ def _parse_csv(name: str, lines: Iterable[str], columns: Sequence[str], **dialec
         if len(header) == 1:
             yield from [("",) * len(columns)] * empty
         empty = 0
+        if len(row) != len(header) and skipped is not None:
+            skipped.append(number)
+            continue
         if len(row) != len(header):
             hint = "" if "delimiter" in dialect else " A text with a comma in it must be quoted."
             raise InputError(f"{name} line {number} must have {len(header)} columns, got {len(row)}.{hint}")

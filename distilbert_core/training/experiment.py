@@ -31,7 +31,7 @@ from distilbert_core.training.objectives import Objective
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.reporting import require_plots
 from distilbert_core.training.run import RUN_FOLDER, Progress, Run
-from distilbert_core.training.sources import Source, open_source
+from distilbert_core.training.sources import Source
 from distilbert_core.training.tasks import Feature, Row, Task
 
 SETTINGS_FILE = "settings.json"  # in the folder of a run
@@ -175,7 +175,7 @@ class Experiment:
         check_choice("backend", backend, BACKENDS)
         require_plots()
         data = [Data.read(kind, source, columns) for source in train]
-        eval_data = None if eval is None else Data.read(kind, open_source("eval", eval), columns, evaluation=True)
+        eval_data = None if eval is None else Data.read(kind, kind.source_of("eval", eval), columns, evaluation=True)
 
         config = DistilBertConfig.from_pretrained(model, **hub_options)
         names = _label_names(kind, config, data, labels, model, new_head)

@@ -18,8 +18,7 @@ from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.objectives import FineTuning
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.run import Progress
-from distilbert_core.training.sources import open_source
-from distilbert_core.training.tasks import TASKS
+from distilbert_core.training.tasks import GLUE_TASKS, TASKS
 from distilbert_core.training.tasks.base import WEIGHT_COLUMN
 
 
@@ -48,15 +47,18 @@ def finetune(
 
     Args:
         task: 'sequence-classification', 'regression', 'multi-label', 'token-classification', 'question-answering',
-            'multiple-choice' or 'masked-lm'. The columns of each are in docs/finetuning.md.
+            'multiple-choice' or 'masked-lm'. The columns of each are in docs/finetuning.md. Or a task of GLUE:
+            'glue/cola', 'glue/sst2', 'glue/mrpc', 'glue/stsb', 'glue/qqp', 'glue/mnli', 'glue/qnli', 'glue/rte' or
+            'glue/wnli', whose columns, labels and metrics are GLUE's.
         train: The training data. The path of a file, a pattern for several ('train-*.jsonl') or a list of them; a data
             set of the Hub and its split ('stanfordnlp/sst2:train'), with the extra 'datasets'; or rows: a list of
             dicts, a dict of columns, a DataFrame of pandas or polars, an Arrow table, or a `datasets.Dataset`, whose
-            ClassLabel names the labels.
+            ClassLabel names the labels. For a task of GLUE also its folder, which holds train.tsv.
         model: Folder, embedded model or Hub id of the checkpoint to begin with, and of its tokenizer. A head that the
             checkpoint lacks is drawn, the same one in all backends.
         output: Folder to make, or with `resume` the folder of the run to continue.
-        eval: The evaluation data, in the same forms; without it the last model counts as the best.
+        eval: The evaluation data, in the same forms; without it the last model counts as the best. With a folder of
+            GLUE in `train`, that folder's own evaluation data if left out.
         backend: 'pt', 'tf' or 'flax'; the first that is installed if left out.
         recipe: The numbers of the run; those of `Recipe()` if left out.
         columns: Names of the columns in `train` and `eval`, if they differ from the task's: {'text': 'sentence'}.
@@ -102,11 +104,12 @@ def finetune(
         >>> done.metrics["accuracy"]
         1.0
     """
+    kind = find_task(task, {**TASKS, **GLUE_TASKS})
     experiment = Experiment.prepare(
-        find_task(task, TASKS),
+        kind,
         Recipe() if recipe is None else recipe,
-        [open_source("train", train)],
-        eval=eval,
+        [kind.source_of("train", train, training=True)],
+        eval=kind.evaluation_of(train) if eval is None else eval,
         model=model,
         output=output,
         backend=backend,
@@ -160,11 +163,11 @@ def evaluate(
         >>> metrics["accuracy"]
         1.0
     """
-    kind, recipe = find_task(task, TASKS), Recipe() if recipe is None else recipe
+    kind, recipe = find_task(task, {**TASKS, **GLUE_TASKS}), Recipe() if recipe is None else recipe
     if WEIGHT_COLUMN in (columns or {}):
         raise InputError(f"columns must not name {WEIGHT_COLUMN}: metrics count all rows alike.")
     hub_options, options = split_hub_options(kwargs)
-    data = Data.read(kind, open_source("file", file), columns)
+    data = Data.read(kind, kind.source_of("file", file), columns)
     if inference is not None and (backend is not None or options):
         given = ["backend"] * (backend is not None) + [*options]
         raise InputError(f"inference is a loaded model: {', '.join(given)} must be left out.")

@@ -29,15 +29,17 @@ PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLE = re.compile(r"\b(a|an|the)\b")
 
 
-def classification(logits: np.ndarray, labels: np.ndarray) -> Metrics:
+def classification(logits: np.ndarray, labels: np.ndarray, positive: int | None = None) -> Metrics:
     """Return the metrics of a classifier that predicts one label for each row.
 
     Args:
         logits: [n, L]; the largest of each row is its prediction.
         labels: [n] integers, from 0 to L - 1.
+        positive: Index of the label whose own F1 is measured too.
 
     Returns:
-        accuracy; f1_macro, the mean over the labels that occur in `labels` or in the predictions; matthews_correlation.
+        accuracy; f1_macro, the mean over the labels that occur in `labels` or in the predictions; matthews_correlation;
+        with `positive` also f1, that of this label against all others.
 
     Raises:
         BackendNotInstalledError: scikit-learn is not installed.
@@ -61,10 +63,14 @@ def classification(logits: np.ndarray, labels: np.ndarray) -> Metrics:
     scores = require_library("sklearn.metrics", "scikit-learn", "finetune")
     # scikit-learn gives 0 here too, but warns if both are the same single label.
     undefined = _constant(predicted) or _constant(labels)
+    of_positive: Metrics = {}
+    if positive is not None:
+        of_positive["f1"] = float(scores.f1_score(labels == positive, predicted == positive, zero_division=0))
     return {
         "accuracy": float(scores.accuracy_score(labels, predicted)),
         "f1_macro": float(scores.f1_score(labels, predicted, average="macro", zero_division=0)),
         "matthews_correlation": 0.0 if undefined else float(scores.matthews_corrcoef(labels, predicted)),
+        **of_positive,
     }
 
 

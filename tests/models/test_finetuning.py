@@ -16,7 +16,7 @@ from distilbert_core import DistilBertTokenizerFast, Head, InputError
 from distilbert_core.errors import CheckpointWarning
 from distilbert_core.files.checkpoint import save_checkpoint
 from distilbert_core.pipelines import pipeline
-from distilbert_core.training import Progress, Recipe, evaluate, load_trainer
+from distilbert_core.training import Progress, Recipe, evaluate, finetune, load_trainer
 from distilbert_core.training.batches import training_order
 from support.checkpoints import (
     HEADS_WITH_LOSS,
@@ -27,6 +27,7 @@ from support.checkpoints import (
     training_inputs,
 )
 from support.comparison import assert_close
+from support.record_files import write_file
 from support.runs import HEAD, HEAD_TASK, RECIPE, TEXTS, records, run, weights
 
 
@@ -191,6 +192,7 @@ def test_class_weights_on_the_command_line(monkeypatch, given, expected):
         (["--column", "text"], "write NAME=COLUMN, e.g. text=sentence"),
         (["--doc-stride", "128"], "--doc-stride is for --task question-answering."),
         (["--mask-probability", "0.2"], "--mask-probability is for --task masked-lm."),
+        (["--glue", "rte"], "Give either --task or --glue; --help lists the tasks."),
     ],
 )
 def test_options_that_say_nothing(capsys, options, message):
@@ -266,16 +268,33 @@ def test_the_commands_examples(framework, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("train", "dev"):
         (tmp_path / f"{name}.tsv").write_text("text\tlabel\nA lovely film.\tPOSITIVE\nA waste of time.\tNEGATIVE\n")
+        write_file(tmp_path / f"GLUE/SST-2/{name}.tsv", "sentence\tlabel\nA lovely film.\t1\nA waste of time.\t0\n")
     for name in ("finetune", "evaluate"):
         assert main([name, "--help"]) == 0
-        _, example = capsys.readouterr().out.split("Example:\n")
-        _, *words = shlex.split(example)
-        assert main([*words, "--backend", framework.name, "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["accuracy"] == 1.0
-    assert main([*words, "--backend", framework.name]) == 0  # the last was 'evaluate'
+        _, examples = capsys.readouterr().out.split("Example:\n")
+        more = None if framework.name == "pt" else 2  # further examples differ from the first one in their files only
+        for example in examples.split("distilbert ")[1:more]:
+            _, *words = shlex.split(example)
+            assert main([name, *words, "--backend", framework.name, "--json"]) == 0
+            assert json.loads(capsys.readouterr().out)["accuracy"] == 1.0
+    assert main([name, *words, "--backend", framework.name]) == 0  # the last was 'evaluate'
     assert "accuracy\t1.0000" in capsys.readouterr().out.splitlines()
     assert main(["predict", "Lovely.", "--model", "new", "--backend", framework.name]) == 0
     assert "POSITIVE" in capsys.readouterr().out
+
+
+def test_a_task_of_glue_with_two_evaluation_files(framework, base, tmp_path):
+    """The best model is chosen on the matched file, and measured on both; `evaluate` gives the same numbers."""
+    header = "sentence1\tsentence2\tgold_label\n"
+    write_file(tmp_path / "MNLI/train.tsv", f"{header}a film\tdull\tneutral\n")
+    write_file(tmp_path / "MNLI/dev_matched.tsv", f"{header}a film\tdull\tneutral\n")
+    write_file(tmp_path / "MNLI/dev_mismatched.tsv", f"{header}a film\tdull\tcontradiction\n")
+    recipe = Recipe(max_steps=6, batch_size=1, learning_rate=1e-2, dropout=0.0, eval_every=3)
+    options = {"output": tmp_path / "new", "backend": framework.name, "recipe": recipe}
+    done = finetune("glue/mnli", tmp_path / "MNLI", model=base, **options)
+    assert done.metrics == {"accuracy": 1.0, "accuracy_mm": 0.0}
+    assert {"eval_accuracy", "eval_accuracy_mm"} <= set(records(tmp_path / "new")[-1])
+    assert evaluate("glue/mnli", tmp_path / "MNLI", model=tmp_path / "new", backend=framework.name) == done.metrics
 
 
 @pytest.mark.parametrize("head", HEADS_WITH_LOSS)

@@ -96,6 +96,22 @@ class Task:
     # -- from a source to rows ------------------------------------------------------------------------------------
 
     @classmethod
+    def source_of(cls, argument: str, given: Any, *, training: bool = False) -> Source:
+        """Return the value of an argument as a source, in any form that `open_source` takes.
+
+        Args:
+            argument: Name of the argument, for messages.
+            given: The value.
+            training: Whether the rows are learned from, if a task finds them by their purpose.
+        """
+        return open_source(argument, given)
+
+    @classmethod
+    def evaluation_of(cls, train: Any) -> Any:
+        """Return the evaluation data that belongs to training data; None: the task knows none."""
+        return None
+
+    @classmethod
     def read(cls, source: Any, columns: Mapping[str, str] | None = None) -> list[Row]:
         """Return the rows of a source, checked.
 
@@ -107,7 +123,7 @@ class Task:
         Raises:
             InputError: The source cannot be read, is empty, lacks a column, or holds an impossible value.
         """
-        source = open_source("rows", source)
+        source = cls.source_of("rows", source)
         rows = []
         for record, row in enumerate(cls._records(source, cls._check_columns(columns)), 1):
             try:
