@@ -20,6 +20,10 @@ results are written to a folder for each data set in OUT:
 | 12 novels | gutenberg: *.txt | GITenberg/NAME_NUMBER | masked LM | mlm/train.txt |
 | WikiSplit, without its train file | wikisplit: {tune,validation,test}.tsv | google-research-datasets/wiki-split | masked LM | mlm/train.txt |
 | WikiText-2, validation | wikitext2: valid.txt | pytorch/examples | masked LM | mlm/dev.txt |
+| SST-2, GoEmotions, WikiSplit and the novels, as above | | | distillation of sst2-tiny | sst2-tiny/*.tsv |
+
+The files of sst2-tiny are `train` (phrases), `held` (sentences that are held back from it together with all of their
+phrases), `prose` (sentences without labels) and `dev`. docs/distillation.md has the commands that read them.
 
 Rows of STS-B without an open licence (MSRpar, MSRvid, deft-news, deft-forum) are left out. Each data set has its own
 licence; some repositories do not state one.
@@ -32,12 +36,15 @@ import csv
 import gzip
 import io
 import json
+import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "dev", "test")
+HELD_BACK = 800  # sentences of SST-2
+PROSE = 8_000  # sentences without labels
 WITHOUT_LICENCE = frozenset({"MSRpar", "MSRvid", "deft-news", "deft-forum"})
 
 Rows = list[Any]
@@ -165,17 +172,88 @@ def codah(source: Path) -> Data:
     }
 
 
-def mlm(source: Path) -> Data:
-    """Documents as lists of lines: the paragraphs of a novel, a sentence of Wikipedia, or all of WikiText-2."""
+def novels(source: Path) -> list[str]:
+    """Return the novels, without the header and the licence of Project Gutenberg."""
     books = {path.name.removesuffix(".gz") for path in (source / "gutenberg").glob("*.txt*")}
-    bodies = [
+    return [
         re.split(r"\*\*\* ?(?:START|END) OF.*", read_text(source / "gutenberg" / book))[1] for book in sorted(books)
     ]
-    wikisplit = [read_columns(source / f"wikisplit/{part}.tsv") for part in ("tune", "validation", "test")]
+
+
+def encyclopedia(source: Path) -> list[str]:
+    """Return sentences of Wikipedia."""
+    parts = [read_columns(source / f"wikisplit/{part}.tsv") for part in ("tune", "validation", "test")]
+    return [row[0] for rows in parts for row in rows]
+
+
+def mlm(source: Path) -> Data:
+    """Documents as lists of lines: the paragraphs of a novel, a sentence of Wikipedia, or all of WikiText-2."""
     lines = [line.strip() for line in read_text(source / "wikitext2/valid.txt").split("\n")]
     return {
-        "train": [paragraphs(body) for body in bodies] + [[row[0]] for rows in wikisplit for row in rows],
+        "train": [paragraphs(body) for body in novels(source)] + [[sentence] for sentence in encyclopedia(source)],
         "dev": [[line for line in lines if line and not re.fullmatch(r"= .* =", line)]],
+    }
+
+
+def phrases_of(text: str) -> Iterator[str]:
+    """Yield all runs of consecutive words of a text, and the whole text."""
+    words = text.split()
+    for start in range(len(words)):
+        for end in range(start + 1, len(words) + 1):
+            yield " ".join(words[start:end])
+
+
+def hold_back(texts: Sequence[str], count: int) -> tuple[list[str], set[str]]:
+    """Select sentences to hold back from the training set of SST-2; all of their phrases must leave it too.
+
+    Its rows are sentences and the phrases of their parse trees, without a mark of which is which. Here a sentence is a
+    row of at least 6 words that is not part of another row.
+
+    Returns:
+        The sentences, and all of their phrases.
+    """
+    inside: set[str] = set()
+    sentences = []
+    for text in sorted(texts, key=lambda text: -len(text.split())):
+        if text not in inside and len(text.split()) >= 6:
+            sentences.append(text)
+            inside.update(phrases_of(text))
+    random.Random(0).shuffle(sentences)
+    held = sentences[:count]
+    return held, {phrase for text in held for phrase in phrases_of(text)}
+
+
+def sst2_tiny(source: Path) -> Data:
+    """The texts of sst2-tiny: phrases of SST-2, sentences held back from them, prose without labels, and the dev set.
+
+    In every other phrase "does n't" is written as "doesn't", so that a model learns the usual spelling too. Half of the
+    prose is from Reddit, a quarter from Wikipedia and a quarter from novels.
+    """
+    data = {split: [row | {"label": row["label"].upper()} for row in rows] for split, rows in sst2(source).items()}
+    rows = data["train"]
+    held, excluded = hold_back([row["text"] for row in rows], HELD_BACK)
+    by_text = {row["text"]: row for row in rows}
+    chance = random.Random(1)
+    phrases = [
+        {"text": text.replace(" n't", "n't") if chance.random() < 0.5 else text, "label": row["label"]}
+        for row in rows
+        if (text := row["text"]) not in excluded
+    ]
+    comments = [text for text, *_ in read_columns(source / "goemotions/train.tsv")]
+    sentences = [
+        sentence
+        for novel in novels(source)
+        for sentence in re.split(r"(?<=[.!?])\W*\s(?=\W?[A-Z])", " ".join(novel.split()))
+        if 5 <= len(sentence.split()) <= 40
+    ]
+    quarter = PROSE // 4
+    shares = ((comments, 2 * quarter), (encyclopedia(source), quarter), (sentences, quarter))
+    prose = [text for texts, count in shares for text in chance.sample(texts, min(count, len(texts)))]
+    return {
+        "train": phrases,
+        "held": [by_text[text] for text in held],
+        "prose": [{"text": " ".join(text.split()), "label": ""} for text in prose],
+        "dev": data["dev"],
     }
 
 
@@ -217,6 +295,7 @@ DATASETS: dict[str, tuple[Callable[[Path], Data], str, Callable[[Rows], Iterable
     "comve": (comve, ".jsonl", jsonl_lines),
     "codah": (codah, ".jsonl", jsonl_lines),
     "mlm": (mlm, ".txt", text_lines),
+    "sst2-tiny": (sst2_tiny, ".tsv", tsv_lines),
 }
 
 

@@ -25,8 +25,11 @@ def squad_file(*contexts):
     return json.dumps({"version": "1", "data": [{"title": "T", "paragraphs": paragraphs}]})
 
 
+# A phrase, and a sentence that is held back together with its phrase.
+MORE = ("is n't dull", "it does n't feel long at all", "feel long")
 SOURCES = {
-    "sst2-glue/train.tsv.gz": 'sentence\tlabel\na "fine film \t1\ndull \t0\nso-so \t0\n',
+    "sst2-glue/train.tsv.gz": 'sentence\tlabel\na "fine film \t1\ndull \t0\nso-so \t0\n'
+    + "".join(f"{text} \t1\n" for text in MORE),
     "sst2-glue/dev.tsv": "sentence\tlabel\ngood . \t1\n",
     "rte/train.tsv": "index\tsentence1\tsentence2\tlabel\n0\tA\u2028b.\tC.\tentailment\n",
     "rte/dev.tsv": "index\tsentence1\tsentence2\tlabel\n7\tD.\tE.\tnot_entailment\n",
@@ -75,7 +78,8 @@ COMVE = '{"prompt": "He ate, a car.", "choices": ["x", "He said \\"no\\".", "z"]
 CODAH = '{"prompt": "He", "choices": ["a.", "b.", "c.", "d."], "label": 3}\n'
 GOEMOTIONS = '{"text": "So “happy”", "labels": ["joy", "neutral"]}\n'
 EXPECTED = {
-    "sst2/train.tsv": 'text\tlabel\na "fine film\tpositive\ndull\tnegative\nso-so\tnegative\n',
+    "sst2/train.tsv": 'text\tlabel\na "fine film\tpositive\ndull\tnegative\nso-so\tnegative\n'
+    + "".join(f"{text}\tpositive\n" for text in MORE),
     "sst2/dev.tsv": "text\tlabel\ngood .\tpositive\n",
     "rte/train.tsv": "text\ttext_pair\tlabel\nA\u2028b.\tC.\tentailment\n",
     "rte/dev.tsv": "text\ttext_pair\tlabel\nD.\tE.\tnot_entailment\n",
@@ -90,6 +94,10 @@ EXPECTED = {
     **{f"codah/{split}.jsonl": CODAH for split in ("train", "dev", "test")},
     "mlm/train.txt": "Zero two.\nThree.\n\nOne two.\nThree.\n\ntune one .\n\nvalidation one .\n\ntest one .\n",
     "mlm/dev.txt": "A line = here .\n",
+    "sst2-tiny/train.tsv": 'text\tlabel\na "fine film\tPOSITIVE\ndull\tNEGATIVE\nso-so\tNEGATIVE\n'
+    "isn't dull\tPOSITIVE\n",
+    "sst2-tiny/held.tsv": "text\tlabel\nit does n't feel long at all\tPOSITIVE\n",
+    "sst2-tiny/dev.tsv": "text\tlabel\ngood .\tPOSITIVE\n",
 }
 
 
@@ -105,6 +113,9 @@ def test_every_data_set(source, tmp_path):
         for split in ("train", "dev")
     }
     assert squad == {"train": ["a.", "a b.", "a new."], "dev": ["a é."]}
+    prose = files.pop("sst2-tiny/prose.tsv").read_text("utf-8").splitlines()
+    assert prose[0] == "text\tlabel"
+    assert sorted(prose[1:]) == ["So “happy”\t", "test one .\t", "tune one .\t", "validation one .\t"]
     assert {name: path.read_bytes().decode() for name, path in files.items()} == EXPECTED
 
 
