@@ -218,6 +218,29 @@ def cosine_loss(student_hidden: Array, teacher_hidden: ArrayLike, mask: ArrayLik
     return _mean(1 - (_unit(student) * _unit(teacher)).sum(-1), mask)
 
 
+def hidden_loss(student_hidden: Array, teacher_hidden: ArrayLike, mask: ArrayLike | None = None) -> Array:
+    """Return the squared error of hidden states, divided by the variance of the teacher's: the variance not explained.
+
+    It is 1 for a student that knows only the mean, and does not depend on the scale of the states. So layers of
+    different scales can be added. If the teacher's states do not vary, it is the squared error itself. The teacher gets
+    no gradient. Jiao et al. 2019 (https://arxiv.org/abs/1909.10351, equation 8) use the mean squared error.
+
+    Args:
+        student_hidden: [..., D].
+        teacher_hidden: [..., D]. Project a student of another width first.
+        mask: [...], as in `distillation_loss`.
+
+    Raises:
+        InputError: The shape of teacher or mask does not match the student.
+    """
+    check_distillation("hidden", student_hidden.shape, jnp.shape(teacher_hidden), shape_of(mask))
+    student, teacher = _counted(student_hidden, teacher_hidden, mask)
+    counted = jnp.ones_like(teacher[..., 0]) if mask is None else jnp.asarray(mask, bool)
+    centre = teacher.reshape(-1, teacher.shape[-1]).sum(0) / _at_least_one(counted, teacher.dtype)  # [D]
+    variance = _mean(jnp.square(teacher - centre).sum(-1), mask)
+    return _mean(jnp.square(student - teacher).sum(-1), mask) / jnp.where(variance > 0, variance, 1)
+
+
 def cosine_similarities(a: ArrayLike, b: ArrayLike) -> Array:
     """Return the cosine similarity of each row of one matrix with each row of another one.
 

@@ -15,6 +15,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from distilbert_core.model import contract
+from distilbert_core.model.outputs import PLAIN_OUTPUTS
 from distilbert_core.model.packed_batches import Batch, Sizes
 from distilbert_core.model.packing import bucket_size
 from distilbert_core.training.engine import Division, Engine, mean_losses, step_seed
@@ -24,6 +25,7 @@ from distilbert_flax import losses
 from distilbert_flax.inference import next_power, output_count
 from distilbert_flax.pretrained import LAYOUT
 from distilbert_flax.sharding import DATA_PARALLEL, ROWS, shard, shard_packed
+from distilbert_flax.tensors import at_least_float32
 
 quarter_steps = partial(bucket_size, steps=4)  # 1 to 8, 10, 12, 14, 16, 20, 24 ...: at most a quarter more
 
@@ -53,6 +55,12 @@ class ModelView(View):
         hidden = self.model.base_model.packed_outputs(**rows, **self._call)  # [R, C, D]
         return hidden.reshape(-1, hidden.shape[-1])[batch["tokens"]]
 
+    def hidden_states(self, batch: Mapping[str, Array]) -> tuple[Array, ...]:
+        """Return the hidden states [M, D] at `tokens`: of the embeddings, then of each block."""
+        rows = {name: batch[name] for name in ("input_ids", "position_ids", "segment_ids")}
+        output = self.model.base_model(**rows, **{**PLAIN_OUTPUTS, "output_hidden_states": True}, **self._call)
+        return tuple(states.reshape(-1, states.shape[-1])[batch["tokens"]] for states in output.hidden_states)
+
     def logits(self, hidden: Array) -> Array:
         """[K, D] -> [K, L]."""
         logits = self.model.head_logits(hidden[:, None], self._mode)
@@ -65,6 +73,12 @@ class ModelView(View):
     def where(self, condition: Array, values: Array, other: float) -> Array:
         """Return the values where a condition holds, and a number elsewhere."""
         return jnp.where(condition, values, other)
+
+    def relations(self, values: Array, heads: int) -> Array:
+        """[B, T, A] -> [B, heads, T, T]."""
+        parts = values.astype(at_least_float32(values.dtype))
+        parts = parts.reshape(*values.shape[:2], heads, -1)  # [B, T, heads, A / heads]
+        return jnp.einsum("bqnh,bknh->bnqk", parts, parts) / parts.shape[-1] ** 0.5
 
     def project(self, values: Array, name: str) -> Array:
         """[M, D] -> [M, E]."""

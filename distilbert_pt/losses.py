@@ -20,11 +20,7 @@ from distilbert_core.model.losses import (
     sequence_problem_type,
     weight_axes,
 )
-from distilbert_pt.tensors import shape_of, values_known
-
-
-def _upcast(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+from distilbert_pt.tensors import shape_of, upcast, values_known
 
 
 def _as_classes(labels: Tensor, name: str) -> Tensor:
@@ -69,7 +65,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, name: str = "labels", weights:
         check_range(name, int(lowest), int(highest), classes, "number of classes")
     reduction = "sum" if weights is None else "none"
     losses = F.cross_entropy(
-        _upcast(logits).reshape(-1, classes), labels, ignore_index=IGNORE_INDEX, reduction=reduction
+        upcast(logits).reshape(-1, classes), labels, ignore_index=IGNORE_INDEX, reduction=reduction
     )
     total = losses if weights is None else (losses * _spread(weights, losses, logits.shape[:-1])).sum()
     return total / counted.sum().clamp(min=1)
@@ -91,7 +87,7 @@ def mean_squared_error(predictions: Tensor, targets: Tensor, weights: Tensor | N
         weights: Shape of the predictions, or of their first axes; see `cross_entropy`.
     """
     check_label_shape(targets.shape, predictions.shape)
-    predictions = _upcast(predictions)
+    predictions = upcast(predictions)
     targets = targets.to(predictions.dtype).reshape(predictions.shape)
     return _weighted_mean(F.mse_loss, predictions, targets, weights)
 
@@ -105,7 +101,7 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None
         weights: Shape of the logits, or of their first axes; see `cross_entropy`.
     """
     check_label_shape(targets.shape, logits.shape)
-    logits = _upcast(logits)
+    logits = upcast(logits)
     targets = targets.to(logits.dtype).reshape(logits.shape)
     if values_known(targets) and targets.numel():
         lowest, highest = torch.aminmax(targets)
@@ -207,6 +203,29 @@ def cosine_loss(student_hidden: Tensor, teacher_hidden: Tensor, mask: Tensor | N
     return _mean(1 - (_unit(student) * _unit(teacher)).sum(-1), mask)
 
 
+def hidden_loss(student_hidden: Tensor, teacher_hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the squared error of hidden states, divided by the variance of the teacher's: the variance not explained.
+
+    It is 1 for a student that knows only the mean, and does not depend on the scale of the states. So layers of
+    different scales can be added. If the teacher's states do not vary, it is the squared error itself. The teacher gets
+    no gradient. Jiao et al. 2019 (https://arxiv.org/abs/1909.10351, equation 8) use the mean squared error.
+
+    Args:
+        student_hidden: [..., D].
+        teacher_hidden: [..., D]. Project a student of another width first.
+        mask: [...], as in `distillation_loss`.
+
+    Raises:
+        InputError: The shape of teacher or mask does not match the student.
+    """
+    check_distillation("hidden", student_hidden.shape, teacher_hidden.shape, shape_of(mask))
+    student, teacher = _counted(student_hidden, teacher_hidden, mask)
+    counted = torch.ones_like(teacher[..., 0]) if mask is None else mask.bool()
+    centre = teacher.reshape(-1, teacher.shape[-1]).sum(0) / counted.sum().clamp(min=1)  # [D]
+    variance = _mean((teacher - centre).square().sum(-1), mask)
+    return _mean((student - teacher).square().sum(-1), mask) / torch.where(variance > 0, variance, 1)
+
+
 def cosine_similarities(a: Tensor, b: Tensor) -> Tensor:
     """Return the cosine similarity of each row of one matrix with each row of another one.
 
@@ -217,7 +236,7 @@ def cosine_similarities(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         [M, N] in at least float32. A row of zeros has similarity 0 to every row.
     """
-    return _unit(_upcast(a)) @ _unit(_upcast(b)).mT
+    return _unit(upcast(a)) @ _unit(upcast(b)).mT
 
 
 def logits_squared_error(student_logits: Tensor, teacher_logits: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -240,7 +259,7 @@ def logits_squared_error(student_logits: Tensor, teacher_logits: Tensor, mask: T
 
 def _counted(student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return both in the student's dtype, at least float32, with zeros where the mask is false: NaN * 0 is NaN."""
-    student = _upcast(student)
+    student = upcast(student)
     teacher = teacher.detach().to(student.dtype)
     if mask is None:
         return student, teacher

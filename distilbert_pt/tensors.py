@@ -86,3 +86,8 @@ def check_values(name: str, ids: Tensor | None, size: int, meaning: str) -> None
     if ids is not None and not ids.is_cuda and values_known(ids) and ids.numel():
         lowest, highest = torch.aminmax(ids)
         check_range(name, int(lowest), int(highest), size, meaning)
+
+
+def upcast(x: Tensor) -> Tensor:
+    """Return a tensor in at least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -13,12 +13,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from distilbert_core.model import contract
+from distilbert_core.model.outputs import PLAIN_OUTPUTS
 from distilbert_core.model.packed_batches import Batch
 from distilbert_core.training.engine import Division, Engine, mean_losses, step_seed
 from distilbert_core.training.objectives import Function, Objective, View
 from distilbert_core.training.recipe import Recipe
 from distilbert_pt import losses
-from distilbert_pt.tensors import ON_HOST, to_array, to_device, to_tensor
+from distilbert_pt.tensors import ON_HOST, to_array, to_device, to_tensor, upcast
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim calls them
 
@@ -40,6 +41,12 @@ class ModelView(View):
         hidden: Tensor = self.model.base_model.packed_outputs(**rows).flatten(0, 1)  # [R * C, D]
         return hidden[batch["tokens"]]
 
+    def hidden_states(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the hidden states [M, D] at `tokens`: of the embeddings, then of each block."""
+        rows = {name: batch[name] for name in ("input_ids", "position_ids", "segment_ids")}
+        output = self.model.base_model(**rows, **{**PLAIN_OUTPUTS, "output_hidden_states": True})
+        return tuple(states.flatten(0, 1)[batch["tokens"]] for states in output.hidden_states)
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[K, D] -> [K, L]."""
         logits: Tensor = self.model.head_logits(hidden[:, None])
@@ -52,6 +59,11 @@ class ModelView(View):
     def where(self, condition: Tensor, values: Tensor, other: float) -> Tensor:
         """Return the values where a condition holds, and a number elsewhere."""
         return values.masked_fill(~condition, other)
+
+    def relations(self, values: Tensor, heads: int) -> Tensor:
+        """[B, T, A] -> [B, heads, T, T]."""
+        parts = upcast(values).unflatten(-1, (heads, -1))  # [B, T, heads, A / heads]
+        return torch.einsum("bqnh,bknh->bnqk", parts, parts) / parts.shape[-1] ** 0.5
 
     def project(self, values: Tensor, name: str) -> Tensor:
         """[M, D] -> [M, E]."""

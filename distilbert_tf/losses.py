@@ -249,6 +249,31 @@ def cosine_loss(student_hidden: tf.Tensor, teacher_hidden: tf.Tensor, mask: tf.T
     return _mean(1 - ops.sum(_unit(student) * _unit(teacher), axis=-1), mask)
 
 
+def hidden_loss(student_hidden: tf.Tensor, teacher_hidden: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+    """Return the squared error of hidden states, divided by the variance of the teacher's: the variance not explained.
+
+    It is 1 for a student that knows only the mean, and does not depend on the scale of the states. So layers of
+    different scales can be added. If the teacher's states do not vary, it is the squared error itself. The teacher gets
+    no gradient. Jiao et al. 2019 (https://arxiv.org/abs/1909.10351, equation 8) use the mean squared error.
+
+    Args:
+        student_hidden: [..., D].
+        teacher_hidden: [..., D]. Project a student of another width first.
+        mask: [...], as in `distillation_loss`.
+
+    Raises:
+        InputError: The shape of teacher or mask does not match the student.
+    """
+    check_distillation("hidden", tuple(student_hidden.shape), tuple(teacher_hidden.shape), shape_of(mask))
+    student, teacher, mask = _counted(student_hidden, teacher_hidden, mask)
+    counted = ops.ones_like(teacher[..., 0]) if mask is None else ops.cast(mask, teacher.dtype)
+    rows = ops.reshape(teacher, (-1, teacher.shape[-1] or ops.shape(teacher)[-1]))
+    centre = ops.sum(rows, axis=0) / ops.maximum(ops.sum(counted), 1)  # [D]
+    variance = _mean(ops.sum(ops.square(teacher - centre), axis=-1), mask)
+    error = _mean(ops.sum(ops.square(student - teacher), axis=-1), mask)
+    return error / ops.where(variance > 0, variance, 1)
+
+
 def cosine_similarities(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Return the cosine similarity of each row of one matrix with each row of another one.
 

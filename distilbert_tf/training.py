@@ -14,6 +14,7 @@ from keras import ops
 
 from distilbert_core.model import contract
 from distilbert_core.model.heads import Head
+from distilbert_core.model.outputs import PLAIN_OUTPUTS
 from distilbert_core.model.packed_batches import Batch
 from distilbert_core.training.engine import Division, Engine, mean_losses, step_seed
 from distilbert_core.training.objectives import Function, Objective, View
@@ -22,6 +23,7 @@ from distilbert_tf import losses
 from distilbert_tf.inference import call_traced
 from distilbert_tf.optimization import AdamW
 from distilbert_tf.pretrained import LAYOUT
+from distilbert_tf.tensors import upcast
 
 
 @cache
@@ -58,6 +60,13 @@ class ModelView(View):
         hidden = self.model.base_model.packed_outputs(**rows, training=self._training)  # [R, C, D]
         return tf.gather(tf.reshape(hidden, (-1, self.model.config.dim)), batch["tokens"])
 
+    def hidden_states(self, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        """Return the hidden states [M, D] at `tokens`: of the embeddings, then of each block."""
+        rows = {name: batch[name] for name in ("position_ids", "segment_ids")}
+        options = {**PLAIN_OUTPUTS, "output_hidden_states": True, "training": self._training}
+        states = self.model.base_model(batch["input_ids"], **rows, **options).hidden_states  # [R, C, D] each
+        return tuple(tf.gather(tf.reshape(x, (-1, self.model.config.dim)), batch["tokens"]) for x in states)
+
     def logits(self, hidden: tf.Tensor) -> tf.Tensor:
         """[K, D] -> [K, L]."""
         logits = self.model.head_logits(hidden[:, None], self._training)
@@ -70,6 +79,12 @@ class ModelView(View):
     def where(self, condition: tf.Tensor, values: tf.Tensor, other: float) -> tf.Tensor:
         """Return the values where a condition holds, and a number elsewhere."""
         return tf.where(condition, values, other)
+
+    def relations(self, values: tf.Tensor, heads: int) -> tf.Tensor:
+        """[B, T, A] -> [B, heads, T, T]."""
+        shape = tf.shape(values)  # sizes of a cached teacher are not known while tracing
+        parts = tf.reshape(upcast(values), (shape[0], shape[1], heads, -1))  # [B, T, heads, A / heads]
+        return tf.einsum("bqnh,bknh->bnqk", parts, parts) / tf.sqrt(tf.cast(tf.shape(parts)[-1], parts.dtype))
 
     def project(self, values: tf.Tensor, name: str) -> tf.Tensor:
         """[M, D] -> [M, E]."""

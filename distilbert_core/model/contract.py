@@ -191,6 +191,9 @@ class Losses(Protocol):
     def cosine_loss(self, student_hidden: Tensor, teacher_hidden: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return 1 minus the mean cosine of hidden states."""
 
+    def hidden_loss(self, student_hidden: Tensor, teacher_hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the squared error of hidden states, relative to the variance of the teacher's."""
+
     def cosine_similarities(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the cosine similarity [M, N] of each row of a matrix [M, D] with each row of another one [N, D]."""
 

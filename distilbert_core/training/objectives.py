@@ -4,7 +4,7 @@ An objective is written once for all backends. On the host it makes NumPy arrays
 its `loss` computes tensors from these arrays and from a `View` of the model. A new objective is one class and one
 function; the engines need no change.
 
-Shapes: B batch, C choices, T tokens, D model size, L labels; M and K selected tokens.
+Shapes: B batch, C choices, T tokens, N heads, H head size, D model size, L labels; M and K selected tokens.
 """
 
 from __future__ import annotations
@@ -64,6 +64,19 @@ class View(ABC):
         """
 
     @abstractmethod
+    def hidden_states(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the hidden states [M, D] of selected tokens: of the embeddings, then of each block.
+
+        Args:
+            batch: The arrays of `hidden`.
+        """
+
+    def last_attention(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        """Return the queries, keys and values [M, A] of the last block, given its input [M, D]; A is N * H."""
+        attention = self.model.base_model.transformer.layer[-1].attention
+        return attention.q_lin(hidden), attention.k_lin(hidden), attention.v_lin(hidden)
+
+    @abstractmethod
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits [K, L] of the head for hidden states [K, D], each as if it were a text's first token."""
 
@@ -78,6 +91,18 @@ class View(ABC):
     @abstractmethod
     def where(self, condition: Tensor, values: Tensor, other: float) -> Tensor:
         """Return the values where a condition holds, and a number elsewhere."""
+
+    @abstractmethod
+    def relations(self, values: Tensor, heads: int) -> Tensor:
+        """Return the product of each pair of tokens of a text, divided by the root of its length, in at least float32.
+
+        Args:
+            values: [B, T, A].
+            heads: Number of parts into which A is divided.
+
+        Returns:
+            [B, heads, T, T].
+        """
 
     @abstractmethod
     def project(self, values: Tensor, name: str) -> Tensor:

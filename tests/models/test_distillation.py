@@ -13,15 +13,17 @@ from distilbert_core import DistilBertTokenizerFast, Head, InputError
 from distilbert_core.model.loading import load_inference
 from distilbert_core.training.distillation import DistillationRecipe, distill, load_distiller
 from distilbert_core.training.distillation.cache import TeacherCache
-from distilbert_core.training.distillation.objective import PROJECTION
+from distilbert_core.training.distillation.objective import HIDDEN_PROJECTION, PROJECTION
+from distilbert_core.training.distillation.recipe import TERMS
 from support.checkpoints import SIZES, save_random, small_config, training_inputs
 from support.comparison import assert_close
-from support.reference import log_softmax
+from support.reference import base_model, dense, log_softmax
 from weight_conversion import open_weights
 
 LM, CLASSIFIER = Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION
 WIDER = {"dim": 21, "n_layers": 2}  # of the teacher
 NUMBERS = {"learning_rate": 1e-2, "warmup": 0, "epsilon": 1e-3, "dropout": 0.0, "squared_error_weight": 0.25}
+OF_LAYERS = {"hidden_weight": 0.5, "relation_weight": 2.0, "relation_heads": 3}  # of all layers, and of the last one
 
 
 @pytest.fixture
@@ -59,8 +61,8 @@ def from_files(framework, tmp_path):
     return tmp_path / "student", tmp_path / "teacher", tmp_path / "texts.tsv"
 
 
-def projection_of(student):
-    value = student.engine.extra[PROJECTION]
+def projection_of(student, name=PROJECTION):
+    value = student.engine.extra[name]
     return np.array(value.detach() if hasattr(value, "detach") else value[...])
 
 
@@ -76,7 +78,35 @@ def outputs(name, head, folder, batch):
     return hidden, load_inference(name, head, folder, dtype="float64").run(**inputs)["logits"]
 
 
-def expected_losses(name, head, pair, batch, recipe, projection=None):
+def states_of(folder, batch):
+    """Hidden states of the embeddings and all layers, and queries, keys and values of the last layer, in NumPy."""
+    weights = open_weights(folder)
+    arrays = {name.removeprefix("distilbert."): tensor.read() for name, tensor in weights.tensors.items()}
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    states = base_model(weights.config, arrays, **inputs)["hidden_states"]
+    layer = f"transformer.layer.{weights.config.n_layers - 1}.attention"
+    return states, [dense(states[-2], arrays, f"{layer}.{part}_lin") for part in "qkv"]
+
+
+def unexplained(states, teacher_states):
+    """The mean of squared errors over layers, each divided by the variance of the teacher's states."""
+    pairs = zip(states, teacher_states, strict=True)
+    return np.mean([((x - y) ** 2).sum() / ((y - y.mean(0)) ** 2).sum() for x, y in pairs])
+
+
+def divergence(values, teacher_values, real, heads):
+    """The mean divergence of relations over tokens and heads, text by text."""
+    terms = []
+    for x, y, counted in zip(values, teacher_values, real, strict=True):
+        log_q, log_p = (
+            log_softmax(np.einsum("qnh,knh->nqk", part, part) / np.sqrt(part.shape[-1]))
+            for part in (array[counted].reshape(counted.sum(), heads, -1) for array in (x, y))
+        )
+        terms.append((np.exp(log_p) * (log_p - log_q)).sum(-1).ravel())
+    return np.concatenate(terms).mean()
+
+
+def expected_losses(name, head, pair, batch, recipe, projection=None, hidden_projection=None):
     """The terms by the formulas, from what padded models say of real tokens."""
     (hidden, logits), (teacher_hidden, teacher_logits) = (outputs(name, head, folder, batch) for folder in pair)
     labels, real = batch["labels"], batch["attention_mask"] == 1
@@ -95,7 +125,17 @@ def expected_losses(name, head, pair, batch, recipe, projection=None):
         "cosine": (1 - (hidden * teacher_hidden).sum(-1) / norms).mean(),
         "squared_error": ((logits - teacher_logits) ** 2).sum(-1).mean(),
     }
-    total = sum(weight * terms[term] for term, weight in recipe.weights.items())
+    if recipe.hidden_weight:
+        (states, values), (teacher_states, teacher_values) = (states_of(folder, batch) for folder in pair)
+        matching = [(states[0], teacher_states[0]), (states[-1], teacher_states[-1])]  # the student has one layer
+        states, teacher_states = ([state[real] for state in those] for those in zip(*matching, strict=True))
+        if hidden_projection is not None:
+            states = [state @ hidden_projection for state in states]
+        terms["hidden"] = unexplained(states, teacher_states)
+        terms["relation"] = sum(
+            divergence(x, y, real, recipe.relation_heads) for x, y in zip(values, teacher_values, strict=True)
+        )
+    total = sum(weight * terms[term] for term, weight in recipe.weights.items() if weight)
     return {"loss": total, **{f"loss_{term}": value for term, value in terms.items()}}
 
 
@@ -119,10 +159,61 @@ def test_the_losses_of_a_step(framework, pair, head, only_masked, wider):
         assert abs(projection_of(student) - projection).max() > 1e-3  # and the projection along
 
 
-@pytest.mark.parametrize("term", ["distillation", "task", "cosine", "squared_error"])
+@pytest.mark.parametrize("wider", [{}, WIDER], ids=["as wide", "wider"])
+def test_hidden_states_and_relations(framework, pair, wider):
+    """Of all layers, for ragged texts, packed. Measured: 2e-14."""
+    pair = pair(CLASSIFIER, **wider)
+    student = distiller(framework.name, CLASSIFIER, pair, **OF_LAYERS)
+    batch = training_inputs(small_config(n_layers=1), CLASSIFIER)
+    projections = [projection_of(student, name) for name in (PROJECTION, HIDDEN_PROJECTION)] if wider else []
+    if wider:
+        words, teacher_words = (
+            open_weights(folder).tensors["distilbert.embeddings.word_embeddings.weight"].read() for folder in pair
+        )
+        assert_close(projections[1], np.linalg.lstsq(words, teacher_words)[0], 1e-10)  # measured: 2e-13
+    expected = expected_losses(framework.name, CLASSIFIER, pair, batch, student.recipe, *projections)
+    assert_close(student.take_step(batch, 0), expected, 1e-10)
+    after = student.take_step(batch, 1)
+    assert all(after[f"loss_{term}"] < expected[f"loss_{term}"] for term in ("hidden", "relation"))
+    if wider:
+        assert abs(projection_of(student, HIDDEN_PROJECTION) - projections[1]).max() > 1e-3
+
+
+def test_hidden_states_and_relations_from_a_cache(framework, pair, tmp_path):
+    """Measured: 1e-15. A cache without them is not one of this recipe."""
+    pair = pair(CLASSIFIER, n_layers=2)
+    batches = [training_inputs(small_config(n_layers=1), CLASSIFIER, seed) for seed in range(2)]
+    folder = tmp_path / "cache"
+
+    def losses(cache, **changes):
+        student = distiller(framework.name, CLASSIFIER, pair, cache=cache, **{**OF_LAYERS, **changes})
+        return tuple(student.take_step(batch, number) for number, batch in enumerate(batches))
+
+    with TeacherCache.open(folder, {}, dtype="float64") as cache:
+        without = losses(None)
+        assert_close(losses(cache), without, 1e-12)
+        assert set(cache.get(0)) == {"hidden", "logits", "state_0", "state_1", "queries", "keys", "values"}
+        assert_close(losses(cache), without, 1e-12)
+        with pytest.raises(
+            InputError, match="The cache must hold hidden, keys, logits, queries, values of the teacher"
+        ):
+            losses(cache, hidden_weight=0.0)
+
+
+def test_heads_of_relations(framework, pair):
+    narrow, wide = pair(CLASSIFIER, **WIDER)
+    with pytest.raises(
+        InputError, match="divide the attention widths 12 of the student and 21 of the teacher, which 1"
+    ):
+        distiller(framework.name, CLASSIFIER, (narrow, wide), relation_weight=1.0, relation_heads=4)
+    with pytest.raises(InputError, match="Give relation_heads: without a teacher, it cannot be chosen"):
+        distiller(framework.name, CLASSIFIER, (narrow, None), relation_weight=1.0)
+
+
+@pytest.mark.parametrize("term", TERMS)
 def test_each_term_alone(framework, pair, term):
     pair = pair(CLASSIFIER)
-    weights = {f"{name}_weight": float(name == term) for name in ("distillation", "task", "cosine", "squared_error")}
+    weights = {f"{name}_weight": float(name == term) for name in TERMS}
     student = distiller(framework.name, CLASSIFIER, pair, **weights)
     batch = training_inputs(small_config(n_layers=1), CLASSIFIER)
     losses = [student.take_step(batch, number) for number in range(3)]

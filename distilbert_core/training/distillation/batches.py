@@ -20,7 +20,12 @@ DISTILLABLE = (Head.MASKED_LM, Head.SEQUENCE_CLASSIFICATION)
 
 
 def pack_comparison(
-    batch: Batch, head: Head, pack: Callable[[np.ndarray], Packing], sizes: Sizes, only_masked: bool
+    batch: Batch,
+    head: Head,
+    pack: Callable[[np.ndarray], Packing],
+    sizes: Sizes,
+    only_masked: bool,
+    relation_heads: int = 0,
 ) -> Batch:
     """Return a padded batch as packed rows, with the indices of the tokens at which the models are compared.
 
@@ -31,6 +36,7 @@ def pack_comparison(
         pack: Returns the packing of texts with these lengths [B].
         sizes: How sizes are rounded up.
         only_masked: Compare only the logits of tokens that have a label.
+        relation_heads: Number of heads N in which relations between tokens are compared; 0 if they are not.
 
     Returns:
         input_ids, position_ids and segment_ids [R, C]; `tokens` [M], the indices of the real tokens into the flattened
@@ -64,5 +70,14 @@ def pack_comparison(
         "real": np.pad(np.ones(len(tokens), bool), padding),
         "predicted": np.pad(predicted, logits_padding),
         "compared": np.pad(np.ones(len(predicted), bool), logits_padding),
+        **(_tokens_of_texts(texts, relation_heads, sizes) if relation_heads else {}),
         "labels": np.pad(labels, logits_padding, constant_values=IGNORE_INDEX),
     }
+
+
+def _tokens_of_texts(texts: Ragged, heads: int, sizes: Sizes) -> Batch:
+    """Return `text_tokens` [B, T], the index of each token of a text, and `related` [B, N, T], False for padding."""
+    positions = np.arange(sizes.tokens(int(texts.lengths.max())))
+    real = positions < texts.lengths[:, None]  # [B, T]
+    tokens = np.where(real, texts.starts[:, None] + positions, 0)
+    return {"text_tokens": tokens, "related": np.repeat(real[:, None], heads, axis=1)}

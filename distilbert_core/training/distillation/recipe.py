@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from distilbert_core.errors import InputError
-from distilbert_core.training.recipe import BOOLEAN, LIMITS, NOT_NEGATIVE, POSITIVE, Limit, Recipe, name_unknown_numbers
+from distilbert_core.training.recipe import (
+    BOOLEAN,
+    COUNT_OR_NONE,
+    LIMITS,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Limit,
+    Recipe,
+    name_unknown_numbers,
+)
 
-TERMS = ("distillation", "task", "cosine", "squared_error")  # the terms of the loss
+TERMS = ("distillation", "task", "cosine", "squared_error", "hidden", "relation")  # the terms of the loss
 
 
 @name_unknown_numbers
@@ -25,6 +34,12 @@ class DistillationRecipe(Recipe):
         task_weight: Weight of the labels: masked tokens, or the classes of labelled texts.
         cosine_weight: Weight of the angle between the last hidden states of student and teacher.
         squared_error_weight: Weight of the squared error of the logits.
+        hidden_weight: Weight of the error of the hidden states of the embeddings and of all layers, relative to the
+            variance of the teacher's.
+        relation_weight: Weight of the relations between the tokens of a text in the last layer: how similar their
+            queries are to each other, their keys, and their values.
+        relation_heads: Number of heads in which relations are compared; it must divide the attention widths of student
+            and teacher. None: the largest that leaves at least 16 numbers to a head of the narrower model.
         temperature: Divisor of the logits before their probabilities are compared.
         only_masked: Compare the logits of masked tokens only, instead of all tokens (masked-LM).
         mask_smoothing: A word that occurs n times is masked with weight n ** -mask_smoothing (masked-LM).
@@ -36,12 +51,13 @@ class DistillationRecipe(Recipe):
     Example:
         >>> from distilbert_core.training.distillation import DistillationRecipe
         >>> DistillationRecipe(cosine_weight=0.5).weights
-        {'distillation': 5.0, 'task': 2.0, 'cosine': 0.5, 'squared_error': 0.0}
+        {'distillation': 5.0, 'task': 2.0, 'cosine': 0.5, 'squared_error': 0.0, 'hidden': 0.0, 'relation': 0.0}
     """
 
     _limits: ClassVar[Mapping[str, Limit]] = {
         **LIMITS,
         **{f"{term}_weight": NOT_NEGATIVE for term in TERMS},
+        "relation_heads": COUNT_OR_NONE,
         "temperature": POSITIVE,
         "only_masked": BOOLEAN,
         "mask_smoothing": NOT_NEGATIVE,
@@ -57,6 +73,9 @@ class DistillationRecipe(Recipe):
     task_weight: float = 2.0
     cosine_weight: float = 1.0
     squared_error_weight: float = 0.0
+    hidden_weight: float = 0.0
+    relation_weight: float = 0.0
+    relation_heads: int | None = None
     temperature: float = 2.0
     only_masked: bool = False
     mask_smoothing: float = 0.7
