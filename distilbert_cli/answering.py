@@ -14,7 +14,6 @@ import click
 
 from distilbert_cli.loading import answers
 from distilbert_cli.options import (
-    EMBEDDED,
     POSITIVE,
     TEXTS,
     WORDS,
@@ -43,7 +42,7 @@ from distilbert_core.files.hub import DEFAULT_MODELS
     help="Sentence that states a label; {} stands for the label.",
 )
 @click.option("--multi-label", is_flag=True, help="Score each label on its own, as several labels may be true.")
-@model_options(show_default=DEFAULT_MODELS["zero-shot-classification"])
+@model_options(show_default=DEFAULT_MODELS["zero-shot-classification"].name)
 @output_options(*TABLE_FILES)
 def zero_shot(texts, file, column, labels, template, multi_label, as_json, output, **model):
     """Classify texts by labels of your own.
@@ -64,7 +63,7 @@ def zero_shot(texts, file, column, labels, template, multi_label, as_json, outpu
 @TEXTS
 @click.option("--top-k", type=POSITIVE, default=5, metavar="N", help="Number of candidates for each mask.")
 @click.option("--targets", type=WORDS, metavar="WORD,WORD...", help="Choose among these words only.")
-@model_options(show_default=DEFAULT_MODELS["fill-mask"])
+@model_options(show_default=DEFAULT_MODELS["fill-mask"].name)
 @output_options(*TABLE_FILES)
 def fill_mask(texts, file, column, top_k, targets, as_json, output, **model):
     """Find the best tokens for each [MASK]."""
@@ -90,7 +89,7 @@ def fill_mask(texts, file, column, top_k, targets, as_json, output, **model):
     metavar="N",
     help="Read a long text in windows that overlap by N tokens, instead of cutting it.",
 )
-@model_options(show_default=DEFAULT_MODELS["token-classification"])
+@model_options(show_default=DEFAULT_MODELS["token-classification"].name)
 @output_options(*TABLE_FILES)
 def tag(texts, file, column, aggregation, stride, as_json, output, **model):
     """Find entities in texts, such as names."""
@@ -118,7 +117,7 @@ def tag(texts, file, column, aggregation, stride, as_json, output, **model):
 @click.option("--top-k", type=POSITIVE, default=1, metavar="N", help="Number of answers to each question.")
 @click.option("--impossible", is_flag=True, help="Allow the empty answer, for questions that the text does not answer.")
 @click.option("--max-answer-len", type=POSITIVE, default=15, metavar="N", help="Maximum number of tokens in an answer.")
-@model_options(show_default=DEFAULT_MODELS["question-answering"])
+@model_options(show_default=DEFAULT_MODELS["question-answering"].name)
 @output_options(*TABLE_FILES)
 def answer(
     questions,
@@ -155,7 +154,7 @@ def answer(
 # -- embed ------------------------------------------------------------------------------------------------------------
 
 
-@command("embed", 'distilbert embed "A lovely film." "A dull film." --output vectors.npy')
+@command("embed", 'distilbert embed "A lovely film." "A dull film." --model ./my-model --output vectors.npy')
 @TEXTS
 @click.option(
     "--pooling",
@@ -164,7 +163,7 @@ def answer(
     help="Vector of a text: the mean over its tokens, or the vector of [CLS]; none returns one vector per token.",
 )
 @click.option("--no-normalize", is_flag=True, help="Do not scale the pooled vectors to length 1.")
-@model_options(**EMBEDDED)
+@model_options(show_default=DEFAULT_MODELS["feature-extraction"].name)
 @output_options(".npy", ".jsonl")
 def embed(texts, file, column, pooling, no_normalize, as_json, output, **model):
     """Turn texts into vectors.

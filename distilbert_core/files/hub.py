@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from distilbert_core.compatibility import renames
 from distilbert_core.errors import CheckpointError, InputError, InputWarning, did_you_mean
@@ -18,15 +18,38 @@ from distilbert_core.files.links import refuse_link
 
 EMBEDDED_MODELS = Path(__file__).parents[1] / "models"
 DEFAULT_MODEL = "sst2-tiny"
-# Default model of each task: the embedded model, or a well-known DistilBERT of the Hub.
+
+
+class DefaultModel(NamedTuple):
+    """The model of a task for which none is given.
+
+    Attributes:
+        name: An embedded model, or a DistilBERT of the Hub.
+        reason: Why it is this one.
+    """
+
+    name: str
+    reason: str
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the model is inside this package, so that nothing is downloaded."""
+        return self.name == DEFAULT_MODEL
+
+
 DEFAULT_MODELS = {
-    "text-classification": DEFAULT_MODEL,
-    "feature-extraction": DEFAULT_MODEL,
-    "fill-mask": "distilbert/distilbert-base-uncased",
-    "token-classification": "dslim/distilbert-NER",
-    "question-answering": "distilbert/distilbert-base-cased-distilled-squad",
-    "zero-shot-classification": "typeform/distilbert-base-uncased-mnli",
+    "text-classification": DefaultModel(DEFAULT_MODEL, "embedded: sentiment of English sentences"),
+    "zero-shot-classification": DefaultModel("typeform/distilbert-base-uncased-mnli", "trained for inference on MNLI"),
+    "fill-mask": DefaultModel("distilbert/distilbert-base-uncased", "the pretrained model itself, with its own head"),
+    "token-classification": DefaultModel("dslim/distilbert-NER", "persons, organisations, places; from CoNLL-2003"),
+    "question-answering": DefaultModel(
+        "distilbert/distilbert-base-cased-distilled-squad", "distilled on SQuAD; Transformers' default too"
+    ),
+    "feature-extraction": DefaultModel(
+        "sentence-transformers/multi-qa-distilbert-cos-v1", "trained for cosines of mean vectors, as `embed` makes them"
+    ),
 }
+DEFAULT_SIZE = "about 265 MB"  # of each of them that is on the Hub
 
 # Suffixes of weight files.
 WEIGHT_SUFFIXES = (
@@ -46,35 +69,61 @@ def split_hub_options(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
     return hub_options, {name: value for name, value in kwargs.items() if name not in HUB_OPTIONS}
 
 
-def default_model(task: str, stacklevel: int = 2) -> str:
+def default_model(task: str, stacklevel: int = 2, **hub_options: Any) -> str:
     """Return the default model of a task.
 
     Args:
         task: Task of a pipeline, such as 'fill-mask'.
         stacklevel: `stacklevel` of the warning, as in `warnings.warn`.
+        **hub_options: The options of the Hub that the model is loaded with.
 
     Raises:
         InputError: The task has no default model.
+        CheckpointError: The model is one of the Hub, is not cached, and cannot be downloaded in offline mode.
 
     Warns:
-        InputWarning: The model is one of the Hub, which may be downloaded.
+        InputWarning: The model is one of the Hub, and is not cached, so it is downloaded.
 
     Example:
         >>> from distilbert_core.files.hub import default_model
         >>> default_model("text-classification")
         'sst2-tiny'
     """
-    model = DEFAULT_MODELS.get(task)
-    if model is None:
+    default = DEFAULT_MODELS.get(task)
+    if default is None:
         raise InputError(
             f"Give model (--model): the Hub has no well-known DistilBERT for {task}. finetune makes one of your rows."
         )
-    if model != DEFAULT_MODEL:
-        message = (
-            f"model (--model) is not given: {task} takes {model} of the Hub, which is downloaded unless it is cached."
+    if default.embedded or _is_cached(default.name, hub_options):
+        return default.name
+    if _is_offline(hub_options):
+        raise CheckpointError(
+            f"model (--model) is not given: {task} takes {default.name} of the Hub, which is not in the local cache "
+            "and cannot be downloaded offline (HF_HUB_OFFLINE, local_files_only). Download it once with "
+            f"`hf download {default.name}`, or give the path of a local folder."
         )
-        warnings.warn(message, InputWarning, stacklevel=stacklevel + 1)
-    return model
+    warnings.warn(
+        f"model (--model) is not given: {task} takes {default.name} of the Hub, which is downloaded now "
+        f"({DEFAULT_SIZE}).",
+        InputWarning,
+        stacklevel=stacklevel + 1,
+    )
+    return default.name
+
+
+def _is_cached(name: str, hub_options: Mapping[str, Any]) -> bool:
+    """Return whether the cache of the Hub has the configuration and the weights of a model."""
+    import huggingface_hub as hub
+
+    if hub_options.get("force_download"):
+        return False
+    place: dict[str, Any] = {option: hub_options.get(option) for option in ("cache_dir", "revision")}
+    folder = f"{hub_options['subfolder']}/" if hub_options.get("subfolder") else ""
+
+    def has(file: str) -> bool:
+        return isinstance(hub.try_to_load_from_cache(name, folder + file, **place), str)
+
+    return has("config.json") and any(map(has, ("model.safetensors", "pytorch_model.bin")))
 
 
 def local_folder(source: str | Path) -> Path | None:

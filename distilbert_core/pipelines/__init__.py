@@ -120,7 +120,7 @@ def pipeline(
         TypeError: A keyword is unknown.
 
     Warns:
-        InputWarning: No model is given, and the task's default model is on the Hub.
+        InputWarning: No model is given, and the task's default model is downloaded from the Hub.
 
     Example:
         >>> from distilbert_core.pipelines import pipeline
@@ -161,7 +161,7 @@ def pipeline(
     framework = _framework(framework)
     if cls is not None:
         options = cls.present_options(options)  # raises before anything is loaded
-    source: Any = default_model(cls.task if cls else "") if model is None else model
+    source: Any = default_model(cls.task if cls else "", **hub_options) if model is None else model
     if not isinstance(config, DistilBertConfig):
         if config is None and framework in BACKENDS:
             config = find_config(source, **hub_options)

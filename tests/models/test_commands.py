@@ -31,6 +31,7 @@ MY_MODEL = {
     "tag": "entities",
     "answer": "answers",
     "choose": "choices",
+    "embed": "vectors",
 }
 
 NAMES = "Zoë Ångström met José in São Paulo; 東京 was too far 😀, they said…"

@@ -121,14 +121,14 @@ def test_embedded_model(framework):
 
 def test_vectors_of_any_checkpoint(framework):
     """A base model under another head: nothing is missing, and unused parameters give no warning."""
-    extract = pipeline("feature-extraction", framework=framework.name)
+    extract = pipeline("feature-extraction", DEFAULT_MODEL, framework=framework.name)
     assert np.shape(extract("one")) == (1, 3, extract.config.dim)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 def test_dtypes(framework, dtype):
-    extract = pipeline("feature-extraction", framework=framework.name, dtype=dtype)
-    reference = pipeline("feature-extraction", framework=framework.name)
+    extract = pipeline("feature-extraction", DEFAULT_MODEL, framework=framework.name, dtype=dtype)
+    reference = pipeline("feature-extraction", DEFAULT_MODEL, framework=framework.name)
     vector = extract("A quiet film.", pooling="mean")
     assert vector.dtype == {"float64": np.float64, "bfloat16": np.float32}[dtype]
     error = np.abs(vector - reference("A quiet film.", pooling="mean")).max()

@@ -67,7 +67,7 @@ def test_the_script_writes_vectors_of_a_column(tmp_path):
     table = read_parquet(out)
     assert table["id"].to_pylist() == list(range(120))
     assert table["review"].to_pylist() == TEXTS
-    expected = np.stack(pipeline("feature-extraction")(TEXTS, pooling="mean"))
+    expected = np.stack(pipeline("feature-extraction", "sst2-tiny")(TEXTS, pooling="mean"))
     vectors = table["embedding"].combine_chunks().to_numpy_ndarray()
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, expected, rtol=0, atol=2e-6)  # measured: 6e-7

@@ -22,8 +22,17 @@ from huggingface_hub import constants, file_download
 
 from distilbert_cli.info import describe
 from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertConfig, DistilBertTokenizerFast, Head
+from distilbert_core.errors import InputWarning
 from distilbert_core.files.checkpoint import Checkpoint, save_checkpoint
-from distilbert_core.files.hub import EMBEDDED_MODELS, find_file, local_folder, resolve_file, split_hub_options
+from distilbert_core.files.hub import (
+    DEFAULT_MODELS,
+    EMBEDDED_MODELS,
+    default_model,
+    find_file,
+    local_folder,
+    resolve_file,
+    split_hub_options,
+)
 from distilbert_core.files.selection import Selection
 from distilbert_core.model.checkpoint_loading import _open
 from support.checkpoints import random_arrays, small_config
@@ -113,6 +122,18 @@ def test_download(hub: HubServer, options: dict[str, Any], name: str, layers: in
     assert hub.downloads == [name]
     assert DistilBertConfig.from_pretrained(REPO, **options).n_layers == layers
     assert hub.downloads == [name]  # the second time from the cache
+
+
+def test_a_default_model_is_named_before_it_is_downloaded(hub: HubServer) -> None:
+    """And not any more once the cache has it."""
+    model = DEFAULT_MODELS["fill-mask"].name
+    hub.repositories[model] = Repository({"main": {**FILES, "model.safetensors": b"weights"}})
+    for name in ("config.json", "model.safetensors"):
+        with pytest.warns(InputWarning, match=f"fill-mask takes {model} of the Hub, which is downloaded now"):
+            assert default_model("fill-mask") == model
+        assert find_file(model, name) is not None
+    assert default_model("fill-mask") == model
+    assert hub.downloads == ["main/config.json", "main/model.safetensors"]
 
 
 def test_cache_dir_and_force_download(hub: HubServer, tmp_path: Path) -> None:
