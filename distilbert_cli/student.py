@@ -137,8 +137,8 @@ def _report(destination: Path, made: Weights) -> None:
     multiple=True,
     required=True,
     metavar="FILE",
-    help="File to learn from: .txt, .tsv, .csv, .jsonl or .parquet; a pattern for several, in quotes; or a data set of "
-    "the Hub and its split (owner/name:train). Repeat the option for more.",
+    help="File to learn from: .txt, .tsv, .csv, .jsonl or .parquet; a pattern for several, in quotes; a folder of "
+    "distilbert prepare; or a data set of the Hub and its split (owner/name:train). Repeat the option for more.",
 )
 @EVAL
 @output_folder("the best student")

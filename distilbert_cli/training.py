@@ -14,6 +14,7 @@ from distilbert_cli.options import (
     COLUMNS,
     JSON,
     PATH,
+    POSITIVE,
     REVISION,
     WORDS,
     Decorator,
@@ -31,6 +32,7 @@ from distilbert_core.model.backends import RUNNABLE
 from distilbert_core.training import TASKS, Recipe
 from distilbert_core.training.labels import BALANCED
 from distilbert_core.training.metrics import Metrics
+from distilbert_core.training.run import SAVE_EVERY
 from distilbert_core.training.tasks.glue import GLUE
 
 DIGITS = 4  # of a metric
@@ -102,7 +104,17 @@ def refuse_other_tasks(task: str) -> None:
 
 EVAL = click.option("--eval", "eval_file", type=PATH, metavar="FILE", help="File to measure the model on.")
 NEW_HEAD = click.option("--new-head", is_flag=True, help="Initialise a new head, even if the checkpoint has one.")
-RESUME = click.option("--resume", is_flag=True, help="Continue a run that was interrupted; give the same options.")
+RESUME = together(
+    click.option("--resume", is_flag=True, help="Continue a run that was interrupted; give the same options."),
+    click.option(
+        "--save-every",
+        type=POSITIVE,
+        default=SAVE_EVERY,
+        metavar="N",
+        help="Steps between two states from which an interrupted run continues, beside those after evaluations.",
+    ),
+    click.option("--keep-states", type=POSITIVE, default=1, metavar="N", help="Number of states to keep."),
+)
 TASK = task_option(TASKS, "Task of the model.", required=False)
 TASK_OF_GLUE = click.option(
     "--glue",
@@ -151,8 +163,8 @@ def output_folder(content: str) -> Decorator:
     required=True,
     metavar="FILE",
     help="File to learn from: .tsv, .csv, .jsonl, .parquet, .txt, .conll or .json; a pattern for several, in quotes, "
-    "such as 'train-*.jsonl'; or a data set of the Hub and its split, such as stanfordnlp/sst2:train. With --glue also "
-    "GLUE's folder of the task, whose evaluation data are then measured too.",
+    "such as 'train-*.jsonl'; a folder of distilbert prepare; or a data set of the Hub and its split, such as "
+    "stanfordnlp/sst2:train. With --glue also GLUE's folder of the task, whose evaluation data are then measured too.",
 )
 @EVAL
 @output_folder("the best model")
@@ -183,6 +195,8 @@ def finetune(
     labels,
     new_head,
     resume,
+    save_every,
+    keep_states,
     as_json,
     **numbers,
 ):
@@ -205,6 +219,8 @@ def finetune(
         labels=labels,
         new_head=new_head,
         resume=resume,
+        save_every=save_every,
+        keep_states=keep_states,
         revision=revision,
     )
     click.echo(f"{output}: the model after step {done.best_step} of {done.step}", err=True)

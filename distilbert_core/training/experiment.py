@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import reprlib
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
-from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
 from distilbert_core.checks import check_choice
-from distilbert_core.errors import CheckpointError, InputError, InputWarning, did_you_mean
+from distilbert_core.errors import CheckpointError, InputError, did_you_mean
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.hub import split_hub_options
 from distilbert_core.files.journal import is_vacant
@@ -25,12 +23,13 @@ from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.tokenization.base import BaseTokenizer
+from distilbert_core.training.data import Data, task_labels
 from distilbert_core.training.engine import Engine, load_engine
-from distilbert_core.training.labels import check_known, label_names
+from distilbert_core.training.features import Features
 from distilbert_core.training.objectives import Objective
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.reporting import require_plots
-from distilbert_core.training.run import RUN_FOLDER, Progress, Run
+from distilbert_core.training.run import RUN_FOLDER, SAVE_EVERY, Progress, Run
 from distilbert_core.training.sources import Source
 from distilbert_core.training.tasks import Feature, Row, Task
 
@@ -41,58 +40,6 @@ PIPELINE_NAMES = {  # the name of a task in pipelines -> its name here
     "ner": "token-classification",
     "fill-mask": "masked-lm",
 }
-ADVICE = "Correct the rows, or give new_head=True (--new-head) to replace the head."
-
-
-@dataclass(frozen=True)
-class Data:
-    """The rows of a source.
-
-    Attributes:
-        name: Name of the source in messages.
-        rows: The rows.
-        checksum: Checksum of the source's content.
-        class_names: The names of the labels, if the source knows them.
-    """
-
-    name: str
-    rows: list[Row]
-    checksum: str
-    class_names: list[str] | None
-
-    @classmethod
-    def read(
-        cls, kind: type[Task], source: Source, columns: Mapping[str, str] | None, evaluation: bool = False
-    ) -> Self:
-        """Read a source for a task, to learn from it or to evaluate on it."""
-        rows = (kind.read_for_evaluation if evaluation else kind.read)(source, columns)
-        return cls(source.name, rows, source.checksum(rows), kind.class_names(source, columns))
-
-    def features(self, task: Task, stacklevel: int) -> list[Feature]:
-        """Return the features of the rows.
-
-        Args:
-            task: Makes the features.
-            stacklevel: Of the warning, counted from here.
-
-        Raises:
-            InputError: A row cannot be encoded, or no row has a token.
-
-        Warns:
-            InputWarning: A part of some rows has no effect.
-        """
-        try:
-            features = task.features(self.rows)
-        except InputError as error:
-            raise InputError(f"{self.name}: {error}") from error
-        if not features:
-            raise InputError(f"{self.name} holds no token to learn from.")
-        cut = len({feature.row for feature in features if feature.cut})
-        if cut:
-            problem = task.cut_rows.format(task.max_length)
-            message = f"{self.name}: {cut} of {len(self.rows)} rows {problem}. Give a larger max_length."
-            warnings.warn(message, InputWarning, stacklevel=stacklevel)
-        return features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +62,7 @@ class Experiment:
     """
 
     task: Task
-    features: Sequence[Feature]
+    features: Features
     eval_rows: Sequence[Row] | None
     eval_features: Sequence[Feature]
     source: str | Path
@@ -174,11 +121,13 @@ class Experiment:
         backend = default_backend() if backend is None else backend
         check_choice("backend", backend, BACKENDS)
         require_plots()
-        data = [Data.read(kind, source, columns) for source in train]
+        output = Path(output).expanduser()
+        beside = [output.with_name(f"{output.name}-tokens-{number}") for number in range(len(train))]
+        data = [Data.read(kind, source, columns, shards=its) for source, its in zip(train, beside, strict=True)]
         eval_data = None if eval is None else Data.read(kind, kind.source_of("eval", eval), columns, evaluation=True)
 
         config = DistilBertConfig.from_pretrained(model, **hub_options)
-        names = _label_names(kind, config, data, labels, model, new_head)
+        names = task_labels(kind, config, data, labels, model, new_head)
         checksums = [of_source.checksum for of_source in data]
         settings = {
             "task": kind.name,
@@ -192,16 +141,18 @@ class Experiment:
             "recipe": recipe.to_dict(),
             **settings,
         }
-        output = Path(output).expanduser()
         _check_settings(output / RUN_FOLDER, settings, resume, type(recipe)().to_dict())
 
         if tokenizer is None:
             tokenizer = DistilBertTokenizerFast.from_pretrained(model, **hub_options)
         task = kind(tokenizer, config.updated(**kind.config_fields(names)), recipe)
-        features: list[Feature] = []
-        for of_source in data:
-            features += of_source.features(task, stacklevel=4)
+        parts = []
+        for of_source in data:  # in Python 3.11 a comprehension is a frame of its own, which stacklevel would count
+            parts.append(of_source.features(task, stacklevel=4))
+        features = Features(parts)
         task.fit(features)
+        if recipe.max_tokens is not None and recipe.max_tokens < task.max_length:
+            raise InputError(f"max_tokens must be at least max_length={task.max_length}, got {recipe.max_tokens}.")
         return cls(
             task=task,
             features=features,
@@ -217,12 +168,20 @@ class Experiment:
             hub_options=hub_options,
         )
 
-    def run(self, objective: Callable[[Any, type[Engine]], Objective], progress: bool | None) -> Progress:
+    def run(
+        self,
+        objective: Callable[[Any, type[Engine]], Objective],
+        progress: bool | None,
+        save_every: int = SAVE_EVERY,
+        keep_states: int = 1,
+    ) -> Progress:
         """Train the model.
 
         Args:
             objective: Makes the objective, given the model and the class of the engine.
             progress: True or False: always or never show a progress bar; None: in a terminal.
+            save_every: Steps between two states, beside those after evaluations.
+            keep_states: Number of states to keep.
 
         Returns:
             The progress at the end of the run.
@@ -236,14 +195,15 @@ class Experiment:
             self.task.head,
             self.source,
             recipe,
-            recipe.learning_rates(recipe.steps(len(self.features))),
+            recipe.learning_rates(recipe.steps(len(self.features), self.features.tokens)),
             objective,
             new_head=self.new_head,
             stacklevel=4,
             config=self.task.config,
             **self.hub_options,
         )
-        run = Run(self.output, engine, self.task, self.features, self.eval_rows, self.eval_features)
+        data = self.features, self.eval_rows, self.eval_features
+        run = Run(self.output, engine, self.task, *data, save_every, keep_states)
         with owned(run.folder, run.folder.parent) if engine.division.rank == 0 else nullcontext():
             if self.resume:
                 run.load_state()
@@ -262,23 +222,10 @@ def find_task(name: str, tasks: Mapping[str, type[Task]]) -> type[Task]:
     return tasks[name]
 
 
-def head_labels(config: DistilBertConfig, class_names: Sequence[str] | None) -> list[str]:
-    """Return the names of a head's labels; those of a source if the head has only numbers: LABEL_0 and so on."""
-    names = label_names(config)
-    numbered = names == [f"LABEL_{index}" for index in range(len(names))]
-    return list(class_names) if class_names is not None and numbered and len(class_names) == len(names) else names
-
-
 def other_head(kind: type[Task], config: DistilBertConfig) -> Head | None:
     """Return the head that a checkpoint has for another task, or None. Its parameters may have the same names."""
     heads = [head for head in Head if head.architecture in (config.architectures or ())]
     return next((head for head in heads if head is not Head.BASE and kind.head not in heads), None)
-
-
-def check_regression(kind: type[Task], config: DistilBertConfig, model: str | Path, advice: str) -> None:
-    """Raise InputError if the task is regression and the model predicts labels."""
-    if kind.problem_type == "regression" and config.num_labels != 1:
-        raise InputError(f"{model} predicts {', '.join(label_names(config))}, not one number. {advice}")
 
 
 def _check_arguments(recipe: Any, eval: Any, labels: Any, unknown: Mapping[str, Any]) -> None:
@@ -295,37 +242,6 @@ def _check_arguments(recipe: Any, eval: Any, labels: Any, unknown: Mapping[str, 
         raise InputError(f"labels must be different names, got {', '.join(labels)}.")
     if recipe.patience is not None and eval is None:
         raise InputError("patience counts evaluations: give eval (--eval) too, or leave it out.")
-
-
-def _label_names(
-    kind: type[Task],
-    config: DistilBertConfig,
-    data: Sequence[Data],
-    labels: Sequence[str] | None,
-    model: str | Path,
-    new_head: bool,
-) -> list[str] | None:
-    """Return the names of the model's labels, or None if the task has none; raise InputError if they do not fit."""
-    name, class_names = data[0].name, data[0].class_names
-    has_head = kind.head.architecture in (config.architectures or ()) and not new_head
-    if has_head:
-        check_regression(kind, config, model, ADVICE)
-    in_rows = kind.label_names([*chain(*(of_source.rows for of_source in data))])
-    if in_rows is None:
-        if labels is not None:
-            raise InputError(f"labels must be left out: {kind.name} has no names of labels.")
-        return None
-    if not has_head:
-        names = list(labels if labels is not None else class_names or in_rows)
-        if not names:
-            raise InputError(f"{name} has no label in any row; give labels (--labels).")
-        check_known(in_rows, names, f"{name} has labels that are not among the given", "Correct the rows or labels.")
-        return names
-    of_head = head_labels(config, class_names)
-    if labels is not None and list(labels) != of_head:
-        raise InputError(f"labels are {', '.join(labels)}, but {model} predicts {', '.join(of_head)}. {ADVICE}")
-    check_known(in_rows, of_head, f"{name} has labels that {model} does not predict", ADVICE)
-    return of_head
 
 
 def _json(value: Any) -> bytes:

@@ -13,11 +13,12 @@ from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.inference import Inference
 from distilbert_core.model.loading import load_inference
 from distilbert_core.tokenization import DistilBertTokenizerFast
-from distilbert_core.training.experiment import Data, Experiment, check_regression, find_task, head_labels, other_head
+from distilbert_core.training.data import Data, check_regression, head_labels
+from distilbert_core.training.experiment import Experiment, find_task, other_head
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.objectives import FineTuning
 from distilbert_core.training.recipe import Recipe
-from distilbert_core.training.run import Progress
+from distilbert_core.training.run import SAVE_EVERY, Progress
 from distilbert_core.training.tasks import GLUE_TASKS, TASKS
 from distilbert_core.training.tasks.base import WEIGHT_COLUMN
 
@@ -35,6 +36,8 @@ def finetune(
     labels: Sequence[str] | None = None,
     new_head: bool = False,
     resume: bool = False,
+    save_every: int = SAVE_EVERY,
+    keep_states: int = 1,
     progress: bool | None = None,
     **hub_options: Any,
 ) -> Progress:
@@ -65,6 +68,8 @@ def finetune(
         labels: Names of the labels, in order. If left out, those of the checkpoint's head, or those in `train`.
         new_head: Draw a new head, even if the checkpoint has one for this task.
         resume: Continue a run that was stopped. All other arguments must be the same as before.
+        save_every: Steps between two states from which a stopped run continues, beside those after evaluations.
+        keep_states: Number of states to keep; earlier ones are state-STEP.safetensors in the folder 'training'.
         progress: True or False: always or never show a progress bar; None: in a terminal.
         **hub_options: Where to look for the model (`revision`, `cache_dir`, `token`, `local_files_only`, ...).
 
@@ -119,7 +124,7 @@ def finetune(
         resume=resume,
         hub_options=hub_options,
     )
-    return experiment.run(lambda model, engine: FineTuning(), progress)
+    return experiment.run(lambda model, engine: FineTuning(), progress, save_every, keep_states)
 
 
 def evaluate(

@@ -50,6 +50,7 @@ LIMITS: Mapping[str, Limit] = {
     "epochs": POSITIVE,
     "max_steps": COUNT_OR_NONE,
     "batch_size": COUNT,
+    "max_tokens": COUNT_OR_NONE,
     "accumulate": COUNT,
     "max_length": COUNT_OR_NONE,
     "doc_stride": (lambda value: _integer(value, 0), "an integer >= 0"),
@@ -119,6 +120,8 @@ class Recipe:
         epochs: Number of passes over the rows; fractions are possible.
         max_steps: Number of steps, in place of `epochs`.
         batch_size: Rows of a step.
+        max_tokens: Most tokens of a step, in place of `batch_size`: as many rows as fit. The steps of `epochs` are then
+            counted in tokens.
         accumulate: Number of micro-batches in which a batch is computed, one after another, to save memory. A step
             follows the mean of their gradients.
         max_length: Maximum length of a row in tokens. Longer texts are cut, longer contexts of questions are split.
@@ -159,6 +162,7 @@ class Recipe:
     epochs: float = 3.0
     max_steps: int | None = None
     batch_size: int = 32
+    max_tokens: int | None = None
     accumulate: int = 1
     max_length: int | None = None
     doc_stride: int = 128
@@ -187,7 +191,7 @@ class Recipe:
         if isinstance(self.class_weights, Mapping):  # a copy, with names as JSON has them
             weights = {str(label): float(weight) for label, weight in self.class_weights.items()}
             object.__setattr__(self, "class_weights", weights)
-        if self.accumulate > self.batch_size:
+        if self.max_tokens is None and self.accumulate > self.batch_size:
             raise InputError(f"accumulate must be at most batch_size={self.batch_size}, got {self.accumulate}.")
 
     @property
@@ -195,13 +199,17 @@ class Recipe:
         """Dtype of the parameters."""
         return "float32" if self.dtype == "bfloat16" else self.dtype
 
-    def steps(self, rows: int) -> int:
-        """Return the number of steps for a number of rows."""
-        return self.max_steps or max(1, math.ceil(self.epochs * rows / self.batch_size))
+    def steps_of_an_epoch(self, rows: int, tokens: int = 0) -> float:
+        """Return the number of steps in which as many rows, or with `max_tokens` tokens, are seen as there are."""
+        return rows / self.batch_size if self.max_tokens is None else tokens / self.max_tokens
 
-    def steps_between_evaluations(self, rows: int) -> int:
-        """Return the number of steps between evaluations, for a number of rows."""
-        return self.eval_every or max(1, math.ceil(rows / self.batch_size))
+    def steps(self, rows: int, tokens: int = 0) -> int:
+        """Return the number of steps for a number of rows, and of tokens in them."""
+        return self.max_steps or max(1, math.ceil(self.epochs * self.steps_of_an_epoch(rows, tokens)))
+
+    def steps_between_evaluations(self, rows: int, tokens: int = 0) -> int:
+        """Return the number of steps between evaluations, for a number of rows, and of tokens in them."""
+        return self.eval_every or max(1, math.ceil(self.steps_of_an_epoch(rows, tokens)))
 
     def learning_rates(self, steps: int) -> np.ndarray:
         """Return the learning rate of each step, float64 [steps]: a linear rise, then the schedule."""

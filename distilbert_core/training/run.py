@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,17 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from distilbert_core.errors import CheckpointError, InputError, TrainingError
-from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.boundary import reading
-from distilbert_core.training.batches import training_order
+from distilbert_core.training.batches import batch_order
 from distilbert_core.training.engine import Engine
+from distilbert_core.training.features import Features
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.reporting import Log, NullLog, draw_curve, training_bar
+from distilbert_core.training.states import STATE_FILE, States
 from distilbert_core.training.tasks import LOWER_IS_BETTER, Feature, Row, Task
 
 # The files of a run, in a folder beside the files of the best checkpoint.
 RUN_FOLDER = "training"
-LOG_FILE, CURVE_FILE, STATE_FILE = "metrics.jsonl", "curve.png", "state.safetensors"
+SAVE_EVERY = 500  # steps
+LOG_FILE, CURVE_FILE = "metrics.jsonl", "curve.png"
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Progress:
 
 
 class Run:
-    """A training run. It can be stopped after any step, and continues from its last evaluation.
+    """A training run. It can be stopped after any step, and continues from its last state.
 
     Args:
         output: Folder of the best model. Its folder 'training' has the other files of the run.
@@ -54,6 +55,8 @@ class Run:
         features: The features to learn from.
         eval_rows: The rows to evaluate on; None: the last model is the best.
         eval_features: Their features.
+        save_every: Steps between two states, beside those after evaluations.
+        keep_states: Number of states to keep.
 
     Attributes:
         progress: The progress so far.
@@ -67,12 +70,15 @@ class Run:
         features: Sequence[Feature],
         eval_rows: Sequence[Row] | None,
         eval_features: Sequence[Feature],
+        save_every: int = SAVE_EVERY,
+        keep_states: int = 1,
     ):
         self.output, self.folder = output, output / RUN_FOLDER
         self.engine = engine
         self.task = task
-        self.features = features
+        self.features = Features.of(features)
         self.eval_rows, self.eval_features = eval_rows, eval_features
+        self.states = States(self.folder, save_every, keep_states)
         self.progress = Progress()
 
     def train(self, show_bar: bool | None) -> None:
@@ -87,14 +93,13 @@ class Run:
         """
         engine, progress = self.engine, self.progress
         recipe, steps = engine.recipe, len(engine.learning_rates)
-        every = recipe.steps_between_evaluations(len(self.features))
-        order = training_order([feature.size for feature in self.features], recipe.batch_size, recipe.seed)
-        order = islice(order, progress.step, None)
+        every = recipe.steps_between_evaluations(len(self.features), self.features.tokens)
+        order = islice(batch_order(self.features, recipe), progress.step, None)
         writes = engine.division.rank == 0
         log_file = Log(self.folder / LOG_FILE, progress.step) if writes else NullLog()
         with log_file as log, training_bar(steps, progress.step, show_bar if writes else False) as bar:
             while progress.step < steps and not (recipe.patience and progress.worse >= recipe.patience):
-                features = [self.features[i] for i in next(order)]
+                features = self.features.select(next(order))
                 batch = self.task.training_batch(features, [recipe.seed, 1 + progress.step])
                 losses = engine.step(batch, progress.step)
                 progress.step += 1
@@ -104,26 +109,31 @@ class Run:
                 tokens = int(batch["attention_mask"].sum())
                 bar(losses["loss"], tokens)
                 learning_rate = float(engine.learning_rates[progress.step - 1])
-                log.step(progress.step, losses, learning_rate, tokens, flush=pause)
+                save = pause or progress.step % self.states.every == 0
+                log.step(progress.step, losses, learning_rate, tokens, flush=save)
+                state = self._state() if save else {}
                 if pause:
-                    self._pause(log.evaluation)
-                    if writes:
-                        draw_curve(self.folder / LOG_FILE, self.folder / CURVE_FILE, self.task.metric)
+                    self._evaluate(log.evaluation)
+                if save and writes:
+                    self.states.save(state, asdict(progress))
+                if pause and writes:
+                    draw_curve(self.folder / LOG_FILE, self.folder / CURVE_FILE, self.task.metric)
 
-    def _pause(self, report: Callable[[int, Metrics], None]) -> None:
-        """Evaluate the model, keep it if it is the best, and save the state of the run."""
+    def _state(self) -> Mapping[str, np.ndarray]:
+        """Return the state of the engine, or raise TrainingError if a number in it is not finite."""
         state = self.engine.state()
         for name, array in state.items():
             if not np.isfinite(array).all():
                 raise self._error(f"After step {self.progress.step} {name} is not finite")
-        writes = self.engine.division.rank == 0
+        return state
+
+    def _evaluate(self, report: Callable[[int, Metrics], None]) -> None:
+        """Evaluate the model, and save it if it is the best."""
         if self.eval_rows is None or self._is_better(report):
             self.progress.best_step = self.progress.step
-            if writes:
+            if self.engine.division.rank == 0:
                 self.task.tokenizer.save_pretrained(self.output)  # first: a model then always has its tokenizer
                 self.engine.model.save_pretrained(self.output)
-        if writes:
-            self._save_state(state)
 
     def _is_better(self, report: Callable[[int, Metrics], None]) -> bool:
         """Evaluate the model, and return whether it is better than all before."""
@@ -144,27 +154,19 @@ class Run:
             f"{problem}; {kept}. Try a lower learning_rate, and look for impossible values among the labels."
         )
 
-    def _save_state(self, state: Mapping[str, np.ndarray]) -> None:
-        from safetensors.numpy import save_file
-
-        arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
-        metadata = {"progress": json.dumps(asdict(self.progress))}
-        replace_files(self.folder, {STATE_FILE: lambda path: save_file(arrays, path, metadata=metadata)})
-
     def load_state(self) -> None:
-        """Continue from the last evaluation; from the start, if there was none.
+        """Continue from the last state; from the start, if there is none.
 
         Raises:
             CheckpointError: The state is damaged.
         """
-        from safetensors import safe_open
-
-        path = self.folder / STATE_FILE
-        if not path.exists():
+        loaded = self.states.load()
+        if loaded is None:
             return
+        state, progress = loaded
         try:
-            with reading(path, "the state of a run"), safe_open(path, "np") as file:
-                self.progress = Progress(**json.loads(file.metadata()["progress"]))
-                self.engine.load_state({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            with reading(self.folder / STATE_FILE, "the state of a run"):
+                self.progress = Progress(**progress)
+                self.engine.load_state(state)
         except (CheckpointError, InputError) as error:
-            raise CheckpointError(f"{path} is damaged, or of another version: {error!r}.") from error
+            raise self.states.damaged(error) from error

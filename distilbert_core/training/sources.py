@@ -33,9 +33,11 @@ class Source:
         name: Name of the source in messages: the path of a file, or the argument that has the rows.
         suffix: The suffix of the file's format; '' for rows in memory.
         has_columns: Whether rows have columns; otherwise they are lines.
+        size: Bytes that are not in memory yet: those of files, or an infinite number for a stream of unknown length.
     """
 
     name: str
+    size: float = 0
     suffix = ""
     has_columns = True
 
@@ -59,7 +61,7 @@ class Source:
         """Return the name of a record in messages, given its number from 1."""
         return f"{self.name}: record {record}"
 
-    def checksum(self, rows: Sequence[Mapping[str, Any]]) -> str:
+    def checksum(self, rows: Iterable[Mapping[str, Any]]) -> str:
         """Return the SHA-256 of the content; `rows` are the rows that were made of it."""
         digest = hashlib.sha256()
         for row in rows:
@@ -116,7 +118,13 @@ class FileSource(Source):
         name = self.name if len(self.paths) == 1 else str(self.paths[part])
         return f"{name}: record {record - self._starts[part]}"
 
-    def checksum(self, rows: Sequence[Mapping[str, Any]]) -> str:
+    @property
+    def size(self) -> float:  # type: ignore[override]
+        """Bytes of the files; four for each byte of a compressed one."""
+        sizes = [(path.stat().st_size, path.suffix.lower() == ".gz") for path in self.paths if path.exists()]
+        return sum(4 * size if packed else size for size, packed in sizes)
+
+    def checksum(self, rows: Iterable[Mapping[str, Any]]) -> str:
         """Return the SHA-256 of the file, or of those of several files."""
         sums = [file_checksum(path) for path in self.paths]
         return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
@@ -154,25 +162,36 @@ class TableSource(Source):
 
 
 class RowSource(Source):
-    """Rows in memory, each a dict of columns."""
+    """Rows, each a dict of columns: in memory, or of an IterableDataset, which yields them again for each pass."""
 
     def __init__(self, name: str, rows: Iterable[Any]):
         self.name = name
         self.dataset = rows
-        self.rows = list(rows)
+        is_stream = hasattr(rows, "column_names")
+        self.rows = rows if is_stream else list(rows)
+        self.size = math.inf if is_stream else 0
+        if not is_stream:
+            list(self._checked())
+
+    def _checked(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows, or raise InputError for one that is not a dict."""
         for record, row in enumerate(self.rows, 1):
             if not isinstance(row, Mapping):
                 raise InputError(
-                    f"{name}: record {record} must be a dict with the columns as keys, got {reprlib.repr(row)}."
+                    f"{self.name}: record {record} must be a dict with the columns as keys, got {reprlib.repr(row)}."
                 )
+            yield row
 
     def column_names(self) -> list[str]:
-        """Return the names of all columns. Rows may have different columns."""
-        return list(dict.fromkeys(column for row in self.rows for column in row))
+        """Return the names of all columns. Rows in memory may have different columns."""
+        rows = self._checked()
+        if self.size:
+            return getattr(self.rows, "column_names", None) or list(next(rows, {}))
+        return list(dict.fromkeys(column for row in rows for column in row))
 
     def records(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Yield the values of some columns."""
-        for record, row in enumerate(self.rows, 1):
+        for record, row in enumerate(self._checked(), 1):
             missing = [column for column in columns if column not in row]
             if missing:
                 raise InputError(f"{self.name}: record {record} has no column {quoted(missing)}; it has {quoted(row)}.")
@@ -188,10 +207,11 @@ def open_source(argument: str, given: Any) -> Source:
 
     Args:
         argument: Name of the argument, for messages.
-        given: The path of a file, a pattern for several files ('data/train-*.jsonl'), or a list of them; a data set of
-            the Hub and its split ('stanfordnlp/sst2:train', 'nyu-mll/glue/sst2:validation[:100]'), which the library
-            datasets loads; a list, or another iterable, of dicts; a dict of columns; a DataFrame of pandas or polars,
-            an Arrow table, or a Dataset of the library datasets.
+        given: The path of a file or of a folder of token shards, a pattern for several ('data/train-*.jsonl'), or a
+            list of them; a data set of the Hub and its split ('stanfordnlp/sst2:train',
+            'nyu-mll/glue/sst2:validation[:100]'), which the library datasets loads; a list, or another iterable, of
+            dicts; a dict of columns; a DataFrame of pandas or polars, an Arrow table, or a Dataset of the library
+            datasets.
 
     Raises:
         InputError: The value is something else.

@@ -41,6 +41,8 @@ TRUSTED = {
     "distilbert_core/pipelines/measuring.py": "the command's own processes, and the kernel's files",
     "distilbert_core/tokenization/library_engine.py": "the text of a tokenizer in memory",
     "distilbert_core/tokenization/training.py": "the text of a tokenizer in memory",
+    "distilbert_core/training/data.py": "TokenShards.open",
+    "distilbert_core/training/shard_writing.py": "TokenShards.open",
     "distilbert_core/training/distillation/cache.py TeacherCache.open": "settings of the caller",
     "distilbert_core/training/distillation/distilling.py": "TeacherCache.open",
     "distilbert_core/training/sources.py file_checksum": "the bytes are not looked at; the file has been read before",

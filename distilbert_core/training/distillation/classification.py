@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from distilbert_core.model.inputs import IGNORE_INDEX
@@ -30,7 +30,7 @@ class PartlyLabelled(SequenceClassification):
         return {**texts, "label": None if label is None or label == "" else cls.check_label(label)}
 
     @classmethod
-    def label_names(cls, rows: Sequence[Row]) -> list[str]:
+    def label_names(cls, rows: Iterable[Row]) -> list[str]:
         """Return the labels that occur, in order."""
         return all_labels(row["label"] for row in rows if row["label"] is not None)
 

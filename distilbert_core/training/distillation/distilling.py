@@ -22,7 +22,7 @@ from distilbert_core.training.distillation.recipe import DistillationRecipe
 from distilbert_core.training.distillation.texts import PackedMaskedLM
 from distilbert_core.training.experiment import Experiment, find_task
 from distilbert_core.training.labels import label_names
-from distilbert_core.training.run import Progress
+from distilbert_core.training.run import SAVE_EVERY, Progress
 from distilbert_core.training.sources import file_checksum, open_sources
 from distilbert_core.training.tasks import Task
 
@@ -47,6 +47,8 @@ def distill(
     cache: str | Path | None = None,
     top_k: int | None = None,
     resume: bool = False,
+    save_every: int = SAVE_EVERY,
+    keep_states: int = 1,
     progress: bool | None = None,
     **hub_options: Any,
 ) -> Progress:
@@ -70,6 +72,8 @@ def distill(
         cache: Folder for the teacher's outputs, so that the next student of the same texts needs no teacher.
         top_k: Keep only the `top_k` largest logits of each token in the cache, and the sum of all others.
         resume: Continue a run that was stopped. All other arguments must be the same as before.
+        save_every: Steps between two states from which a stopped run continues, beside those after evaluations.
+        keep_states: Number of states to keep; earlier ones are state-STEP.safetensors in the folder 'training'.
         progress: True or False: always or never show a progress bar; None: in a terminal.
         **hub_options: Where to look for both models (`revision`, `cache_dir`, `token`, `local_files_only`, ...).
 
@@ -135,11 +139,12 @@ def distill(
             "teacher": _weights(teacher, lookup),
             "teacher_dtype": dtype,
             **{name: getattr(recipe, name) for name in CACHED_BY},
+            **({} if recipe.max_tokens is None else {"max_tokens": recipe.max_tokens}),
         }
         store = TeacherCache.open(cache, settings, top_k=top_k, temperature=recipe.temperature)
     objective = partial(load_distillation, recipe=recipe, teacher=teacher, teacher_dtype=teacher_dtype, cache=store)
     with store or nullcontext():
-        return experiment.run(objective, progress)
+        return experiment.run(objective, progress, save_every, keep_states)
 
 
 def _weights(teacher: str | Path, hub_options: Mapping[str, Any]) -> list[str]:

@@ -20,11 +20,13 @@ from distilbert_core.model.packed_batches import Batch
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.training.batches import replace_hidden
 from distilbert_core.training.distillation.recipe import DistillationRecipe
+from distilbert_core.training.features import Feature, Features
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.sources import Source
-from distilbert_core.training.tasks.base import Feature, Row
+from distilbert_core.training.tasks.base import Row
 from distilbert_core.training.tasks.masked_lm import MaskedLM
 
+LONGEST_DOCUMENT = 1 << 16  # lines; those that follow are another document
 FEWEST = 5  # tokens in the last row of a document; fewer give too little context
 LINES_AT_ONCE = 4096  # lines tokenized together: encodings are many times larger than the ids
 
@@ -92,9 +94,11 @@ class PackedMaskedLM(MaskedLM):
     @classmethod
     def _records(cls, source: Source, names: Mapping[str, str]) -> Iterator[Row]:
         """Yield texts with the indices of their documents."""
-        document = 0
+        document = lines = 0
         for row in super()._records(source, names):
-            document += source.has_columns or not row["text"].strip()
+            lines += 1
+            if source.has_columns or not row["text"].strip() or lines > LONGEST_DOCUMENT:
+                document, lines = document + 1, 0
             yield {**row, "document": document}
 
     @classmethod
@@ -154,8 +158,7 @@ class PackedMaskedLM(MaskedLM):
 
     def fit(self, features: Sequence[Feature]) -> None:
         """Count the tokens of the training features."""
-        ids = np.fromiter(chain.from_iterable(feature.ids for feature in features), np.int64)
-        counts = np.bincount(ids, minlength=len(self.tokenizer))
+        counts = Features.of(features).token_counts(len(self.tokenizer))
         self.weights = np.zeros(len(counts))  # [V]; special tokens are never masked
         self.weights[self.words] = np.maximum(counts[self.words], 1.0) ** -self.smoothing
 

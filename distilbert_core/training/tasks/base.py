@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from distilbert_core.model.packed_batches import WEIGHT, Batch
 from distilbert_core.model.packing import Ragged
 from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.batching import pad_rows, token_batches
+from distilbert_core.training.features import Feature, Features
 from distilbert_core.training.labels import as_number, class_name, class_weights
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
@@ -35,30 +36,6 @@ OTHER_FILES = {
     ".conll": "has words with their labels, for token-classification",
 }
 WEIGHT_COLUMN = "weight"  # the column of any task with the weight of each row in the loss
-
-
-@dataclass(frozen=True)
-class Feature:
-    """The tokens and the target of one row, or of one window of a row.
-
-    Attributes:
-        ids: Token ids [T], or [C] lists of them.
-        target: The target, in the task's own form.
-        row: Index of its row.
-        weight: Weight of the row in the loss; None if the file has no weights.
-        cut: Whether a part of the row has no effect, for the reason in `Task.cut_rows`.
-    """
-
-    ids: Any
-    target: Any
-    row: int
-    weight: float | None = None
-    cut: bool = False
-
-    @property
-    def size(self) -> int:
-        """Number of tokens for the model: T, or C * T."""
-        return len(self.ids) if isinstance(self.ids[0], int) else len(self.ids) * max(map(len, self.ids))
 
 
 class Task:
@@ -78,6 +55,8 @@ class Task:
     readers: ClassVar[Mapping[str, Callable[[Path], Iterator[Row]]]] = {}  # suffix -> reader of another file format
     default_length: ClassVar[int] = 128  # maximum number of tokens of a row
     named: ClassVar[str] = ""  # column of labels, if they have names
+    # Dtype of a target in token shards; '' if features have no target, None if the task's features cannot be stored.
+    stored_target: ClassVar[str | None] = None
     metric: ClassVar[str]  # the metric that decides which of two models is better
     evaluation_tokens: ClassVar[int] = 4096  # tokens of a batch
     cut_rows: ClassVar[str] = "are longer than max_length={} and are cut"  # follows a number of rows
@@ -123,17 +102,24 @@ class Task:
         Raises:
             InputError: The source cannot be read, is empty, lacks a column, or holds an impossible value.
         """
-        source = cls.source_of("rows", source)
-        rows = []
+        return list(cls.stream(cls.source_of("rows", source), columns))
+
+    @classmethod
+    def stream(cls, source: Source, columns: Mapping[str, str] | None = None) -> Iterator[Row]:
+        """Yield the rows of a source, checked, without holding them.
+
+        Raises:
+            InputError: As `read`.
+        """
+        record = 0
         for record, row in enumerate(cls._records(source, cls._check_columns(columns)), 1):
             try:
                 weight = {name: row_weight(row.pop(name)) for name in (WEIGHT_COLUMN,) if name in row}
-                rows.append({**cls.check(row), **weight})
+                yield {**cls.check(row), **weight}
             except InputError as error:
                 raise InputError(f"{source.place(record)}: {error}") from None
-        if not rows:
+        if not record:
             raise InputError(f"{source.name} is empty: it holds no rows.")
-        return rows
 
     @classmethod
     def read_for_evaluation(cls, source: Any, columns: Mapping[str, str] | None = None) -> list[Row]:
@@ -202,7 +188,7 @@ class Task:
         return {column: text_of(column, value) for column, value in row.items()}
 
     @classmethod
-    def label_names(cls, rows: Sequence[Row]) -> list[str] | None:
+    def label_names(cls, rows: Iterable[Row]) -> list[str] | None:
         """Return the names of the labels of a new head for these rows; None if the labels of the task have no names."""
         return None
 
@@ -247,7 +233,8 @@ class Task:
         if all(feature.weight == 0 for feature in features):
             raise InputError(f"{WEIGHT_COLUMN} must be above 0 in at least one row, got only zeros.")
         if self.recipe.class_weights is not None:
-            self.class_weights = class_weights(self.recipe.class_weights, self.config, self.label_counts(features))
+            counts = np.sum([self.label_counts(block) for block in Features.of(features).blocks()], axis=0)
+            self.class_weights = class_weights(self.recipe.class_weights, self.config, counts)
 
     def label_counts(self, features: Sequence[Feature]) -> np.ndarray:
         """Return the number of occurrences of each label in the targets of features, [L].

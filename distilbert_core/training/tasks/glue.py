@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -220,7 +220,7 @@ class GlueSource(Source):
         """Return the name of a record in messages."""
         return self.source.place(record)
 
-    def checksum(self, rows: Sequence[Mapping[str, Any]]) -> str:
+    def checksum(self, rows: Iterable[Mapping[str, Any]]) -> str:
         """Return the checksum of the source."""
         return self.source.checksum(rows)
 
@@ -277,7 +277,7 @@ class _GlueClasses(_GlueTask, SequenceClassification):
         raise InputError(f"label must be one of {quoted(labels)}, or its index from 0; got {value!r}.{hint}")
 
     @classmethod
-    def label_names(cls, rows: Sequence[Row]) -> list[str]:
+    def label_names(cls, rows: Iterable[Row]) -> list[str]:
         """Return GLUE's labels, also those that do not occur."""
         return list(cls.glue.labels)
 

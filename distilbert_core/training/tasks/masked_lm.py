@@ -30,6 +30,7 @@ class MaskedLM(Task):
     head = Head.MASKED_LM
     columns = ("text",)
     metric = "loss"
+    stored_target = ""
     evaluation_tokens = 1024  # each has a logit for every word
 
     def __init__(self, tokenizer: BaseTokenizer, config: DistilBertConfig, recipe: Recipe):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,6 +49,7 @@ class SequenceClassification(_TextTask):
     columns: ClassVar[tuple[str, ...]] = ("text", "label")
     named = "label"
     metric = "accuracy"
+    stored_target = "i8"
 
     @classmethod
     def check_label(cls, value: Any) -> str:
@@ -56,7 +57,7 @@ class SequenceClassification(_TextTask):
         return label_name("label", value)
 
     @classmethod
-    def label_names(cls, rows: Sequence[Row]) -> list[str]:
+    def label_names(cls, rows: Iterable[Row]) -> list[str]:
         """Return the labels that occur, in order."""
         return all_labels(row["label"] for row in rows)
 
@@ -80,6 +81,7 @@ class Regression(_TextTask):
     problem_type = "regression"
     columns: ClassVar[tuple[str, ...]] = ("text", "label")
     metric = "spearman"
+    stored_target = "f8"
 
     @classmethod
     def check_label(cls, value: Any) -> float:
@@ -158,8 +160,9 @@ class MultiLabel(_TextTask):
         return [label_name("labels", label) for label in labels]
 
     @classmethod
-    def label_names(cls, rows: Sequence[Row]) -> list[str]:
+    def label_names(cls, rows: Iterable[Row]) -> list[str]:
         """Return the labels that occur, in order; for vectors, the indices of their entries."""
+        rows = list(rows)
         if _is_vector(rows[0]["labels"]):
             return [str(index) for index in range(len(rows[0]["labels"]))]
         return all_labels(label for row in rows for label in row["labels"])

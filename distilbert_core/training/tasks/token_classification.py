@@ -6,7 +6,7 @@ Shapes: B batch, T tokens.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ class TokenClassification(Task):
         return {"tokens": tokens, "labels": labels}
 
     @classmethod
-    def label_names(cls, rows: Sequence[Row]) -> list[str]:
+    def label_names(cls, rows: Iterable[Row]) -> list[str]:
         """Return the labels that occur, O first."""
         names = all_labels(label for row in rows for label in row["labels"])
         return sorted(names, key=lambda name: name != OUTSIDE) if OUTSIDE in names else names

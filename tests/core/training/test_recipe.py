@@ -47,11 +47,13 @@ def test_the_only_step_has_the_highest_rate(schedule, warmup):
         ({"epochs": 0.01, "batch_size": 32}, 5, 1, 1),
         ({"epochs": 3, "batch_size": 4, "max_steps": 5}, 10, 5, 3),
         ({"epochs": 3, "batch_size": 4, "eval_every": 7}, 10, 8, 7),
+        ({"epochs": 3, "max_tokens": 64}, 10, 5, 2),  # 300 tokens in batches of 64; 100 tokens
     ],
 )
 def test_steps(numbers, rows, steps, between):
     recipe = Recipe(**numbers)
-    assert (recipe.steps(rows), recipe.steps_between_evaluations(rows)) == (steps, between)
+    tokens = 10 * rows
+    assert (recipe.steps(rows, tokens), recipe.steps_between_evaluations(rows, tokens)) == (steps, between)
 
 
 def test_only_matrices_have_weight_decay():
@@ -80,6 +82,7 @@ LIMITS = {
     "epochs": POSITIVE,
     "max_steps": COUNT_OR_NONE,
     "batch_size": COUNT,
+    "max_tokens": COUNT_OR_NONE,
     "accumulate": COUNT,
     "max_length": COUNT_OR_NONE,
     "doc_stride": ("an integer >= 0", [-1, 1.0, None, *NO_NUMBERS]),

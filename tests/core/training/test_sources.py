@@ -11,7 +11,7 @@ import pytest
 from distilbert_core import DEFAULT_MODEL, DistilBertConfig, InputError
 from distilbert_core.files.records import parse_records
 from distilbert_core.training import TASKS, finetune
-from distilbert_core.training.experiment import Data, head_labels
+from distilbert_core.training.data import Data, head_labels
 from distilbert_core.training.labels import find_label
 from distilbert_core.training.sources import open_source, open_sources, plain
 from support.record_files import write_file

@@ -284,7 +284,7 @@ def prepared(monkeypatch):
     """Note what would be loaded to be trained."""
     calls = []
 
-    def stop(experiment, objective, progress):
+    def stop(experiment, *options):
         calls.append(experiment)
 
     monkeypatch.setattr("distilbert_core.training.experiment.Experiment.run", stop)
