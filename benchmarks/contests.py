@@ -250,13 +250,14 @@ def write_model(folder: Path, size: str, **fields: Any) -> None:
     DistilBertTokenizerFast.from_pretrained(DEFAULT_MODEL).save_pretrained(folder)
 
 
-def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of all benchmarks of speed."""
+def add_output_arguments(parser: argparse.ArgumentParser, plot: bool = True) -> None:
+    """Add the options of all benchmarks of speed; with `plot` also the one of a plot."""
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count(), help="threads of each (default: number of cores)"
     )
     parser.add_argument("--json", type=Path, help="also write all measurements to this file")
-    parser.add_argument("--png", type=Path, help="also plot them")
+    if plot:
+        parser.add_argument("--png", type=Path, help="also plot them")
 
 
 def add_arguments(parser: argparse.ArgumentParser, environments: Collection[str], rounds: int) -> None:
