@@ -110,10 +110,9 @@ class BackendEngine(Engine):
         """Return the processes of JAX. The devices of all share the packed rows of each micro-batch."""
         return Division(jax.process_index(), processes=jax.process_count(), by_rows=True)
 
-    def compute(self, model: Any, function: Function, batch: Batch) -> dict[str, Array]:
-        """Evaluate a function of a model and a packed micro-batch, in inference mode and without gradients."""
-        outputs: dict[str, Array] = _compute(model, function, batch)
-        return outputs
+    def compute(self, model: Any, function: Function, batches: Sequence[Batch]) -> list[dict[str, Array]]:
+        """Evaluate a function of a model and packed micro-batches, in inference mode and without gradients."""
+        return [_compute(model, function, batch) for batch in batches]
 
     def _place(self, batch: Batch) -> Any:
         """Return the arrays with the packed rows divided among all devices, and the rest on each."""

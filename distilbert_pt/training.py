@@ -107,10 +107,10 @@ class BackendEngine(Engine):
         """Return the processes of `torch.distributed`, if there are any."""
         return Division(dist.get_rank(), processes=dist.get_world_size()) if dist.is_initialized() else Division()
 
-    def compute(self, model: Any, function: Function, batch: Batch) -> dict[str, Tensor]:
-        """Evaluate a function of a model and a packed micro-batch, in inference mode and without gradients."""
+    def compute(self, model: Any, function: Function, batches: Sequence[Batch]) -> list[dict[str, Tensor]]:
+        """Evaluate a function of a model and packed micro-batches, in inference mode and without gradients."""
         with torch.no_grad():
-            return function(ModelView(model, {}), self._tensors(batch))
+            return [function(ModelView(model, {}), self._tensors(batch)) for batch in batches]
 
     def _take_step(self, micro_batches: Sequence[Batch], step: int) -> dict[str, float]:
         self.model.train()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from distilbert_core.errors import InputError
 from distilbert_core.model import contract
-from distilbert_core.model.heads import Head
 from distilbert_core.model.outputs import PLAIN_OUTPUTS
 from distilbert_core.model.packed_batches import Batch
 from distilbert_core.training.engine import Division, Engine, mean_losses, step_seed
@@ -27,15 +27,37 @@ from distilbert_tf.tensors import upcast
 
 
 @cache
-def all_gpus() -> tf.distribute.Strategy:
-    """Return the strategy of one process that computes on all its GPUs; the default one if it has fewer than two."""
+def all_devices() -> tf.distribute.Strategy:
+    """Return the strategy of all processes that TF_CONFIG names, or of all GPUs of this one, or the default one.
+
+    Raises:
+        InputError: TF_CONFIG names several processes, and TensorFlow has computed before it joined them.
+    """
+    if sum(map(len, tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec().as_dict().values())) > 1:
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except RuntimeError as error:
+            raise InputError(
+                "TF_CONFIG names several processes, which TensorFlow must join before it computes anything: begin the "
+                "program with strategy = tf.distribute.MultiWorkerMirroredStrategy(), and train in strategy.scope()."
+            ) from error
     several = len(tf.config.list_logical_devices("GPU")) > 1
     return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
 
 
 def current_strategy() -> tf.distribute.Strategy:
-    """Return the strategy in whose scope this is called, otherwise that of all GPUs."""
-    return tf.distribute.get_strategy() if tf.distribute.has_strategy() else all_gpus()
+    """Return the strategy in whose scope this is called, otherwise that of all devices.
+
+    Raises:
+        InputError: The strategy cannot train here.
+    """
+    strategy = tf.distribute.get_strategy() if tf.distribute.has_strategy() else all_devices()
+    if isinstance(strategy, tf.distribute.experimental.ParameterServerStrategy):
+        raise InputError(
+            "ParameterServerStrategy is asynchronous: a step does not have the gradients of all devices. Train under "
+            "MirroredStrategy, or in several processes under MultiWorkerMirroredStrategy."
+        )
+    return strategy
 
 
 class ModelView(View):
@@ -93,7 +115,10 @@ class ModelView(View):
 
 
 class BackendEngine(Engine):
-    """Training in Keras, traced once for all lengths of a batch; on all GPUs, or those of the strategy in scope."""
+    """Training in Keras, traced once for all lengths of a batch.
+
+    It computes on all GPUs and processes, or on the devices of the strategy in scope.
+    """
 
     backend = "tf"
     bfloat16_options: ClassVar = {"dtype": "mixed_bfloat16"}
@@ -118,34 +143,59 @@ class BackendEngine(Engine):
             undecayed = [self._variables[p.name] for p in self.trained if not recipe.decays(p)]
             self._optimizer.exclude_from_weight_decay([*undecayed, *self.extra.values()])
             self._optimizer.build(list(self._variables.values()))
-        generators = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]  # of dropout
-        for index, variable in enumerate(generators):
-            variable.assign((step_seed(recipe.seed, index), 0))
+        self._seed_dropout(continued=False)
         self._gradients = tf.function(self._mean_gradients, autograph=False)
         self._step = tf.function(self._step_on, autograph=False)
         self._apply = tf.function(self._apply_gradients, autograph=False)
         self._computations: dict[Any, Any] = {}  # traced functions by model and function
 
+    def _seed_dropout(self, continued: bool) -> None:
+        """Seed the generators of dropout, differently in each process; at their number of draws if a run continues."""
+        generators = [v for v in self.model.non_trainable_variables if v.name == "seed_generator_state"]
+        for index, variable in enumerate(generators):
+            count = variable.numpy()[1] if continued else 0
+            variable.assign((step_seed(self.recipe.seed, index, self.division.rank), count))
+
+    @classmethod
+    def scope(cls) -> AbstractContextManager[Any]:
+        """Return the scope of the strategy: each device gets a copy of the variables that are made in it."""
+        scope: AbstractContextManager[Any] = current_strategy().scope()
+        return scope
+
     @classmethod
     def find_division(cls) -> Division:
-        """Return the replicas of the strategy: one for each of its devices."""
-        return Division(replicas=current_strategy().num_replicas_in_sync)
+        """Return the processes of the strategy, and the replicas in this one: one for each of its devices."""
+        strategy = current_strategy()
+        if strategy.num_replicas_in_sync == 1:
+            return Division()
+        replicas = len(strategy.extended.worker_devices)  # of this process
+        processes = strategy.num_replicas_in_sync // replicas
+        if processes == 1:
+            return Division(replicas=replicas)
+        task = strategy.cluster_resolver
+        before = "chief" in task.cluster_spec().jobs and task.task_type != "chief"  # the chief is process 0
+        return Division(task.task_id + before, processes, replicas)
 
-    @classmethod
-    def load_model(
-        cls, head: Head, source: str | Path, recipe: Recipe, new_head: bool = False, stacklevel: int = 2, **kwargs: Any
-    ) -> Any:
-        """Load a model onto the devices that train it; the arguments are those of `Engine.load_model`."""
-        with current_strategy().scope():
-            return super().load_model(head, source, recipe, new_head, stacklevel=stacklevel + 1, **kwargs)
-
-    def compute(self, model: Any, function: Function, batch: Batch) -> dict[str, tf.Tensor]:
-        """Evaluate a function of a model and a packed micro-batch, in inference mode and without gradients."""
+    def compute(self, model: Any, function: Function, batches: Sequence[Batch]) -> list[dict[str, tf.Tensor]]:
+        """Evaluate a function of a model and packed micro-batches, in inference mode and without gradients."""
         key = id(model), function
         if key not in self._computations:
             view = ModelView(model, {}, training=False)
-            self._computations[key] = tf.function(lambda batch: function(view, batch), autograph=False)
-        return dict(call_traced(self._computations[key], batch))
+            self._computations[key] = tf.function(
+                lambda *batches: self._on_each(batches, lambda batch: function(view, batch)), autograph=False
+            )
+        results = call_traced(self._computations[key], *batches)
+        on_each = {name: self._strategy.experimental_local_results(value) for name, value in results.items()}
+        return [{name: values[index] for name, values in on_each.items()} for index in range(len(batches))]
+
+    def _on_each(self, batches: Sequence[dict[str, tf.Tensor]], function: Callable[[Any], Any]) -> Any:
+        """Call a function of a micro-batch on each replica of this process; the first ones again if there are fewer."""
+
+        def on_one_device() -> Any:
+            replica = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
+            return function(batches[replica % self.division.replicas % len(batches)])
+
+        return self._strategy.run(on_one_device)
 
     def _take_step(self, micro_batches: Sequence[Batch], step: int) -> dict[str, float]:
         replicas = self.division.replicas
@@ -161,17 +211,16 @@ class BackendEngine(Engine):
         return mean_losses(values)
 
     def _mean_gradients(self, *micro_batches: dict[str, tf.Tensor]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """Return the mean gradients and losses of micro-batches, one for each device."""
+        """Return the mean gradients and losses of micro-batches, one for each device, over all processes."""
 
-        def on_one_device() -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-            index = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
+        def gradients(micro_batch: dict[str, tf.Tensor]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
             with tf.GradientTape() as tape:
                 extra = {name: variable.value for name, variable in self.extra.items()}
-                values = self.objective.loss(ModelView(self.model, extra, training=True), micro_batches[index])
+                values = self.objective.loss(ModelView(self.model, extra, training=True), micro_batch)
             variables = [variable.value for variable in self._variables.values()]
             return tape.gradient(values["loss"], variables, unconnected_gradients="zero"), values
 
-        on_all = self._strategy.run(on_one_device)
+        on_all = self._on_each(micro_batches, gradients)
         return tf.nest.map_structure(lambda value: self._strategy.reduce("MEAN", value, axis=None), on_all)
 
     def _step_on(self, *micro_batches: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -190,6 +239,8 @@ class BackendEngine(Engine):
         """Replace parameters, moments, and the state of the generators of dropout."""
         for name, variable in self._stored().items():
             variable.assign(state[name])
+        if self.division.rank:  # the state is that of process 0
+            self._seed_dropout(continued=True)
 
     def _stored(self) -> dict[str, keras.Variable]:
         """Return all variables that the next steps depend on, by their names in the state."""

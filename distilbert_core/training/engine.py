@@ -10,7 +10,9 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar, cast
@@ -95,6 +97,11 @@ class Engine(ABC):
         return {}
 
     @classmethod
+    def scope(cls) -> AbstractContextManager[Any]:
+        """Return the context in which the models of a run are made, on the devices that compute them."""
+        return nullcontext()
+
+    @classmethod
     def find_division(cls) -> Division:
         """Return how batches are divided among the processes and devices of this run."""
         return Division()
@@ -157,9 +164,10 @@ class Engine(ABC):
             InputError: The batch has fewer rows than there are micro-batches.
         """
         start(self.backend)
-        first = step * self.recipe.accumulate
-        micro_batches = self.division.own(self._split(batch))
-        return self._take_step([self._prepare(part, first + index) for index, part in micro_batches], step)
+        first, at_once = step * self.recipe.accumulate, self.division.replicas
+        own = [(first + index, part) for index, part in self.division.own(self._split(batch))]
+        prepared = [self._prepare(dict(own[start : start + at_once])) for start in range(0, len(own), at_once)]
+        return self._take_step([*chain(*prepared)], step)
 
     def _split(self, batch: Batch) -> list[Batch]:
         """Return the micro-batches of all processes."""
@@ -173,10 +181,13 @@ class Engine(ABC):
             )
         return micro_batches
 
-    def _prepare(self, micro_batch: Batch, index: int) -> Batch:
-        """Return the arrays of a micro-batch that its loss needs; `index` counts the micro-batches of the run."""
-        packed = self.objective.pack(micro_batch, self.model.head, self.inference.pack, self.sizes)
-        return self.objective.complete(self._place(packed), index, self.compute)
+    def _prepare(self, micro_batches: Mapping[int, Batch]) -> list[Batch]:
+        """Return the arrays that the losses of micro-batches need; their indices count those of the run."""
+        packed = {
+            index: self._place(self.objective.pack(rows, self.model.head, self.inference.pack, self.sizes))
+            for index, rows in micro_batches.items()
+        }
+        return self.objective.complete(packed, self.compute)
 
     def _place(self, batch: Batch) -> Batch:
         """Return a packed micro-batch, divided among devices where the framework computes it on several."""
@@ -194,14 +205,14 @@ class Engine(ABC):
         """Take a step along the mean gradient of the micro-batches of all processes, and return their mean losses."""
 
     @abstractmethod
-    def compute(self, model: Any, function: Function, batch: Batch) -> dict[str, Any]:
-        """Evaluate a function of a model and a packed micro-batch: in inference mode and without gradients.
+    def compute(self, model: Any, function: Function, batches: Sequence[Batch]) -> list[dict[str, Any]]:
+        """Evaluate a function of a model and packed micro-batches: in inference mode and without gradients.
 
         Args:
             model: A model of the backend, such as one of the objective's `frozen` models.
             function: Takes a view of the model and the arrays as tensors, and returns tensors by name. It is traced or
                 compiled once for each function.
-            batch: Arrays by name.
+            batches: Arrays by name: a micro-batch for each replica, or fewer.
         """
 
     @abstractmethod
@@ -245,8 +256,9 @@ def load_engine(
         CheckpointWarning: The checkpoint lacks a part of the head, or has entries that belong to no head.
     """
     engine = cast(type[Engine], get_backend(backend).engine)
-    model = engine.load_model(head, source, recipe, new_head, stacklevel=stacklevel + 1, **kwargs)
-    return engine(model, recipe, learning_rates, objective(model, engine))
+    with engine.scope():
+        model = engine.load_model(head, source, recipe, new_head, stacklevel=stacklevel + 1, **kwargs)
+        return engine(model, recipe, learning_rates, objective(model, engine))
 
 
 def mean_losses(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:

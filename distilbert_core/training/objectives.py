@@ -110,7 +110,7 @@ class View(ABC):
 
 
 Function = Callable[[View, Mapping[str, Tensor]], dict[str, Tensor]]  # of a model and the arrays of a micro-batch
-Compute = Callable[[Any, Function, Batch], dict[str, Tensor]]  # evaluates a function: see `Engine.compute`
+Compute = Callable[[Any, Function, Sequence[Batch]], list[dict[str, Tensor]]]  # see `Engine.compute`
 
 
 class Objective(ABC):
@@ -144,16 +144,17 @@ class Objective(ABC):
             sizes: How sizes are rounded up, for frameworks that compile each shape.
         """
 
-    def complete(self, batch: Batch, index: int, compute: Compute) -> Batch:
-        """Return a packed micro-batch with the arrays that are computed, such as the outputs of a teacher.
+    def complete(self, batches: Mapping[int, Batch], compute: Compute) -> list[Batch]:
+        """Return packed micro-batches with the arrays that are computed, such as the outputs of a teacher.
 
         Args:
-            batch: The arrays that `pack` returned, on the devices of the engine.
-            index: Index of the micro-batch, counted over the whole run.
-            compute: `compute(model, function, batch)` evaluates a function of a view of one of the `frozen` models and
-                of the arrays, in inference mode and without gradients. It returns tensors by name.
+            batches: The arrays that `pack` returned, on the devices of the engine, by the index of the micro-batch,
+                counted over the whole run. The devices of this process compute these at the same time, one each.
+            compute: `compute(model, function, batches)` evaluates a function of a view of one of the `frozen` models
+                and of the arrays of each micro-batch, in inference mode and without gradients. It returns tensors by
+                name for each.
         """
-        return batch
+        return [*batches.values()]
 
 
 class FineTuning(Objective):

@@ -102,7 +102,17 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 
 from distilbert_core.training.distillation import DistillationRecipe, distill
 from distilbert_core.training import Recipe, finetune
+from distilbert_tf.training import BackendEngine
 
+places, compute = set(), BackendEngine.compute
+
+def computed(self, model, function, batches):
+    def noted(*arguments):
+        places.add((name, tf.zeros(()).device[-5:]))
+        return function(*arguments)
+    return compute(self, model, noted, batches)
+
+BackendEngine.compute = computed  # by the teacher
 folder = {folder!r}
 numbers = dict(max_steps=2, batch_size=8, learning_rate=1e-2, epsilon=1e-3, dropout=0.0, dtype="float64")
 task, data = "sequence-classification", folder + "/data.tsv"
@@ -115,6 +125,7 @@ for name, scope, parts in (("one", nullcontext(), 4), ("two", mirrored.scope(), 
         recipe, output = DistillationRecipe(accumulate=parts, **numbers), folder + "/distill/" + name
         pair = dict(student=folder + "/model", teacher="sst2-tiny")
         distill(task, [data], **pair, recipe=recipe, output=output, backend="tf")
+assert {{place for place in places if place[0] == "two"}} == {{("two", "CPU:0"), ("two", "CPU:1")}}, places
 """
 
 

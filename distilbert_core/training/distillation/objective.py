@@ -78,19 +78,30 @@ class Distillation(Objective):
         """Return the arrays of `pack_comparison`."""
         return pack_comparison(batch, head, packer, sizes, self.recipe.only_masked, self.heads)
 
-    def complete(self, batch: Batch, index: int, compute: Compute) -> Batch:
-        """Return a packed micro-batch with the arrays of `TeacherOutputs`."""
+    def complete(self, batches: Mapping[int, Batch], compute: Compute) -> list[Batch]:
+        """Return packed micro-batches with the arrays of `TeacherOutputs`."""
         if not self.recipe.needs_teacher:
-            return batch
-        cached = None if self.cache is None else self.cache.get(index)
+            return [*batches.values()]
+        if self.cache is not None:  # batches are not divided
+            return [self._complete_by_cache(self.cache, index, batch, compute) for index, batch in batches.items()]
+        outputs = self._compute(batches, compute)
+        return [{**batch, **of_batch} for batch, of_batch in zip(batches.values(), outputs, strict=True)]
+
+    def _compute(self, batches: Mapping[int, Batch], compute: Compute) -> list[Any]:
+        """Return the teacher's outputs for each micro-batch."""
+        if self.teacher is None:
+            index = next(iter(batches))
+            raise InputError(f"The cache has no outputs for micro-batch {index} of the run, and there is no teacher.")
+        return compute(self.teacher.model, self.outputs, [*batches.values()])
+
+    def _complete_by_cache(self, cache: TeacherCache, index: int, batch: Batch, compute: Compute) -> Batch:
+        """Return a micro-batch with the outputs that the cache has; otherwise they are computed and added to it."""
+        cached = cache.get(index)
         if cached is not None:
             return {**batch, **self._from_cache(cached, batch)}
-        if self.teacher is None:
-            raise InputError(f"The cache has no outputs for micro-batch {index} of the run, and there is no teacher.")
-        outputs = compute(self.teacher.model, self.outputs, batch)
-        if self.cache is not None:
-            rows = {name: np.asarray(value)[batch[_mask_of(name)]] for name, value in outputs.items()}
-            self.cache.put(index, {name.removeprefix(OF_TEACHER): array for name, array in rows.items()})
+        [outputs] = self._compute({index: batch}, compute)
+        rows = {name: np.asarray(value)[batch[_mask_of(name)]] for name, value in outputs.items()}
+        cache.put(index, {name.removeprefix(OF_TEACHER): array for name, array in rows.items()})
         return {**batch, **outputs}
 
     def _from_cache(self, cached: Batch, batch: Batch) -> Batch:
