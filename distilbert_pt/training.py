@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -70,20 +71,53 @@ class ModelView(View):
         return values @ self.extra[name]
 
 
+class Loss(nn.Module):
+    """The loss of a micro-batch as a forward pass, which FSDP2 needs: it gathers parameters for it.
+
+    Args:
+        model: The model in training.
+        extra: The objective's arrays that are trained beside it.
+        objective: The objective.
+    """
+
+    def __init__(self, model: Any, extra: Mapping[str, nn.Parameter], objective: Objective):
+        super().__init__()
+        self.model = model
+        self.extra = nn.ParameterDict(extra)
+        self._objective = objective
+
+    def forward(self, batch: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Return the losses [] by name; `batch` returns the arrays, because FSDP2 would move tensors to the device."""
+        extra = {name: self.extra[name] for name in self.extra}
+        return self._objective.loss(ModelView(self.model, extra), batch())
+
+
 class BackendEngine(Engine):
-    """Training in PyTorch; on several devices if torchrun started several processes."""
+    """Training in PyTorch; on several devices if torchrun started several processes.
+
+    With the recipe's `shard`, each process trains a part of every parameter. The attribute `model` is then a whole
+    copy, as it was at the last `state` or `load_state`.
+    """
 
     backend = "pt"
+    shards = True
     bfloat16_options: ClassVar = {"dtype": "float32"}  # autocast chooses what to compute in bfloat16
 
     def __init__(self, model: Any, recipe: Recipe, learning_rates: np.ndarray, objective: Objective):
         super().__init__(model, recipe, learning_rates, objective)
-        self.extra = {name: nn.Parameter(to_tensor(x.copy()).to(model.device)) for name, x in objective.extra.items()}
+        trained = copy.deepcopy(model) if recipe.shard else model
+        extra = {name: nn.Parameter(to_tensor(x.copy()).to(model.device)) for name, x in objective.extra.items()}
+        self._loss = Loss(trained, extra, objective)
+        self.extra = self._loss.extra
+        if recipe.shard:
+            from distilbert_pt.sharding import shard_  # its imports take long
+
+            shard_(self._loss, trained.base_model.transformer.layer, model.device)
         decayed, others = (
-            {p.name: model.get_parameter(p.name) for p in self.trained if recipe.decays(p) is decay}
+            {p.name: trained.get_parameter(p.name) for p in self.trained if recipe.decays(p) is decay}
             for decay in (True, False)
         )
-        others |= self.extra
+        others |= {name: self.extra[name] for name in self.extra}
         self._parameters = decayed | others
         self._optimizer = torch.optim.AdamW(
             [
@@ -113,7 +147,7 @@ class BackendEngine(Engine):
             return [function(ModelView(model, {}), self._tensors(batch)) for batch in batches]
 
     def _take_step(self, micro_batches: Sequence[Batch], step: int) -> dict[str, float]:
-        self.model.train()
+        self._loss.train()
         self._optimizer.zero_grad()
         scale = 1 / (len(micro_batches) * self.division.processes)
         with torch.random.fork_rng(devices=[]):
@@ -124,13 +158,13 @@ class BackendEngine(Engine):
         for group in self._optimizer.param_groups:
             group["lr"] = float(self.learning_rates[step])
         self._optimizer.step()
-        self.model.eval()
+        self._loss.eval()
         return losses
 
     def _backward(self, batch: Batch, scale: float) -> dict[str, float]:
         """Add the gradient of a micro-batch, scaled, to the others, and return its losses."""
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.recipe.dtype == "bfloat16"):
-            values = self.objective.loss(ModelView(self.model, self.extra), self._tensors(batch))
+            values: dict[str, Tensor] = self._loss(lambda: self._tensors(batch))
         (scale * values["loss"]).backward()
         return {name: value.item() for name, value in values.items()}
 
@@ -141,6 +175,7 @@ class BackendEngine(Engine):
         means = torch.tensor([*losses.values()], dtype=torch.float64, device=self.model.device)
         means /= self.division.processes
         gradients = [parameter.grad for parameter in self._parameters.values() if parameter.grad is not None]
+        gradients = [] if self.recipe.shard else gradients  # FSDP2 has summed them
         for reduction in [dist.all_reduce(tensor, async_op=True) for tensor in (*gradients, means)]:
             reduction.wait()
         return dict(zip(losses, means.tolist(), strict=True))
@@ -152,25 +187,50 @@ class BackendEngine(Engine):
 
     def state(self) -> dict[str, np.ndarray]:
         """Return parameters and moments. Dropout follows from the index of a step."""
-        arrays = {name: to_array(tensor) for name, tensor in self._parameters.items()}
-        for name, tensor in self._parameters.items():
-            for moment in MOMENTS:
-                arrays[f"{name}.{moment}"] = to_array(self._optimizer.state[tensor][moment])
-            arrays[f"{name}.step"] = self._optimizer.state[tensor]["step"].numpy()
+        tensors = dict(self._parameters)
+        for name, parameter in self._parameters.items():
+            tensors |= {f"{name}.{part}": self._optimizer.state[parameter][part] for part in (*MOMENTS, "step")}
+        arrays = {name: np.array(to_array(whole(tensor))) for name, tensor in tensors.items()}  # copies
+        self._copy_whole(arrays)
         return arrays
 
     @torch.no_grad()
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Replace parameters and moments."""
         for name, tensor in self._parameters.items():
-            tensor.copy_(to_tensor(state[name]))
-            moments = {moment: to_tensor(state[f"{name}.{moment}"]).to(tensor.device) for moment in MOMENTS}
+            tensor.copy_(divided_as(to_tensor(state[name]), tensor))
+            moments = {moment: divided_as(to_tensor(state[f"{name}.{moment}"]), tensor) for moment in MOMENTS}
             self._optimizer.state[tensor] = {"step": torch.tensor(state[f"{name}.step"].item()), **moments}
+        self._copy_whole(state)
+
+    @torch.no_grad()
+    def _copy_whole(self, state: Mapping[str, np.ndarray]) -> None:
+        """Give the whole model the parameters of a state, if this process trains parts of them."""
+        if self.recipe.shard:
+            for parameter in self.trained:
+                self.model.get_parameter(parameter.name).copy_(to_tensor(state[parameter.name]))
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Gather a tensor from the processes that hold its parts, which must call this together."""
+    gathered: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return gathered
+
+
+def divided_as(tensor: Tensor, like: Any) -> Tensor:
+    """Return a tensor, whole in each process, on the device of another one and divided as that one is."""
+    tensor = tensor.to(like.device)
+    if not hasattr(like, "full_tensor"):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
 
 @torch.no_grad()
 def clip_(parameters: list[Tensor], max_norm: float) -> None:
     """Scale the gradients down, all together, to a norm; as optax and Keras do, without PyTorch's additional 1e-6."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    torch._foreach_mul_(gradients, torch.clamp(max_norm / norm, max=1.0))
+    norm = whole(torch.nn.utils.get_total_norm(gradients))
+    parts = [gradient.to_local() if hasattr(gradient, "to_local") else gradient for gradient in gradients]
+    torch._foreach_mul_(parts, torch.clamp(max_norm / norm, max=1.0))

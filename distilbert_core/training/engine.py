@@ -75,6 +75,7 @@ class Engine(ABC):
 
     backend: ClassVar[str]
     bfloat16_options: ClassVar[Mapping[str, str]]  # keywords of `from_pretrained` for computation in bfloat16
+    shards: ClassVar[bool] = False  # whether it can divide the parameters among processes
     sizes: Sizes = Sizes()
 
     def __init__(self, model: Any, recipe: Recipe, learning_rates: np.ndarray, objective: Objective):
@@ -119,7 +120,12 @@ class Engine(ABC):
             new_head: Draw a new head, even if the checkpoint has one.
             stacklevel: Of warnings, counted from here.
             **kwargs: Keywords of `from_pretrained`.
+
+        Raises:
+            InputError: The backend cannot divide the parameters as the recipe says.
         """
+        if recipe.shard and not cls.shards:
+            raise InputError(f"shard must be left out with backend {cls.backend!r}: only 'pt' divides the parameters.")
         kwargs = {**cls.init_distributed(), **kwargs}
         if recipe.dropout is not None:
             fields = {"dropout", "attention_dropout", *(row.dropout for row in Head if row.dropout)}

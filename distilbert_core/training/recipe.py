@@ -70,6 +70,7 @@ LIMITS: Mapping[str, Limit] = {
     "dtype": (lambda value: value in ("float32", "float64", "bfloat16"), "'float32', 'float64' or 'bfloat16'"),
     "class_weights": (_class_weights, f"None, {BALANCED!r}, or numbers above 0 by name of label"),
     "gradient_checkpointing": BOOLEAN,
+    "shard": BOOLEAN,
 }
 
 
@@ -146,6 +147,8 @@ class Recipe:
             proportion to the frequency of the labels in the training file; None: equal weights.
         gradient_checkpointing: Keep only the input of each block for the backward pass, which computes the rest again:
             the same numbers in less memory and more time.
+        shard: Keep a part of each parameter, gradient and moment in each process, and gather a block while it is
+            computed (PyTorch in the processes of torchrun, by FSDP2).
 
     Raises:
         InputError: A number is impossible; the message names it.
@@ -182,6 +185,7 @@ class Recipe:
     dtype: str = "float32"
     class_weights: str | Mapping[str, float] | None = field(default=None, hash=False)
     gradient_checkpointing: bool = False
+    shard: bool = False
 
     def __post_init__(self) -> None:
         for name, (fits, description) in self._limits.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import wraps
 
+import numpy as np
 import pytest
 
 from distilbert_core import DistilBertTokenizerFast, Head, InputError
@@ -67,6 +68,13 @@ def test_it_is_switched(framework, tmp_path):
     assert states == [False, True]
     model.gradient_checkpointing_disable()
     assert not model.is_gradient_checkpointing
+
+
+def test_parameters_are_divided_by_pytorch_only(framework, tmp_path):
+    save_random(tmp_path, small_config(n_layers=1), CLASSIFIER)
+    message = {"pt": "among the processes of torchrun", "tf": "with backend 'tf'", "flax": "with backend 'flax'"}
+    with pytest.raises(InputError, match=message[framework.name]):
+        load_trainer(framework.name, CLASSIFIER, tmp_path, Recipe(shard=True), np.zeros(1))
 
 
 def test_a_recipe_says_it_in_words_of_its_own():

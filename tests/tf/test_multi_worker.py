@@ -40,7 +40,8 @@ def output(name):
 plain = dict(**given, model=folder + "/model", recipe=Recipe(dropout=0.0, **numbers))
 finetune(task, data, **plain, output=output("finetune"))
 pair = dict(student=folder + "/model", teacher="sst2-tiny")
-distill(task, data, **given, **pair, recipe=DistillationRecipe(dropout=0.0, **numbers), output=output("distill"), eval=data)
+recipe = DistillationRecipe(dropout=0.0, **numbers)
+distill(task, data, eval=data, **given, **pair, recipe=recipe, output=output("distill"))
 if parts > 1:
     sys.exit()
 

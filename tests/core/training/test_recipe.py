@@ -115,6 +115,7 @@ LIMITS = {
         ],
     ),
     "gradient_checkpointing": BOOLEAN,
+    "shard": BOOLEAN,
 }
 DISTILLATION_LIMITS = {
     "distillation_weight": NOT_NEGATIVE,
