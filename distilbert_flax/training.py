@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
 
+from distilbert_core.errors import InputError
 from distilbert_core.model import contract
 from distilbert_core.model.outputs import PLAIN_OUTPUTS
 from distilbert_core.model.packed_batches import Batch, Sizes
@@ -28,6 +30,9 @@ from distilbert_flax.sharding import DATA_PARALLEL, ROWS, shard, shard_packed
 from distilbert_flax.tensors import at_least_float32
 
 quarter_steps = partial(bucket_size, steps=4)  # 1 to 8, 10, 12, 14, 16, 20, 24 ...: at most a quarter more
+
+# Where SLURM or another launcher does not tell JAX, these variables do.
+PROCESS_NUMBERS = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
 
 Losses = dict[str, Array]  # by name; 'loss' is minimised
 
@@ -104,6 +109,28 @@ class BackendEngine(Engine):
             self.sizes = self.sizes.with_rows_of(devices)
             for modules in ((self._modules, self._optimizer), *objective.frozen):
                 shard(modules, self._mesh, DATA_PARALLEL)
+
+    @classmethod
+    def init_distributed(cls) -> dict[str, Any]:
+        """Join the other processes of the run, if srun or JAX_COORDINATOR_ADDRESS says that there are some.
+
+        Raises:
+            InputError: JAX has computed before, or the variables do not say which process this is.
+        """
+        by_srun = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+        if (by_srun or "JAX_COORDINATOR_ADDRESS" in os.environ) and not jax.distributed.is_initialized():
+            try:
+                numbers: dict[str, Any] = {
+                    name: int(os.environ[key]) for name, key in PROCESS_NUMBERS.items() if key in os.environ
+                }
+                jax.distributed.initialize(**numbers)
+            except (RuntimeError, ValueError) as error:
+                raise InputError(
+                    f"This process cannot join the other processes of JAX: {error} Begin the program with "
+                    "jax.distributed.initialize(); or set JAX_COORDINATOR_ADDRESS (host:port of process 0), "
+                    f"{' and '.join(PROCESS_NUMBERS.values())}; or unset SLURM_STEP_NUM_TASKS to train alone."
+                ) from error
+        return {}
 
     @classmethod
     def find_division(cls) -> Division:

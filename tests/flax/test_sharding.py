@@ -25,6 +25,7 @@ from distilbert_flax.sharding import (
     logical_axes,
     shard,
 )
+from distilbert_flax.training import BackendEngine
 from support.checkpoints import HEADS, save_random, small_config
 from support.comparison import assert_close, largest_difference
 from support.frameworks import FRAMEWORKS
@@ -246,6 +247,18 @@ def test_wrong_rules(wrong):
         shard(model, mesh_of_one("data", "model"), rules)
 
 
+def test_processes_are_joined_first(monkeypatch):
+    jax.device_count()
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    monkeypatch.setenv("JAX_PROCESS_ID", "1")
+    with pytest.raises(InputError, match=r"cannot join the other processes of JAX: .*must be called before any JAX"):
+        BackendEngine.init_distributed()
+    monkeypatch.setenv("JAX_PROCESS_ID", "one")
+    with pytest.raises(InputError, match=r"invalid literal .*'one'.* JAX_NUM_PROCESSES and JAX_PROCESS_ID"):
+        BackendEngine.init_distributed()
+
+
 def test_what_cannot_be_divided(on_four_devices):
     assert on_four_devices["errors"] == [
         *["Give both mesh and rules, and no device; or neither of them."] * 2,
@@ -311,19 +324,23 @@ def test_a_run_on_several_devices_is_that_on_one(tmp_path, command):
 def run_command(words: list[str], processes: int, devices: int) -> dict[str, np.ndarray]:
     """Run `distilbert` in several processes with several devices each; return the model in its last word."""
     start = "import jax, sys; from distilbert_cli import main; "
-    if processes > 1:
+    variables = [{} for _ in range(processes)]
+    if processes > 1 and words[0] == "distill":
         start += f"jax.distributed.initialize('localhost:{free_port()}', {processes}, int(sys.argv.pop(1))); "
+    elif processes > 1:  # the command itself joins them
+        shared = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}", "JAX_NUM_PROCESSES": str(processes)}
+        variables = [{**shared, "JAX_PROCESS_ID": str(number)} for number in range(processes)]
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
-    numbers = [[str(number)] if processes > 1 else [] for number in range(processes)]
+    numbers = [[str(number)] if "argv.pop" in start else [] for number in range(processes)]
     started = [
         subprocess.Popen(
             [sys.executable, "-c", f"{start} sys.exit(main(sys.argv[1:]))", *number, *words],
-            env={**os.environ, "XLA_FLAGS": flags, "JAX_ENABLE_X64": "true"},
+            env={**os.environ, **own, "XLA_FLAGS": flags, "JAX_ENABLE_X64": "true"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for number in numbers
+        for number, own in zip(numbers, variables, strict=True)
     ]
     printed = [process.communicate(timeout=300)[0] for process in started]
     assert [process.returncode for process in started] == [0] * processes, printed
