@@ -64,7 +64,7 @@ SEVERAL_MODULES = {
         "state",
         "torch_bin",
     },
-    "tf": {"distribution", "exported", "exports", "formats", "sample_weights", "saving", "state"},
+    "tf": {"distribution", "exported", "exports", "formats", "multi_worker", "sample_weights", "saving", "state"},
     "flax": {
         "arguments",
         "compilation_cache",
