@@ -1,6 +1,6 @@
 """Measures the memory of `prepare`, `distill` and masked-LM `finetune` on corpora of several sizes.
 
-    python benchmarks/corpus.py [--sizes 1 10] [--steps 200] [--backends pt] [--folder FOLDER] [--json FILE]
+    python benchmarks/corpus.py [--sizes 1 10] [--steps 100] [--backends pt] [--folder FOLDER] [--json FILE]
 
 For each size in GB (10**9 bytes) a text file of random words is made, tokenized by `distilbert prepare`, read by some
 steps of `distilbert distill` and `distilbert finetune` with small models, and deleted. Each command is a process of its
@@ -71,7 +71,8 @@ def run(words: list[str]) -> dict[str, float]:
 
 def commands(folder: Path, steps: int, backend: str) -> dict[str, list[str]]:
     """Return the commands that learn, by name."""
-    numbers = ["--max-steps", str(steps), "--eval-every", str(steps), "--max-length", "128", "--backend", backend]
+    numbers = ["--max-steps", str(steps), "--eval-every", str(steps), "--batch-size", "8", "--max-length", "128"]
+    numbers += ["--backend", backend]
     shared = ["--task", "masked-lm", *numbers]
     teacher, student, tokens = (str(folder / name) for name in ("teacher", "student", "tokens"))
     return {
@@ -104,7 +105,7 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=float, nargs="+", default=[1, 10], help="sizes of the corpora in GB")
-    parser.add_argument("--steps", type=int, default=200, help="steps of distill and finetune")
+    parser.add_argument("--steps", type=int, default=100, help="steps of distill and finetune")
     parser.add_argument("--backends", nargs="+", default=["pt"], help="backends of distill and finetune")
     parser.add_argument("--folder", type=Path, help="where to make the corpora, with space for twice the largest one")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")

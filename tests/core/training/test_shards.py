@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from itertools import chain, islice
 
 import numpy as np
@@ -265,3 +267,14 @@ def test_all_rows_are_in_the_orders_once(corpus, tmp_path):
     seen = list(islice(chain.from_iterable(by_tokens), 3 * len(features)))
     assert min(np.bincount(seen, minlength=len(features))) >= 2
     assert max(features.lengths_of(np.array(batch)).sum() for batch in islice(by_tokens, 50)) <= 64
+
+
+def test_two_processes_prepare_one_folder(corpus, tmp_path):
+    """As the processes of a run do: one writes, the other waits, and both read the same."""
+    code = "import sys; from distilbert_core.training import prepare; print(prepare('masked-lm', sys.argv[1], "
+    code += f"model='{MODEL}', output=sys.argv[2], max_length=16).checksum())"
+    command = [sys.executable, "-c", code, str(corpus / "lines.txt"), str(tmp_path / "tokens")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    checksums = {process.communicate()[0].strip() for process in processes}
+    assert [process.returncode for process in processes] == [0, 0]
+    assert checksums == {TokenShards.open(tmp_path / "tokens").checksum()}
