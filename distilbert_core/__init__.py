@@ -15,6 +15,7 @@ from distilbert_core.errors import (
     TrainingError,
 )
 from distilbert_core.files.hub import DEFAULT_MODEL
+from distilbert_core.model.auto import AutoConfig
 from distilbert_core.model.backends import BACKENDS, available_backends, backend_class, get_backend, load_backend
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.contract import Backend
@@ -31,7 +32,7 @@ from distilbert_core.model.outputs import (
 )
 from distilbert_core.model.parameters import Kind, Parameter
 from distilbert_core.moved import install
-from distilbert_core.tokenization import BatchEncoding, DistilBertTokenizer, DistilBertTokenizerFast
+from distilbert_core.tokenization import AutoTokenizer, BatchEncoding, DistilBertTokenizer, DistilBertTokenizerFast
 
 __version__ = "0.1.0"
 install()  # the import paths of earlier versions
@@ -40,6 +41,8 @@ __all__ = [
     "BACKENDS",
     "DEFAULT_MODEL",
     "IGNORE_INDEX",
+    "AutoConfig",
+    "AutoTokenizer",
     "Backend",
     "BackendNotInstalledError",
     "BaseModelOutput",

@@ -1,8 +1,20 @@
 """DistilBERT in JAX, as Flax NNX modules."""
 
+from distilbert_core.model.auto import AutoConfig
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
+from distilbert_core.tokenization import AutoTokenizer, DistilBertTokenizer, DistilBertTokenizerFast
 from distilbert_core.tokenization.batch_encoding import BatchEncoding
+from distilbert_flax.auto import (
+    FlaxAutoModel,
+    FlaxAutoModelForMaskedLM,
+    FlaxAutoModelForMultipleChoice,
+    FlaxAutoModelForPreTraining,
+    FlaxAutoModelForQuestionAnswering,
+    FlaxAutoModelForSequenceClassification,
+    FlaxAutoModelForTokenClassification,
+    FlaxAutoModelWithLMHead,
+)
 from distilbert_flax.backend import BACKEND
 from distilbert_flax.heads import (
     FlaxDistilBertForMaskedLM,
@@ -23,8 +35,20 @@ for _type in (*{head.output_type for head in Head}, BatchEncoding):
 
 __all__ = [
     "BACKEND",
+    "AutoConfig",
+    "AutoTokenizer",
     "DistilBertConfig",
+    "DistilBertTokenizer",
+    "DistilBertTokenizerFast",
     "FixedTable",
+    "FlaxAutoModel",
+    "FlaxAutoModelForMaskedLM",
+    "FlaxAutoModelForMultipleChoice",
+    "FlaxAutoModelForPreTraining",
+    "FlaxAutoModelForQuestionAnswering",
+    "FlaxAutoModelForSequenceClassification",
+    "FlaxAutoModelForTokenClassification",
+    "FlaxAutoModelWithLMHead",
     "FlaxDistilBertForMaskedLM",
     "FlaxDistilBertForMultipleChoice",
     "FlaxDistilBertForQuestionAnswering",

@@ -1,8 +1,20 @@
 """DistilBERT in PyTorch."""
 
+from distilbert_core.model.auto import AutoConfig
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
+from distilbert_core.tokenization import AutoTokenizer, DistilBertTokenizer, DistilBertTokenizerFast
 from distilbert_core.tokenization.collators import DataCollatorWithPacking
+from distilbert_pt.auto import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
+    AutoModelForPreTraining,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoModelWithLMHead,
+)
 from distilbert_pt.backend import BACKEND
 from distilbert_pt.heads import (
     DistilBertForMaskedLM,
@@ -22,6 +34,16 @@ for _output in {head.output_type for head in Head}:
 __all__ = [
     "BACKEND",
     "FFN",
+    "AutoConfig",
+    "AutoModel",
+    "AutoModelForMaskedLM",
+    "AutoModelForMultipleChoice",
+    "AutoModelForPreTraining",
+    "AutoModelForQuestionAnswering",
+    "AutoModelForSequenceClassification",
+    "AutoModelForTokenClassification",
+    "AutoModelWithLMHead",
+    "AutoTokenizer",
     "DataCollatorWithPacking",
     "DistilBertConfig",
     "DistilBertForMaskedLM",
@@ -31,6 +53,8 @@ __all__ = [
     "DistilBertForTokenClassification",
     "DistilBertModel",
     "DistilBertPreTrainedModel",
+    "DistilBertTokenizer",
+    "DistilBertTokenizerFast",
     "Embeddings",
     "MultiHeadSelfAttention",
     "Transformer",

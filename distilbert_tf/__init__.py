@@ -13,14 +13,26 @@ if keras.backend.backend() != "tensorflow":
         'os.environ["KERAS_BACKEND"] = "tensorflow" before anything imports keras.'
     )
 
+from distilbert_core.model.auto import AutoConfig
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
+from distilbert_core.tokenization import AutoTokenizer, DistilBertTokenizer, DistilBertTokenizerFast
 from distilbert_core.tokenization.collators import (
     DataCollatorForLanguageModeling,
     DataCollatorForMultipleChoice,
     DataCollatorForTokenClassification,
     DataCollatorWithPadding,
     DefaultDataCollator,
+)
+from distilbert_tf.auto import (
+    TFAutoModel,
+    TFAutoModelForMaskedLM,
+    TFAutoModelForMultipleChoice,
+    TFAutoModelForPreTraining,
+    TFAutoModelForQuestionAnswering,
+    TFAutoModelForSequenceClassification,
+    TFAutoModelForTokenClassification,
+    TFAutoModelWithLMHead,
 )
 from distilbert_tf.backend import BACKEND
 from distilbert_tf.callbacks import KerasMetricCallback, PushToHubCallback
@@ -63,14 +75,26 @@ __all__ = [
     "BACKEND",
     "AdamW",
     "AdamWeightDecay",
+    "AutoConfig",
+    "AutoTokenizer",
     "DataCollatorForLanguageModeling",
     "DataCollatorForMultipleChoice",
     "DataCollatorForTokenClassification",
     "DataCollatorWithPadding",
     "DefaultDataCollator",
     "DistilBertConfig",
+    "DistilBertTokenizer",
+    "DistilBertTokenizerFast",
     "KerasMetricCallback",
     "PushToHubCallback",
+    "TFAutoModel",
+    "TFAutoModelForMaskedLM",
+    "TFAutoModelForMultipleChoice",
+    "TFAutoModelForPreTraining",
+    "TFAutoModelForQuestionAnswering",
+    "TFAutoModelForSequenceClassification",
+    "TFAutoModelForTokenClassification",
+    "TFAutoModelWithLMHead",
     "TFDistilBertForMaskedLM",
     "TFDistilBertForMultipleChoice",
     "TFDistilBertForQuestionAnswering",

@@ -1,5 +1,6 @@
 """Tokenizers turn texts into ids and back: one interface, and two implementations with the same results."""
 
+from distilbert_core.tokenization.auto import AutoTokenizer
 from distilbert_core.tokenization.base import NO_MAX_LENGTH, BaseTokenizer
 from distilbert_core.tokenization.batch_encoding import BatchEncoding, CharSpan, TokenSpan
 from distilbert_core.tokenization.fast import DistilBertTokenizerFast
@@ -8,6 +9,7 @@ from distilbert_core.tokenization.slow import DistilBertTokenizer
 
 __all__ = [
     "NO_MAX_LENGTH",
+    "AutoTokenizer",
     "BaseTokenizer",
     "BatchEncoding",
     "CharSpan",

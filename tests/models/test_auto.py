@@ -1,0 +1,77 @@
+"""The `Auto*` names: each gives the object that the class of its own gives."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import distilbert_core
+from distilbert_core import (
+    AutoConfig,
+    AutoTokenizer,
+    CheckpointError,
+    ConfigError,
+    DistilBertConfig,
+    DistilBertTokenizer,
+    DistilBertTokenizerFast,
+    Head,
+)
+from support.checkpoints import save_random, small_config
+
+PREFIX = {"pt": "", "tf": "TF", "flax": "Flax"}
+NAMES = {  # name in Transformers -> head
+    "AutoModel": Head.BASE,
+    "AutoModelForPreTraining": Head.MASKED_LM,
+    "AutoModelForMaskedLM": Head.MASKED_LM,
+    "AutoModelWithLMHead": Head.MASKED_LM,
+    "AutoModelForSequenceClassification": Head.SEQUENCE_CLASSIFICATION,
+    "AutoModelForTokenClassification": Head.TOKEN_CLASSIFICATION,
+    "AutoModelForQuestionAnswering": Head.QUESTION_ANSWERING,
+    "AutoModelForMultipleChoice": Head.MULTIPLE_CHOICE,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    save_random(folder, small_config(), Head.BASE)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore::distilbert_core.CheckpointWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_gives_the_class_of_its_head(framework, folder, name):
+    auto = getattr(framework.package, PREFIX[framework.name] + name)
+    own = distilbert_core.backend_class(framework.name, NAMES[name])
+    assert auto.made is own
+    assert type(auto.from_config(small_config())) is own
+    models = [of.from_pretrained(folder) for of in (auto, own)]
+    assert type(models[0]) is own
+    parameters = [p for p in models[0].parameter_table if not p.of_head]
+    for parameter in parameters:
+        np.testing.assert_array_equal(*(model._get_array(parameter) for model in models))
+    with pytest.raises(TypeError, match=rf"{auto.__name__} is not called: use {auto.__name__}.from_pretrained"):
+        auto(small_config())
+
+
+def test_another_architecture_is_an_error(framework, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "other/config.json").write_text(json.dumps({**config, "model_type": "albert"}))
+    auto = getattr(framework.package, f"{PREFIX[framework.name]}AutoModel")
+    with pytest.raises(CheckpointError, match="must have model_type 'distilbert', got 'albert'"):
+        auto.from_pretrained(tmp_path / "other")
+
+
+def test_tokenizers_and_configurations(framework, folder):
+    assert framework.package.AutoTokenizer is AutoTokenizer
+    assert framework.package.AutoConfig is AutoConfig
+    assert type(AutoTokenizer.from_pretrained("sst2-tiny")) is DistilBertTokenizerFast
+    assert type(AutoTokenizer.from_pretrained("sst2-tiny", use_fast=False)) is DistilBertTokenizer
+    assert AutoConfig.from_pretrained(folder) == DistilBertConfig.from_pretrained(folder)
+    assert AutoConfig.for_model("distilbert", dim=24, n_heads=2).dim == 24
+    with pytest.raises(ConfigError, match="model_type must be 'distilbert', got 'bert'"):
+        AutoConfig.for_model("bert")
