@@ -47,6 +47,7 @@ COMMANDS = {
         ("tokenize", "tokens", "Split texts into tokens."),
         ("info", "info", "Describe a checkpoint."),
         ("bench", "bench", "Find the fastest way to run a checkpoint."),
+        ("bias", "bias", "Compare a model's fillers in paired prompts."),
         ("prepare", "preparing", "Tokenize a corpus for many runs."),
         ("finetune", "training", "Train a checkpoint on a file."),
         ("evaluate", "training", "Measure a checkpoint on a file."),
