@@ -159,6 +159,7 @@ DEVICES = {
     "v5p": Device(
         32, 459, memory_gbs=2765, link_gbs=600, joined=8960, hop_us=1, micro_rows=25, per_process=4, price=4.20
     ),  # 95 GB; a slice of 2 x 4 x 4
+    "cpu": Device(1, 0.4, 0.8, memory_gbs=20, memory_utilisation=1, micro_rows=2),  # two cores with AVX512
 }
 ASSUMPTIONS: Assumptions = {"corpus": Corpus(), "work": Work(), "host": Host(), **DEVICES}
 TEACHER, STUDENT = DistilBertConfig(n_layers=12), DistilBertConfig()
@@ -358,6 +359,8 @@ def draw(path: Path, assumptions: Assumptions, names: Sequence[str]) -> None:
     for name in names:
         hours = [simulate(changed(assumptions, [f"{name}.count={count}"]), name).hours for count in counts]
         axes.loglog(counts, hours, marker="o", label=name, base=2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
     axes.set_xlabel("devices")
     axes.set_ylabel("hours of the run")
     axes.legend()

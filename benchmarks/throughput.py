@@ -2,10 +2,11 @@
 
     python benchmarks/throughput.py [--backends pt tf flax] [--tokens 128 512] [--rounds 5] [--json FILE]
 
-For each backend and length of rows, four contestants take turns (contests.py): the teacher alone (BERT base: 12
+For each backend and length of rows, five contestants take turns (contests.py): the teacher alone (BERT base: 12
 layers), the student alone (DistilBERT base: 6 layers; losses, gradients and AdamW, with given outputs of the teacher),
-both together, and a product of two large matrices in float32, whose speed is the peak. The models have the head for
-masked tokens and compare the logits of all tokens, as in DistilBERT's own training. Weights are random.
+both together, a product of two large matrices in float32, whose speed is the peak, and twice an array of the size of
+the logits, for the bandwidth of the memory. The models have the head for masked tokens and compare the logits of all
+tokens, as in DistilBERT's own training. Weights are random.
 
 The operations are those of scaling.py: products only, and backwards twice as many as forwards. Then the work of the
 host is measured: reading the records of token shards, and masking.
@@ -29,10 +30,16 @@ from worker import Contestant, Repetition, timed
 from distilbert_core import DistilBertConfig, parameter_table
 from distilbert_core.files.checkpoint import save_checkpoint
 
-PEAK, PARTS = "product", ("teacher", "student", "together")
+PEAK, MEMORY, PARTS = "product", "memory", ("teacher", "student", "together")
 PEAK_SIZE, TINY_PEAK_SIZE = 4096, 256
 MASKED = 0.15
 HOST_ROWS = 2000
+COLUMNS = {
+    "tokens_per_second": "tokens/s",
+    "gflops": "GFLOP/s",
+    "of_the_peak": "of the product's speed",
+    "gigabytes_per_second": "GB/s",
+}
 NEEDS = {
     "pt": ("distilbert_pt", "torch"),
     "tf": ("distilbert_tf", "tensorflow", "keras"),
@@ -43,23 +50,27 @@ NEEDS = {
 # -- the contestants ----------------------------------------------------------------------------------------------
 
 
-def product(job: dict[str, Any], backend: str) -> Repetition:
-    """Return a product of two large matrices in float32."""
-    matrix = np.random.default_rng(0).standard_normal((job["peak"], job["peak"]), np.float32)
+def basic(job: dict[str, Any], backend: str, part: str) -> Repetition:
+    """Return a product of two large matrices in float32, or twice an array of the size of the logits."""
+    shape = (job["peak"], job["peak"]) if part == PEAK else job["logits"]
+    array: Any = np.random.default_rng(0).standard_normal(shape, np.float32)
     if backend == "pt":
         import torch
 
-        tensor = torch.from_numpy(matrix)
-        return lambda: (tensor @ tensor)[0, 0]
-    if backend == "tf":
+        array = torch.from_numpy(array)
+    elif backend == "tf":
         import tensorflow as tf
 
-        constant = tf.constant(matrix)
-        return lambda: (constant @ constant)[0, 0]
-    import jax
+        array = tf.constant(array)
 
-    array, compiled = jax.numpy.asarray(matrix), jax.jit(jax.numpy.matmul)
-    return lambda: compiled(array, array)[0, 0]
+    def compute(x: Any) -> Any:
+        return x @ x if part == PEAK else x * 2
+
+    if backend == "flax":
+        import jax
+
+        array, compute = jax.numpy.asarray(array), jax.jit(compute)
+    return lambda: float(compute(array)[0, 0])
 
 
 def distillation(job: dict[str, Any], backend: str, part: str) -> Repetition:
@@ -73,17 +84,18 @@ def distillation(job: dict[str, Any], backend: str, part: str) -> Repetition:
     objective: Any = engine.objective
     packed = objective.pack(batch, HEAD, engine.inference.pack, engine.sizes)
     if part == "teacher":
-        return lambda: np.asarray(objective.complete(packed, 0, engine.compute)["teacher_hidden"])[0, 0]
+        return lambda: np.asarray(objective.complete({0: packed}, engine.compute)[0]["teacher_hidden"])[0, 0]
     if part == "student":
-        complete = objective.complete(packed, 0, engine.compute)
+        complete = objective.complete({0: packed}, engine.compute)
         objective.complete = lambda *_: complete
     return lambda: trainer.step(batch, next(steps))
 
 
 GROUPS = {
     backend: {
-        f"{PEAK} {backend}": Contestant(partial(product, backend=backend), needs),
-        **{f"{part} {backend}": Contestant(partial(distillation, backend=backend, part=part), needs) for part in PARTS},
+        f"{part} {backend}": Contestant(partial(start, backend=backend, part=part), needs)
+        for start, parts in ((basic, (PEAK, MEMORY)), (distillation, PARTS))
+        for part in parts
     }
     for backend, needs in NEEDS.items()
 }
@@ -113,7 +125,7 @@ def write_batch(path: Path, vocab_size: int, rows: int, width: int) -> None:
 
 
 def operations(configs: Mapping[str, DistilBertConfig], tokens: int, width: int, peak: int) -> dict[str, float]:
-    """Return the floating-point operations of a repetition of each contestant.
+    """Return the floating-point operations of a repetition of each contestant; for the memory, bytes.
 
     Args:
         configs: Those of teacher and student.
@@ -122,15 +134,20 @@ def operations(configs: Mapping[str, DistilBertConfig], tokens: int, width: int,
         peak: Size of the matrices of the product.
     """
     teacher, student = (flops_per_token(configs[name], HEAD, width) * tokens for name in ("teacher", "student"))
-    return {PEAK: 2.0 * peak**3, "teacher": teacher, "student": 3 * student, "together": teacher + 3 * student}
+    logits = 4 * tokens * configs["student"].vocab_size
+    work = {"teacher": teacher, "student": 3 * student, "together": teacher + 3 * student}
+    return {PEAK: 2.0 * peak**3, MEMORY: 2.0 * logits, **work}
 
 
 def rates(one: Measured, peak: Measured, work: Mapping[str, float], tokens: int) -> dict[str, Spread]:
-    """Return tokens and operations per second, and the part of the peak, round by round."""
-    own, most = work[one.name.split()[0]], work[PEAK]
+    """Return GB/s of the memory; or tokens/s, GFLOP/s, and the part of the peak, round by round."""
+    name = one.name.split()[0]
+    if name == MEMORY:
+        return {"gigabytes_per_second": speeds(one, work[MEMORY] / 1e9)}
+    own, most = work[name], work[PEAK]
     shares = [own / mine * of_peak / most for mine, of_peak in zip(one.seconds, peak.seconds, strict=True)]
     spreads = {"gflops": speeds(one, own / 1e9), "of_the_peak": Spread.of(shares)}
-    return spreads if one is peak else {"tokens_per_second": speeds(one, tokens), **spreads}
+    return spreads if name == PEAK else {"tokens_per_second": speeds(one, tokens), **spreads}
 
 
 def host_work(folder: Path, width: int, rows: int, repetitions: int) -> Spread:
@@ -160,7 +177,9 @@ def host_work(folder: Path, width: int, rows: int, repetitions: int) -> Spread:
 
 
 def in_words(spread: Spread) -> str:
-    """Return the median of large numbers, and the smallest to the largest."""
+    """Return the median, and the smallest to the largest."""
+    if spread.largest < 10:
+        return str(spread)
     return f"{spread.median:,.0f} ({spread.smallest:,.0f} to {spread.largest:,.0f})"
 
 
@@ -182,24 +201,24 @@ def main(words: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         configs = write_models(folder, arguments.size)
-        job = {key: str(folder / key) for key in ("teacher", "student", "batch.npz")} | {"peak": peak_size}
-        print("| | rows of | tokens/s | GFLOP/s | of the product's speed |\n| --- | --- | --- | --- | --- |")
+        job: dict[str, Any] = {key: str(folder / key) for key in ("teacher", "student", "batch.npz")}
+        job["peak"] = peak_size
+        print(f"| | rows of | {' | '.join(COLUMNS.values())} |\n|{' --- |' * (2 + len(COLUMNS))}")
         for backend, width in itertools.product(arguments.backends, arguments.tokens):
             rows = max(arguments.batch // width, 1)
+            job["logits"] = (rows * width, configs["student"].vocab_size)
             write_batch(folder / "batch.npz", configs["student"].vocab_size, rows, width)
             work = operations(configs, rows * width, width, peak_size)
             peak, *others = contest.run(list(GROUPS[backend]), job)
             for one in (peak, *others):
                 result = {"width": width, **as_result(one, [], 1)}
                 if one.problem is not None or peak.problem is not None:
-                    print(f"| {one.name} | {width} | {one.problem} | | |")
+                    print(f"| {one.name} | {width} | {one.problem or peak.problem} |{' |' * (len(COLUMNS) - 1)}")
                 else:
                     spreads = rates(one, peak, work, rows * width)
+                    cells = [in_words(spreads[key]) if key in spreads else "" for key in COLUMNS]
+                    print(f"| {one.name} | {width} | {' | '.join(cells)} |", flush=True)
                     result |= spreads
-                    tokens = in_words(spreads["tokens_per_second"]) if one is not peak else ""
-                    share = spreads["of_the_peak"]
-                    cells = f"{tokens} | {in_words(spreads['gflops'])} | {share}"
-                    print(f"| {one.name} | {width} | {cells} |", flush=True)
                 results.append(result)
             write(arguments, results)
         width, rows = max(arguments.tokens), 16 if tiny else HOST_ROWS

@@ -180,12 +180,14 @@ def test_shares_of_the_peak_are_of_the_same_round():
     from throughput import Measured, operations, rates
 
     work = operations({"teacher": TEACHER, "student": STUDENT}, tokens=10, width=5, peak=100)
-    assert work == {"product": 2e6, "teacher": 10240, "student": 12480, "together": 22720}
+    assert work == {"product": 2e6, "memory": 800, "teacher": 10240, "student": 12480, "together": 22720}
     peak, student = Measured("product pt", seconds=[1.0, 2.0]), Measured("student pt", seconds=[0.5, 0.25])
     shares = rates(student, peak, work, tokens=10)
     assert (shares["tokens_per_second"].smallest, shares["tokens_per_second"].largest) == (20, 40)
     assert shares["of_the_peak"].smallest == pytest.approx(12480 / 0.5 / 2e6)
     assert shares["of_the_peak"].largest == pytest.approx(12480 / 0.25 / 1e6)
+    memory = rates(Measured("memory pt", seconds=[1e-6, 2e-6]), peak, work, tokens=10)
+    assert memory["gigabytes_per_second"].smallest == pytest.approx(0.4)  # 800 bytes
 
 
 def test_the_work_of_the_host(tmp_path):

@@ -163,10 +163,14 @@ def test_one_process_of_distillation(tmp_path, capsys):
     file = tmp_path / "results.json"
     main(["--size", "tiny", "--backends", "pt", "--tokens", "8", "--batch", "16", "--rounds", "1", "--seconds", "0",
           "--threads", "1", "--json", str(file)])  # fmt: skip
-    *rows, host = json.loads(file.read_text())["results"]
-    assert [row["name"] for row in rows] == ["product pt", "teacher pt", "student pt", "together pt"]
+    peak, memory, *rows, host = json.loads(file.read_text())["results"]
+    assert [row["name"] for row in (peak, memory, *rows)] == [
+        f"{part} pt" for part in ("product", "memory", "teacher", "student", "together")
+    ]
+    assert peak["of_the_peak"]["median"] == pytest.approx(1)
+    assert memory["gigabytes_per_second"]["median"] == pytest.approx(2 * 4 * 16 * 30522 / memory["seconds"][0] / 1e9)
     assert all(row["of_the_peak"]["median"] > 0 for row in rows)
-    assert all(row["tokens_per_second"]["median"] == pytest.approx(16 / row["seconds"][0]) for row in rows[1:])
+    assert all(row["tokens_per_second"]["median"] == pytest.approx(16 / row["seconds"][0]) for row in rows)
     assert host["ns_per_token"]["median"] > 0
     assert "| together pt | 8 |" in capsys.readouterr().out
 
