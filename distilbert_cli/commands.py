@@ -53,6 +53,7 @@ COMMANDS = {
         ("evaluate", "training", "Measure a checkpoint on a file."),
         ("student", "student", "Make a smaller model out of a larger one."),
         ("distill", "student", "Distil a teacher into a smaller student."),
+        ("migrate", "migrating", "Rewrite programs for Transformers 4."),
         ("scan", "scanning", "Find checkpoints in old formats."),
         ("convert", "conversion", "Convert a checkpoint to another format."),
         ("verify", "conversion", "Compare the outputs of checkpoints."),

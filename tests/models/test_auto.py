@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import distilbert_core
+from distilbert_cli.migration.rewriting import rewrite
 from distilbert_core import (
     AutoConfig,
     AutoTokenizer,
@@ -19,6 +20,7 @@ from distilbert_core import (
     DistilBertTokenizerFast,
     Head,
 )
+from distilbert_core.pipelines import pipeline
 from support.checkpoints import save_random, small_config
 
 PREFIX = {"pt": "", "tf": "TF", "flax": "Flax"}
@@ -75,3 +77,28 @@ def test_tokenizers_and_configurations(framework, folder):
     assert AutoConfig.for_model("distilbert", dim=24, n_heads=2).dim == 24
     with pytest.raises(ConfigError, match="model_type must be 'distilbert', got 'bert'"):
         AutoConfig.for_model("bert")
+
+
+PROGRAM = """
+from transformers import AutoTokenizer, {prefix}AutoModelForMaskedLM, {prefix}DistilBertModel, pipeline
+
+NAME = {folder!r}
+tokenizer = AutoTokenizer.from_pretrained(NAME)
+model = {prefix}AutoModelForMaskedLM.from_pretrained(NAME, from_pt=True)
+answers = pipeline("fill-mask", model=model, tokenizer=tokenizer)("A [MASK] film.")
+"""
+
+
+def test_a_migrated_program_runs(framework, tmp_path):
+    """What `distilbert migrate` writes of a program for Transformers gives the answers of the pipeline here."""
+    config = small_config(vocab_size=30522)
+    save_random(tmp_path / "model", config, Head.MASKED_LM)
+    AutoTokenizer.from_pretrained("sst2-tiny").save_pretrained(tmp_path / "model")
+    program = PROGRAM.format(prefix=PREFIX[framework.name], folder=str(tmp_path / "model"))
+    migrated, notes = rewrite(program, tmp_path)
+    assert not notes
+    names: dict = {}
+    exec(compile(migrated, "migrated.py", "exec"), names)
+    assert type(names["model"]) is distilbert_core.backend_class(framework.name, Head.MASKED_LM)
+    own = pipeline("fill-mask", model=str(tmp_path / "model"), framework=framework.name)
+    assert names["answers"] == own("A [MASK] film.")

@@ -1,0 +1,222 @@
+"""`distilbert migrate`: what a program becomes, what is left with which reason, and that nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from distilbert_cli import main
+from distilbert_cli.migration import migrate
+from distilbert_cli.migration.rewriting import rewrite
+from distilbert_core import InputError
+
+HUB = '"distilbert-base-uncased"'
+PROGRAMS = {  # name -> before, after (None: the same), notes as (line, name, part of the reason)
+    "one name": ("from transformers import DistilBertModel\n", "from distilbert_pt import DistilBertModel\n", []),
+    "three frameworks": (
+        "from transformers import DistilBertForMaskedLM, TFDistilBertModel as T, FlaxDistilBertForQuestionAnswering\n",
+        "from distilbert_flax import FlaxDistilBertForQuestionAnswering\n"
+        "from distilbert_pt import DistilBertForMaskedLM\nfrom distilbert_tf import TFDistilBertModel as T\n",
+        [],
+    ),
+    "names that stay come first": (
+        "from transformers import Trainer, DistilBertConfig, BertModel  # all\n",
+        "from transformers import Trainer, BertModel\nfrom distilbert_core import DistilBertConfig  # all\n",
+        [],
+    ),
+    "parentheses and comments": (
+        "# models\nfrom transformers import (\n    DistilBertModel,  # the base\n    BertModel,\n)\n",
+        "# models\n# the base\nfrom transformers import (\n    BertModel,\n)\n"
+        "from distilbert_pt import DistilBertModel\n",
+        [],
+    ),
+    "the module of the models": (
+        "from transformers.models.distilbert.modeling_tf_distilbert import TFDistilBertMainLayer\n",
+        "from distilbert_tf import TFDistilBertMainLayer\n",
+        [],
+    ),
+    "attributes of the library": (
+        f"import transformers\nmodel = transformers.DistilBertModel.from_pretrained({HUB})\n",
+        f"import distilbert_pt\nmodel = distilbert_pt.DistilBertModel.from_pretrained({HUB})\n",
+        [],
+    ),
+    "a library that is still needed": (
+        "import transformers\n"
+        f"model = transformers.TFDistilBertModel.from_pretrained({HUB})\nT = transformers.Trainer\n",
+        "import transformers\nimport distilbert_tf\n"
+        f"model = distilbert_tf.TFDistilBertModel.from_pretrained({HUB})\nT = transformers.Trainer\n",
+        [],
+    ),
+    "another name for the library": (
+        f"import transformers as t\nmodel = t.DistilBertModel.from_pretrained({HUB})\nT = t.Trainer\n",
+        "import transformers as t\nimport distilbert_pt\n"
+        f"model = distilbert_pt.DistilBertModel.from_pretrained({HUB})\nT = t.Trainer\n",
+        [],
+    ),
+    "several imports in a line": (
+        '"""A program."""\nfrom __future__ import annotations\nimport os, transformers\n'
+        "T = transformers.DistilBertModel\n",
+        '"""A program."""\nfrom __future__ import annotations\nimport distilbert_pt\nimport os, transformers\n'
+        "T = distilbert_pt.DistilBertModel\n",
+        [],
+    ),
+    "an import in a function": (
+        "def f():\n    from transformers import TFDistilBertModel\n    return TFDistilBertModel\n",
+        "def f():\n    from distilbert_tf import TFDistilBertModel\n    return TFDistilBertModel\n",
+        [],
+    ),
+    "formats of weights": (
+        "from transformers import DistilBertModel\n"
+        f"m = DistilBertModel.from_pretrained({HUB}, from_tf=True, dtype=d)\n",
+        f"from distilbert_pt import DistilBertModel\nm = DistilBertModel.from_pretrained({HUB}, dtype=d)\n",
+        [],
+    ),
+    "Auto names of a DistilBERT": (
+        f"from transformers import AutoTokenizer, TFAutoModel\nNAME = {HUB}\n"
+        "t = AutoTokenizer.from_pretrained(NAME)\nm = TFAutoModel.from_pretrained(NAME, from_pt=True)\n",
+        f"from distilbert_core import AutoTokenizer\nfrom distilbert_tf import TFAutoModel\nNAME = {HUB}\n"
+        "t = AutoTokenizer.from_pretrained(NAME)\nm = TFAutoModel.from_pretrained(NAME)\n",
+        [],
+    ),
+    "Auto names of something else": (
+        "from transformers import AutoModel\n"
+        f'a = AutoModel.from_pretrained({HUB})\nb = AutoModel.from_pretrained("gpt2")\n',
+        None,
+        [(2, "AutoModel", "another use of it does"), (3, "AutoModel", "gpt2 is not known to be a DistilBERT")],
+    ),
+    "a checkpoint that is not written there": (
+        "import sys\nfrom transformers import AutoModel\nm = AutoModel.from_pretrained(sys.argv[1])\n",
+        None,
+        [(3, "AutoModel", "its checkpoint is not written in the program")],
+    ),
+    "a name with two values": (
+        f"from transformers import AutoModel\nNAME = {HUB}\nNAME = 'gpt2'\nm = AutoModel.from_pretrained(NAME)\n",
+        None,
+        [(4, "AutoModel", "its checkpoint is not written in the program")],
+    ),
+    "a class as a value": (
+        f"from transformers import AutoModel\nm = AutoModel.from_pretrained({HUB})\nclasses = [AutoModel]\n",
+        None,
+        [(2, "AutoModel", "another use"), (3, "AutoModel", "it is used as a value")],
+    ),
+    "a pipeline": (
+        f'from transformers import pipeline\np = pipeline("fill-mask", model={HUB})\n',
+        f'from distilbert_core.pipelines import pipeline\np = pipeline("fill-mask", model={HUB})\n',
+        [],
+    ),
+    "a pipeline that is called at once": (
+        f'import transformers as t\nanswers = t.pipeline("fill-mask", model={HUB})("a [MASK]")\n',
+        "import distilbert_core.pipelines\n"
+        f'answers = distilbert_core.pipelines.pipeline("fill-mask", model={HUB})("a [MASK]")\n',
+        [],
+    ),
+    "a pipeline of a model": (
+        f"from transformers import DistilBertForMaskedLM, pipeline\nm = DistilBertForMaskedLM.from_pretrained({HUB})\n"
+        'p = pipeline("fill-mask", m)\n',
+        "from distilbert_core.pipelines import pipeline\nfrom distilbert_pt import DistilBertForMaskedLM\n"
+        f'm = DistilBertForMaskedLM.from_pretrained({HUB})\np = pipeline("fill-mask", m)\n',
+        [],
+    ),
+    "a pipeline without a model": (
+        'from transformers import pipeline\np = pipeline("ner")\n',
+        None,
+        [(2, "pipeline", "no checkpoint is named")],
+    ),
+    "a pipeline of another task": (
+        f'from transformers import pipeline\np = pipeline("summarization", {HUB})\n',
+        None,
+        [(2, "pipeline", "the task is summarization; the pipelines here are")],
+    ),
+    "tools for Keras": (
+        "from transformers import create_optimizer, TFTrainer\n",
+        "from transformers import TFTrainer\nfrom distilbert_tf import create_optimizer\n",
+        [(1, "TFTrainer", "use model.compile and model.fit")],
+    ),
+    "models of other architectures": (
+        "from transformers import TFBertModel\n",
+        None,
+        [(1, "TFBertModel", "Transformers 5 has no models and tools of this framework")],
+    ),
+    "everything": ("from transformers import *\n", None, [(1, "*", "name the imports")]),
+    "another library": ("from my_transformers import DistilBertModel\nimport transformers_x\n", None, []),
+    "a name of one's own": ("import transformers\nDistilBertModel = 3\nprint(DistilBertModel)\n", None, []),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program(tmp_path, name):
+    before, after, notes = PROGRAMS[name]
+    rewritten, found = rewrite(before, tmp_path)
+    assert rewritten == (before if after is None else after)
+    assert [(note.line, note.name) for note in found] == [(line, name) for line, name, _ in notes]
+    for note, (_, _, reason) in zip(found, notes, strict=True):
+        assert reason in note.reason
+    assert rewrite(rewritten, tmp_path)[0] == rewritten  # nothing is left to do
+
+
+def test_a_folder_beside_the_program_is_read(tmp_path):
+    program = 'from transformers import AutoModel\nm = AutoModel.from_pretrained("model")\n'
+    assert rewrite(program, tmp_path)[0] == program
+    (tmp_path / "model").mkdir()
+    for kind, moves in (("distilbert", True), ("roberta", False)):
+        (tmp_path / "model/config.json").write_text(json.dumps({"model_type": kind}))
+        assert ("distilbert_pt" in rewrite(program, tmp_path)[0]) is moves
+
+
+def notebook(*cells):
+    code = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+    text = {"cell_type": "markdown", "metadata": {}, "source": ["from transformers import DistilBertModel"]}
+    return {"cells": [text, *({**code, "source": cell} for cell in cells)], "metadata": {}, "nbformat": 4}
+
+
+def test_a_notebook(tmp_path):
+    """Lines for IPython, cells without an end of line, a use in another cell than the import, and text stay."""
+    cells = [
+        ["!pip install transformers\n", "import os\n", "%time\n", "from transformers import AutoModel"],
+        ["if True:\n", "    %matplotlib inline\n", f"m = AutoModel.from_pretrained({HUB})"],
+        [],
+        "from transformers import DistilBertConfig\n",
+    ]
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(notebook(*cells)))
+    [migration] = migrate(tmp_path)
+    expected = json.loads(json.dumps(cells))
+    expected[0][-1] = "from distilbert_pt import AutoModel"
+    expected[3] = "from distilbert_core import DistilBertConfig\n"
+    assert json.loads(migration.content) == notebook(*expected)
+    assert "distilbert-migrate" not in migration.diff
+    assert "-from transformers import AutoModel\n+from distilbert_pt import AutoModel" in migration.diff
+
+
+def test_the_command(tmp_path, capsys):
+    """Without --write nothing changes; with it, the files that must. Other files are not looked at."""
+    program, other = tmp_path / "deep/a.py", tmp_path / "deep/b.py"
+    skipped = tmp_path / "venv/c.py"
+    for path in (program, other, skipped):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("from transformers import DistilBertModel, TFTrainer\n")
+    other.write_text("import json\n")
+    (tmp_path / "notes.txt").write_text("from transformers import DistilBertModel\n")
+    before = program.read_text()
+    assert main(["migrate", str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert f"--- {program}\n+++ {program} (migrated)\n" in shown.out
+    assert f"{program}:1: TFTrainer removed from Transformers" in shown.err
+    assert "1 place(s) left, 1 file(s) to change; give --write to change them." in shown.err
+    assert program.read_text() == before
+    assert main(["migrate", str(program), "--write"]) == 0
+    assert "1 file(s) changed." in capsys.readouterr().err
+    assert program.read_text() == "from transformers import TFTrainer\nfrom distilbert_pt import DistilBertModel\n"
+    assert skipped.read_text() == before
+
+
+def test_what_cannot_be_read(tmp_path):
+    (tmp_path / "a.py").write_text("import transformers\nprint 3\n")
+    [migration] = migrate(tmp_path / "a.py")
+    assert (migration.diff, migration.left[0].line) == ("", 2)
+    assert "is not Python of this version" in migration.left[0].reason
+    (tmp_path / "a.txt").touch()
+    for name in ("a.txt", "absent"):
+        with pytest.raises(InputError, match=r"must be a \.py file, a notebook"):
+            list(migrate(tmp_path / name))
