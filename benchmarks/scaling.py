@@ -144,10 +144,10 @@ class Device:
 
 
 Assumptions = Mapping[str, Any]  # section -> Corpus, Work, Host or Device
-# Speeds and bandwidths are those of NVIDIA's and Google's data sheets. Prices are list prices without discounts. V100:
-# an eighth of AWS p3.16xlarge, on demand. H100: AWS p5.48xlarge as a Capacity Block, end of 2024. TPU: Google, on
-# demand in the US, 2024. The utilisation of 0.3 is a round number: DeepSpeed reached 0.52 of a V100 with kernels made
-# for BERT (Microsoft 2020, "The Fastest and Most Efficient BERT Training through Optimized Transformer Kernels").
+# Speeds and bandwidths are those of NVIDIA's and Google's data sheets. Prices are approximate list prices of 2024, so
+# look up yours: an eighth of AWS p3.16xlarge on demand, and of p5.48xlarge as a Capacity Block; TPUs on demand.
+# The utilisation of 0.3 is a guess: DeepSpeed reached 0.52 of a V100 with kernels made for BERT (Microsoft 2020, "The
+# Fastest and Most Efficient BERT Training through Optimized Transformer Kernels").
 V100 = Device(8, 125, memory_gbs=900, link_gbs=150, network_gbs=3.1, price=3.06)  # 16 GB, float16
 DEVICES = {
     "v100": V100,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from distilbert_core import DistilBertConfig, Head
-from support.paths import BENCHMARKS
+from support.paths import BENCHMARKS, ROOT
 
 SIZES = {"dim": 4, "n_heads": 2, "hidden_dim": 6, "vocab_size": 10, "max_position_embeddings": 8}
 TEACHER, STUDENT = (DistilBertConfig(n_layers=layers, **SIZES) for layers in (3, 1))
@@ -174,6 +174,13 @@ def test_the_table_and_the_files(tmp_path, capsys):
     assert content["assumptions"]["h100"]["price"] == 2
     assert content["results"][1]["cost"] == pytest.approx(content["results"][1]["hours"] * 32)
     assert files[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_has_the_table_of_the_script(capsys):
+    from scaling import main
+
+    main([])
+    assert capsys.readouterr().out in (ROOT / "docs/scaling.md").read_text(encoding="utf-8")
 
 
 def test_shares_of_the_peak_are_of_the_same_round():
