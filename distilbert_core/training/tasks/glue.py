@@ -152,6 +152,7 @@ class GlueSource(Source):
     def __init__(self, glue: Glue, source: Source):
         self.glue, self.source = glue, source
         self.name, self.suffix, self.has_columns = source.name, source.suffix, source.has_columns
+        self.size = source.size
         present = source.column_names()
         own = glue.columns.items()
         names = {column: next((name for name in names if name in present), column) for column, names in own}
@@ -163,6 +164,7 @@ class GlueSource(Source):
         parts = self._parts()
         self.parts = parts if len(set(parts.values())) > 1 else {}
         self.present = [name for name in present if name != PART]
+        self._warned: set[Path] = set()  # a large file is read several times
 
     def _parts(self) -> dict[Path, str]:
         """Return what follows the name of a metric for each evaluation file of a task that has several."""
@@ -193,7 +195,8 @@ class GlueSource(Source):
 
         yield from source.read(read)
         for path, lines in skipped.items():
-            if lines:
+            if lines and path not in self._warned:
+                self._warned.add(path)
                 warnings.warn(
                     f"{path}: {len(lines)} lines have another number of columns than the header and are left out, the "
                     f"first of them is line {lines[0]}.",

@@ -307,6 +307,25 @@ def test_a_run_from_a_folder(name, tmp_path, prepared):
     assert first.settings["task"] == f"glue/{name}"
 
 
+@pytest.mark.parametrize("name", ["qqp", "stsb", "mnli"])
+def test_a_large_file_is_prepared_on_disk(name, tmp_path, prepared, monkeypatch):
+    """With the same features as in memory, and one warning about lines that are left out."""
+    folder = write_folder(tmp_path, name)
+    if name == "qqp":
+        with (folder / "train.tsv").open("a") as file:
+            file.write("a line with one column\n")
+    for size in (1 << 20, 0):
+        monkeypatch.setattr("distilbert_core.training.data.IN_MEMORY", size)
+        options = {"model": DEFAULT_MODEL, "output": tmp_path / f"{size}", "new_head": True, "backend": "pt"}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            finetune(f"glue/{name}", folder, **options)
+        assert ["left out" in str(warning.message) for warning in caught] == [True] * (name == "qqp")
+    of_memory, of_disk = ([(f.ids, f.target) for f in experiment.features] for experiment in prepared)
+    assert of_memory == of_disk
+    assert [type(experiment.features.parts[0]).__name__ for experiment in prepared] != ["MemoryPart"] * 2
+
+
 def test_evaluation_of_a_head_without_names_and_of_others(tmp_path, monkeypatch):
     """LABEL_0 is GLUE's first label. A head with other names is an error."""
     folder, model = write_folder(tmp_path, "mnli"), tmp_path / "model"
