@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import Array
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from distilbert_core.errors import InputError
@@ -130,6 +131,8 @@ class BackendEngine(Engine):
                     "jax.distributed.initialize(); or set JAX_COORDINATOR_ADDRESS (host:port of process 0), "
                     f"{' and '.join(PROCESS_NUMBERS.values())}; or unset SLURM_STEP_NUM_TASKS to train alone."
                 ) from error
+        if jax.process_count() > 1:  # no process writes before all have looked at the files
+            multihost_utils.sync_global_devices("load")
         return {}
 
     @classmethod

@@ -134,7 +134,10 @@ class BackendEngine(Engine):
         if "TORCHELASTIC_RUN_ID" in os.environ and not dist.is_initialized():
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
             atexit.register(dist.destroy_process_group)
-        return {"device": f"cuda:{os.environ.get('LOCAL_RANK', 0)}"} if torch.cuda.is_available() else {}
+        gpu = int(os.environ.get("LOCAL_RANK", 0)) if torch.cuda.is_available() else None
+        if dist.is_initialized():  # no process writes before all have looked at the files
+            dist.barrier(device_ids=None if gpu is None else [gpu])
+        return {} if gpu is None else {"device": f"cuda:{gpu}"}
 
     @classmethod
     def find_division(cls) -> Division:

@@ -42,7 +42,7 @@ TESTED = {
 }
 # Test files about several modules, or about the framework around the package.
 SEVERAL_MODULES = {
-    "cli": {"bad_texts"},
+    "cli": {"bad_texts", "launch_files"},
     "core/tokenization": {"against_transformers_4", "scripts", "tokenizers_alike"},
     "core/pipelines": {"defaults"},
     "core/training/tasks": {"bad_files", "batches", "features", "files", "metrics"},

@@ -10,7 +10,7 @@ import pytest
 
 from distilbert_core import DistilBertTokenizerFast, Head, InputError
 from distilbert_core.training import Recipe, finetune, load_trainer
-from distilbert_core.training.run import Run
+from distilbert_core.training.engine import Engine
 from support.checkpoints import save_random, small_config, training_inputs
 from support.comparison import assert_close
 
@@ -105,15 +105,15 @@ def test_all_ways_to_save_memory_together(framework, tmp_path, monkeypatch):
 
     finetune(**arguments, output=tmp_path / "whole")
     assert losses("whole")[-1] < losses("whole")[0] / 2
-    pause = Run._pause
+    take = Engine.step
 
-    def stop_half_way(run, report):
-        pause(run, report)
-        if run.progress.step == 10:
+    def stop_half_way(engine, batch, step):
+        if step == 10:
             raise KeyboardInterrupt
+        return take(engine, batch, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_pause", stop_half_way)
+        patch.setattr(Engine, "step", stop_half_way)
         with pytest.raises(KeyboardInterrupt):
             finetune(**arguments, output=tmp_path / "stopped")
     finetune(**arguments, output=tmp_path / "stopped", resume=True)

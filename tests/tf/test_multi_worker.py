@@ -26,7 +26,7 @@ RUNS = """
 import sys
 from distilbert_core.training import Recipe, finetune
 from distilbert_core.training.distillation import DistillationRecipe, distill
-from distilbert_core.training.run import Run
+from distilbert_core.training.engine import Engine
 
 folder, parts = sys.argv[1], int(sys.argv[2])
 task, data = "sequence-classification", folder + "/data.tsv"
@@ -47,17 +47,18 @@ if parts > 1:
 
 dropping = dict(**given, model=folder + "/model", recipe=Recipe(dropout=0.3, **numbers))
 finetune(task, data, **dropping, output=output("whole"))
-pause = Run._pause
+take = Engine.step
 
-def stop(run, report):
-    pause(run, report)
-    raise KeyboardInterrupt
+def stop(engine, batch, step):
+    if step == 1:
+        raise KeyboardInterrupt
+    return take(engine, batch, step)
 
-Run._pause = stop
+Engine.step = stop
 try:
     finetune(task, data, **dropping, output=output("stopped"))
 except KeyboardInterrupt:
-    Run._pause = pause
+    Engine.step = take
 finetune(task, data, **dropping, output=output("stopped"), resume=True)
 """
 
