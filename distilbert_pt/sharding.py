@@ -30,7 +30,7 @@ def shard_(loss: nn.Module, blocks: nn.ModuleList, device: torch.device) -> None
             "--nproc-per-node N -m distilbert_cli ..., or leave it out."
         )
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    for part in (*blocks, loss):
+    for part in (*blocks[:-1], loss):  # losses read layers of the last block: it is gathered with the embeddings
         fully_shard(part, mesh=mesh)
     for part in loss.modules():
         if isinstance(part, FSDPModule):

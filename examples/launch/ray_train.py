@@ -30,8 +30,8 @@ COMMANDS: dict[str, tuple[Any, type[Recipe], tuple[str, ...]]] = {  # function, 
 }
 
 
-def worker(arguments: Mapping[str, Any]) -> None:
-    """Train in one worker, and report the progress.
+def worker(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Train in one worker, and return the progress.
 
     Args:
         arguments: 'command' and 'recipe', a dict, and the keywords of `finetune` or `distill`.
@@ -42,7 +42,7 @@ def worker(arguments: Mapping[str, Any]) -> None:
     dist.broadcast_object_list(begun)  # all workers do what worker 0 sees
     numbers = recipe(**options.pop("recipe"))
     progress = function(backend="pt", recipe=numbers, resume=begun[0], progress=False, **options)
-    train.report({"step": progress.step, "best_step": progress.best_step, **progress.metrics})
+    return {"step": progress.step, "best_step": progress.best_step, **progress.metrics}
 
 
 def launch(
@@ -54,8 +54,8 @@ def launch(
     storage: str | None = None,
     recipe: Mapping[str, Any] | None = None,
     **options: Any,
-) -> train.Result:
-    """Train in several workers; `metrics` of the result has the progress of worker 0.
+) -> dict[str, Any]:
+    """Train in several workers, and return the progress of worker 0.
 
     Args:
         command: 'finetune' or 'distill'.
@@ -76,7 +76,8 @@ def launch(
         scaling_config=train.ScalingConfig(num_workers=workers, use_gpu=gpus),
         run_config=train.RunConfig(storage_path=storage, failure_config=train.FailureConfig(max_failures=failures)),
     )
-    return trainer.fit()
+    progress: dict[str, Any] = trainer.fit().return_value
+    return progress
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -93,8 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.add_argument("--gpus", action="store_true", help="give each worker a GPU")
         options.add_argument("--failures", type=int, default=3, help="restarts of the workers (default: %(default)s)")
         options.add_argument("--storage", help="folder of Ray's own records")
-    result = launch(**vars(parser.parse_args(arguments)))
-    print(json.dumps(result.metrics))
+    print(json.dumps(launch(**vars(parser.parse_args(arguments)))))
 
 
 if __name__ == "__main__":
