@@ -224,7 +224,7 @@ LOADING: dict[str, Accepted] = FETCHING | {
     "load_in_8bit": Accepted((False, None), _QUANTIZE),
     "load_in_4bit": Accepted((False, None), _QUANTIZE),
     "gguf_file": Accepted((None,), "Take the checkpoint that the GGUF file was made from."),
-    "adapter_kwargs": Accepted((None, {}), _ADAPTERS),
+    "adapter_kwargs": Accepted((None, {}, {"revision": None}), _ADAPTERS),
     "adapter_name": Accepted((None, "default"), _ADAPTERS),
     "generation_config": Accepted((None,), "DistilBERT does not generate."),
     "use_kernels": Accepted((False, None), "There are no kernels to fetch."),

@@ -25,6 +25,7 @@ from distilbert_pt.heads import (
 )
 from distilbert_pt.model import FFN, DistilBertModel, Embeddings, MultiHeadSelfAttention, Transformer, TransformerBlock
 from distilbert_pt.pretrained import DistilBertPreTrainedModel
+from distilbert_pt.registering import register_with_transformers
 from distilbert_pt.tensors import to_tensor
 from distilbert_pt.trees import register
 
@@ -59,5 +60,6 @@ __all__ = [
     "MultiHeadSelfAttention",
     "Transformer",
     "TransformerBlock",
+    "register_with_transformers",
     "to_tensor",
 ]
