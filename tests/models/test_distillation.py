@@ -364,7 +364,10 @@ def test_on_the_command_line(framework, from_files, tmp_path, capsys):
     assert run("--output", tmp_path / "new", "--layers", 0, "--resume") == 0
 
     (tmp_path / "config.json").write_text(json.dumps({**SIZES, "n_layers": 1, "hidden_dim": 8}))
-    assert run("--output", tmp_path / "narrow", "--student-config", tmp_path / "config.json") == 0
+    of_layers = "--hidden-weight", 1, "--relation-weight", 0.5
+    assert run("--output", tmp_path / "narrow", "--student-config", tmp_path / "config.json", *of_layers) == 0
+    first = json.loads((tmp_path / "narrow/training/metrics.jsonl").read_text().splitlines()[0])
+    assert {"loss_hidden", "loss_relation"} <= set(first)
     assert open_weights(tmp_path / "narrow").config.hidden_dim == 8
     capsys.readouterr()
     assert run("--output", tmp_path / "wrong", "--student", teacher, "--layers", 0) == 1
