@@ -312,6 +312,7 @@ def test_a_run_on_several_devices_is_that_on_one(tmp_path, command):
         words += ["--model", tmp_path / "model", "--train", data]
     else:
         words += ["--student", tmp_path / "model", "--teacher", "sst2-tiny", "--data", data]
+        words += ["--hidden-weight", "1", "--relation-weight", "1"]
     one, four, two_processes = (
         run_command([*map(str, words), "--output", str(tmp_path / f"{processes}-{devices}")], processes, devices)
         for processes, devices in ((1, 1), (1, 4), (2, 1))

@@ -122,7 +122,8 @@ for name, scope, parts in (("one", nullcontext(), 4), ("two", mirrored.scope(), 
     with scope:
         recipe, output = Recipe(accumulate=parts, **numbers), folder + "/finetune/" + name
         finetune(task, data, model=folder + "/model", recipe=recipe, output=output, backend="tf")
-        recipe, output = DistillationRecipe(accumulate=parts, **numbers), folder + "/distill/" + name
+        terms = dict(hidden_weight=1.0, relation_weight=1.0)
+        recipe, output = DistillationRecipe(accumulate=parts, **terms, **numbers), folder + "/distill/" + name
         pair = dict(student=folder + "/model", teacher="sst2-tiny")
         distill(task, [data], **pair, recipe=recipe, output=output, backend="tf")
 assert {{place for place in places if place[0] == "two"}} == {{("two", "CPU:0"), ("two", "CPU:1")}}, places
