@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from distilbert_core import DEFAULT_MODEL
 from distilbert_core.pipelines import pipeline
 
 load = lru_cache(maxsize=1)(pipeline)  # the copies in a grid search share one model
@@ -36,7 +37,7 @@ class TextEmbedder(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: str | Path | None = None,
+        model: str | Path = DEFAULT_MODEL,
         *,
         framework: str | None = None,
         pooling: str = "mean",
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("train", type=Path)
     parser.add_argument("dev", type=Path)
-    parser.add_argument("--model", help="folder, embedded model or Hub id")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="folder, embedded model or Hub id")
     parser.add_argument("--framework", choices=("pt", "tf", "flax"))
     args = parser.parse_args(arguments)
     classifier = make_pipeline(

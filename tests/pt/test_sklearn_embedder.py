@@ -23,7 +23,7 @@ TEXTS, LABELS = GOOD + BAD, ["good"] * 6 + ["bad"] * 6
 
 @pytest.fixture(scope="module")
 def vectors():
-    embed = pipeline("feature-extraction", framework="pt")
+    embed = pipeline("feature-extraction", "sst2-tiny", framework="pt")
     return {pooling: np.stack(embed(TEXTS, pooling=pooling)) for pooling in ("mean", "cls")}
 
 
