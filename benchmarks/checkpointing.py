@@ -22,6 +22,7 @@ from distilbert_core.files.checkpoint import save_checkpoint
 from distilbert_core.training import Recipe, load_trainer
 
 HEAD = Head.MASKED_LM
+CONFIG = DistilBertConfig(vocab_size=2000, n_layers=12, dim=128, n_heads=2, hidden_dim=512)  # few parameters
 
 
 def resident() -> float:
@@ -39,11 +40,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", required=True, choices=("pt", "tf", "flax"))
     parser.add_argument("--checkpointing", action="store_true")
-    parser.add_argument("--rows", type=int, default=16)
-    parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=128)
     options = parser.parse_args()
 
-    config, rng = DistilBertConfig(), np.random.default_rng(0)
+    config, rng = CONFIG, np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         arrays = {
             p.name: rng.normal(0, 0.02, p.shape).astype("float32")
@@ -53,7 +54,7 @@ def main() -> None:
         save_checkpoint(folder, arrays, {"config.json": config.to_json_string().encode()})
         recipe = Recipe(gradient_checkpointing=options.checkpointing)
         trainer = load_trainer(options.backend, HEAD, folder, recipe, recipe.learning_rates(2))
-    ids = rng.integers(1000, config.vocab_size, (options.rows, options.tokens))
+    ids = rng.integers(5, config.vocab_size, (options.rows, options.tokens))
     batch = {"input_ids": ids, "labels": np.where(rng.random(ids.shape) < 0.15, ids, -100)}
     before = resident()
     for step in range(2):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from distilbert_core import Head, InputError
 from distilbert_tf.callbacks import ResumeDropout
 from distilbert_tf.training import RateTable
-from support.checkpoints import HEADS_WITH_LOSS, random_inputs, save_random, small_config
+from support.checkpoints import HEADS_WITH_LOSS, random_inputs, save_random, small_config, training_inputs
 from support.comparison import assert_close, largest_difference
 from support.frameworks import FRAMEWORKS
 
@@ -387,3 +387,23 @@ def test_a_table_of_rates_is_not_copied_into_the_graph():
     assert graph.as_graph_def().ByteSize() < 8 * 1000
     assert [float(rate) for rate in rates(tf.constant(1))] == [np.linspace(1e-3, 0, 1000)[1]] * 3
     assert float(RateTable.from_config(table.get_config())(999)) == 0
+
+
+def test_fit_with_gradient_checkpointing(tmp_path):
+    """Graphs of padded batches, with dropout: losses and weights are the same. Measured: 0."""
+    config = small_config(n_layers=2, dropout=0.3, attention_dropout=0.2)
+    save_random(tmp_path, config, Head.MASKED_LM)
+    inputs = training_inputs(config, Head.MASKED_LM)
+    results = []
+    for on in (False, True):
+        keras.utils.set_random_seed(3)
+        model = FRAMEWORK.load(Head.MASKED_LM, tmp_path, dtype="float64")
+        if on:
+            model.gradient_checkpointing_enable()
+        model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+        losses = model.fit(inputs, batch_size=2, epochs=2, shuffle=False, verbose=0).history["loss"]
+        results.append((losses, FRAMEWORK.parameters(model)))
+    assert_close(results[1][0], results[0][0], 1e-12)
+    assert_close(results[1][1], results[0][1], 1e-12)
+    model.gradient_checkpointing_disable()
+    assert not model.is_gradient_checkpointing
