@@ -91,9 +91,10 @@ class CheckpointLoading(ModelHooks):
                 it. None with `config` and `state_dict`.
             config: Configuration to use in place of the checkpoint's: an object, a dict of its fields, a folder, a path
                 of a config.json, or a Hub id.
-            dtype: Dtype of the parameters, 'float64', 'float32', 'bfloat16', 'float16', or 'auto' for the
-                checkpoint's; float32 if left out. In Flax it is the dtype of the computation, and parameters stay in
-                float32 unless `param_dtype` is given; 'auto' sets both.
+            dtype: Dtype of the parameters, 'float64', 'float32', 'bfloat16', 'float16', or 'auto' for the checkpoint's:
+                `torch_dtype` of its configuration, or else that of its weights; float32 if left out. In Flax it is the
+                dtype of the computation, and parameters stay in float32 unless `param_dtype` is given; 'auto' sets
+                both.
             device: Where to put them, as the framework names it.
             device_map: The argument of Transformers: one device, {'': device}, or 'auto' for the fastest.
             state_dict: Arrays by name to use in place of the checkpoint's.
@@ -150,7 +151,7 @@ class CheckpointLoading(ModelHooks):
         if not cls._is_derived():  # only an instance of a derived class knows its parameters
             _check_report(report, table, cls, name, ignore_mismatched_sizes)
         entries = {name: checkpoint.entries[entry] for name, entry in report.entries.items()}
-        options |= cls._dtype_options(dtype, parameter_dtypes, entries)
+        options |= cls._dtype_options(dtype, parameter_dtypes, entries, config)
         in_half = options.get("param_dtype" if "param_dtype" in cls._options else "dtype") == "float16"
         model: Any = cls._blank(config, options.pop("dtype"), device, **options)
         if cls._is_derived():
@@ -203,7 +204,7 @@ class CheckpointLoading(ModelHooks):
 
     @classmethod
     def _dtype_options(
-        cls, dtype: Any, parameter_dtypes: Sequence[Any], entries: Mapping[str, Entry]
+        cls, dtype: Any, parameter_dtypes: Sequence[Any], entries: Mapping[str, Entry], config: DistilBertConfig
     ) -> dict[str, Any]:
         """Return 'dtype', and 'param_dtype' if the framework has it, for arguments of `from_pretrained`.
 
@@ -211,9 +212,11 @@ class CheckpointLoading(ModelHooks):
             dtype: The argument `dtype`.
             parameter_dtypes: The arguments `torch_dtype` and `param_dtype`, for parameters only.
             entries: The stored parameters.
+            config: The configuration.
         """
         name, *of_parameters = (
-            x if x in cls._more_dtypes else requested_dtype(x, entries) for x in (dtype, *parameter_dtypes)
+            x if x in cls._more_dtypes else requested_dtype(x, entries, config.torch_dtype)
+            for x in (dtype, *parameter_dtypes)
         )
         separate = "param_dtype" in cls._options  # the computation may have another dtype than the parameters
         requested = {x for x in (of_parameters if separate else (name, *of_parameters)) if x is not None}

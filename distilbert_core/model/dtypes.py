@@ -32,12 +32,13 @@ def dtype_name(dtype: Any) -> str:
     return name
 
 
-def requested_dtype(dtype: Any, entries: Mapping[str, Entry]) -> str | None:
+def requested_dtype(dtype: Any, entries: Mapping[str, Entry], of_config: Any = None) -> str | None:
     """Return the name of a requested dtype; None if none is requested.
 
     Args:
         dtype: A dtype, 'auto' for the dtype of the checkpoint, or None.
         entries: The stored parameters by name.
+        of_config: The `torch_dtype` of the configuration, which 'auto' means; None: that of the first parameter.
 
     Raises:
         CheckpointError: A stored parameter does not have a floating dtype.
@@ -46,6 +47,8 @@ def requested_dtype(dtype: Any, entries: Mapping[str, Entry]) -> str | None:
         if entry.dtype not in SAFETENSORS_DTYPES:
             raise CheckpointError(f"{entry.path}: {name} must be of a floating dtype, got {entry.dtype}.")
     if isinstance(dtype, str) and dtype == "auto":
+        if of_config is not None:
+            return dtype_name(of_config)
         first = next(iter(entries.values()), None)
         return None if first is None else SAFETENSORS_DTYPES[first.dtype]
     return None if dtype is None else dtype_name(dtype)

@@ -285,3 +285,13 @@ def test_the_tables_say_what_to_do():
     for table in (LOADING, SAVING, CONFIGURING, CONFIG_SAVING):
         for name, row in table.items():
             assert (row.values is None) == (row.instead == ""), name
+
+
+@pytest.mark.parametrize(("of_config", "expected"), [("float32", "float32"), (None, "float64")])
+def test_auto_is_the_dtype_of_the_configuration_or_else_of_the_weights(framework, saved, of_config, expected):
+    """The weights are float64. As in Transformers, where a configuration names what its model computes in."""
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps({**config, "torch_dtype": of_config}))
+    model = framework.load(HEAD, saved, dtype="auto")
+    found = {str(np.asarray(model._get_array(parameter)).dtype) for parameter in model.parameter_table}
+    assert found == {expected}
