@@ -80,7 +80,11 @@ def run_processes(count, *words):
         started.append(
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         )
-    printed = [process.communicate(timeout=300)[0] for process in started]
+    try:
+        printed = [process.communicate(timeout=600)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
     assert [process.returncode for process in started] == [0] * count, printed
 
 
