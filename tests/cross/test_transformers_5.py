@@ -137,3 +137,22 @@ def test_transformers_opens_our_models_once_they_are_registered():
 
     difference = fresh_python(REGISTERED, str(EMBEDDED_MODELS / DEFAULT_MODEL)).split()[-1]
     assert float(difference) < 2e-6
+
+
+def test_what_transformers_5_no_longer_has(tmp_path):
+    """The cells of README's table. A head mask has no effect there, and an effect of more than 0.1 here."""
+    assert "question-answering" not in transformers.pipelines.PIPELINE_REGISTRY.get_supported_tasks()
+    assert not hasattr(transformers, "TFDistilBertModel")
+    assert not hasattr(transformers, "FlaxDistilBertModel")
+    config = common_config(Head.BASE, {})
+    save_random(tmp_path, config, Head.BASE)
+    inputs = {name: to_tensor(array) for name, array in random_inputs(config, Head.BASE).items()}
+    mask = torch.zeros(config.n_heads, dtype=torch.float64)
+    ours = FRAMEWORKS["pt"].load(Head.BASE, tmp_path, dtype="float64").eval()
+    with torch.no_grad():
+        effects = [
+            (model(**inputs, head_mask=mask)[0] - model(**inputs)[0]).abs().max().item()
+            for model in (theirs(Head.BASE, tmp_path), ours)
+        ]
+    assert effects[0] == 0
+    assert effects[1] > 0.1
