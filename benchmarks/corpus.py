@@ -1,11 +1,15 @@
 """Measures the memory of `prepare`, `distill` and masked-LM `finetune` on corpora of several sizes.
 
-    python benchmarks/corpus.py [--sizes 1 10] [--steps 100] [--backends pt] [--folder FOLDER] [--json FILE]
+    python benchmarks/corpus.py [--sizes 1 10] [--repeat 1] [--steps 100] [--backends pt]
+        [--folder FOLDER] [--json FILE]
 
 For each size in GB (10**9 bytes) a text file of random words is made, tokenized by `distilbert prepare`, read by some
 steps of `distilbert distill` and `distilbert finetune` with small models, and deleted. Each command is a process of its
-own. The table has the peak of its resident memory, and of `prepare` also that of the largest of its processes; the last
-column compares it with the smallest corpus. Steps see rows of the whole corpus, in a random order.
+own. Steps see rows of the whole corpus, in a random order. With `--repeat N` they also see its token shards N times: as
+many rows and files as a corpus N times as large has, without the hours in which that would be tokenized.
+
+The table has the peak of the resident memory of each process, and of `prepare` also that of the largest of its own
+processes. The last column compares a peak with that for the smallest corpus.
 """
 
 from __future__ import annotations
@@ -70,19 +74,24 @@ def run(words: list[str]) -> dict[str, float]:
     return {"seconds": time.monotonic() - start, "MB": own, "MB of a process": child}
 
 
-def commands(folder: Path, steps: int, backend: str) -> dict[str, list[str]]:
-    """Return the commands that learn, by name."""
+def commands(folder: Path, steps: int, backend: str, repeat: int) -> dict[str, list[str]]:
+    """Return the commands that learn from the token shards, given `repeat` times, by name."""
     numbers = ["--max-steps", str(steps), "--eval-every", str(steps), "--batch-size", "8", "--max-length", "128"]
     numbers += ["--backend", backend]
     shared = ["--task", "masked-lm", *numbers]
-    teacher, student, tokens = (str(folder / name) for name in ("teacher", "student", "tokens"))
+    teacher, student = (str(folder / name) for name in ("teacher", "student"))
+    for number in range(repeat):
+        (folder / f"part-{number}").unlink(missing_ok=True)
+        (folder / f"part-{number}").symlink_to(folder / "tokens")
+    tokens = str(folder / "part-*")
+    label = backend if repeat == 1 else f"{backend}, {repeat} times the shards"
     return {
-        f"distill, {backend}": ["distill", *shared, "--teacher", teacher, "--student", student, "--data", tokens],
-        f"finetune, {backend}": ["finetune", *shared, "--model", student, "--train", tokens],
+        f"distill, {label}": ["distill", *shared, "--teacher", teacher, "--student", student, "--data", tokens],
+        f"finetune, {label}": ["finetune", *shared, "--model", student, "--train", tokens],
     }
 
 
-def measure(size: float, steps: int, backends: list[str], folder: Path) -> dict[str, dict[str, float]]:
+def measure(size: float, steps: int, backends: list[str], repeat: int, folder: Path) -> dict[str, dict[str, float]]:
     """Return the peaks of all commands on a corpus of `size` GB."""
     corpus = folder / "corpus.txt"
     write_corpus(corpus, round(size * 1e9))
@@ -95,9 +104,10 @@ def measure(size: float, steps: int, backends: list[str], folder: Path) -> dict[
     }
     corpus.unlink()
     for backend in backends:
-        for name, words in commands(folder, steps, backend).items():
-            measured[name] = run([*words, "--output", str(folder / "output")])
-            shutil.rmtree(folder / "output")
+        for times in sorted({1, repeat}):
+            for name, words in commands(folder, steps, backend, times).items():
+                measured[name] = run([*words, "--output", str(folder / "output")])
+                shutil.rmtree(folder / "output")
     shutil.rmtree(folder / "tokens")
     return measured
 
@@ -106,6 +116,7 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=float, nargs="+", default=[1, 10], help="sizes of the corpora in GB")
+    parser.add_argument("--repeat", type=int, default=1, help="also give the shards of each corpus this often")
     parser.add_argument("--steps", type=int, default=100, help="steps of distill and finetune")
     parser.add_argument("--backends", nargs="+", default=["pt"], help="backends of distill and finetune")
     parser.add_argument("--folder", type=Path, help="where to make the corpora, with space for twice the largest one")
@@ -115,12 +126,13 @@ def main() -> None:
     results = {}
     for size in sorted(args.sizes):
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-            results[size] = measure(size, args.steps, args.backends, Path(folder))
+            results[size] = measure(size, args.steps, args.backends, args.repeat, Path(folder))
     table = Table("GB", "command", "seconds", "MB", "MB of a process", "to the smallest")
     smallest = results[min(results)]
     for size, measured in results.items():
         for name, numbers in measured.items():
-            ratio = numbers["MB"] / smallest[name]["MB"]
+            once = ", ".join(name.split(", ")[:2])  # without the number of times
+            ratio = numbers["MB"] / smallest[once]["MB"]
             columns = (numbers["seconds"], numbers["MB"], numbers["MB of a process"])
             table.add_row(f"{size:g}", name, *(f"{number:,.0f}" for number in columns), f"{100 * (ratio - 1):+.1f} %")
     Console(width=110).print(table)
