@@ -23,7 +23,7 @@ POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # token vectors [T,
 
 
 class FeatureExtractionPipeline(Pipeline):
-    """The last hidden states of a text, as nested lists [1][T][D]; pooled, a vector: an array [D].
+    """The last hidden states of a text, nested lists of the shape [1, T, D]; pooled, a vector: an array [D].
 
     An input is a text. T includes [CLS] and [SEP], and so does the mean. A head of the model is not used.
 

@@ -1,0 +1,83 @@
+"""Hooks of MkDocs: pages from files outside of docs/, pages of the API, and links that lead out of the site.
+
+tox run -e docs        # builds the site into build/site
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parent
+PAGES = {  # file of the repository -> page of the site
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "project/CONTRIBUTING.md",
+    "SECURITY.md": "project/SECURITY.md",
+    "CHANGELOG.md": "project/CHANGELOG.md",
+    "tests/README.md": "project/tests.md",
+    "distilbert_core/models/sst2-tiny/README.md": "project/sst2-tiny.md",
+}
+API = {  # page -> title, modules whose public names it describes
+    "pytorch": ("PyTorch", ["distilbert_pt.model", "distilbert_pt.heads", "distilbert_pt.losses"]),
+    "keras": (
+        "Keras",
+        ["distilbert_tf.model", "distilbert_tf.heads", "distilbert_tf.losses", "distilbert_tf.optimization"],
+    ),
+    "flax": ("JAX / Flax", ["distilbert_flax.model", "distilbert_flax.heads", "distilbert_flax.losses"]),
+    "models": (
+        "Models, all backends",
+        ["distilbert_core.model.checkpoint_loading", "distilbert_core.model.checkpoint_saving"],
+    ),
+    "configuration": ("Configuration", ["distilbert_core.model.config"]),
+    "tokenizers": ("Tokenizers", ["distilbert_core.tokenization.base", "distilbert_core.tokenization.pretrained"]),
+    "pipelines": ("Pipelines", ["distilbert_core.pipelines"]),
+    "training": (
+        "Training",
+        [
+            "distilbert_core.training.finetuning",
+            "distilbert_core.training.preparing",
+            "distilbert_core.training.recipe",
+            "distilbert_core.training.trainer",
+            "distilbert_core.training.metrics",
+            "distilbert_core.training.distillation.distilling",
+            "distilbert_core.training.distillation.recipe",
+        ],
+    ),
+    "conversion": ("Conversion", ["weight_conversion", "weight_conversion.scanning"]),
+    "errors": ("Errors", ["distilbert_core.errors"]),
+}
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
+OTHER_SITE = re.compile(r"[a-z]+:")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages whose files are outside of docs/, and those of the API."""
+    for source, page in PAGES.items():
+        text = (ROOT / source).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)))
+    for name, (title, modules) in API.items():
+        blocks = "\n".join(f"::: {module}\n" for module in modules)
+        files.append(File.generated(config, f"api/{name}.md", content=f"# {title}\n\n{blocks}"))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
+    """Change the links of a page: to pages of the site, or to the path of a file that is not on it."""
+    sources = {page: source for source, page in PAGES.items()}
+    source = Path(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
+
+    def changed(match: re.Match[str]) -> str:
+        image, text, target, anchor = match[1], match[2], match[3], match[4] or ""
+        if OTHER_SITE.match(target):
+            return match[0]
+        path = (ROOT / source.parent / target).resolve().relative_to(ROOT).as_posix()
+        on_site = PAGES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
+        if on_site is None or files.get_file_from_path(on_site) is None:
+            return text if path in text else f"{text} (`{path}`)"
+        up = "../" * page.file.src_uri.count("/")
+        return f"{image}[{text}]({up}{on_site}{anchor})"
+
+    return LINK.sub(changed, markdown)
