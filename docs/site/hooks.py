@@ -11,7 +11,7 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 PAGES = {  # file of the repository -> page of the site
     "README.md": "index.md",
     "CONTRIBUTING.md": "project/CONTRIBUTING.md",
