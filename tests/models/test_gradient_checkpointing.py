@@ -19,7 +19,7 @@ NUMBERS = {"learning_rate": 1e-2, "warmup": 0, "epsilon": 1e-3}
 
 
 def test_gradients_are_the_same(framework, tmp_path, monkeypatch):
-    """With dropout: a block that is computed again drops the same. The moments are sums of gradients. Measured: 7e-18.
+    """With dropout: a block that is computed again drops the same. The moments are sums of gradients.
 
     The last block computes first tokens only, with another graph than the block below.
     """
