@@ -292,6 +292,7 @@ def write(arguments: argparse.Namespace, results: Sequence[Mapping[str, Any]]) -
     """Write the file of `--json`: settings, machine and results."""
     if arguments.json:
         settings = {name: value for name, value in vars(arguments).items() if name not in ("json", "png", "python")}
+        settings["clock"] = os.environ.get("BENCHMARK_CLOCK", "time")
         content = {"settings": settings, "machine": machine(), "results": results}
         arguments.json.write_text(json.dumps(content, indent=2, default=plain) + "\n", encoding="utf-8")
 

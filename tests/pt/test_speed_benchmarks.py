@@ -63,6 +63,21 @@ def test_contestants_take_turns_and_missing_ones_are_named(tmp_path):
     assert measured["peer"].peak > 1e6
 
 
+@pytest.mark.parametrize(("clock", "counted"), [("time", True), ("processor", False)])
+def test_the_clock_of_processors_does_not_count_sleep(tmp_path, monkeypatch, clock, counted):
+    from contests import Contest
+    from worker import Contestant
+
+    (tmp_path / "table.py").write_text(
+        "import time\nfrom worker import Contestant\n"
+        "CONTESTANTS = {'ours': Contestant(lambda job: lambda: time.sleep(0.2) or 0, ())}\n"
+    )
+    monkeypatch.setenv("BENCHMARK_CLOCK", clock)
+    contest = Contest(str(tmp_path / "table.py"), {"ours": Contestant(lambda job: None, ())}, {}, 1, 1, 0)
+    (measured,) = contest.run(["ours"], {})
+    assert (measured.seconds[0] >= 0.2) == counted
+
+
 def test_ratios_compare_the_same_round():
     from contests import Measured, Spread, ratio_of_speeds, speeds
 
