@@ -176,7 +176,6 @@ def evaluate(
     if inference is not None and (backend is not None or options):
         given = ["backend"] * (backend is not None) + [*options]
         raise InputError(f"inference is a loaded model: {', '.join(given)} must be left out.")
-    backend = default_backend() if backend is None else backend
     other = other_head(kind, DistilBertConfig.from_pretrained(model, **hub_options))
     if other is not None:
         raise CheckpointError(
@@ -184,6 +183,7 @@ def evaluate(
             "that head, or train one with finetune."
         )
     if inference is None:
+        backend = default_backend() if backend is None else backend
         inference = load_inference(backend, kind.head, model, dtype=recipe.dtype, **options, **hub_options)
     config = inference.config
     check_regression(kind, config, model, "Give a model that was trained for regression.")
