@@ -29,7 +29,7 @@ def register_with_transformers() -> None:
         ImportError: Transformers is not installed.
 
     Example:
-        >>> import distilbert_pt, transformers
+        >>> import distilbert_pt, transformers  # doctest: +SKIP
         >>> distilbert_pt.register_with_transformers()  # doctest: +SKIP
         >>> transformers.AutoModel.from_pretrained("distilbert-base-uncased")  # doctest: +SKIP
     """
