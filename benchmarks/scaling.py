@@ -98,7 +98,7 @@ class Host:
     """What the processors of the machine do before each step, while the devices wait.
 
     Attributes:
-        ns_per_token: Reading records and masking tokens, in nanoseconds; throughput.py measures it: 143 on a core of AMD.
+        ns_per_token: Reading records and masking tokens, in nanoseconds. throughput.py measures it: 143 on a core here.
         divided: 1 if each process prepares only its own rows. Today each prepares all rows of a step.
         disk_gbs: Speed of the disk in GB/s.
     """
