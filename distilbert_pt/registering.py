@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from distilbert_core.model.config import DistilBertConfig
-from distilbert_pt import heads
-from distilbert_pt.model import DistilBertModel
+from distilbert_pt import auto
 
-CLASSES = {  # the names of Transformers -> the class that they open
-    "AutoModel": DistilBertModel,
-    "AutoModelForPreTraining": heads.DistilBertForMaskedLM,
-    "AutoModelForMaskedLM": heads.DistilBertForMaskedLM,
-    "AutoModelForSequenceClassification": heads.DistilBertForSequenceClassification,
-    "AutoModelForTokenClassification": heads.DistilBertForTokenClassification,
-    "AutoModelForQuestionAnswering": heads.DistilBertForQuestionAnswering,
-    "AutoModelForMultipleChoice": heads.DistilBertForMultipleChoice,
-}
+# The names of Transformers 5 -> the class that they open; it has no AutoModelWithLMHead.
+CLASSES = {name: getattr(auto, name).made for name in auto.__all__ if name != "AutoModelWithLMHead"}
 
 
 def register_with_transformers() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from distilbert_core.errors import InputError, InputWarning
+from distilbert_core.errors import InputError
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.training.features import Features
 from distilbert_core.training.labels import all_labels, check_known, label_names
@@ -96,10 +95,7 @@ class RowData(Data):
         if not features:
             raise InputError(f"{self.name} holds no token to learn from.")
         cut = len({feature.row for feature in features if feature.cut})
-        if cut:
-            problem = task.cut_rows.format(task.max_length)
-            message = f"{self.name}: {cut} of {len(self.rows)} rows {problem}. Give a larger max_length."
-            warnings.warn(message, InputWarning, stacklevel=stacklevel)
+        task.warn_of_cut(self.name, cut, len(self.rows), stacklevel)
         return Features.of(features)
 
 
@@ -115,7 +111,8 @@ class LargeData(Data):
 
     def features(self, task: Task, stacklevel: int) -> Features:
         """Return the features of the rows, on disk."""
-        return write_shards(task, [self._source], self._folder, columns=self._columns).features()
+        sources, checksums = [self._source], [self.checksum]
+        return write_shards(task, sources, self._folder, checksums=checksums, columns=self._columns).features()
 
 
 class StoredData(Data):

@@ -107,6 +107,7 @@ def prepare(
         kind(tokenizer, config.updated(**kind.config_fields(names)), recipe(max_length=max_length)),
         sources,
         Path(output).expanduser(),
+        checksums=[corpus.checksum for corpus in corpora],
         columns=columns,
         processes=processes,
         rows_per_shard=rows_per_shard,

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import multiprocessing
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from distilbert_core.errors import InputError, InputWarning
+from distilbert_core.errors import InputError
 from distilbert_core.files.atomic import Writer, replace_files
 from distilbert_core.files.journal import is_vacant, settled
 from distilbert_core.files.locks import OWNER_FILE, owned
@@ -31,6 +30,7 @@ from distilbert_core.training.shards import (
     SHARD_FILE,
     VERSION,
     TokenShards,
+    count_tokens,
     fingerprint,
     read_index,
     to_records,
@@ -52,6 +52,7 @@ def write_shards(
     sources: Sequence[Source],
     output: Path,
     *,
+    checksums: Sequence[str],
     columns: Mapping[str, str] | None,
     processes: int = 1,
     rows_per_shard: int | None = None,
@@ -63,6 +64,7 @@ def write_shards(
         task: Encodes the rows, with the tokenizer of a model and its labels.
         sources: The sources, one after another.
         output: The folder: new, empty, or of an earlier call with the same arguments.
+        checksums: The checksum of each source.
         columns: Names of the sources' columns, where they differ from the task's.
         processes: Number of processes that encode. The result does not depend on it.
         rows_per_shard: Least number of rows of a file, except the last one; None: those of 16 MB.
@@ -87,7 +89,7 @@ def write_shards(
         "labels": label_names(task.config) if kind.named else None,
         "encoding": kind.__name__,
         "columns": dict(columns or {}),
-        "sources": [source.checksum(kind.stream(source, columns)) for source in sources],
+        "sources": list(checksums),
         "rows_per_shard": rows_per_shard,
     }
     with owned(output, patience=DAY):
@@ -104,10 +106,7 @@ def write_shards(
                     advance(read)
             writer.finish()
     index = writer.index
-    if index["cut"]:
-        problem = task.cut_rows.format(task.max_length)
-        message = f"{output}: {index['cut']:,} of {index['records']:,} rows {problem}. Give a larger max_length."
-        warnings.warn(message, InputWarning, stacklevel=3)
+    task.warn_of_cut(output, index["cut"], index["records"], stacklevel=3)
     if not index["shards"]:
         raise InputError(f"{sources[0].name} has no row with a token for {task.name}. Correct the rows.")
     return TokenShards.open(output)
@@ -156,15 +155,13 @@ class _Writer:
         shards = self.index["shards"]
         files: dict[str, Writer] = {}
         if len(records):
-            real = np.arange(records["ids"].shape[1]) < records["length"][:, None]
-            counts = self._counts + np.bincount(records["ids"][real], minlength=len(self._counts))
+            self._counts = self._counts + count_tokens(records, len(self._counts))
             file = SHARD_FILE.format(len(shards))
             content = _npy(records)
             sha256 = hashlib.sha256(content).hexdigest()
-            entry = {"file": file, "rows": len(records), "tokens": int(real.sum()), "sha256": sha256}
-            shards = [*shards, entry]
-            files = {file: content, COUNTS_FILE: _npy(counts)}
-            self._counts = counts
+            tokens = int(records["length"].sum())
+            shards = [*shards, {"file": file, "rows": len(records), "tokens": tokens, "sha256": sha256}]
+            files = {file: content, COUNTS_FILE: _npy(self._counts)}
         read, cut = self.index["records"] + self._read, self.index["cut"] + self._cut
         self.index = {**self.index, "records": read, "cut": cut, "complete": complete, "shards": shards}
         replace_files(self.folder, {**files, INDEX_FILE: (json.dumps(self.index, indent=1) + "\n").encode()})

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -67,6 +67,12 @@ def to_records(features: Sequence[Feature], dtype: np.dtype) -> np.ndarray:
     return records
 
 
+def count_tokens(records: np.ndarray, size: int) -> np.ndarray:
+    """Return how often each id below `size` occurs in records, without their padding, int64 [size]."""
+    real = np.arange(records["ids"].shape[1]) < records["length"][:, None]
+    return np.bincount(records["ids"][real], minlength=size)
+
+
 def fingerprint(tokenizer: BaseTokenizer) -> str:
     """Return a checksum of the vocabulary of a tokenizer, and of how it divides a text."""
     content = [sorted(tokenizer.get_vocab().items()), tokenizer(PROBE)["input_ids"]]
@@ -115,16 +121,7 @@ class ShardPart:
 
     def token_counts(self, size: int) -> np.ndarray:
         """Return how often each id below `size` occurs, int64 [size]."""
-        counts = np.zeros(size, np.int64)
-        for records in self.blocks():
-            real = np.arange(records["ids"].shape[1]) < records["length"][:, None]
-            counts += np.bincount(records["ids"][real], minlength=size)
-        return counts
-
-    def blocks(self, rows: int = 4096) -> Iterator[np.ndarray]:
-        """Yield copies of all records, a number of them at a time."""
-        for start in range(0, self.rows, rows):
-            yield np.array(self._mapped()[start : start + rows])
+        return count_tokens(self._mapped(), size)
 
 
 class StoredFeatures(Features):

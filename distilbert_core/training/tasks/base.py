@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from distilbert_core.errors import InputError, did_you_mean
+from distilbert_core.errors import InputError, InputWarning, did_you_mean
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
@@ -222,6 +223,20 @@ class Task:
         if WEIGHT_COLUMN not in rows[0]:
             return features
         return [replace(feature, weight=rows[feature.row][WEIGHT_COLUMN]) for feature in features]
+
+    def warn_of_cut(self, name: str | Path, cut: int, rows: int, stacklevel: int) -> None:
+        """Warn if a part of some rows has no effect.
+
+        Args:
+            name: Name of the rows in the message.
+            cut: Number of rows of which a part has no effect.
+            rows: Number of all rows.
+            stacklevel: As in `warnings.warn`, counted from the caller.
+        """
+        if cut:
+            problem = self.cut_rows.format(self.max_length)
+            message = f"{name}: {cut} of {rows} rows {problem}. Give a larger max_length."
+            warnings.warn(message, InputWarning, stacklevel=stacklevel + 1)
 
     def fit(self, features: Sequence[Feature]) -> None:
         """Collect the statistics of the training features that batches need: the weights of the classes.
