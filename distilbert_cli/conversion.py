@@ -67,6 +67,7 @@ DIFFERENT = 1  # exit status
     "--verify", "check", is_flag=True, help="Compare the result with the source: all bits, and the model's outputs."
 )
 @click.option("--checksum", is_flag=True, help="Also write checksums.sha256, which `sha256sum -c` reads.")
+@click.option("--card", is_flag=True, help="Add a line about the conversion to the model card, README.md.")
 @click.option(
     "--verify-source",
     is_flag=True,
@@ -111,6 +112,7 @@ def convert(
     force,
     check,
     checksum,
+    card,
     verify_source,
     calibrate,
     eval_file,

@@ -11,7 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from distilbert_core.errors import InputError
+from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.hub import CARD_FILE
 from distilbert_core.model.inputs import IGNORE_INDEX
+from distilbert_core.model.model_cards import hub_id, model_card, table
 
 
 class ResumeDropout(keras.callbacks.Callback):
@@ -128,6 +131,8 @@ def _joined(batches: list[dict[str, np.ndarray]]) -> Any:
 class PushToHubCallback(keras.callbacks.Callback):
     """Saves a model after every epoch, or after every `save_steps` steps, and uploads it to the Hub.
 
+    A model card is saved too, with the losses and metrics of the epochs, unless `output_dir` has one already.
+
     Args:
         output_dir: Folder to save to.
         save_strategy: 'epoch', 'steps', or 'no' for the end of training only.
@@ -163,10 +168,13 @@ class PushToHubCallback(keras.callbacks.Callback):
         self.hub_model_id = hub_model_id or self.output_dir.absolute().name
         self.hub_token = hub_token
         self.step = 0
+        self.epochs: list[dict[str, float]] = []
+        self.writes_card = not (self.output_dir / CARD_FILE).exists()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Start counting steps; an epoch may have fewer than `save_steps`."""
         self.step = 0
+        self.epochs = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Upload after every `save_steps` steps."""
@@ -176,6 +184,7 @@ class PushToHubCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Upload after an epoch."""
+        self.epochs.append({"epoch": epoch + 1, **(logs or {})})
         if self.save_strategy == "epoch":
             self._push(f"Training in progress, epoch {epoch}")
 
@@ -187,8 +196,18 @@ class PushToHubCallback(keras.callbacks.Callback):
         for part in (self.model, self.tokenizer):
             if part is not None:
                 part.save_pretrained(self.output_dir)
+        if self.writes_card:
+            replace_files(self.output_dir, {CARD_FILE: self._card().encode()})
         from huggingface_hub import HfApi
 
         api = HfApi(token=self.hub_token)
         repository = api.create_repo(self.hub_model_id, exist_ok=True).repo_id
         api.upload_folder(repo_id=repository, folder_path=self.output_dir, commit_message=message)
+
+    def _card(self) -> str:
+        """Return the model card, with a row for each epoch."""
+        columns = list(dict.fromkeys(name for epoch in self.epochs for name in epoch))
+        rows = [[f"{epoch[name]:.4g}" if name in epoch else "" for name in columns] for epoch in self.epochs]
+        sections = {"Training": table(columns, rows)} if rows else {}
+        base = hub_id(self.model.config.name_or_path)
+        return model_card(self.hub_model_id, self.model.head, self.model.config, base_model=base, sections=sections)

@@ -24,7 +24,7 @@ from distilbert_tf.datasets import batched
 # Methods of Transformers 4.53's Keras models that are missing here, and what to do instead.
 REFUSED: dict[str, str] = {
     "register_for_auto_class": "TFAutoModel of Transformers loads what save_pretrained writes with its own classes.",
-    "create_model_card": "Write README.md into the folder, by hand or with huggingface_hub.ModelCard.",
+    "create_model_card": "`push_to_hub` makes a model card; give your own as card, a file or a text.",
     "set_output_embeddings": "Assign to the variables of model.vocab_projector, or resize_token_embeddings.",
     "eager_serving": "Call the model, or serving.",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import huggingface_hub
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from support.uploads import Uploads
 
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # keeps the user's folder clean
+MAPPINGS = Path("/proc/self/maps")
+MOST_MAPPINGS = 20_000  # of a process, of the 65,530 that Linux allows
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +52,20 @@ def uploads(monkeypatch: pytest.MonkeyPatch) -> Uploads:
     made = Uploads()
     monkeypatch.setattr(huggingface_hub, "HfApi", made)
     return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_mappings(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let JAX forget what it compiled for earlier files: each program is mapped into memory, and Linux limits these."""
+    yield
+    if "flax" not in request.config.tested_backends or not MAPPINGS.exists():  # type: ignore[attr-defined]
+        return
+    with MAPPINGS.open() as mappings:
+        count = sum(1 for _ in mappings)
+    if count > MOST_MAPPINGS:
+        import jax
+
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from distilbert_core import __version__
 from distilbert_core.checks import check_choice
 from distilbert_core.errors import CheckpointWarning, InputError, listed
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.checksums import verify_files
+from distilbert_core.files.hub import CARD_FILE
 from distilbert_core.files.names import TOKENIZER_FILES
 from distilbert_core.files.selection import Selection
 from distilbert_core.files.shards import parse_size
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head
+from distilbert_core.model.model_cards import add_conversion, hub_id, model_card
 from weight_conversion.calibration import calibration_rows
 from weight_conversion.exports import check_export
 from weight_conversion.formats import FORMATS
@@ -51,6 +54,7 @@ def convert(
     verify: bool = False,
     pooling: str | None = None,
     normalize: bool = False,
+    card: bool = False,
     **hub_options: Any,
 ) -> Weights:
     """Convert a checkpoint to another format.
@@ -81,6 +85,8 @@ def convert(
             and 'bin' write such modules; graphs for padded batches have the further output `sentence_embedding`. A
             source with modules needs no `pooling`.
         normalize: Scale that vector to length 1.
+        card: Add a line about this conversion to the model card (README.md): the file that was read, the format, the
+            dtype, and how the result was compared. A checkpoint without a card gets one.
         **hub_options: Options for the Hub (`revision`, `cache_dir`, `token`, `local_files_only`, `force_download`,
             `subfolder`).
 
@@ -164,6 +170,9 @@ def convert(
             files = _with_check(files, lambda folder: checked.extend(check_export(folder, *arguments, pooled)))
         if check is not None:
             files = _with_check(files, lambda folder: checked.append(check(folder)))
+        if card:
+            files.pop(CARD_FILE, None)  # it is written after the weights, which are compared first
+            files[CARD_FILE] = partial(_write_card, name=folder.absolute().name, to=to, weights=written, notes=checked)
         removed = replace_files(
             folder, files, obsolete=lambda: obsolete_files(folder, files), before=check_source, checksum=checksum
         )
@@ -176,6 +185,16 @@ def convert(
         names = listed([name for name, count in underflows.items() if count])
         notes.append(f"{sum(underflows.values())} values were too small for {dtype} and became 0, in {names}.")
     return replace(weights, notes=[*weights.notes, *notes, *file_notes(unused, folder, removed)])
+
+
+def _write_card(path: Path, *, name: str, to: str, weights: Weights, notes: Sequence[str]) -> None:
+    """Write the model card of a result, with a line about the conversion."""
+    origin = hub_id(weights.source)
+    card = weights.sidecars.get(CARD_FILE, b"").decode()
+    card = card or model_card(name, weights.head, weights.config, base_model=origin)
+    begun = f"`{weights.format}` of `{origin or Path(weights.source).name}`"
+    line = f"From {begun} to `{to}`, {weights.config.torch_dtype}, by distilbert {__version__}."
+    path.write_bytes(add_conversion(card, " ".join([line, *notes])).encode())
 
 
 NATIVE_FORMATS = {"torch": "bin", "keras": "h5", "flax": "msgpack"}  # framework -> the format of Transformers 4

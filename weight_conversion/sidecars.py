@@ -13,7 +13,7 @@ from distilbert_core.errors import CheckpointError, DistilBertError, listed, sho
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.boundary import found
 from distilbert_core.files.checksums import CHECKSUMS
-from distilbert_core.files.hub import find_file, local_folder
+from distilbert_core.files.hub import CARD_FILE, find_file, local_folder
 from distilbert_core.files.json_files import parse_json, read_content
 from distilbert_core.files.limits import check_limit
 from distilbert_core.files.links import refuse_link
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Tokenizer = TypeVar("Tokenizer", bound=BaseTokenizer)
 
-SIDECARS = (*TOKENIZER_FILES, "README.md", "LICENSE")
+SIDECARS = (*TOKENIZER_FILES, CARD_FILE, "LICENSE")
 
 # Files of sentence-transformers: the list of modules, each of which except the first has its own folder, and the
 # settings of the model and of the first module.

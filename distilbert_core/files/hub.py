@@ -58,9 +58,13 @@ WEIGHT_SUFFIXES = (
 )
 ADAPTER_CONFIG = "adapter_config.json"  # of peft: the checkpoint is an adapter for a base model that this file names
 
+CARD_FILE = "README.md"  # the model card
+
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder")
 # Arguments of `push_to_hub` that `save_pretrained` also has.
-PUSHING = frozenset({"repo_id", "token", "private", "commit_message", "commit_description", "create_pr", "revision"})
+PUSHING = frozenset(
+    {"repo_id", "token", "private", "commit_message", "commit_description", "create_pr", "revision", "card"}
+)
 
 
 def split_hub_options(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -309,9 +313,12 @@ class PushToHub:
         token: str | bool | None = None,
         revision: str | None = None,
         create_pr: bool = False,
+        card: str | Path | None = None,
         **kwargs: Any,
     ) -> Any:
         """Upload the files that `save_pretrained` writes to a repository of the Hub, which is created if needed.
+
+        A model is uploaded with a model card, README.md, unless the repository has one.
 
         Args:
             repo_id: 'name/model', or 'model' in your own namespace.
@@ -321,22 +328,30 @@ class PushToHub:
             token: Access token; None: the token of `hf auth login`.
             revision: Branch to commit to, which is created if needed; None: 'main'.
             create_pr: Open a pull request in place of a commit.
+            card: The card of a model: a file, a folder that has one, or its text; it replaces that of the repository.
+                `finetune`, `distill` and `convert(card=True)` write one into their folders: data, metrics, history.
+                None: a new one with the sizes and the origin of the model, if the repository has none.
             **kwargs: Arguments of `save_pretrained`.
 
         Returns:
             The commit, as `huggingface_hub.upload_folder` returns it.
 
         Raises:
+            InputError: `card` is not a file, a folder with a card, or a text of several lines.
+            TypeError: `card` is given for a tokenizer or a configuration.
             Exception: An error of `huggingface_hub`: the Hub cannot be reached, or denies access.
         """
         from huggingface_hub import HfApi
 
+        text = self._model_card(card, repo_id)
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, **kwargs)
             api = HfApi(token=token)
             repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
             if revision is not None and not revision.startswith("refs/"):
                 api.create_branch(repo_id, branch=revision, exist_ok=True)
+            if text is not None and (card is not None or not api.file_exists(repo_id, CARD_FILE, revision=revision)):
+                Path(folder, CARD_FILE).write_text(text, encoding="utf-8")
             return api.upload_folder(
                 repo_id=repo_id,
                 folder_path=folder,
@@ -345,3 +360,9 @@ class PushToHub:
                 revision=revision,
                 create_pr=create_pr,
             )
+
+    def _model_card(self, card: str | Path | None, repo_id: str) -> str | None:
+        """Return the README.md of an upload; None for objects that are not models."""
+        if card is not None:
+            raise TypeError("card is the README.md of a model: push the model with it.")
+        return None

@@ -15,6 +15,7 @@ from distilbert_core.files.conversion import load_conversion
 from distilbert_core.files.hub import PUSHING, PushToHub
 from distilbert_core.model.config import CONFIG_FILE
 from distilbert_core.model.hooks import ModelHooks
+from distilbert_core.model.model_cards import card_to_push
 
 
 class CheckpointSaving(ModelHooks, PushToHub):
@@ -120,3 +121,7 @@ class CheckpointSaving(ModelHooks, PushToHub):
         if wrong:
             raise InputError(f"state_dict lacks parameters, or has them in another shape: {listed(wrong)}.")
         return {name: self._as_array(value) for name, value in given.items()}
+
+    def _model_card(self, card: str | Path | None, repo_id: str) -> str:
+        """Return the README.md of an upload."""
+        return card_to_push(card, repo_id, self.head, self.config)

@@ -14,7 +14,7 @@ from typing import Any, Self
 from distilbert_core.checks import check_choice
 from distilbert_core.errors import CheckpointError, InputError, did_you_mean
 from distilbert_core.files.atomic import replace_files
-from distilbert_core.files.hub import split_hub_options
+from distilbert_core.files.hub import CARD_FILE, split_hub_options
 from distilbert_core.files.journal import is_vacant
 from distilbert_core.files.json_files import read_json
 from distilbert_core.files.locks import OWNER_FILE, owned
@@ -23,6 +23,7 @@ from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
 from distilbert_core.tokenization import DistilBertTokenizerFast
 from distilbert_core.tokenization.base import BaseTokenizer
+from distilbert_core.training.cards import training_card
 from distilbert_core.training.data import Data, task_labels
 from distilbert_core.training.engine import Engine, load_engine
 from distilbert_core.training.features import Features
@@ -57,6 +58,8 @@ class Experiment:
         new_head: Whether a new head is drawn.
         resume: Whether a stopped run continues.
         settings: The settings that must be the same when a run continues, as JSON has them.
+        data: Names of the sources to learn from.
+        eval_data: Name of the source to evaluate on; None: there is no evaluation.
         checksums: The checksums of the sources to learn from.
         hub_options: Options that say where on the Hub to look for the model.
     """
@@ -71,6 +74,8 @@ class Experiment:
     new_head: bool
     resume: bool
     settings: Mapping[str, Any]
+    data: Sequence[str]
+    eval_data: str | None
     checksums: Sequence[str]
     hub_options: Mapping[str, Any]
 
@@ -164,6 +169,8 @@ class Experiment:
             new_head=new_head or other_head(kind, config) is not None,
             resume=resume,
             settings=settings,
+            data=[of_source.name for of_source in data],
+            eval_data=None if eval_data is None else eval_data.name,
             checksums=checksums,
             hub_options=hub_options,
         )
@@ -211,7 +218,23 @@ class Experiment:
                 _check_unused(self.output)
                 replace_files(run.folder, {SETTINGS_FILE: _json(self.settings)})
             run.train(progress)
+            if engine.division.rank == 0:
+                replace_files(self.output, {CARD_FILE: self._card(run.progress).encode()})
         return run.progress
+
+    def _card(self, done: Progress) -> str:
+        """Return the model card of the best model."""
+        return training_card(
+            self.output.absolute().name,
+            self.task.head,
+            self.task.config,
+            self.task.recipe,
+            settings=self.settings,
+            data=self.data,
+            eval_data=self.eval_data,
+            metrics=done.metrics,
+            step=done.best_step,
+        )
 
 
 def find_task(name: str, tasks: Mapping[str, type[Task]]) -> type[Task]:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distilbert_core import DEFAULT_MODEL, Head
+from distilbert_core import DEFAULT_MODEL, Head, __version__
 from distilbert_core.errors import CheckpointError, CheckpointWarning, InputError
 from distilbert_core.files.checkpoint import save_checkpoint
 from support.checkpoints import random_arrays, save_random, small_config
@@ -116,6 +116,23 @@ def test_large_values_are_not_reported_as_infinite(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         convert(tmp_path / "large", tmp_path / "new", "tf")
+
+
+def test_the_history_in_the_model_card(tmp_path: Path) -> None:
+    """Asked for, each conversion adds its line; the card of the source stays, and so do its bytes otherwise."""
+    save_random(tmp_path / "old", small_config(), Head.BASE)
+    (tmp_path / "old/README.md").write_text("# mine\n")
+    convert(tmp_path / "old", tmp_path / "h5", "h5", card=True)
+    convert(tmp_path / "h5", tmp_path / "new", "pt", dtype="float16", card=True)
+    card = "# mine\n\n## Conversions\n\n* From `pt` of `old` to `h5`, float64, by distilbert {0}.\n" + (
+        "* From `h5` of `h5` to `pt`, float16, by distilbert {0}.\n"
+    )
+    assert (tmp_path / "new/README.md").read_text() == card.format(__version__)
+    convert(tmp_path / "old", tmp_path / "plain", "h5")
+    assert (tmp_path / "plain/README.md").read_text() == "# mine\n"
+    (tmp_path / "old/README.md").unlink()
+    convert(tmp_path / "old", tmp_path / "without", card=True)
+    assert "`DistilBertModel`: 2 layers" in (tmp_path / "without/README.md").read_text()
 
 
 # -- what is dropped -----------------------------------------------------------------------------------------

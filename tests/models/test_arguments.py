@@ -58,7 +58,7 @@ def test_every_argument_at_its_default(framework, saved, tmp_path, uploads):
     assert same(framework, framework.load(HEAD, tmp_path / "again"), plain)
     pushing = defaults(owner, "push_to_hub")
     assert model.push_to_hub(repo_id="mine", **pushing) == "commit"
-    assert uploads[-1][:2] == ("upload_folder", ["config.json", "model.safetensors"])
+    assert uploads[-1][:2] == ("upload_folder", ["README.md", "config.json", "model.safetensors"])
     assert owner.startswith("TF") or DistilBertConfig().push_to_hub("mine", **pushing) == "commit"
 
 
@@ -241,14 +241,14 @@ def test_uploading(framework, saved, tmp_path, uploads):
         ("token", "t"),
         ("create_repo", "name", {"private": True, "exist_ok": True}),
         ("create_branch", "me/name", {"branch": "dev", "exist_ok": True}),
-        ("upload_folder", ["config.json", "model.v.safetensors"], {"repo_id": "me/name", **options}),
+        ("upload_folder", ["README.md", "config.json", "model.v.safetensors"], {"repo_id": "me/name", **options}),
     ]
     uploads.clear()
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "private.txt").write_text("not uploaded")
     model.save_pretrained(tmp_path / "folder", push_to_hub=True, token="t")
     assert uploads[1][:2] == ("create_repo", "folder")
-    assert uploads[2][1] == ["config.json", "model.safetensors"]
+    assert uploads[2][1] == ["README.md", "config.json", "model.safetensors"]
     assert uploads[2][2]["commit_message"] == f"Upload {type(model).__name__}"
     uploads.clear()
     model.config.save_pretrained(tmp_path / "folder", push_to_hub=True, repo_id="else")

@@ -139,6 +139,7 @@ def test_a_run_learns_and_its_folder_is_a_model(framework, data, base, tmp_path)
     again = evaluate("sequence-classification", data, model=tmp_path / "new", backend=framework.name)
     assert again == done.metrics
     assert (tmp_path / "new/training/curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "| accuracy | 1.0000 |" in (tmp_path / "new/README.md").read_text()
     losses = [record["loss"] for record in records(tmp_path / "new") if "loss" in record]
     assert losses[-1] < 0.8 * losses[0]
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants, file_download
+
+# Under its name of version 1 on, or of before.
+forget_connections = getattr(huggingface_hub, "close_session", None) or huggingface_hub.utils.reset_sessions
 
 
 @dataclass
@@ -69,6 +80,33 @@ class HubServer:
             return 404, {"X-Error-Code": "EntryNotFound", **commit}, b""
         return 200, {**checksum_of(unquote(file), content), **commit}, content
 
+    def accept(self, path: str, body: bytes, token: str | None) -> tuple[int, dict[str, Any]]:
+        """Status and answer to the requests of an upload: create a repository, announce files, and commit them."""
+        if token is None:
+            return 401, {"error": "Invalid username or password."}
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked.get('organization') or 'me'}/{asked['name']}"
+            new = name not in self.repositories
+            self.repositories.setdefault(name, Repository({"main": {}}))
+            return 200 if new else 409, {"url": f"{self.url}/{name}", "id": name}
+        if path == "/api/validate-yaml":
+            return 200, {"errors": [], "warnings": []}
+        name, _, action = path.removeprefix("/api/models/").rpartition("/")[0].rpartition("/")
+        revision = unquote(path.rpartition("/")[2].partition("?")[0])
+        if action == "preupload":
+            names = [file["path"] for file in json.loads(body)["files"]]
+            return 200, {"files": [{"path": file, "uploadMode": "regular", "shouldIgnore": False} for file in names]}
+        branches = self.repositories[name].revisions
+        if action == "branch":
+            branches.setdefault(revision, dict(branches["main"]))
+            return 200, {}
+        assert action == "commit", path
+        lines = [json.loads(line) for line in body.splitlines()]
+        for value in (line["value"] for line in lines if line["key"] == "file"):
+            branches[revision][value["path"]] = base64.b64decode(value["content"])
+        return 200, {"commitUrl": f"{self.url}/{name}/commit/{commit_of(revision)}", "commitOid": commit_of(revision)}
+
 
 def checksum_of(file: str, content: bytes) -> dict[str, str]:
     """The header with the checksum of a file: of weights as LFS has it, of others as Git has it."""
@@ -88,6 +126,28 @@ def serve() -> Iterator[HubServer]:
 
         def do_GET(self) -> None:
             self.respond(with_body=True)
+
+        def do_POST(self) -> None:
+            token = self.headers.get("authorization")
+            hub.requests.append((self.command, self.path, token and token.removeprefix("Bearer ")))
+            status, answer = hub.accept(self.path, self.body(), hub.requests[-1][2])
+            content = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def body(self) -> bytes:
+            """The body of a request, whose length may not be known before."""
+            if "content-length" in self.headers:
+                return self.rfile.read(int(self.headers["content-length"]))
+            chunks = []
+            while size := int(self.rfile.readline(), 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(chunks)
 
         def respond(self, with_body: bool) -> None:
             token = self.headers.get("authorization")
@@ -115,3 +175,28 @@ def serve() -> Iterator[HubServer]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def in_place_of_the_hub(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[HubServer]:
+    """Run a server that huggingface_hub takes for the Hub, with an empty cache and no token."""
+    with serve() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        redirect(server.url, monkeypatch)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "token"))
+        for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setattr(time, "sleep", lambda _: None)  # huggingface_hub waits before it tries again
+        yield server
+    forget_connections()
+
+
+def redirect(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let huggingface_hub look for files at another address than it was imported with."""
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE
+    for module in (constants, file_download):  # older versions read their own copy
+        name = "HUGGINGFACE_CO_URL_TEMPLATE"
+        monkeypatch.setattr(module, name, url + template[template.index("/{") :], raising=False)

@@ -10,6 +10,8 @@ from typing import Any
 class Uploads(list[Any]):
     """In place of `huggingface_hub.HfApi`: a list of calls with their names, and of the names of uploaded files."""
 
+    has_card = False  # of the repository
+
     def __call__(self, token: Any = None) -> Uploads:
         self.append(("token", token))
         return self
@@ -17,6 +19,9 @@ class Uploads(list[Any]):
     def create_repo(self, repo_id: str, **options: Any) -> Any:
         self.append(("create_repo", repo_id, options))
         return SimpleNamespace(repo_id=repo_id if "/" in repo_id else f"me/{repo_id}")
+
+    def file_exists(self, repo_id: str, file: str, **options: Any) -> bool:
+        return self.has_card
 
     def create_branch(self, repo_id: str, **options: Any) -> None:
         self.append(("create_branch", repo_id, options))

@@ -132,10 +132,12 @@ def test_metric_callback(tokenizer):
 def test_push_to_hub_callback(tmp_path, tokenizer, uploads):
     callback = distilbert_tf.PushToHubCallback(tmp_path / "mine", tokenizer=tokenizer)
     callback.set_model(new(Head.BASE))
-    callback.on_epoch_end(0)
+    callback.on_epoch_end(0, {"loss": 0.25})
     _, files, options = uploads[-1]
+    assert "| epoch | loss |\n| --- | --- |\n| 1 | 0.25 |" in (tmp_path / "mine" / "README.md").read_text()
     assert options == {"repo_id": "me/mine", "commit_message": "Training in progress, epoch 0"}
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(files)
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= set(files)
+    (tmp_path / "mine" / "README.md").write_text("mine")
     by_steps = distilbert_tf.PushToHubCallback(tmp_path / "mine", save_strategy="steps", save_steps=3)
     by_steps.set_model(callback.model)
     by_steps.on_train_begin()
@@ -144,6 +146,7 @@ def test_push_to_hub_callback(tmp_path, tokenizer, uploads):
         by_steps.on_train_batch_end(1)
     messages = [call[2]["commit_message"] for call in uploads if call[0] == "upload_folder"]
     assert messages == ["Training in progress, epoch 0", "Training in progress, step 3"]
+    assert (tmp_path / "mine" / "README.md").read_text() == "mine"
     with pytest.raises(InputError, match="save_steps must be a positive integer"):
         distilbert_tf.PushToHubCallback(tmp_path, save_strategy="steps")
 
@@ -168,7 +171,7 @@ def test_accessors():
     assert base.get_bias() is base.get_prefix_bias_name() is None
     with pytest.raises(InputError, match="TFDistilBertModel has no bias to set"):
         base.set_bias({"bias": bias})
-    with pytest.raises(NotImplementedError, match=r"has no create_model_card. Write README.md"):
+    with pytest.raises(NotImplementedError, match=r"has no create_model_card. `push_to_hub` makes a model card"):
         base.create_model_card("out")
 
 

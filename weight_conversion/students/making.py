@@ -16,6 +16,7 @@ import numpy as np
 
 from distilbert_core.errors import InputError
 from distilbert_core.files.atomic import replace_files
+from distilbert_core.files.hub import CARD_FILE
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table
 from weight_conversion.formats import FORMATS
@@ -26,7 +27,6 @@ from weight_conversion.students.widths import narrow_arrays, narrow_config
 from weight_conversion.weights import LazyTensor, Weights, first_dtype
 from weight_conversion.writing import add_weights, check_destination, obsolete_files, unchanged_check
 
-MODEL_CARD = "README.md"
 TOKEN_FIELDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "decoder_start_token_id")
 
 
@@ -100,7 +100,7 @@ def make_student(
     old = weights.config
     kept = _kept_layers(old, layers)
     ids = kept_ids(old, vocabulary)
-    sidecars = {name: content for name, content in weights.sidecars.items() if name != MODEL_CARD}
+    sidecars = {name: content for name, content in weights.sidecars.items() if name != CARD_FILE}
     if ids is not None and sidecars.keys() & {"tokenizer.json", "vocab.txt"}:
         sidecars = trim_tokenizer(sidecars, ids)
     part = _part_config(old, kept, ids)

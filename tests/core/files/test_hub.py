@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import huggingface_hub
 import numpy as np
 import pytest
-from huggingface_hub import constants, file_download
+from huggingface_hub import constants
 
 from distilbert_cli.info import describe
 from distilbert_core import DEFAULT_MODEL, CheckpointError, DistilBertConfig, DistilBertTokenizerFast, Head
@@ -36,7 +35,7 @@ from distilbert_core.files.hub import (
 from distilbert_core.files.selection import Selection
 from distilbert_core.model.checkpoint_loading import _open
 from support.checkpoints import random_arrays, small_config
-from support.hub_server import HubServer, Repository, commit_of, serve
+from support.hub_server import HubServer, Repository, commit_of, forget_connections, in_place_of_the_hub, redirect
 from weight_conversion import convert
 
 REPO = "someone/model"
@@ -49,34 +48,12 @@ FILES = {
 V2 = {"config.json": json.dumps({"n_layers": 5}).encode()}
 
 
-# Under its name of version 1 on, or of before.
-forget_connections = getattr(huggingface_hub, "close_session", None) or huggingface_hub.utils.reset_sessions
-
-
-def redirect(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let huggingface_hub look for files at another address than it was imported with."""
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE
-    for module in (constants, file_download):  # older versions read their own copy
-        name = "HUGGINGFACE_CO_URL_TEMPLATE"
-        monkeypatch.setattr(module, name, url + template[template.index("/{") :], raising=False)
-
-
 @pytest.fixture(autouse=True)
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     """A Hub with one repository, in place of the real one; an empty cache, and no token."""
-    with serve() as server:
+    with in_place_of_the_hub(monkeypatch, tmp_path) as server:
         server.repositories[REPO] = Repository({"main": FILES, "v2": V2, "refs/pr/1": V2, commit_of("v2"): V2})
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        redirect(server.url, monkeypatch)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-            monkeypatch.delenv(variable, raising=False)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setattr(time, "sleep", lambda _: None)  # huggingface_hub waits before it tries again
         yield server
-    forget_connections()
 
 
 def offline_by_keyword(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
