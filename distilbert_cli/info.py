@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from distilbert_cli.options import EMBEDDED, JSON, REVISION, checkpoint_argument, command
-from distilbert_cli.writers import to_json
 from distilbert_core.errors import CheckpointError
 from distilbert_core.files.checkpoint import INDEX_FILE, SAFETENSORS_DTYPES, WEIGHTS_FILE, Checkpoint
 from distilbert_core.files.hub import find_file, resolve_file
+from distilbert_core.files.json_files import to_json
 from distilbert_core.model.backends import BACKENDS
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head, parameter_table

@@ -13,8 +13,9 @@ import click
 from distilbert_cli.loading import load_pipeline, with_inputs
 from distilbert_cli.options import EMBEDDED, POSITIVE, TEXTS, command, model_options, output_options, refuse
 from distilbert_cli.readers import command_texts, read_records
-from distilbert_cli.writers import TABLE_FILES, Columns, Record, to_json, write
+from distilbert_cli.writers import TABLE_FILES, Columns, Record, write
 from distilbert_core.errors import BackendNotInstalledError
+from distilbert_core.files.json_files import to_json
 from distilbert_core.model.backends import BACKENDS, RUNNABLE, load_backend
 
 Predictor = Callable[[Iterable[Any]], Iterator[Record]]

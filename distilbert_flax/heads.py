@@ -123,7 +123,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         rngs: nnx.Rngs | Array | None = None,
         params: Mapping[str, Any] | None = None,
         dropout_rng: Array | None = None,
-    ) -> ModelOutput | tuple:
+    ) -> ModelOutput | tuple[Any, ...]:
         """Compute the logits, and the loss if labels are given.
 
         Args:
@@ -176,7 +176,7 @@ class _ModelWithHead(FlaxDistilBertPreTrainedModel):
         return_dict: bool | None,
         output_indices: ArrayLike | None,
         **options: Any,
-    ) -> ModelOutput | tuple:
+    ) -> ModelOutput | tuple[Any, ...]:
         """Compute the outputs of the head, and the loss if labels are given.
 
         Args:
@@ -399,7 +399,7 @@ class FlaxDistilBertForQuestionAnswering(_ModelWithHead):
         rngs: nnx.Rngs | Array | None = None,
         params: Mapping[str, Any] | None = None,
         dropout_rng: Array | None = None,
-    ) -> ModelOutput | tuple:
+    ) -> ModelOutput | tuple[Any, ...]:
         """Compute the scores of start and end, and the loss if both positions are given.
 
         Args:

@@ -77,7 +77,7 @@ class MultiHeadSelfAttention(nnx.Module):
         queries: Array,
         segments: Segments | None,
         head_mask: Array | None,
-        attend: Callable,
+        attend: Callable[..., Any],
         mode: dict[str, Any],
     ) -> tuple[Array, Array | None]:
         """Attend from the queries [B, Q, D] to x [B, T, D].
@@ -135,7 +135,7 @@ class TransformerBlock(nnx.Module):
         output_tokens: Array | None,
         segments: Segments | None,
         head_mask: Array | None,
-        attend: Callable,
+        attend: Callable[..., Any],
         mode: dict[str, Any],
     ) -> tuple[Array, Array | None]:
         """Compute the block for all tokens, or for some of them.
@@ -187,7 +187,7 @@ class Transformer(nnx.Module):
         output_tokens: Array | None,
         segments: tuple[Segments | None, Segments | None],
         head_masks: list[Array | None],
-        attend: Callable,
+        attend: Callable[..., Any],
         output_hidden_states: bool,
         output_attentions: bool,
         mode: dict[str, Any],
@@ -310,7 +310,7 @@ class FlaxDistilBertModel(FlaxDistilBertPreTrainedModel):
         dropout_rng: Array | None = None,
         segment_ids: ArrayLike | None = None,
         output_tokens: ArrayLike | None = None,
-    ) -> BaseModelOutput | tuple:
+    ) -> BaseModelOutput | tuple[Any, ...]:
         """Compute the hidden states of every token.
 
         Args:

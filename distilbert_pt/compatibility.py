@@ -272,5 +272,5 @@ class TransformersMembers(PretrainedModel, nn.Module):
 refuse_methods(TransformersMembers, REFUSED)
 
 
-def _require_gradient(module: nn.Module, arguments: tuple, output: Tensor) -> None:
+def _require_gradient(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
     output.requires_grad_(True)

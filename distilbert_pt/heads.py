@@ -93,7 +93,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         segment_ids: Tensor | None = None,
         output_tokens: Tensor | None = None,
         output_indices: Tensor | None = None,
-    ) -> ModelOutput | tuple:
+    ) -> ModelOutput | tuple[Any, ...]:
         """Compute the logits, and the loss if labels are given.
 
         Args:
@@ -138,7 +138,7 @@ class _ModelWithHead(DistilBertPreTrainedModel):
         return_dict: bool | None,
         output_indices: Tensor | None,
         **options: Any,
-    ) -> ModelOutput | tuple:
+    ) -> ModelOutput | tuple[Any, ...]:
         """Compute the outputs of the head, and the loss if labels are given.
 
         Args:
@@ -373,7 +373,7 @@ class DistilBertForQuestionAnswering(_ModelWithHead):
         segment_ids: Tensor | None = None,
         output_tokens: Tensor | None = None,
         output_indices: Tensor | None = None,
-    ) -> ModelOutput | tuple:
+    ) -> ModelOutput | tuple[Any, ...]:
         """Compute the scores of start and end, and the loss if both positions are given.
 
         Args:

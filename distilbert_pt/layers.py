@@ -67,7 +67,9 @@ class _Blank(TorchFunctionMode):
         super().__init__()
         self.options = {"device": "meta", "dtype": dtype}
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         if func is torch.empty:
             return func(*args, **{**kwargs, **self.options})

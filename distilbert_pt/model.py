@@ -90,7 +90,7 @@ class MultiHeadSelfAttention(nn.Module):
         mask: Any = None,
         head_mask: Tensor | None = None,
         output_attentions: bool = False,
-        attend: Callable = eager_attention,
+        attend: Callable[..., Any] = eager_attention,
     ) -> tuple[Tensor, ...]:
         """Attend from query tokens to key tokens.
 
@@ -167,7 +167,7 @@ class TransformerBlock(nn.Module):
         head_mask: Tensor | None = None,
         output_attentions: bool = False,
         output_tokens: Tensor | None = None,
-        attend: Callable = eager_attention,
+        attend: Callable[..., Any] = eager_attention,
     ) -> tuple[Tensor, ...]:
         """Compute the block for all tokens, or for some of them.
 
@@ -212,8 +212,8 @@ class Transformer(nn.Module):
         *,
         last_mask: Any = None,
         output_tokens: Tensor | None = None,
-        attend: Callable = eager_attention,
-    ) -> BaseModelOutput | tuple:
+        attend: Callable[..., Any] = eager_attention,
+    ) -> BaseModelOutput | tuple[Any, ...]:
         """Compute all blocks.
 
         Args:
@@ -314,7 +314,7 @@ class DistilBertModel(DistilBertPreTrainedModel):
         position_ids: Tensor | None = None,
         segment_ids: Tensor | None = None,
         output_tokens: Tensor | None = None,
-    ) -> BaseModelOutput | tuple:
+    ) -> BaseModelOutput | tuple[Any, ...]:
         """Compute the hidden states of every token.
 
         Args:
@@ -383,9 +383,9 @@ class DistilBertModel(DistilBertPreTrainedModel):
         segment_ids: Tensor | None,
         output_tokens: Tensor | None,
         output_attentions: bool,
-    ) -> tuple[Callable, Sequence[Any]]:
+    ) -> tuple[Callable[..., Any], Sequence[Any]]:
         """Return the function of attention, and its masks of all blocks except the last and of the last."""
-        attend: Callable = eager_attention if output_attentions else ATTENTION[self.attn_implementation]
+        attend: Callable[..., Any] = eager_attention if output_attentions else ATTENTION[self.attn_implementation]
         flash = self.attn_implementation == FLASH
         packed = segment_ids is not None and values_known(segment_ids)
         kernel = (flash or packed) and self._kernel_runs(required=flash)

@@ -144,7 +144,7 @@ class DistilBertPreTrainedModel(TransformersMembers):
 
     activation_checkpointing_disable = gradient_checkpointing_disable
 
-    def _as_requested(self, output: Output, return_dict: bool | None) -> Output | tuple:
+    def _as_requested(self, output: Output, return_dict: bool | None) -> Output | tuple[Any, ...]:
         """Return an output as an object or a tuple: by the argument of a call, else by the configuration."""
         config = self.config
         default = config.return_dict and not config.torchscript  # a trace returns tensors and tuples

@@ -33,7 +33,7 @@ class LabelsApart(keras.utils.PyDataset):
         super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
         self.data, self.takes = data, takes
 
-    def __getitem__(self, index: int) -> tuple:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         """Return a batch: inputs, labels, and weights if given."""
         return keras.utils.pack_x_y_sample_weight(*batch_apart(self.takes, self.data[index]))
 

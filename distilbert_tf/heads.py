@@ -101,7 +101,7 @@ class _ModelWithHead(FittedModel):
         segment_ids: tf.Tensor | None = None,
         output_tokens: tf.Tensor | None = None,
         output_indices: tf.Tensor | None = None,
-    ) -> ModelOutput | tuple:
+    ) -> ModelOutput | tuple[Any, ...]:
         """Compute the logits, and the loss if labels are given.
 
         Args:
@@ -150,7 +150,7 @@ class _ModelWithHead(FittedModel):
         output_indices: tf.Tensor | None,
         training: bool | None,
         **options: Any,
-    ) -> ModelOutput | tuple:
+    ) -> ModelOutput | tuple[Any, ...]:
         """Compute the outputs of the head, and the loss if labels are given.
 
         Args:
@@ -385,7 +385,7 @@ class TFDistilBertForQuestionAnswering(_ModelWithHead):
         segment_ids: tf.Tensor | None = None,
         output_tokens: tf.Tensor | None = None,
         output_indices: tf.Tensor | None = None,
-    ) -> ModelOutput | tuple:
+    ) -> ModelOutput | tuple[Any, ...]:
         """Compute the scores of start and end, and the loss if both positions are given.
 
         Args:

@@ -150,7 +150,7 @@ class Embedding(keras.layers.Embedding):
 
 
 @tf.custom_gradient
-def _rows(table: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+def _rows(table: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
     """Gather with a dense gradient: clipping by norm counts repeated rows of a sparse gradient wrongly."""
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:

@@ -80,7 +80,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         queries: tf.Tensor,
         segments: Segments | None,
         head_mask: tf.Tensor | None,
-        attend: Callable,
+        attend: Callable[..., Any],
         training: bool | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Attend from the queries [B, Q, D] to x [B, T, D].
@@ -154,7 +154,7 @@ class TransformerBlock(keras.layers.Layer):
         output_tokens: tf.Tensor | None,
         segments: Segments | None,
         head_mask: tf.Tensor | None,
-        attend: Callable,
+        attend: Callable[..., Any],
         training: bool | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Compute the block for all tokens, or for some of them.
@@ -176,7 +176,7 @@ class TransformerBlock(keras.layers.Layer):
         return self.output_layer_norm(self.ffn(x, training=training) + x), weights
 
 
-def recomputed(block: TransformerBlock, x: tf.Tensor, head_mask: tf.Tensor | None, **arguments: Any) -> tuple:
+def recomputed(block: TransformerBlock, x: tf.Tensor, head_mask: tf.Tensor | None, **arguments: Any) -> tuple[Any, ...]:
     """Call a block for training, and keep only its inputs: the backward pass computes the block again.
 
     Weights, and the seeds of dropout, enter the computation as tensors. So the second computation draws the same masks,
@@ -227,7 +227,7 @@ class Transformer(keras.layers.Layer):
         output_tokens: tf.Tensor | None,
         segments: tuple[Segments | None, Segments | None],
         head_masks: list[tf.Tensor | None],
-        attend: Callable,
+        attend: Callable[..., Any],
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         training: bool | None = None,
@@ -302,7 +302,7 @@ class TFDistilBertModel(TFDistilBertPreTrainedModel):
         position_ids: tf.Tensor | None = None,
         segment_ids: tf.Tensor | None = None,
         output_tokens: tf.Tensor | None = None,
-    ) -> BaseModelOutput | tuple:
+    ) -> BaseModelOutput | tuple[Any, ...]:
         """Compute the hidden states of every token.
 
         Args:

@@ -148,7 +148,7 @@ class Packer(DataCollatorWithPacking):
             arrays.append(array.astype(dtype, copy=False))
         return arrays
 
-    def for_keras(self, tensors: Sequence[tf.Tensor], specs: Specs) -> tuple:
+    def for_keras(self, tensors: Sequence[tf.Tensor], specs: Specs) -> tuple[Any, ...]:
         """Return tensors in the order of specs as Keras takes them: inputs, labels, and weights if there are any."""
         x = {}
         for (name, spec), tensor in zip(specs.items(), tensors, strict=True):
@@ -271,7 +271,7 @@ def _are_rows(x: Any) -> bool:
     return not isinstance(x, Mapping) and hasattr(x, "__len__") and len(x) > 0 and isinstance(x[0], Mapping)
 
 
-class _Columns(Sequence):
+class _Columns(Sequence[Any]):
     """Columns of equal lengths: an index gives a row, an array of indices a batch of arrays."""
 
     def __init__(self, columns: Mapping[str, Any]):
@@ -405,7 +405,7 @@ def _of_py_dataset(packer: Packer, data: keras.utils.PyDataset, seed: int | None
         data.on_epoch_begin()
         order = itertools.count() if count is None else iter(rng.permutation(count) if shuffle else range(count))
         with ThreadPoolExecutor(max(data.workers, 1)) as threads:
-            ahead: deque[Future] = deque()
+            ahead: deque[Future[Any]] = deque()
             for index in order:
                 ahead.append(threads.submit(at, int(index)))
                 if len(ahead) >= max(data.workers, 1):
@@ -438,7 +438,7 @@ def _packed(
         specs: The specs of packed batches.
     """
 
-    def packed(*tensors: tf.Tensor) -> tuple:
+    def packed(*tensors: tf.Tensor) -> tuple[Any, ...]:
         arrays = tf.numpy_function(pack, tensors, [spec.dtype for spec in specs.values()])
         return packer.for_keras(arrays, specs)
 

@@ -84,7 +84,7 @@ def reads(
         function: Callable[Concatenate[Any, Arguments], Result],
     ) -> Callable[Concatenate[Any, Arguments], Result]:
         @wraps(function)
-        def read(path: Any, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        def read(path: Any, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
             with reading(path, what, error):
                 return function(path, *args, **kwargs)
 

@@ -244,7 +244,7 @@ def _refuse_json(name: str, lines: Iterable[str], columns: Sequence[str]) -> Ite
     raise InputError(f"{name} cannot be read as records: give a .jsonl file, with one JSON object in each line.")
 
 
-def _only_texts(name: str, records: Iterable[tuple], columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _only_texts(name: str, records: Iterable[tuple[Any, ...]], columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
     for number, record in enumerate(records, 1):
         for column, value in zip(columns, record, strict=True):
             if not isinstance(value, str):

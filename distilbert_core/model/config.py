@@ -105,7 +105,7 @@ class DistilBertConfig(ConfigFiles):
         hidden_dim: int = 4 * 768,
         dropout: float = 0.1,
         attention_dropout: float = 0.1,
-        activation: str | Callable = "gelu",
+        activation: str | Callable[..., Any] = "gelu",
         initializer_range: float = 0.02,
         qa_dropout: float = 0.1,
         seq_classif_dropout: float = 0.2,

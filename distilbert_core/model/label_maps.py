@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
+from typing import Any
 
 from distilbert_core.errors import ConfigError, shortened
 from distilbert_core.files.limits import LIMITS
@@ -14,7 +15,7 @@ LARGEST_NUM_LABELS = LIMITS["num_labels"].most
 
 
 def consistent_maps(
-    num_labels: int | None, id2label: Mapping | None, label2id: Mapping | None
+    num_labels: int | None, id2label: Mapping[Any, Any] | None, label2id: Mapping[Any, Any] | None
 ) -> tuple[dict[int, str], dict[str, int]]:
     """Return id2label and label2id from the fields that are given, or raise ConfigError if they contradict each other.
 
@@ -30,7 +31,7 @@ def consistent_maps(
 
 
 def label_maps(
-    num_labels: int | None, id2label: Mapping | None, label2id: Mapping | None
+    num_labels: int | None, id2label: Mapping[Any, Any] | None, label2id: Mapping[Any, Any] | None
 ) -> tuple[dict[int, str], dict[str, int], list[str]]:
     """Return id2label and label2id from the fields that are given, and a sentence for each contradiction.
 
@@ -70,7 +71,7 @@ def label_maps(
     return names, ids, problems
 
 
-def _label_pairs(labels: Mapping, name: str, meaning: str) -> list[tuple[int, str]]:
+def _label_pairs(labels: Mapping[Any, Any], name: str, meaning: str) -> list[tuple[int, str]]:
     """Return the indices and labels of a map in either direction, or raise ConfigError if it is not a map."""
     try:
         if len(labels) > LARGEST_NUM_LABELS:

@@ -57,14 +57,14 @@ class ModelOutput(dict[str, Any]):
     def _lacks(cls, name: str) -> str:
         return f"{cls.__name__} has no field {name}; it has {', '.join(cls.fields)}."
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), dict(self))
 
-    def to_tuple(self) -> tuple:
+    def to_tuple(self) -> tuple[Any, ...]:
         """Return the fields that are not None, in order."""
         return tuple(self.values())
 
-    def tree_flatten(self) -> tuple[tuple, tuple[str, ...]]:
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         """Return the values and their names, in the form that tree libraries expect."""
         return self.to_tuple(), tuple(self)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from distilbert_core.errors import CheckpointError
 from distilbert_core.files.limits import LIMITS
@@ -73,7 +74,7 @@ class LoadingReport:
         """Return the parameters that the checkpoint gives no values, or values of another shape."""
         return self.missing_values(table) + [name for name, _, _ in self.mismatched]
 
-    def as_loading_info(self) -> dict[str, list]:
+    def as_loading_info(self) -> dict[str, list[Any]]:
         """Return the dict that `from_pretrained` gives with `output_loading_info`."""
         return {
             "missing_keys": self.missing,

@@ -112,7 +112,7 @@ class BatchEncoding(dict[str, Any]):
         self.clear()
         self.update(entries)
 
-    def tree_flatten(self) -> tuple[tuple, tuple[str, ...]]:
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         """Return the columns and their names, for tree libraries.
 
         The encodings are left out, so that a compiled function serves all batches of one shape.

@@ -203,7 +203,7 @@ class DataCollatorForLanguageModeling:
     return_tensors: str = "pt"
     seed: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fractions = (self.mlm_probability, self.mask_replace_prob, self.random_replace_prob)
         if self.mlm and not (all(0 <= fraction <= 1 for fraction in fractions) and sum(fractions[1:]) <= 1):
             raise InputError(

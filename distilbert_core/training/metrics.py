@@ -283,7 +283,7 @@ def _finite(name: str, values: Any) -> np.ndarray:
     return values
 
 
-def _same_length(predicted: Sequence, true: Sequence, what: str) -> None:
+def _same_length(predicted: Sequence[Any], true: Sequence[Any], what: str) -> None:
     if not predicted or len(predicted) != len(true):
         raise InputError(f"predicted and true must be for the same {what}, got {len(predicted)} and {len(true)}.")
 

@@ -6,10 +6,11 @@ import logging
 import tempfile
 from pathlib import Path
 
+from distilbert_core.model.runtimes import ONNX_FILE as FILE
 from distilbert_core.model.runtimes import OPENVINO_FILES, RUNTIMES
 from weight_conversion.formats.base import Arrays, Files, Graph, Tensors, require
 from weight_conversion.formats.graphs import exported_format, written_together
-from weight_conversion.formats.onnx import FILE, graph_writer
+from weight_conversion.formats.onnx import graph_writer
 from weight_conversion.weights import Weights
 
 MODEL, WEIGHTS = OPENVINO_FILES

@@ -89,7 +89,7 @@ def _load(path: Path, holders: set[str], zipped: bool) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
 
 
-class _Empty(dict):
+class _Empty(dict[str, Any]):
     """Replaces an object with settings: it accepts all arguments and keeps nothing."""
 
     def __new__(cls, *args: Any) -> _Empty:

@@ -15,6 +15,7 @@ import numpy as np
 
 from distilbert_core.errors import CheckpointError, InputError
 from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.contract import Tensor
 from distilbert_core.model.heads import Head
 from distilbert_core.model.inference import Inference
 from distilbert_core.model.loading import load_inference
@@ -24,7 +25,7 @@ from distilbert_core.training.distillation.cache import TeacherCache, expand
 from distilbert_core.training.distillation.recipe import DistillationRecipe
 from distilbert_core.training.engine import Engine
 from distilbert_core.training.labels import label_names
-from distilbert_core.training.objectives import Compute, Function, Objective, Packer, Tensor, View
+from distilbert_core.training.objectives import Compute, Function, Objective, Packer, View
 
 # Projections of the student's hidden states to the teacher's model size, where the two differ: for the cosine term,
 # and for the hidden states of all layers.

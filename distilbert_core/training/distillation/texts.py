@@ -148,7 +148,7 @@ class PackedMaskedLM(MaskedLM):
             row.append(piece)
         yield row
 
-    def _join(self, pieces: Sequence[Piece]) -> array:
+    def _join(self, pieces: Sequence[Piece]) -> array[int]:
         """Return [CLS] A [SEP] B [SEP], with parts of similar length; [CLS] A [SEP] for a single line."""
         start, end = [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id]
         ends = list(accumulate(len(piece.ids) for piece in pieces))

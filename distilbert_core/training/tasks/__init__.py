@@ -1,6 +1,7 @@
 """The tasks of fine-tuning: each reads rows, makes batches of them, and measures the outputs of a model."""
 
-from distilbert_core.training.tasks.base import TASKS, Feature, Row, Task
+from distilbert_core.training.features import Feature
+from distilbert_core.training.tasks.base import TASKS, Row, Task
 from distilbert_core.training.tasks.glue import GLUE_TASKS
 from distilbert_core.training.tasks.masked_lm import MaskedLM
 from distilbert_core.training.tasks.multiple_choice import MultipleChoice

@@ -18,9 +18,10 @@ from distilbert_core.tokenization.base import BaseTokenizer
 from distilbert_core.tokenization.batching import token_batches
 from distilbert_core.training import metrics
 from distilbert_core.training.batches import mask_tokens
+from distilbert_core.training.features import Feature
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
-from distilbert_core.training.tasks.base import Feature, Row, Task
+from distilbert_core.training.tasks.base import Row, Task
 
 
 class MaskedLM(Task):

@@ -16,9 +16,10 @@ from distilbert_core.model.heads import Head
 from distilbert_core.model.packed_batches import Batch
 from distilbert_core.model.packing import Ragged
 from distilbert_core.training import metrics
+from distilbert_core.training.features import Feature
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.sources import open_source
-from distilbert_core.training.tasks.base import Feature, Row, Task, text_of
+from distilbert_core.training.tasks.base import Row, Task, text_of
 
 
 class MultipleChoice(Task):

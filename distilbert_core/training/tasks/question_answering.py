@@ -23,8 +23,9 @@ from distilbert_core.model.packed_batches import Batch
 from distilbert_core.pipelines.question_answering import QuestionAnsweringPipeline
 from distilbert_core.tokenization.engine import Encoding
 from distilbert_core.training import metrics
+from distilbert_core.training.features import Feature
 from distilbert_core.training.metrics import Metrics
-from distilbert_core.training.tasks.base import WEIGHT_COLUMN, Feature, Row, Task, text_of
+from distilbert_core.training.tasks.base import WEIGHT_COLUMN, Row, Task, text_of
 
 MOST_ANSWER_TOKENS = 30  # the usual limit in evaluations on SQuAD
 NO_ANSWER = (0, 0)  # [CLS]: the window does not hold the whole answer, or the question has none
@@ -165,7 +166,7 @@ class _SpanOrNone(QuestionAnsweringPipeline):
         return {**best, "no_answer": none / ((none + best["score"]) or 1.0)}
 
 
-def _answer_tokens(window: Encoding, answers: Mapping[str, list]) -> tuple[int, int]:
+def _answer_tokens(window: Encoding, answers: Mapping[str, list[Any]]) -> tuple[int, int]:
     if not answers["text"]:
         return NO_ANSWER
     start = answers["answer_start"][0]

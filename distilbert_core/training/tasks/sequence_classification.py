@@ -15,10 +15,11 @@ import numpy as np
 from distilbert_core.errors import InputError
 from distilbert_core.model.heads import Head
 from distilbert_core.training import metrics
+from distilbert_core.training.features import Feature
 from distilbert_core.training.labels import all_labels, as_number, label_id, label_name, label_names
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.sources import open_source
-from distilbert_core.training.tasks.base import WEIGHT_COLUMN, Feature, Row, Task
+from distilbert_core.training.tasks.base import WEIGHT_COLUMN, Row, Task
 
 
 class _TextTask(Task):
@@ -198,6 +199,6 @@ class MultiLabel(_TextTask):
         return metrics.multi_label(np.stack(logits), np.stack([feature.target for feature in features]))
 
 
-def _is_vector(labels: list) -> bool:
+def _is_vector(labels: list[Any]) -> bool:
     """Return whether the labels of a row are a vector of booleans, not names."""
     return bool(labels) and isinstance(labels[0], bool)

@@ -19,9 +19,10 @@ from distilbert_core.model.packed_batches import Batch
 from distilbert_core.tokenization.batching import pad_rows
 from distilbert_core.tokenization.engine import Encoding
 from distilbert_core.training import metrics
+from distilbert_core.training.features import Feature
 from distilbert_core.training.labels import OUTSIDE, all_labels, label_id, label_name, label_names
 from distilbert_core.training.metrics import Metrics
-from distilbert_core.training.tasks.base import Feature, Row, Task, text_of
+from distilbert_core.training.tasks.base import Row, Task, text_of
 
 
 def read_conll(path: Path) -> Iterator[Row]:
