@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,7 @@ API = {  # page -> title, modules whose public names it describes
     "errors": ("Errors", ["distilbert_core.errors"]),
 }
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
+SOURCE = re.compile(r'( src(?:set)?=")([^"]+)')  # of a picture in HTML
 OTHER_SITE = re.compile(r"[a-z]+:")
 
 
@@ -69,15 +71,27 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
     sources = {page: source for source, page in PAGES.items()}
     source = Path(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
 
+    up = "../" * page.file.src_uri.count("/")
+
+    def on_site(target: str) -> tuple[str, str | None]:
+        """Return the path of a linked file in the repository, and in the site if it is there."""
+        path = (ROOT / source.parent / target).resolve().relative_to(ROOT).as_posix()
+        found = PAGES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
+        return path, found if found is not None and files.get_file_from_path(found) else None
+
     def changed(match: re.Match[str]) -> str:
         image, text, target, anchor = match[1], match[2], match[3], match[4] or ""
         if OTHER_SITE.match(target):
             return match[0]
-        path = (ROOT / source.parent / target).resolve().relative_to(ROOT).as_posix()
-        on_site = PAGES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
-        if on_site is None or files.get_file_from_path(on_site) is None:
+        path, found = on_site(target)
+        if found is None:
             return text if path in text else f"{text} (`{path}`)"
-        up = "../" * page.file.src_uri.count("/")
-        return f"{image}[{text}]({up}{on_site}{anchor})"
+        return f"{image}[{text}]({up}{found}{anchor})"
 
-    return LINK.sub(changed, markdown)
+    def of_picture(match: re.Match[str]) -> str:
+        path, found = on_site(match[2])
+        if found is None:
+            raise PluginError(f"{source}: the picture {path} is not below docs/")
+        return f"{match[1]}{up}{found}"
+
+    return SOURCE.sub(of_picture, LINK.sub(changed, markdown))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from distilbert_cli import main
 from distilbert_cli.commands import COMMANDS
 from distilbert_core import DEFAULT_MODEL
 from support.commands import COMMAND, stand_in_stdin
-from support.paths import ROOT
+from support.fences import Block, all_blocks, blocks_of, command_lines
 from support.processes import fresh_python
 from support.record_files import write_file
 
@@ -181,18 +180,32 @@ def test_examples_without_a_backend(name, capsys):
         assert capsys.readouterr().out
 
 
-DOCUMENTED = [
-    line
-    for page in ("README.md", "docs/command-line.md")
-    for line in re.findall(r"^(?:.*\| )?(distilbert .*)$", (ROOT / page).read_text(encoding="utf-8"), re.M)
-    if not line.endswith("--help")
-]
+DOCUMENTED = [line for _, block in all_blocks() for line in command_lines(block) if not line.endswith("--help")]
 
 
 @pytest.mark.parametrize("line", DOCUMENTED)
 def test_documented_command_lines_are_understood(line):
-    _, name, *words = shlex.split(line)
+    _, name, *words = shlex.split(line, comments=True)
     COMMANDS[name].make_context(name, words)  # raises for an unknown option
+
+
+def test_the_lines_of_a_block():
+    text = """
+```bash
+# distilbert with more devices
+pip install "distilbert[pt]" && .venv/bin/distilbert info x    # a comment
+cat a.txt | distilbert tokenize --json > b.jsonl
+CUDA_VISIBLE_DEVICES= distilbert convert \\
+    a b
+```
+"""
+    (block,) = blocks_of(text)
+    assert list(command_lines(block)) == [
+        "distilbert info x",
+        "distilbert tokenize --json",
+        "distilbert convert      a b",
+    ]
+    assert not list(command_lines(Block("python", block.code)))
 
 
 def complete(line: str) -> list[str]:
