@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import libcst as cst
 from libcst.helpers import get_full_name_for_node
-from libcst.metadata import CodeRange, MetadataWrapper, ParentNodeProvider, PositionProvider, QualifiedNameProvider
+from libcst.metadata import (
+    Assignment,
+    CodeRange,
+    MetadataWrapper,
+    ParentNodeProvider,
+    PositionProvider,
+    QualifiedNameProvider,
+    ScopeProvider,
+)
 
 from distilbert_cli.migration.names import (
     ALWAYS,
     AUTO,
-    GONE,
-    HOMES,
     LIBRARY,
-    OF_OTHER_FRAMEWORK,
+    PARTS,
     PIPELINE,
+    SHARED,
+    advice,
+    home_of,
     is_distilbert,
 )
 from distilbert_core.pipelines import PIPELINE_CLASSES
@@ -59,27 +69,30 @@ class Analysis(cst.CSTVisitor):
 
     Attributes:
         notes: What is left, with reasons.
+        moved: The names that move.
     """
 
-    METADATA_DEPENDENCIES = (PositionProvider, QualifiedNameProvider, ParentNodeProvider)
+    METADATA_DEPENDENCIES = (PositionProvider, QualifiedNameProvider, ParentNodeProvider, ScopeProvider)
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.notes: list[Note] = []
-        self._constants: dict[str, set[str | None]] = defaultdict(set)  # name -> its values, None for unknown ones
-        self._made_by: dict[str, set[str]] = defaultdict(set)  # name -> classes whose from_pretrained gave it
+        self.moved: set[str] = set()
         self._uses: dict[str, list[tuple[int, cst.Call | None]]] = defaultdict(list)  # Auto name -> line, call
+        self._named: list[tuple[int, str]] = []  # the names of Transformers that are imported or attributes, with lines
 
     @classmethod
     def of(cls, module: MetadataWrapper, folder: Path) -> Analysis:
         """Return the analysis of a module."""
         analysis = cls(folder)
-        module.visit(analysis)
+        with analysis.resolve(module):
+            module.module.visit(analysis)
+            analysis.moved = analysis._decide()
         return analysis
 
-    def moved(self) -> set[str]:
+    def _decide(self) -> set[str]:
         """Return the names that move. Those that stay get a note for each of their uses."""
-        moved = set(ALWAYS)
+        moved = {*ALWAYS, *PARTS}
         for name in (*AUTO, PIPELINE):
             uses = self._uses.get(name, [])
             reasons = [(line, self._reason(name, call, moved)) for line, call in uses]
@@ -89,18 +102,15 @@ class Analysis(cst.CSTVisitor):
                 self.notes += [
                     Note(line, name, f"stays: {reason or 'another use of it does'}") for line, reason in reasons
                 ]
+        if any(last_name(full) in moved and home_of(full) for _, full in self._named):
+            self.notes += [
+                Note(line, name, f"stays: models and tokenizers here use {SHARED[name]}.{name}")
+                for line, full in self._named
+                if (name := last_name(full)) in SHARED
+            ]
         return moved
 
     # -- visits -------------------------------------------------------------------------------------------------
-
-    def visit_Assign(self, node: cst.Assign) -> None:
-        """Note constants, and objects that a class of Transformers made."""
-        for target in node.targets:
-            if isinstance(target.target, cst.Name):
-                self._constants[target.target.value].add(_text(node.value))
-                if isinstance(node.value, cst.Call) and isinstance(node.value.func, cst.Attribute):
-                    makers = names_of(self, node.value.func.value)
-                    self._made_by[target.target.value] |= {last_name(maker) for maker in makers}
 
     def visit_ImportFrom(self, node: cst.ImportFrom) -> None:
         """Note imports of names that have no home here."""
@@ -111,13 +121,7 @@ class Analysis(cst.CSTVisitor):
             self._note(node, "*", "name the imports, and migrate again")
             return
         for alias in node.names:
-            name = alias.evaluated_name
-            if name in GONE:
-                self._note(node, name, GONE[name])
-            elif name not in HOMES and OF_OTHER_FRAMEWORK.fullmatch(name):
-                self._note(
-                    node, name, "Transformers 5 has no models and tools of this framework, and here is DistilBERT only"
-                )
+            self._note_name(node, f"{module}.{alias.evaluated_name}")
 
     def visit_Call(self, node: cst.Call) -> None:
         """Note a call that opens a checkpoint by a name for all architectures."""
@@ -136,8 +140,16 @@ class Analysis(cst.CSTVisitor):
         self._other_use(node)
 
     def visit_Attribute(self, node: cst.Attribute) -> None:
-        """Note such a name that is an attribute of the library."""
+        """Note such a name, or one without a home here, that is an attribute of the library."""
         self._other_use(node)
+        for full in names_of(self, node):
+            if last_name(full) == node.attr.value and full.startswith(f"{LIBRARY}."):
+                self._note_name(node, full)
+
+    def _note_name(self, node: cst.CSTNode, full: str) -> None:
+        self._named.append((self._line(node), full))
+        if reason := advice(full):
+            self._note(node, last_name(full), reason)
 
     def _other_use(self, node: cst.Name | cst.Attribute) -> None:
         found = {full for full in names_of(self, node) if full.startswith(f"{LIBRARY}.")}
@@ -145,7 +157,7 @@ class Analysis(cst.CSTVisitor):
         if name not in {*AUTO, PIPELINE} or any(full != f"{LIBRARY}.{name}" for full in found):
             return
         parent = self.get_metadata(ParentNodeProvider, node)
-        if isinstance(parent, cst.ImportAlias | cst.AsName) or (
+        if isinstance(parent, cst.ImportAlias | cst.AsName | cst.Annotation) or (
             isinstance(parent, cst.Attribute) and parent.attr is node
         ):
             return
@@ -179,16 +191,35 @@ class Analysis(cst.CSTVisitor):
         value = self._value(node)
         if value is not None:
             return "" if is_distilbert(value, self.folder) else f"{value} is not known to be a DistilBERT"
-        if isinstance(node, cst.Name) and self._made_by[node.value] and self._made_by[node.value] <= moved:
+        makers = {maker for found in self._values(node) for maker in self._makers(found)}
+        if makers and makers <= moved:
             return ""
         return "its checkpoint is not written in the program"
 
     def _value(self, node: cst.BaseExpression | None) -> str | None:
         """Return the text of an argument: a literal, or a variable that only ever has one."""
-        if isinstance(node, cst.Name):
-            values = self._constants[node.value]
-            return next(iter(values)) if len(values) == 1 else None
-        return _text(node)
+        texts = {_text(value) for value in self._values(node)}
+        return next(iter(texts)) if len(texts) == 1 else None
+
+    def _values(self, node: cst.BaseExpression | None) -> Iterator[cst.BaseExpression | None]:
+        """Yield the values that an argument may have, with None for those that the program does not write down."""
+        if not isinstance(node, cst.Name):
+            yield node
+            return
+        scope = self.get_metadata(ScopeProvider, node, None)
+        for assignment in scope[node.value] if scope else ():
+            target = assignment.node if isinstance(assignment, Assignment) else None
+            statement = self.get_metadata(ParentNodeProvider, target, None) if target else None
+            if isinstance(statement, cst.AssignTarget):
+                statement = self.get_metadata(ParentNodeProvider, statement)
+            yield statement.value if isinstance(statement, cst.Assign | cst.AnnAssign) else None
+
+    def _makers(self, value: cst.BaseExpression | None) -> Iterator[str]:
+        """Yield the names of the classes whose call, or whose from_pretrained, is a value; '' for another value."""
+        names = names_of(self, value.func) if isinstance(value, cst.Call) else set()
+        for full in names or {""}:
+            owner, _, method = full.rpartition(".")
+            yield last_name(owner) if method in LOADERS else method
 
     def _note(self, node: cst.CSTNode, name: str, reason: str) -> None:
         self.notes.append(Note(self._line(node), name, reason))

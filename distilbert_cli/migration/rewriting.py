@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import libcst as cst
 from libcst.helpers import get_full_name_for_node
-from libcst.metadata import MetadataWrapper, QualifiedNameProvider
+from libcst.metadata import MetadataWrapper, ParentNodeProvider, QualifiedNameProvider
 
 from distilbert_cli.migration.analysis import Analysis, Note, last_name, names_of
-from distilbert_cli.migration.names import FORMATS, HOMES, LIBRARY, home_of
+from distilbert_cli.migration.names import FORMATS, LIBRARY, OUTPUTS, home_of
 
 
 def rewrite(source: str, folder: Path) -> tuple[str, list[Note]]:
@@ -34,7 +34,7 @@ def rewrite(source: str, folder: Path) -> tuple[str, list[Note]]:
     """
     wrapper = MetadataWrapper(cst.parse_module(source))
     analysis = Analysis.of(wrapper, folder)
-    rewriter = _Rewriter(analysis.moved())
+    rewriter = _Rewriter(analysis.moved)
     rewritten = wrapper.visit(rewriter).code
     return rewritten, sorted({*analysis.notes})
 
@@ -46,13 +46,13 @@ class _Rewriter(cst.CSTTransformer):
         moved: The names that move.
     """
 
-    METADATA_DEPENDENCIES = (QualifiedNameProvider,)
+    METADATA_DEPENDENCIES = (ParentNodeProvider, QualifiedNameProvider)
 
     def __init__(self, moved: set[str]):
         super().__init__()
         self._moved = moved
         self._needed: set[str] = set()  # packages whose names are used as attributes
-        self._stays = False  # whether the library is still used as an attribute
+        self._uses: Counter[str] = Counter()  # how often each name of the library is still used
 
     def _home(self, node: cst.CSTNode) -> tuple[str, str] | None:
         """Return the module here and the name of an object of Transformers that moves."""
@@ -69,7 +69,25 @@ class _Rewriter(cst.CSTTransformer):
         if found is None or full is None or last_name(full) != found[1]:
             return updated_node
         self._needed.add(found[0])
-        return cst.parse_expression(".".join(found))
+        self._uses[full.partition(".")[0]] -= 1
+        return cst.parse_expression(".".join((found[0], OUTPUTS.get(found[1], found[1]))))
+
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:
+        """Count a use of the library."""
+        imported = isinstance(self.get_metadata(ParentNodeProvider, original_node), cst.ImportAlias | cst.AsName)
+        if not imported and LIBRARY in names_of(self, original_node):
+            self._uses[original_node.value] += 1
+        return updated_node
+
+    def leave_ImportFrom(
+        self, original_node: cst.ImportFrom, updated_node: cst.ImportFrom
+    ) -> cst.ImportFrom | cst.FlattenSentinel[cst.ImportFrom]:
+        """Divide an import that shares its line with other statements."""
+        line = self.get_metadata(ParentNodeProvider, original_node)
+        groups = {} if isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1 else self._groups(updated_node)
+        return (
+            cst.FlattenSentinel(_import(updated_node, *group) for group in groups.items()) if groups else updated_node
+        )
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
         """Remove from_pt and the like."""
@@ -94,11 +112,8 @@ class _Rewriter(cst.CSTTransformer):
         statement = updated_node.body[0]
         if len(updated_node.body) > 1 or not isinstance(statement, cst.ImportFrom):
             return updated_node
-        module = get_full_name_for_node(statement.module) if statement.module else None
-        if module is None or module.partition(".")[0] != LIBRARY or isinstance(statement.names, cst.ImportStar):
-            return updated_node
-        groups = _grouped(statement.names, self._moved)
-        if set(groups) == {""}:
+        groups = self._groups(statement)
+        if not groups:
             return updated_node
         lines = [updated_node.with_changes(body=[_import(statement, *group)]) for group in groups.items()]
         comments = [cst.EmptyLine(comment=cst.Comment(text)) for text in _comments(groups)]
@@ -111,6 +126,18 @@ class _Rewriter(cst.CSTTransformer):
         ]
         return cst.FlattenSentinel(lines)
 
+    def _groups(self, statement: cst.ImportFrom) -> dict[str, list[cst.ImportAlias]]:
+        """Return imported names by their new module, '' for those that stay, which come first; {} if all stay."""
+        module = get_full_name_for_node(statement.module) if statement.module else None
+        if module is None or module.partition(".")[0] != LIBRARY or isinstance(statement.names, cst.ImportStar):
+            return {}
+        groups: dict[str, list[cst.ImportAlias]] = defaultdict(list)
+        for alias in statement.names:
+            name = alias.evaluated_name
+            home = home_of(f"{module}.{name}") if name in self._moved else None
+            groups[home or ""].append(alias)
+        return {} if set(groups) == {""} else {home: groups[home] for home in sorted(groups)}
+
     def leave_Module(self, original_node: cst.Module, updated_node: cst.Module) -> cst.Module:
         """Import the packages whose names are used as attributes, after `import transformers`."""
         if not self._needed:
@@ -122,7 +149,8 @@ class _Rewriter(cst.CSTTransformer):
             index = next((i for i, line in enumerate(body) if not _comes_first(line)), len(body))
             return updated_node.with_changes(body=[*body[:index], *new, *body[index:]])
         rest = updated_node.code_for_node(cst.Module(body=[*body[:index], *body[index + 1 :]]))
-        kept = [body[index]] if f"{_library(body[index])}." in rest else []
+        name = _library(body[index])
+        kept = [body[index]] if name and (self._uses[name] or f"{name}." in rest) else []
         if not kept:
             new[0] = new[0].with_changes(leading_lines=getattr(body[index], "leading_lines", ()))
         return updated_node.with_changes(body=[*body[:index], *kept, *new, *body[index + 1 :]])
@@ -145,15 +173,6 @@ def _comes_first(line: cst.BaseStatement | cst.BaseSmallStatement) -> bool:
     return isinstance(statement, cst.Expr) and isinstance(statement.value, cst.SimpleString)
 
 
-def _grouped(names: Sequence[cst.ImportAlias], moved: set[str]) -> dict[str, list[cst.ImportAlias]]:
-    """Return imported names by their new module, '' for those that stay, which come first."""
-    groups: dict[str, list[cst.ImportAlias]] = defaultdict(list)
-    for alias in names:
-        name = alias.evaluated_name
-        groups[HOMES[name] if name in moved else ""].append(alias)
-    return {home: groups[home] for home in sorted(groups)}
-
-
 def _comments(groups: Mapping[str, Sequence[cst.ImportAlias]]) -> list[str]:
     """Return the comments that follow imported names that move."""
     moved = [alias for home, aliases in groups.items() if home for alias in aliases]
@@ -166,7 +185,16 @@ def _import(statement: cst.ImportFrom, home: str, aliases: Sequence[cst.ImportAl
         assert not isinstance(statement.names, cst.ImportStar)
         last = aliases[-1].with_changes(comma=statement.names[-1].comma)
         return statement.with_changes(names=[*aliases[:-1], last])
-    plain = [alias.with_changes(comma=cst.MaybeSentinel.DEFAULT) for alias in aliases]
+    plain = [_renamed(alias).with_changes(comma=cst.MaybeSentinel.DEFAULT) for alias in aliases]
     module = cst.parse_expression(home)
     assert isinstance(module, cst.Name | cst.Attribute)
     return cst.ImportFrom(module=module, names=plain)
+
+
+def _renamed(alias: cst.ImportAlias) -> cst.ImportAlias:
+    """Return an imported name as it is called here. The program keeps its own name for it."""
+    ours = OUTPUTS.get(alias.evaluated_name)
+    if ours is None:
+        return alias
+    kept = alias.asname or cst.AsName(cst.Name(alias.evaluated_name))
+    return alias.with_changes(name=cst.Name(ours), asname=kept)

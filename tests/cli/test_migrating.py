@@ -61,6 +61,19 @@ PROGRAMS = {  # name -> before, after (None: the same), notes as (line, name, pa
         "T = distilbert_pt.DistilBertModel\n",
         [],
     ),
+    "a library that is a value": (
+        "import transformers\nM = transformers.DistilBertModel\nB = getattr(transformers, name)\n",
+        "import transformers\nimport distilbert_pt\n"
+        "M = distilbert_pt.DistilBertModel\nB = getattr(transformers, name)\n",
+        [],
+    ),
+    "an import beside other statements": (
+        "from transformers import DistilBertModel, Trainer; M = DistilBertModel\n"
+        "if M: from transformers import TFDistilBertModel\n",
+        "from transformers import Trainer; from distilbert_pt import DistilBertModel; M = DistilBertModel\n"
+        "if M: from distilbert_tf import TFDistilBertModel\n",
+        [],
+    ),
     "an import in a function": (
         "def f():\n    from transformers import TFDistilBertModel\n    return TFDistilBertModel\n",
         "def f():\n    from distilbert_tf import TFDistilBertModel\n    return TFDistilBertModel\n",
@@ -95,6 +108,37 @@ PROGRAMS = {  # name -> before, after (None: the same), notes as (line, name, pa
         None,
         [(4, "AutoModel", "its checkpoint is not written in the program")],
     ),
+    **{
+        f"a name with two values, {kind}": (
+            f"from transformers import AutoModel\nNAME = {HUB}\n{binding}\nm = AutoModel.from_pretrained(NAME)\n",
+            None,
+            [(4, "AutoModel", "its checkpoint is not written in the program")],
+        )
+        for kind, binding in {
+            "annotated": "NAME: str = 'gpt2'",
+            "extended": "NAME += '-x'",
+            "unpacked": "NAME, x = 'gpt2', 1",
+            "of a loop": "for NAME in names: ...",
+            "in an expression": "(NAME := 'gpt2')",
+            "imported": "from settings import NAME",
+        }.items()
+    },
+    "an argument with the name of a constant": (
+        f"from transformers import AutoModel\nNAME = {HUB}\ndef load(NAME):\n    AutoModel.from_pretrained(NAME)\n",
+        None,
+        [(4, "AutoModel", "its checkpoint is not written in the program")],
+    ),
+    "a constant with a type, and a class as a type": (
+        f"from transformers import AutoModel\nNAME: str = {HUB}\nm: AutoModel = AutoModel.from_pretrained(NAME)\n",
+        f"from distilbert_pt import AutoModel\nNAME: str = {HUB}\nm: AutoModel = AutoModel.from_pretrained(NAME)\n",
+        [],
+    ),
+    "a model of a configuration": (
+        "from transformers import AutoModel, DistilBertConfig\nc = DistilBertConfig()\nm = AutoModel.from_config(c)\n",
+        "from distilbert_core import DistilBertConfig\nfrom distilbert_pt import AutoModel\n"
+        "c = DistilBertConfig()\nm = AutoModel.from_config(c)\n",
+        [],
+    ),
     "a class as a value": (
         f"from transformers import AutoModel\nm = AutoModel.from_pretrained({HUB})\nclasses = [AutoModel]\n",
         None,
@@ -123,6 +167,13 @@ PROGRAMS = {  # name -> before, after (None: the same), notes as (line, name, pa
         None,
         [(2, "pipeline", "no checkpoint is named")],
     ),
+    "a pipeline of a model that may be another one": (
+        f"from transformers import BertModel, DistilBertModel, pipeline\nm = DistilBertModel.from_pretrained({HUB})\n"
+        'm = BertModel(c)\np = pipeline("feature-extraction", m)\n',
+        "from transformers import BertModel, pipeline\nfrom distilbert_pt import DistilBertModel\n"
+        f'm = DistilBertModel.from_pretrained({HUB})\nm = BertModel(c)\np = pipeline("feature-extraction", m)\n',
+        [(4, "pipeline", "its checkpoint is not written in the program")],
+    ),
     "a pipeline of another task": (
         f'from transformers import pipeline\np = pipeline("summarization", {HUB})\n',
         None,
@@ -132,6 +183,32 @@ PROGRAMS = {  # name -> before, after (None: the same), notes as (line, name, pa
         "from transformers import create_optimizer, TFTrainer\n",
         "from transformers import TFTrainer\nfrom distilbert_tf import create_optimizer\n",
         [(1, "TFTrainer", "use model.compile and model.fit")],
+    ),
+    "types of outputs": (
+        "from transformers.modeling_tf_outputs import TFBaseModelOutput, TFMaskedLMOutput as Output\n",
+        "from distilbert_core import BaseModelOutput as TFBaseModelOutput, MaskedLMOutput as Output\n",
+        [],
+    ),
+    "types that other architectures have too": (
+        "from transformers import BatchEncoding, DistilBertModel, FillMaskPipeline\n",
+        "from transformers import BatchEncoding, FillMaskPipeline\nfrom distilbert_pt import DistilBertModel\n",
+        [(1, "BatchEncoding", "distilbert_core.B"), (1, "FillMaskPipeline", "distilbert_core.pipelines.F")],
+    ),
+    "parts of the models": (
+        "from transformers.models.distilbert.modeling_distilbert import FFN, create_sinusoidal_embeddings\n"
+        "from transformers.models.openai.modeling_openai import Transformer\n",
+        "from transformers.models.distilbert.modeling_distilbert import create_sinusoidal_embeddings\n"
+        "from distilbert_pt import FFN\nfrom transformers.models.openai.modeling_openai import Transformer\n",
+        [],
+    ),
+    "attributes without a home": (
+        "import transformers as t\na = t.TFTrainer()\nb = t.TFBertModel.from_pretrained('b')\nc = t.AdamW\n",
+        None,
+        [
+            (2, "TFTrainer", "use model.compile"),
+            (3, "TFBertModel", "Transformers 5"),
+            (4, "AdamW", "torch.optim.AdamW"),
+        ],
     ),
     "models of other architectures": (
         "from transformers import TFBertModel\n",
