@@ -266,6 +266,47 @@ def test_a_notebook(tmp_path):
     assert "-from transformers import AutoModel\n+from distilbert_pt import AutoModel" in migration.diff
 
 
+def test_cells_and_lines_that_are_not_python(tmp_path):
+    cells = [
+        "%%bash\nif ls ${HOME}; then\n  pip install transformers\nfi\n",
+        "%%time\nfiles = !ls\na = %pwd\na?\nprint('%s'\n      % a)\nfrom transformers import DistilBertModel",
+    ]
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(notebook(*cells)))
+    [migration] = migrate(path)
+    moved = cells[1].replace("from transformers", "from distilbert_pt")
+    assert json.loads(migration.content) == notebook(cells[0], moved)
+    assert not migration.left
+
+
+def test_the_bytes_that_do_not_change(tmp_path):
+    """The mark of the byte order, the ends of lines, the mode and a link stay; the difference shows a last line."""
+    program, link = tmp_path / "a.py", tmp_path / "b.py"
+    program.write_bytes(b"\xef\xbb\xbffrom transformers import DistilBertModel\r\nx = '\xe2\x80\xa8'")
+    program.chmod(0o755)
+    link.symlink_to(program)
+    [migration] = migrate(link)
+    migration.write()
+    assert program.read_bytes() == b"\xef\xbb\xbffrom distilbert_pt import DistilBertModel\r\nx = '\xe2\x80\xa8'"
+    assert link.is_symlink()
+    assert program.stat().st_mode & 0o777 == 0o755
+    assert migration.diff.endswith("\n x = '\u2028'\n\\ No newline at end of file\n")
+
+
+def test_a_folder_with_files_that_cannot_be_read(tmp_path):
+    """They are named, and the others are migrated; a file that does not speak of Transformers is not opened."""
+    (tmp_path / "a.ipynb").write_text("{ transformers")
+    (tmp_path / "b.py").write_bytes(b"# transformers \xe9\n")
+    (tmp_path / "c.py").write_text("from transformers import DistilBertModel\n")
+    (tmp_path / "d.py").write_bytes(b"# \xe9\n")
+    broken, latin, program = migrate(tmp_path)
+    assert "is not valid JSON" in broken.left[0].reason
+    assert "must be UTF-8" in latin.left[0].reason
+    assert "distilbert_pt" in program.diff
+    with pytest.raises(InputError, match="must be UTF-8"):
+        list(migrate(tmp_path / "b.py"))
+
+
 def test_the_command(tmp_path, capsys):
     """Without --write nothing changes; with it, the files that must. Other files are not looked at."""
     program, other = tmp_path / "deep/a.py", tmp_path / "deep/b.py"
