@@ -22,12 +22,12 @@ PAGES = {  # file of the repository -> page of the site
     "distilbert_core/models/sst2-tiny/README.md": "project/sst2-tiny.md",
 }
 API = {  # page -> title, modules whose public names it describes
-    "pytorch": ("PyTorch", ["distilbert_pt.model", "distilbert_pt.heads", "distilbert_pt.losses"]),
+    "pytorch": ("PyTorch", ["distilbert_pt.heads", "distilbert_pt.model", "distilbert_pt.losses"]),
     "keras": (
         "Keras",
-        ["distilbert_tf.model", "distilbert_tf.heads", "distilbert_tf.losses", "distilbert_tf.optimization"],
+        ["distilbert_tf.heads", "distilbert_tf.model", "distilbert_tf.losses", "distilbert_tf.optimization"],
     ),
-    "flax": ("JAX / Flax", ["distilbert_flax.model", "distilbert_flax.heads", "distilbert_flax.losses"]),
+    "flax": ("JAX / Flax", ["distilbert_flax.heads", "distilbert_flax.model", "distilbert_flax.losses"]),
     "models": (
         "Models, all backends",
         ["distilbert_core.model.checkpoint_loading", "distilbert_core.model.checkpoint_saving"],
@@ -52,6 +52,7 @@ API = {  # page -> title, modules whose public names it describes
 }
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 SOURCE = re.compile(r'( src(?:set)?=")([^"]+)')  # of a picture in HTML
+FENCE = re.compile(r"^( *```\w+) .+$", re.MULTILINE)  # with words for the tests, such as `bash set-up`
 OTHER_SITE = re.compile(r"[a-z]+:")
 
 
@@ -67,10 +68,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
-    """Change the links of a page: to pages of the site, or to the path of a file that is not on it."""
+    """Change the links of a page, to pages of the site or to the path of a file that is not on it, and its fences."""
     sources = {page: source for source, page in PAGES.items()}
     source = Path(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
-
     up = "../" * page.file.src_uri.count("/")
 
     def on_site(target: str) -> tuple[str, str | None]:
@@ -94,4 +94,4 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
             raise PluginError(f"{source}: the picture {path} is not below docs/")
         return f"{match[1]}{up}{found}"
 
-    return SOURCE.sub(of_picture, LINK.sub(changed, markdown))
+    return FENCE.sub(r"\1", SOURCE.sub(of_picture, LINK.sub(changed, markdown)))

@@ -22,6 +22,26 @@ def missing(text: str) -> Iterator[str]:
             yield path
 
 
+# A test in backticks.
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def missing_tests(text: str) -> list[str]:
+    """The tests in a text that their file does not have."""
+    named = TEST.findall(text)
+    return [name for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_test_on_a_page_exists(page: Path) -> None:
+    assert missing_tests(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_test_that_is_not_in_its_file_is_found() -> None:
+    text = "`tests/core/test_pages.py::test_every_path_on_a_page_exists` `tests/core/test_pages.py::test_nothing`"
+    assert missing_tests(text) == ["test_nothing"]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_path_on_a_page_exists(page: Path) -> None:
     assert not list(missing(page.read_text(encoding="utf-8")))
@@ -87,3 +107,33 @@ def test_a_block_that_is_not_run_has_a_reason() -> None:
         'python not-run=""',
         "",
     ]
+
+
+# -- docs/numerics.md ----------------------------------------------------------------------------------------------
+
+NUMERICS = (ROOT / "docs/numerics.md").read_text(encoding="utf-8")
+NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e-\d+)?(?![\w])")
+
+
+def rows_of(table: str) -> list[list[str]]:
+    """The rows of a table whose last cell is the path of a test."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "|" in line]
+    return [row for row in cells if row[-1].startswith("`tests/")]
+
+
+def absent(row: list[str]) -> list[str]:
+    """The tolerance and the measured error of a row, if its test does not have them."""
+    *_, tolerance, measured, test = row
+    numbers = {float(number) for number in NUMBER.findall((ROOT / test.strip("`")).read_text(encoding="utf-8"))}
+    return [number for number in (tolerance, measured) if float(number) not in numbers]
+
+
+@pytest.mark.parametrize("row", rows_of(NUMERICS), ids=lambda row: f"{row[0]}-{row[1]}")
+def test_a_tolerance_on_the_page_is_that_of_the_test(row: list[str]) -> None:
+    assert absent(row) == []
+    assert float(row[-2]) < float(row[-3])
+
+
+def test_the_table_of_tolerances_is_read_and_a_wrong_number_is_found() -> None:
+    assert len(rows_of(NUMERICS)) > 10
+    assert absent(["outputs", "float64", "5e-12", "6.2e-13", "`tests/models/test_values.py`"]) == ["6.2e-13"]

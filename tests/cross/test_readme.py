@@ -17,7 +17,9 @@ NUMBER = re.compile(r"[-+]?\d+\.\d+")
 
 
 @pytest.mark.parametrize(("name", "code"), BLOCKS)
-def test_example(name, code, capsys):
+@pytest.mark.filterwarnings("ignore:.*freshly initialised, train before use:UserWarning")
+def test_example(name, code, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, name, "exec"), {})
     said = re.findall(r"^print\(.*\)  # (.*)$", code, re.M)
     assert said
@@ -26,7 +28,7 @@ def test_example(name, code, capsys):
 
 def test_there_are_examples_and_two_commands():
     names = "bias conversion data distillation finetuning flax keras pipelines pytorch tokenizers"
-    docs = [f"docs/{name}.md" for name in names.split()]
+    docs = [f"docs/{name}.md" for name in [*names.split(), "start/flax", "start/keras", "start/pytorch"]]
     assert {name for name, _ in BLOCKS} == {"README.md", "distilbert_core/models/sst2-tiny/README.md", *docs}
     assert (ROOT / "README.md").read_text(encoding="utf-8").count("```bash set-up") == 2
 

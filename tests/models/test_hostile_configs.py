@@ -13,6 +13,7 @@ import pytest
 from distilbert_core import DistilBertError, Head
 from support.checkpoints import save_random, small_config
 from support.mutators.texts import CODE
+from support.paths import ROOT
 
 HEAD = Head.SEQUENCE_CLASSIFICATION
 IDS = np.arange(6).reshape(1, 6)
@@ -54,3 +55,8 @@ def test_keys_that_run_code_elsewhere_have_no_effect(framework, tmp_path: Path) 
 def test_attributes_of_python_are_refused(framework, tmp_path: Path) -> None:
     with pytest.raises(DistilBertError, match="__class__ cannot be a field"):
         framework.load(HEAD, write(tmp_path, __class__="os.system"))
+
+
+def test_the_page_names_the_keys() -> None:
+    page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    assert [key for key in CODE if f"`{key}`" not in page] == []

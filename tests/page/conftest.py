@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from distilbert_core import DEFAULT_MODEL
 from distilbert_serve.models import Source
+from support.browsing import launched
 from support.pipelines import write_checkpoint
 from support.serving import Server, running, sources
 
@@ -31,14 +31,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, the one that the variable CHROMIUM names, or Playwright's own."""
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    with sync_playwright() as playwright:
-        # Chromium's sandbox refuses to run as root, as in a container.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+    """The browser of all tests."""
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

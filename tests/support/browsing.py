@@ -1,11 +1,28 @@
-"""What a person does on the page of `distilbert serve`, with Playwright."""
+"""Chromium, and what a person does on the page of `distilbert serve`, with Playwright."""
 
 from __future__ import annotations
 
-from playwright.sync_api import Page
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Page, sync_playwright
 
 TASKS = ("predict", "tag", "answer", "fill-mask", "embed", "choose", "zero-shot")
 ANSWERED = "#result > *, .error:not(:empty)"
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """Debian's Chromium, the one that the variable CHROMIUM names, or Playwright's own."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with sync_playwright() as playwright:
+        # Chromium's sandbox refuses to run as root, as in a container.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()
 
 
 def choose_task(page: Page, task: str) -> None:
