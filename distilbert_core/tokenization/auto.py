@@ -29,10 +29,11 @@ class AutoTokenizer(Auto[BaseTokenizer]):
             pretrained_model_name_or_path: A folder, an embedded model or a Hub id.
             *args: Further positional arguments.
             use_fast: Load a `DistilBertTokenizerFast`, else a `DistilBertTokenizer`.
-            **kwargs: Keyword arguments.
+            **kwargs: Keyword arguments. `config` is ignored; Transformers reads the architecture from it.
 
         Raises:
             CheckpointError: The tokenizer is missing or damaged.
         """
         made = DistilBertTokenizerFast if use_fast else DistilBertTokenizer
+        kwargs.pop("config", None)
         return made.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)

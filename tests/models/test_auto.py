@@ -73,6 +73,8 @@ def test_tokenizers_and_configurations(framework, folder):
     assert framework.package.AutoConfig is AutoConfig
     assert type(AutoTokenizer.from_pretrained("sst2-tiny")) is DistilBertTokenizerFast
     assert type(AutoTokenizer.from_pretrained("sst2-tiny", use_fast=False)) is DistilBertTokenizer
+    config = AutoConfig.from_pretrained("sst2-tiny")
+    assert type(AutoTokenizer.from_pretrained("sst2-tiny", config=config)) is DistilBertTokenizerFast
     assert AutoConfig.from_pretrained(folder) == DistilBertConfig.from_pretrained(folder)
     assert AutoConfig.for_model("distilbert", dim=24, n_heads=2).dim == 24
     with pytest.raises(ConfigError, match="model_type must be 'distilbert', got 'bert'"):
