@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from distilbert_core.errors import InputError
+from distilbert_core.files.records import quoted
 from distilbert_core.model.config import DistilBertConfig
 
 MOST_LABELS = 100_000  # larger integers are row numbers or dates, not class labels
@@ -91,10 +92,9 @@ def label_id(config: DistilBertConfig, name: str) -> int:
     if index is None:
         index = find_label(label_names(config), name)
     if index is None:
-        labels = ", ".join(label_names(config))
         raise InputError(
-            f"Label {name!r} is not one of the model's {config.num_labels} labels: {reprlib.repr(labels)}. Correct the "
-            "rows, or train a new head for their labels."
+            f"Label {name!r} is not one of the model's {config.num_labels} labels: {quoted(label_names(config))}. "
+            "Correct the rows, or train a new head for their labels."
         )
     return index
 

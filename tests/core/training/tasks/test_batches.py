@@ -112,7 +112,7 @@ def test_labels_of_a_model_whose_names_repeat_or_are_missing():
     config = DistilBertConfig.from_dict({"id2label": STARS, "label2id": {"LABEL_0": 0}})
     assert labels.label_names(config) == ["poor", "poor", "fair", "LABEL_3"]
     assert [labels.label_id(config, name) for name in ("poor", "fair", "LABEL_3", "1")] == [0, 2, 3, 1]
-    with pytest.raises(InputError, match="'LABEL_0' is not one of the model's 4 labels: 'poor, poor, fair, LABEL_3'"):
+    with pytest.raises(InputError, match="'LABEL_0' is not one of the model's 4 labels: 'poor', 'poor', 'fair'"):
         labels.label_id(config, "LABEL_0")
     weights = labels.class_weights({"poor": 2, "fair": 1, "3": 5}, config, np.ones(4))
     assert weights.tolist() == [2, 2, 1, 5]

@@ -177,7 +177,9 @@ def test_size_of_a_feature(tokens, expected):
     ],
 )
 def test_labels_that_the_model_does_not_have(task, row, text):
-    message = rf"Label '{text}' is not one of the model's 2 labels: 'NEGATIVE, POSITIVE'\. Correct the rows, or train a"
+    message = (
+        rf"Label '{text}' is not one of the model's 2 labels: 'NEGATIVE', 'POSITIVE'\. Correct the rows, or train a"
+    )
     with pytest.raises(InputError, match=message):
         make(task, ["NEGATIVE", "POSITIVE"]).encode([row("POSITIVE"), row(text)])
 
