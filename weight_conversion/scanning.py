@@ -100,7 +100,7 @@ def _checkpoint(folder: Path) -> LegacyCheckpoint | None:
     if not reason and formats == ("ckpt",):
         kind, remedy = REFUSED["*.index"]
         reason = f"It is {kind}. {remedy}"
-    command = None if reason else f"distilbert convert {shlex.quote(str(folder))} {shlex.quote(f'{folder}-pt')} --to pt"
+    command = None if reason else f"distilbert convert {_word(str(folder))} {_word(_destination(folder))} --to pt"
     return LegacyCheckpoint(
         folder=folder,
         files=tuple(file.name for file in weights),
@@ -110,6 +110,19 @@ def _checkpoint(folder: Path) -> LegacyCheckpoint | None:
         command=command,
         reason=reason,
     )
+
+
+def _destination(folder: Path) -> str:
+    """Return where a converted checkpoint goes: beside the folder, but outside the Hub's cache."""
+    whole = folder.resolve()
+    if whole.parent.name == "snapshots":  # models--OWNER--NAME/snapshots/REVISION
+        return f"{whole.parents[1].name.rpartition('--')[2]}-{whole.name[:7]}-pt"
+    return f"{folder if folder.name.strip('.') else whole}-pt"
+
+
+def _word(path: str) -> str:
+    """Return a path as a word of a command line, which is not taken for an option."""
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
 def _model_type(folder: Path) -> tuple[str | None, str]:

@@ -66,8 +66,9 @@ def test_what_cannot_be_converted(tmp_path, config, reason):
     assert found.command is None
 
 
-def test_the_printed_commands_convert(tmp_path, capsys):
-    """A name with a space, and the links of the Hub's cache."""
+def test_the_printed_commands_convert(tmp_path, capsys, monkeypatch):
+    """A name with a space, and the links of the Hub's cache, which gets no folder of ours."""
+    monkeypatch.chdir(tmp_path)
     save_random(tmp_path / "new", small_config(), Head.MASKED_LM)
     convert(tmp_path / "new", tmp_path / "old models/tf", to="h5")
     snapshot = tmp_path / "hub/models--a--b/snapshots/0"
@@ -85,5 +86,29 @@ def test_the_printed_commands_convert(tmp_path, capsys):
         assert program == "distilbert"
         assert main(words) == 0
         assert DistilBertConfig.from_pretrained(words[2]).dim == small_config().dim
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "old models", "hub", "b-0-pt"}
     with pytest.raises(CheckpointError, match="must be a folder to scan"):
         list(scan(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize(
+    ("folder", "scanned", "words"),
+    [
+        (".", ".", [".", "{}-pt"]),
+        ("-o", ".", ["./-o", "./-o-pt"]),
+        ("a.b", "a.b", ["a.b", "a.b-pt"]),
+    ],
+)
+def test_the_paths_of_a_command(tmp_path, monkeypatch, folder, scanned, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "config.json").write_text('{"model_type": "distilbert"}')
+    (tmp_path / folder / "tf_model.h5").touch()
+    [found] = scan(scanned)
+    assert shlex.split(found.command) == [
+        "distilbert",
+        "convert",
+        *(word.format(tmp_path) for word in words),
+        "--to",
+        "pt",
+    ]
