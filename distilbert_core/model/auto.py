@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic, TypeVar
 
+from distilbert_core.errors import ConfigError
 from distilbert_core.model.config import DistilBertConfig
 
 Made = TypeVar("Made")
@@ -51,7 +52,15 @@ class AutoModelOf(Auto[Made]):
         Args:
             config: Its configuration.
             **kwargs: Keyword arguments of the class.
+
+        Raises:
+            ConfigError: `config` is of another class, such as a configuration of Transformers.
         """
+        if not isinstance(config, DistilBertConfig):
+            raise ConfigError(
+                f"config must be a DistilBertConfig of this package, got {type(config).__module__}."
+                f"{type(config).__name__}. For a DistilBERT: DistilBertConfig.from_dict(config.to_dict())."
+            )
         made: Made = cls.made(config, **kwargs)
         return made
 

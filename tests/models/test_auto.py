@@ -68,6 +68,12 @@ def test_another_architecture_is_an_error(framework, folder, tmp_path):
         auto.from_pretrained(tmp_path / "other")
 
 
+def test_another_configuration_is_an_error(framework):
+    auto = getattr(framework.package, f"{PREFIX[framework.name]}AutoModel")
+    with pytest.raises(ConfigError, match=r"must be a DistilBertConfig of this package, got builtins\.dict\. For a"):
+        auto.from_config({"dim": 8})
+
+
 def test_tokenizers_and_configurations(framework, folder):
     assert framework.package.AutoTokenizer is AutoTokenizer
     assert framework.package.AutoConfig is AutoConfig
