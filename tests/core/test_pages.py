@@ -76,7 +76,7 @@ def test_a_path_that_leads_nowhere_is_found() -> None:
 
 # What stands behind the first fence of a block. `python` is run by cross/test_readme.py; Python that no test runs has a
 # reason.
-INFO = re.compile(r"bash( set-up)?|text|json|js|python( [\w-]+=[\w.-]+| not-run=\"[^\"]+\")?")
+INFO = re.compile(r"bash( set-up)?|text|json|js|python( (old|new|same)=\"[\w-]+\"| not-run=\"[^\"]+\")?")
 
 
 def unclear(block: Block) -> bool:
