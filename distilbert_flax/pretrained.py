@@ -17,7 +17,7 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.backends import BACKENDS
-from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.config import DistilBertConfig, validated
 from distilbert_core.model.heads import parameter_table
 from distilbert_core.model.parameters import Kind, Parameter
 from distilbert_core.model.pretrained import PretrainedModel
@@ -45,7 +45,7 @@ class FlaxDistilBertPreTrainedModel(TransformersMembers, PretrainedModel, nnx.Mo
     def __init__(
         self, config: DistilBertConfig, layers: LayerFactory | None = None, input_shape: tuple[int, ...] = (1, 1)
     ):
-        config.validate()
+        validated(config)
         layers = layers or LayerFactory.from_config(config)
         self.config = copy.deepcopy(config)
         self.input_shape = tuple(input_shape)

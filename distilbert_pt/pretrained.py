@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from distilbert_core.compatibility import renames
 from distilbert_core.errors import InputError
-from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.config import DistilBertConfig, validated
 from distilbert_core.model.forking import WORKS_ALONE
 from distilbert_core.model.inputs import choose
 from distilbert_core.model.outputs import ModelOutput
@@ -70,7 +70,7 @@ class DistilBertPreTrainedModel(TransformersMembers):
 
     def __init__(self, config: DistilBertConfig):
         nn.Module.__init__(self)
-        config.validate()
+        validated(config)
         self.config = copy.deepcopy(config)
         self._set_members()
 

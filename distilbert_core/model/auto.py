@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic, TypeVar
 
-from distilbert_core.errors import ConfigError
-from distilbert_core.model.config import DistilBertConfig
+from distilbert_core.model.config import DistilBertConfig, validated
 
 Made = TypeVar("Made")
 
@@ -56,12 +55,7 @@ class AutoModelOf(Auto[Made]):
         Raises:
             ConfigError: `config` is of another class, such as a configuration of Transformers.
         """
-        if not isinstance(config, DistilBertConfig):
-            raise ConfigError(
-                f"config must be a DistilBertConfig of this package, got {type(config).__module__}."
-                f"{type(config).__name__}. For a DistilBERT: DistilBertConfig.from_dict(config.to_dict())."
-            )
-        made: Made = cls.made(config, **kwargs)
+        made: Made = cls.made(validated(config), **kwargs)
         return made
 
 

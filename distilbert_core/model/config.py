@@ -22,6 +22,7 @@ __all__ = [
     "PROBLEM_TYPES",
     "DistilBertConfig",
     "as_config",
+    "validated",
 ]
 
 NORM_EPSILON = 1e-12  # of every LayerNorm
@@ -344,6 +345,21 @@ def as_config(config: Any) -> DistilBertConfig:
     if not isinstance(fields, Mapping):
         raise TypeError(f"config must be a DistilBertConfig, a dict, or a path, got a {type(config).__name__}.")
     return DistilBertConfig.from_dict(fields)
+
+
+def validated(config: Any) -> DistilBertConfig:
+    """Return the configuration of a model, checked.
+
+    Raises:
+        ConfigError: A field is invalid, or `config` is of another class, such as a configuration of Transformers.
+    """
+    if not isinstance(config, DistilBertConfig):
+        raise ConfigError(
+            f"config must be a DistilBertConfig of this package, got {type(config).__module__}."
+            f"{type(config).__name__}. For a DistilBERT: DistilBertConfig.from_dict(config.to_dict())."
+        )
+    config.validate()
+    return config
 
 
 def _frozen(value: Any) -> Hashable:

@@ -116,9 +116,10 @@ def _description(head: Head | None, config: DistilBertConfig) -> str:
 def _use(name: str, task: str | None) -> str:
     if task is None:
         return ""
+    source = name if "/" in name else f"./{name}"
     return (
         "```python\nfrom distilbert_core.pipelines import pipeline\n\n"
-        f'run = pipeline("{task}", "{name}")  # in PyTorch, Keras or JAX\n```'
+        f'run = pipeline("{task}", "{source}")  # in PyTorch, Keras or JAX\n```'
     )
 
 

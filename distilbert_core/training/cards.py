@@ -27,6 +27,7 @@ def training_card(
     eval_data: str | None,
     metrics: Metrics,
     step: int,
+    steps: int,
 ) -> str:
     """Return the card of the best model of a run.
 
@@ -40,6 +41,7 @@ def training_card(
         eval_data: Name of the evaluation data; None if there was none.
         metrics: The metrics of the model.
         step: Number of steps after which it was saved.
+        steps: Number of steps of the run.
     """
     teacher = settings.get("teacher")
     begun = f"from {_origin(settings['model'])}"
@@ -49,7 +51,8 @@ def training_card(
     sources = zip(data, settings["train"], strict=True)
     content = [(source_name(source), checksum[:CHECKSUM_DIGITS]) for source, checksum in sources]
     sections = {
-        "Training": f"{way}, for {settings['task']}, with the backend `{settings['backend']}`: {step:,} steps.\n\n"
+        "Training": f"{way}, for {settings['task']}, with the backend `{settings['backend']}`: the model "
+        f"after step {step:,} of {steps:,}.\n\n"
         + table(("data", "SHA-256"), content)
         + (f"\n\nNumbers that differ from the defaults:\n\n{table(('number', 'value'), numbers)}" if numbers else "")
     }
@@ -60,9 +63,14 @@ def training_card(
         config,
         base_model=hub_id(settings["model"] if teacher is None else teacher),
         datasets=list(dict.fromkeys(hub_datasets)),
-        evaluation=None if eval_data is None else Evaluation(source_name(eval_data), metrics),
+        evaluation=None if eval_data is None else Evaluation(_seen(eval_data, settings), metrics),
         sections=sections,
     )
+
+
+def _seen(name: str, settings: Mapping[str, Any]) -> str:
+    """Return the name of the evaluation data, which may be training data too."""
+    return source_name(name) + (", which is training data too" if settings["eval"] in settings["train"] else "")
 
 
 def source_name(name: str) -> str:

@@ -234,6 +234,7 @@ class Experiment:
             eval_data=self.eval_data,
             metrics=done.metrics,
             step=done.best_step,
+            steps=done.step,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -72,6 +73,8 @@ def test_another_configuration_is_an_error(framework):
     auto = getattr(framework.package, f"{PREFIX[framework.name]}AutoModel")
     with pytest.raises(ConfigError, match=r"must be a DistilBertConfig of this package, got builtins\.dict\. For a"):
         auto.from_config({"dim": 8})
+    with pytest.raises(ConfigError, match=r"must be a DistilBertConfig of this package, got types\.SimpleNamespace"):
+        framework.cls(Head.MASKED_LM)(SimpleNamespace(**vars(small_config()), validate=lambda: None))
 
 
 def test_tokenizers_and_configurations(framework, folder):
