@@ -19,6 +19,7 @@ from support.guides import RESULTS, TOLERANCES, write_results  # noqa: E402  it 
 
 # Page -> the tox environment, and the library with its version.
 ENVIRONMENTS = {
+    "from-tf-transformers": ("oracle", "transformers", "4.53.3"),
     "from-flax-transformers": ("oracle", "transformers", "4.53.3"),
     "from-transformers-5": ("sentence-vectors", "transformers", "5.23.0"),
     "from-sentence-transformers": ("sentence-vectors", "sentence-transformers", "6.2.0"),
