@@ -86,6 +86,19 @@ def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Page]]:
     assert faults == []
 
 
+def search(page: Page, words: str) -> None:
+    """Type words into the field of the search until it answers: what is typed before its index is loaded is lost."""
+    page.goto("")
+    page.click("[data-md-component=search-query]")
+    for _ in range(20):
+        page.fill("[data-md-component=search-query]", words)
+        page.wait_for_timeout(3000)
+        if "matching" in page.inner_text(".md-search-result__meta"):
+            return
+        page.fill("[data-md-component=search-query]", "")
+    pytest.fail(f"The search does not answer to {words!r}.")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -98,17 +111,13 @@ def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Page]]:
 )
 def test_search(visit: Callable[..., Page], words: str, expected: str) -> None:
     page = visit()
-    page.goto("")
-    page.click("[data-md-component=search-query]")
-    page.fill("[data-md-component=search-query]", words)
+    search(page, words)
     page.locator(f".md-search-result__item a[href*='/{expected}?h=']").first.wait_for(state="attached")
 
 
 def test_search_that_finds_nothing(visit: Callable[..., Page]) -> None:
     page = visit()
-    page.goto("")
-    page.click("[data-md-component=search-query]")
-    page.fill("[data-md-component=search-query]", "qqqzzz")
+    search(page, "qqqzzz")
     page.get_by_text("No matching documents").wait_for()
 
 
