@@ -189,7 +189,7 @@ def open_weights(source: str | Path | Weights, head: Head | None = None, **hub_o
     Raises:
         CheckpointError: The checkpoint does not exist, is damaged, or is not a DistilBERT.
         ConfigError: Its configuration has an impossible value.
-        TypeError: A keyword is unknown.
+        TypeError: A keyword is unknown, or `head` is not a `Head`.
 
     Example:
         >>> from weight_conversion import open_weights
@@ -198,6 +198,8 @@ def open_weights(source: str | Path | Weights, head: Head | None = None, **hub_o
         ('ForSequenceClassification', 'pt', (2, 224))
     """
     check_keywords(hub_options)
+    if not isinstance(head, Head | None):
+        raise TypeError(f"head must be a Head, such as Head.MASKED_LM or Head('ForMaskedLM'), or None, got {head!r}.")
     if isinstance(source, Weights):
         if head in (None, source.head):
             return source

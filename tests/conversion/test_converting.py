@@ -245,6 +245,12 @@ def test_unknown_keywords_are_refused(source: Path, tmp_path: Path, call: Any) -
     assert not (tmp_path / "new").exists()
 
 
+def test_a_name_is_refused_as_head(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"head must be a Head, such as Head.MASKED_LM .* got 'DistilBertModel'"):
+        convert(DEFAULT_MODEL, tmp_path / "new", head="DistilBertModel")  # type: ignore[arg-type]
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     ("to", "options", "error", "message"),
     [
