@@ -52,7 +52,8 @@ API = {  # page -> title, modules whose public names it describes
 }
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 SOURCE = re.compile(r'( src(?:set)?=")([^"]+)')  # of a picture in HTML
-FENCE = re.compile(r"^( *```\w+) .+$", re.MULTILINE)  # with words for the tests, such as `bash set-up`
+FENCE = re.compile(r"^( *```\w+) (\w+).*$", re.MULTILINE)  # with words for the tests, such as `bash set-up`
+SIDES = {"old": "before", "new": "here", "same": "before and here"}  # of a pair in a guide -> its title
 OTHER_SITE = re.compile(r"[a-z]+:")
 
 
@@ -94,4 +95,8 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
             raise PluginError(f"{source}: the picture {path} is not below docs/")
         return f"{match[1]}{up}{found}"
 
-    return FENCE.sub(r"\1", SOURCE.sub(of_picture, LINK.sub(changed, markdown)))
+    def of_fence(match: re.Match[str]) -> str:
+        side = SIDES.get(match[2])
+        return match[1] if side is None else f'{match[1]} title="{side}"'
+
+    return FENCE.sub(of_fence, SOURCE.sub(of_picture, LINK.sub(changed, markdown)))
