@@ -87,16 +87,12 @@ def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Page]]:
 
 
 def search(page: Page, words: str) -> None:
-    """Type words into the field of the search until it answers: what is typed before its index is loaded is lost."""
+    """Type words into the field of the search, once it has loaded its index: what is typed before is lost."""
     page.goto("")
     page.click("[data-md-component=search-query]")
-    for _ in range(20):
-        page.fill("[data-md-component=search-query]", words)
-        page.wait_for_timeout(3000)
-        if "matching" in page.inner_text(".md-search-result__meta"):
-            return
-        page.fill("[data-md-component=search-query]", "")
-    pytest.fail(f"The search does not answer to {words!r}.")
+    page.get_by_text("Type to start searching").wait_for()
+    page.locator("[data-md-component=search-query]").press_sequentially(words, delay=50)
+    page.locator(".md-search-result__meta", has_text="matching").wait_for()
 
 
 @pytest.mark.parametrize(
