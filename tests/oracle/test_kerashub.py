@@ -27,10 +27,13 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def assert_outputs_equal(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    """The same names and values. Measured: KerasHub against Transformers 3.6e-7, made again on one machine 0."""
+    """The same names and values.
+
+    Measured: KerasHub against Transformers 3.6e-7; made again on one machine 0, on a processor with AMX 1.8e-6.
+    """
     assert sorted(actual) == sorted(expected)
     for name, array in expected.items():
-        np.testing.assert_allclose(actual[name], array, rtol=0, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(actual[name], array, rtol=0, atol=5e-6, err_msg=name)
 
 
 def files(folder: Path) -> list[Path]:
