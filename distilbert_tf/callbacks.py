@@ -14,7 +14,7 @@ from distilbert_core.errors import InputError
 from distilbert_core.files.atomic import replace_files
 from distilbert_core.files.hub import CARD_FILE
 from distilbert_core.model.inputs import IGNORE_INDEX
-from distilbert_core.model.model_cards import hub_id, model_card, table
+from distilbert_core.model.model_cards import model_card, table
 
 
 class ResumeDropout(keras.callbacks.Callback):
@@ -209,5 +209,5 @@ class PushToHubCallback(keras.callbacks.Callback):
         columns = list(dict.fromkeys(name for epoch in self.epochs for name in epoch))
         rows = [[f"{epoch[name]:.4g}" if name in epoch else "" for name in columns] for epoch in self.epochs]
         sections = {"Training": table(columns, rows)} if rows else {}
-        base = hub_id(self.model.config.name_or_path)
-        return model_card(self.hub_model_id, self.model.head, self.model.config, base_model=base, sections=sections)
+        model, config = self.model, self.model.config
+        return model_card(self.hub_model_id, model.head, config, base_model=config.name_or_path, sections=sections)

@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from distilbert_core.model.config import ACTIVATIONS, LAPLACE, NORM_EPSILON, DistilBertConfig
+from distilbert_core.model.config import ACTIVATIONS, LAPLACE, NORM_EPSILON, DistilBertConfig, validated
 from distilbert_core.model.parameters import sinusoidal_table
 from distilbert_tf.tensors import upcast
 
@@ -173,8 +173,8 @@ class LayerFactory:
 
     @classmethod
     def from_config(cls, config: DistilBertConfig, dtype: Any) -> LayerFactory:
-        """Return the factory for a configuration; the policy is Keras' global one if `dtype` is None."""
-        return cls(keras.dtype_policies.get(dtype), config.initializer_range)
+        """Return the factory for a configuration, which it checks; without `dtype` with Keras' global policy."""
+        return cls(keras.dtype_policies.get(dtype), validated(config).initializer_range)
 
     def normal(self) -> Any:
         """Return the initialiser of a matrix."""

@@ -12,7 +12,7 @@ from keras import ops
 
 from distilbert_core.errors import InputError
 from distilbert_core.model.backends import BACKENDS
-from distilbert_core.model.config import DistilBertConfig, validated
+from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.parameters import Kind, Parameter
 from distilbert_tf.calling import KerasCalls
 from distilbert_tf.compatibility import TransformersMembers
@@ -33,7 +33,6 @@ class TFDistilBertPreTrainedModel(TransformersMembers, KerasCalls, KerasFiles, B
     _more_dtypes = frozenset({"mixed_float16", "mixed_bfloat16"})
 
     def __init__(self, config: DistilBertConfig, dtype: Any = None, name: str | None = None):
-        validated(config)
         # No autocast: it would cast labels that are numbers. Each layer casts its inputs.
         keras.Model.__init__(self, name=name, dtype=LayerFactory.from_config(config, dtype).policy, autocast=False)
         self.config = copy.deepcopy(config)

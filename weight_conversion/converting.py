@@ -24,7 +24,7 @@ from distilbert_core.files.selection import Selection
 from distilbert_core.files.shards import parse_size
 from distilbert_core.model.config import CONFIG_FILE, DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.model_cards import add_conversion, hub_id, model_card
+from distilbert_core.model.model_cards import add_conversion, model_card, shown_name
 from weight_conversion.calibration import calibration_rows
 from weight_conversion.exports import check_export
 from weight_conversion.formats import FORMATS
@@ -189,10 +189,9 @@ def convert(
 
 def _write_card(path: Path, *, name: str, to: str, weights: Weights, notes: Sequence[str]) -> None:
     """Write the model card of a result, with a line about the conversion."""
-    origin = hub_id(weights.source)
     card = weights.sidecars.get(CARD_FILE, b"").decode()
-    card = card or model_card(name, weights.head, weights.config, base_model=origin)
-    begun = f"`{weights.format}` of `{origin or Path(weights.source).name}`"
+    card = card or model_card(name, weights.head, weights.config, base_model=weights.source)
+    begun = f"`{weights.format}` of `{shown_name(weights.source)}`"
     line = f"From {begun} to `{to}`, {weights.config.torch_dtype}, by distilbert {__version__}."
     path.write_bytes(add_conversion(card, " ".join([line, *notes])).encode())
 

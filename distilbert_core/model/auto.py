@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic, TypeVar
 
-from distilbert_core.model.config import DistilBertConfig, validated
+from distilbert_core.model.config import DistilBertConfig
 
 Made = TypeVar("Made")
 
@@ -55,7 +55,7 @@ class AutoModelOf(Auto[Made]):
         Raises:
             ConfigError: `config` is of another class, such as a configuration of Transformers.
         """
-        made: Made = cls.made(validated(config), **kwargs)
+        made: Made = cls.made(config, **kwargs)
         return made
 
 

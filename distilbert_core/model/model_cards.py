@@ -45,7 +45,7 @@ def model_card(
     head: Head | None,
     config: DistilBertConfig,
     *,
-    base_model: str | None = None,
+    base_model: str | Path | None = None,
     datasets: Sequence[str] = (),
     evaluation: Evaluation | None = None,
     sections: Mapping[str, str] | None = None,
@@ -56,7 +56,7 @@ def model_card(
         name: Name of the model.
         head: Its head; None for a class of the user's own.
         config: Its configuration.
-        base_model: Hub id of the checkpoint that it was made from; None if it is not one of the Hub.
+        base_model: The checkpoint that it was made from; the card names it if it is one of the Hub.
         datasets: Hub ids of the data sets that it learned from.
         evaluation: Its metrics, which the Hub shows beside the model.
         sections: Further sections: their headings and texts.
@@ -80,7 +80,7 @@ def model_card(
         library_name="transformers",  # the layout of the files, and so how the Hub shows and counts them
         pipeline_tag=task,
         tags=["distilbert"],
-        base_model=base_model,
+        base_model=None if base_model is None else hub_id(base_model),
         datasets=list(datasets) or None,
         eval_results=results or None,
     )
@@ -154,7 +154,7 @@ def card_to_push(card: str | Path | None, repo_id: str, head: Head | None, confi
     if isinstance(card, str) and "\n" in card:
         return card
     if card is None:
-        return model_card(repo_id, head, config, base_model=hub_id(config.name_or_path))
+        return model_card(repo_id, head, config, base_model=config.name_or_path)
     path = Path(card).expanduser()
     path = path / CARD_FILE if path.is_dir() else path
     if not path.is_file():
@@ -178,3 +178,14 @@ def hub_id(source: str | Path) -> str | None:
     text = str(source)
     named = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*|distilbert-base-[\w-]+|bert-base-[\w-]+", text)
     return text if named and not Path(text).exists() else None
+
+
+def shown_name(source: str | Path) -> str:
+    """Return the name of a checkpoint as a card has it: a Hub id, or the last part of a path.
+
+    Example:
+        >>> from distilbert_core.model.model_cards import shown_name
+        >>> shown_name("me/model"), shown_name("../models/mine")
+        ('me/model', 'mine')
+    """
+    return hub_id(source) or Path(source).name

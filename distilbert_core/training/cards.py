@@ -8,7 +8,7 @@ from typing import Any
 
 from distilbert_core.model.config import DistilBertConfig
 from distilbert_core.model.heads import Head
-from distilbert_core.model.model_cards import Evaluation, hub_id, model_card, table
+from distilbert_core.model.model_cards import Evaluation, model_card, shown_name, table
 from distilbert_core.training.metrics import Metrics
 from distilbert_core.training.recipe import Recipe
 from distilbert_core.training.sources import DATASET
@@ -44,8 +44,8 @@ def training_card(
         steps: Number of steps of the run.
     """
     teacher = settings.get("teacher")
-    begun = f"from {_origin(settings['model'])}"
-    way = f"Fine-tuned {begun}" if teacher is None else f"Distilled from {_origin(teacher)}, {begun}"
+    begun = f"from `{shown_name(settings['model'])}`"
+    way = f"Fine-tuned {begun}" if teacher is None else f"Distilled from `{shown_name(teacher)}`, {begun}"
     defaults = type(recipe)().to_dict()
     numbers = [(f"`{key}`", f"`{value}`") for key, value in recipe.to_dict().items() if value != defaults[key]]
     sources = zip(data, settings["train"], strict=True)
@@ -61,7 +61,7 @@ def training_card(
         name,
         head,
         config,
-        base_model=hub_id(settings["model"] if teacher is None else teacher),
+        base_model=settings["model"] if teacher is None else teacher,
         datasets=list(dict.fromkeys(hub_datasets)),
         evaluation=None if eval_data is None else Evaluation(_seen(eval_data, settings), metrics),
         sections=sections,
@@ -82,7 +82,3 @@ def source_name(name: str) -> str:
         ('stanfordnlp/sst2:train', 'train.tsv')
     """
     return name if DATASET.fullmatch(name) and not Path(name).exists() else Path(name).name
-
-
-def _origin(source: str) -> str:
-    return f"`{source if hub_id(source) else Path(source).name}`"
